@@ -1,0 +1,2 @@
+if __name__ != "llmgine.runtime":
+    raise ImportError(f"import llmgine.runtime, not {__name__}")
