@@ -1,2 +1,43 @@
 if __name__ != "llmgine.telemetry":
     raise ImportError(f"import llmgine.telemetry, not {__name__}")
+
+from llmgine.telemetry.assemble import Assembler, Trace, TraceSummary
+from llmgine.telemetry.context import TraceContext, sampled_by_id
+from llmgine.telemetry.metrics import Counter, Gauge, Histogram, MergedMetrics, Metrics, Series
+from llmgine.telemetry.opening import open_exporters, open_recorder
+from llmgine.telemetry.options import TelemetryOptions
+from llmgine.telemetry.records import Batch, MalformedBatch, SeriesRecord, Span, SpanRecord
+from llmgine.telemetry.rollup import ModelUsage, Rollup, usage_of
+from llmgine.telemetry.spans import OpenSpan, SpanRecorder, error_type
+from llmgine.telemetry.waterfall import Row, session_waterfall, waterfall
+
+__all__ = [
+    "Assembler",
+    "Batch",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "MalformedBatch",
+    "MergedMetrics",
+    "Metrics",
+    "ModelUsage",
+    "OpenSpan",
+    "Rollup",
+    "Row",
+    "Series",
+    "SeriesRecord",
+    "Span",
+    "SpanRecord",
+    "SpanRecorder",
+    "TelemetryOptions",
+    "Trace",
+    "TraceContext",
+    "TraceSummary",
+    "error_type",
+    "open_exporters",
+    "open_recorder",
+    "sampled_by_id",
+    "session_waterfall",
+    "usage_of",
+    "waterfall",
+]

@@ -1,1 +1,39 @@
+from llmgine.actors.control.actor import RuntimeActor
+from llmgine.actors.control.client import ControlClient
+from llmgine.actors.control.cluster import Boot, Cluster, SpawnOptions, World
+from llmgine.actors.control.errors import (
+    ActorAway,
+    ActorGone,
+    ControlError,
+    NotSupported,
+    RayUnavailable,
+    RuntimeExists,
+    RuntimeNotFound,
+    RuntimeStopping,
+)
+from llmgine.actors.control.ground import Ground
+from llmgine.actors.control.local_cluster import LocalCluster, LocalWorld
+from llmgine.actors.control.membership import Membership
+from llmgine.actors.control.options import ControlOptions
 
+__all__ = [
+    "ActorAway",
+    "ActorGone",
+    "Boot",
+    "Cluster",
+    "ControlClient",
+    "ControlError",
+    "ControlOptions",
+    "Ground",
+    "LocalCluster",
+    "LocalWorld",
+    "Membership",
+    "NotSupported",
+    "RayUnavailable",
+    "RuntimeActor",
+    "RuntimeExists",
+    "RuntimeNotFound",
+    "RuntimeStopping",
+    "SpawnOptions",
+    "World",
+]

@@ -1,1 +1,83 @@
+"""Sessions: conversations, their tools, their turns, and the driver's side of them."""
 
+from llmgine.actors.sessions.client import SessionClient, TurnClient, new_turn_id, session_of
+from llmgine.actors.sessions.context import ContextStore
+from llmgine.actors.sessions.engines import (
+    CallModel,
+    Engine,
+    Finish,
+    RunTools,
+    SinglePassEngine,
+    ToolChatEngine,
+    TurnView,
+)
+from llmgine.actors.sessions.errors import (
+    CodeUnavailable,
+    ContextError,
+    EngineFailed,
+    OutputInvalid,
+    SessionClosed,
+    SessionError,
+    SessionLost,
+    SessionOverloaded,
+    StepLimit,
+    ToolDefinitionError,
+    TurnCancelled,
+    TurnDeadline,
+    TurnError,
+    UnknownTurn,
+    UnsendableCode,
+)
+from llmgine.actors.sessions.events import (
+    Reply,
+    StepStarted,
+    ToolCall,
+    ToolCalled,
+    ToolReturned,
+    TurnDone,
+    TurnEvent,
+    TurnFailed,
+)
+from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.tools import Tool, tool
+
+__all__ = [
+    "CallModel",
+    "CodeUnavailable",
+    "ContextError",
+    "ContextStore",
+    "Engine",
+    "EngineFailed",
+    "Finish",
+    "OutputInvalid",
+    "Reply",
+    "RunTools",
+    "SessionClient",
+    "SessionClosed",
+    "SessionError",
+    "SessionLost",
+    "SessionOptions",
+    "SessionOverloaded",
+    "SinglePassEngine",
+    "StepLimit",
+    "StepStarted",
+    "Tool",
+    "ToolCall",
+    "ToolCalled",
+    "ToolChatEngine",
+    "ToolDefinitionError",
+    "ToolReturned",
+    "TurnCancelled",
+    "TurnClient",
+    "TurnDeadline",
+    "TurnDone",
+    "TurnError",
+    "TurnEvent",
+    "TurnFailed",
+    "TurnView",
+    "UnknownTurn",
+    "UnsendableCode",
+    "new_turn_id",
+    "session_of",
+    "tool",
+]

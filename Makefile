@@ -1,0 +1,66 @@
+# `make` alone lists what there is. Only python3 (3.11 or newer), pip and make are needed.
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FOLDERS := runtime actors providers telemetry
+CHECKED := $(FOLDERS) tests benchmarks examples
+
+# Every process of Ray imports these files; without byte-code each start compiles them again.
+unexport PYTHONDONTWRITEBYTECODE
+export RAY_USAGE_STATS_ENABLED := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check lint types layers format bench weights clean
+
+help:  ## List what can be made
+	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/stamp  ## Three sessions on a real local model, a tool call, events, and the trace of it
+	$(BIN)/llmgine models install smollm2
+	$(BIN)/llmgine demo
+
+test: check weights  ## Check, then run the whole test suite
+	$(BIN)/python -m pytest -q
+
+check: lint types layers  ## Lint, types and layers
+
+lint: $(VENV)/stamp  ## Style and common mistakes
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+types: $(VENV)/stamp  ## Type-check through a link tree that mirrors the installed layout
+	@rm -rf build/types && mkdir -p build/types/llmgine
+	@for folder in $(FOLDERS); do cp -rs "$(CURDIR)/$$folder" build/types/llmgine/$$folder; done
+	$(BIN)/mypy
+
+layers: $(VENV)/stamp  ## Imports run one way, and pure code never reaches Ray
+	$(BIN)/lint-imports
+
+format: $(VENV)/stamp  ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+bench: $(VENV)/stamp  ## All benchmarks, beside what could be used instead
+	$(BIN)/python -m benchmarks
+
+# In CI the tests of the local model must run; at home they skip where the weights cannot be fetched.
+weights: $(VENV)/stamp
+	@$(BIN)/llmgine models install smollm2 \
+		|| { test -z "$${CI:-}" && echo "the tests of the local model will be skipped" >&2; }
+
+clean:  ## Remove what was built, the virtual environment included
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/stamp: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: llmgine needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+		|| { echo "error: $(PYTHON) cannot make a virtual environment; install its venv and pip modules" >&2; exit 1; }
+	@echo "installing into $(VENV); the first time this takes about two minutes"
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@touch $@

@@ -1,0 +1,74 @@
+"""What client and router say to each other on a stream of kind "bus".
+
+Every message is a list that begins with its code. A *run* is a row of messages of one producer and
+session with consecutive sequences and one class, which share one head; bodies stay opaque to the
+router. A *range* `first, last` includes both ends.
+
+Client to router; the stream's header is the hello
+  hello       {client, epoch, incarnation, lines: [[session, floor, last]], subscriptions: [number]}
+              `lines` are what this client has sent and not seen settled, `incarnation` whom it was sent to
+  PUBLISH     [runs]           run: [session, lineage, first, floor, depth, flags, extra, bodies]
+  DONE        [ranges]         [subscription, first, last]: handled
+  OUTCOME     [outcomes]       [subscription, entry, code, wire]: all that is more than handled
+  ATTACH      [numbers]        subscriptions that this client is ready to serve
+  CONFIRM     [[session, sequence]]    results that have arrived
+  CANCEL      [session, sequence]      nobody waits for this command any more
+  FORGET      [sessions]       lines that are settled and idle
+  STATISTICS  [id]
+
+Router to client
+  WELCOME     [incarnation, serial, [[session, received]]]    first of all; None where it knows none
+  ADMITTED    [[session, first, last, refused, deferred]]
+  SETTLED     [[session, first, last]]
+  RESULT      [[session, sequence, wire]]
+  DELIVER     [runs, deliveries]
+              run: [producer, epoch, session, lineage, first, floor, depth, flags, extra, bodies]
+              delivery: [subscription, first entry, index, count, attempt, redelivered, reentrant]
+              `index` counts the messages of all runs in this DELIVER from 0
+  ATTACHED    [numbers]
+  LOST        [numbers]        subscriptions that another client took over, or that were removed
+  ABORT       [subscription, entry]    cancel this delivery if it still runs
+  STATISTICS  [id, values]
+
+`floor` is the producer's lowest sequence of that session that is not settled. `extra` is None or
+`{"chain": [[subscription, session]], "since": serial, "deadline": seconds}`, each key optional.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PUBLISH: Final = 1
+DONE: Final = 2
+OUTCOME: Final = 3
+ATTACH: Final = 4
+CONFIRM: Final = 5
+CANCEL: Final = 6
+STATISTICS: Final = 7
+FORGET: Final = 8
+
+WELCOME: Final = 21
+ADMITTED: Final = 22
+SETTLED: Final = 23
+RESULT: Final = 24
+DELIVER: Final = 25
+ATTACHED: Final = 26
+LOST: Final = 27
+ABORT: Final = 28
+
+STREAM: Final = "bus"
+
+# Flags of a run.
+COMMAND: Final = 1
+WAIT: Final = 2
+AGAIN: Final = 4  # sent before to another life of the router
+
+# Codes of an outcome.
+FAILED: Final = 0  # [reason, kind, text, attempts, duration]
+VALUE: Final = 1  # a command's result: [success, value, kind, text, retryable, attempts, duration]
+HANDLED: Final = 2  # of an event that is waited for: [attempts, duration]
+DISCARDED: Final = 3  # the subscription went before the handler was called: None
+
+# A message is cut where it reaches either.
+BATCH_EVENTS: Final = 512
+BATCH_BYTES: Final = 512 << 10

@@ -1,0 +1,173 @@
+"""The ground that every runtime actor stands on: its endpoint, its peers, its place in the runtime.
+
+A subclass says what it serves (`handlers`), what it reports to the supervisor (`report`), what it
+does once it is up (`opened`), with what is pushed to it (`on_push`), and before it goes (`drain`).
+It is a plain class: Ray wraps it where it is spawned, `LocalCluster` makes an instance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from llmgine.actors.control import names
+from llmgine.actors.control.client import ControlClient
+from llmgine.actors.control.cluster import Boot, Cluster
+from llmgine.actors.control.ground import Ground
+from llmgine.actors.control.membership import Membership
+from llmgine.actors.control.options import ControlOptions
+from llmgine.actors.link import Endpoint, Identity, Peer, StreamHandler
+from llmgine.telemetry import SpanRecorder
+
+logger = logging.getLogger(__name__)
+
+# How long an actor that must end itself waits for Ray to do it before it leaves by force.
+_EXIT_PATIENCE = 5.0
+
+
+class RuntimeActor:
+    """One actor of a runtime.
+
+    `address()` opens it, once in each life: Ray may have restarted the process since. The epoch of
+    its identity is the wall clock at its birth in nanoseconds, so a later life always has a larger one.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, boot: Boot) -> None:
+        self.boot = boot
+        self.name = boot.name
+        self.settings = boot.settings
+        self.options = ControlOptions.model_validate(boot.settings["control"])
+        self.identity = Identity(boot.name, boot.kind, time.time_ns())
+        self.cluster: Cluster = boot.world.cluster()
+        self.recorder = SpanRecorder(boot.name)
+        self._ground: Ground | None = None
+        self._endpoint: Endpoint | None = None
+        self._membership: Membership | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    # What a subclass says of itself.
+
+    def handlers(self) -> Mapping[str, StreamHandler]:
+        """The kinds of stream that this actor serves to whoever dials it."""
+        return {}
+
+    def report(self) -> dict[str, Any]:
+        """What a restarted supervisor must know of this actor; msgpack values."""
+        return {}
+
+    def wants(self) -> tuple[str, ...]:
+        """The tables that the supervisor shall push to this actor."""
+        return ()
+
+    async def opened(self) -> None:
+        """The endpoint listens; the supervisor does not know this life yet."""
+
+    async def on_push(self, kind: str, body: Any) -> None:
+        """A table that this actor wants has changed."""
+
+    async def drain(self, grace: float) -> None:
+        """Finishes what was taken on, within `grace` seconds."""
+
+    async def drained(self) -> None:
+        """The last moment with links."""
+
+    # What others call.
+
+    async def address(self) -> list[Any]:
+        """Where this actor listens, as wire; opens it first in this life of its process."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name=f"open {self.name}")
+        try:
+            await asyncio.shield(self._opening)
+        except BaseException:
+            if self._opening.done():
+                self._opening = None
+            raise
+        assert self._endpoint is not None
+        return self._endpoint.address.to_wire()
+
+    async def stop(self, grace: float) -> None:
+        """Takes nothing new, drains, and lets go of every link; the process stays for its owner to end."""
+        if self._stopped:
+            return
+        self._stopped = True
+        await self.drain(grace)
+        await self.drained()
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Lets go of everything at once, as a crash would, but leaves no task behind."""
+        self._stopped = True
+        if self._membership is not None:
+            await self._membership.close()
+        if self._ground is not None:
+            self._ground.close()
+        if self._endpoint is not None:
+            await self._endpoint.close()
+
+    # What a subclass uses.
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    @property
+    def ground(self) -> Ground:
+        """The links of this process; there once the actor is open."""
+        if self._ground is None:
+            raise RuntimeError(f"{self.name} is not open")
+        return self._ground
+
+    def peer(self, name: str) -> Peer:
+        """The link to another actor."""
+        return self.ground.peer(name)
+
+    @property
+    def control(self) -> ControlClient:
+        """What this actor may ask the supervisor for."""
+        return self.ground.control
+
+    async def end_self(self) -> None:
+        """Ends this actor for good, Ray's restart included."""
+        try:
+            async with asyncio.timeout(_EXIT_PATIENCE):
+                await self.cluster.kill(self.name)
+                await asyncio.sleep(_EXIT_PATIENCE)
+        except Exception:
+            logger.exception("%s could not be ended through the cluster", self.name)
+        if self.boot.world.owns_process:
+            os._exit(1)
+
+    async def _open(self) -> None:
+        tcp = self.options.tcp == "always" or (self.options.tcp == "auto" and await self.cluster.spans_nodes())
+        transport = self.boot.world.transport(self.cluster, tcp=tcp)
+        self._ground = Ground(self.boot.runtime, self.identity, self.cluster, transport)
+        self._endpoint = await transport.listen(self.identity, self.handlers())
+        await self.opened()
+        if self.name == names.SUPERVISOR:
+            return
+        self._membership = Membership(
+            self.peer(names.SUPERVISOR),
+            self._full_report,
+            self.on_push,
+            silence=self.options.child_silence,
+            on_silence=self.end_self,
+        )
+        self._membership.start()
+
+    def _full_report(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.boot.kind,
+            "epoch": self.identity.epoch,
+            "pid": os.getpid(),
+            "wants": list(self.wants()),
+            **self.report(),
+        }

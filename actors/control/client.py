@@ -1,0 +1,51 @@
+"""What lower rooms and drivers ask of the supervisor, as calls that outlive its restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from llmgine.actors.control import names
+from llmgine.actors.control.cluster import Cluster
+from llmgine.actors.control.errors import ActorAway, ActorGone, RuntimeNotFound
+
+# The pause between two tries while Ray restarts the supervisor, which takes about a second.
+_RETRY_PAUSE = 0.1
+
+
+class ControlClient:
+    """Calls the supervisor; while it restarts, a call waits for up to `patience` seconds.
+
+    Every verb may reach the supervisor twice and is idempotent there.
+    """
+
+    def __init__(self, cluster: Cluster, runtime: str, *, patience: float = 20.0) -> None:
+        self._cluster = cluster
+        self._runtime = runtime
+        self._patience = patience
+
+    async def call(self, method: str, *arguments: Any, timeout: float | None = None) -> Any:
+        """The supervisor's answer or its error; `RuntimeNotFound` once it is gone for good."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._patience
+        while True:
+            try:
+                return await self._cluster.call(names.SUPERVISOR, method, *arguments, timeout=timeout)
+            except ActorGone as error:
+                raise RuntimeNotFound(f"the runtime {self._runtime!r} has stopped ({error})") from None
+            except ActorAway:
+                if loop.time() >= give_up:
+                    raise
+                await asyncio.sleep(_RETRY_PAUSE)
+
+    async def subscribe(self, record: dict[str, Any]) -> int:
+        """The number of the subscription, once every router routes by it."""
+        return int(await self.call("subscribe", record))
+
+    async def unsubscribe(self, number: int) -> None:
+        """Returns once no router routes to it."""
+        await self.call("unsubscribe", number)
+
+    async def ensure_pool(self, provider: str) -> list[str]:
+        """The names of the provider's actors, after starting its pool where there was none."""
+        return list(await self.call("ensure_pool", provider))

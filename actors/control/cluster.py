@@ -1,0 +1,88 @@
+"""The control plane as an interface: creating, finding, calling and ending actors by name.
+
+Two keep it: `RayCluster` over Ray, `LocalCluster` inside one process. A `World` is what one of
+them needs to come to life in a new process; it travels to each actor in its `Boot`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmgine.actors.link import Address, Transport
+
+if TYPE_CHECKING:
+    from llmgine.actors.control.actor import RuntimeActor
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnOptions:
+    """How an actor is placed: CPUs that it holds, and whether it comes back by itself after a crash."""
+
+    num_cpus: float = 0.05
+    restarts: bool = True
+
+
+class Cluster(Protocol):
+    """Actors of one runtime, by name."""
+
+    @property
+    def node(self) -> str:
+        """The node that this process stands on."""
+        ...
+
+    async def spawn(self, boot: Boot, actor: type[RuntimeActor], options: SpawnOptions) -> None:
+        """Creates the actor `boot.name`; returns when its place is asked for, not when it is up."""
+        ...
+
+    async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> Any:
+        """The method's answer, or the error it raised; `ActorGone`, `ActorAway`, or TimeoutError."""
+        ...
+
+    async def kill(self, name: str) -> None:
+        """Ends the actor at once and for good; nothing happens where there is none."""
+        ...
+
+    async def names(self) -> list[str]:
+        """The names of all actors of this runtime that live or are coming back."""
+        ...
+
+    async def resolve(self, name: str) -> Address:
+        """Where the actor listens now; it is asked, so it is up when this returns."""
+        ...
+
+    async def spans_nodes(self) -> bool:
+        """Whether the runtime's cluster has more than one node."""
+        ...
+
+
+class World(Protocol):
+    """Makes the two planes in the process where it is used."""
+
+    @property
+    def owns_process(self) -> bool:
+        """Whether an actor has a process to itself, which it may end."""
+        ...
+
+    def cluster(self) -> Cluster: ...
+
+    def transport(self, cluster: Cluster, *, tcp: bool) -> Transport: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What an actor is born with.
+
+    `settings` is the whole settings tree as plain values; `detached` says that no driver holds the runtime.
+    """
+
+    runtime: str
+    name: str
+    kind: str
+    world: World
+    settings: dict[str, Any]
+    detached: bool = False
+
+    def child(self, name: str, kind: str) -> Boot:
+        """The same ground under another actor."""
+        return replace(self, name=name, kind=kind)

@@ -1,0 +1,48 @@
+"""What goes wrong on the control plane.
+
+LlmgineError
+└── ControlError
+    ├── ActorGone          no actor of that name lives, and none will come back by itself
+    ├── ActorAway          the actor is there and could not be reached now; asking again is right
+    ├── RuntimeExists      a runtime of that name already runs
+    ├── RuntimeNotFound    no runtime of that name runs where it was looked for
+    ├── RuntimeStopping    the runtime is going away and takes nothing new
+    ├── RayUnavailable     Ray could not be started or reached; says what to do
+    └── NotSupported       a setting or an argument that this version does not serve
+"""
+
+from __future__ import annotations
+
+from llmgine.providers.errors import LlmgineError
+
+
+class ControlError(LlmgineError):
+    """The control plane could not do what was asked."""
+
+
+class ActorGone(ControlError):
+    """No actor of that name lives, and none will come back by itself."""
+
+
+class ActorAway(ControlError):
+    """The actor could not be reached now; asking again is right."""
+
+
+class RuntimeExists(ControlError):
+    """A runtime of that name already runs; `Runtime.connect` joins it."""
+
+
+class RuntimeNotFound(ControlError):
+    """No runtime of that name runs where it was looked for."""
+
+
+class RuntimeStopping(ControlError):
+    """The runtime is going away and takes nothing new."""
+
+
+class RayUnavailable(ControlError):
+    """Ray could not be started or reached."""
+
+
+class NotSupported(ControlError):
+    """A setting or an argument that this version does not serve."""

@@ -1,0 +1,39 @@
+"""What any process of a runtime stands on: a name, the control plane, and links to actors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmgine.actors.control.client import ControlClient
+from llmgine.actors.control.cluster import Cluster
+from llmgine.actors.link import Identity, Peer, StreamHandler, Transport
+
+
+class Ground:
+    """The links of one process to the runtime's actors, one each, found through the cluster."""
+
+    def __init__(self, runtime: str, identity: Identity, cluster: Cluster, transport: Transport) -> None:
+        self.identity = identity
+        self.cluster = cluster
+        self.transport = transport
+        self.control = ControlClient(cluster, runtime)
+        self._peers: dict[str, Peer] = {}
+
+    def peer(self, name: str, handlers: Mapping[str, StreamHandler] | None = None) -> Peer:
+        """The link to an actor, made once and kept; `handlers` count for the first call."""
+        if name not in self._peers:
+            self._peers[name] = Peer(
+                name, lambda: self.cluster.resolve(name), self.transport, self.identity, handlers or {}
+            )
+        return self._peers[name]
+
+    def forget(self, name: str) -> None:
+        """Closes the link to an actor that will not be talked to again."""
+        peer = self._peers.pop(name, None)
+        if peer is not None:
+            peer.close()
+
+    def close(self) -> None:
+        """Closes every link."""
+        for name in list(self._peers):
+            self.forget(name)

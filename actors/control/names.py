@@ -1,0 +1,42 @@
+"""How actors are named inside a runtime's Ray namespace."""
+
+from __future__ import annotations
+
+import re
+
+SUPERVISOR = "supervisor"
+TELEMETRY = "telemetry"
+
+_RUNTIME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PROVIDER_NAME = re.compile(r"provider-(?P<pool>.+)-(?P<number>\d+)")
+
+
+def namespace(runtime: str) -> str:
+    """The Ray namespace that holds every actor of a runtime; ValueError for a name that cannot be one."""
+    if not _RUNTIME_NAME.fullmatch(runtime):
+        raise ValueError(
+            f"a runtime's name is 1 to 64 letters, digits, '.', '_' or '-' and begins with a letter "
+            f"or digit, not {runtime!r}"
+        )
+    return f"llmgine.{runtime}"
+
+
+def router(shard: int) -> str:
+    return f"router-{shard}"
+
+
+def provider(pool: str, number: int) -> str:
+    return f"provider-{pool}-{number}"
+
+
+def parse_provider(name: str) -> tuple[str, int]:
+    """The pool and the number in a provider actor's name."""
+    match = _PROVIDER_NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is no provider actor's name")
+    return match["pool"], int(match["number"])
+
+
+def session(session_id: str, opening: int) -> str:
+    """Each opening has an actor of its own, so a late word of an older one cannot reach the newer."""
+    return f"session-{session_id}-{opening}"

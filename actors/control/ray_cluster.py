@@ -1,0 +1,149 @@
+"""The control plane over Ray: every actor is detached, named, and lives in the runtime's namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    GetTimeoutError,
+    RayActorError,
+    RaySystemError,
+    RayTaskError,
+)
+
+from llmgine.actors.control import names
+from llmgine.actors.control.actor import RuntimeActor
+from llmgine.actors.control.cluster import Boot, SpawnOptions
+from llmgine.actors.control.errors import ActorAway, ActorGone, ControlError
+from llmgine.actors.link import Address, LinkOptions, SocketTransport
+
+
+class RayCluster:
+    """Actors of one runtime on the Ray cluster that this process is connected to."""
+
+    def __init__(self, runtime: str) -> None:
+        self._namespace = names.namespace(runtime)
+        self._handles: dict[str, Any] = {}
+
+    @property
+    def node(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+    async def spawn(self, boot: Boot, actor: type[RuntimeActor], options: SpawnOptions) -> None:
+        remote = ray.remote(actor).options(
+            name=boot.name,
+            namespace=self._namespace,
+            lifetime="detached",
+            num_cpus=options.num_cpus,
+            max_restarts=-1 if options.restarts else 0,
+            max_task_retries=0,
+        )
+        # Creating a named actor asks the GCS first, and blocks meanwhile.
+        self._handles[boot.name] = await asyncio.to_thread(remote.remote, boot)
+
+    async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> Any:
+        handle = await self._handle(name)
+        try:
+            async with asyncio.timeout(timeout):
+                with self._translated(name):
+                    return await getattr(handle, method).remote(*arguments)
+        except ActorGone:
+            # A name can be taken again by a new actor, which the old handle does not reach.
+            self._handles.pop(name, None)
+            raise
+
+    async def kill(self, name: str) -> None:
+        try:
+            handle = await self._handle(name)
+        except ActorGone:
+            return
+        self._handles.pop(name, None)
+        await asyncio.to_thread(ray.kill, handle, no_restart=True)
+
+    async def names(self) -> list[str]:
+        with self._translated("the Ray cluster"):
+            listed = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
+        return sorted(entry["name"] for entry in listed if entry["namespace"] == self._namespace)
+
+    async def resolve(self, name: str) -> Address:
+        return Address.from_wire(await self.call(name, "address", timeout=30.0))
+
+    async def spans_nodes(self) -> bool:
+        nodes = await asyncio.to_thread(ray.nodes)
+        return sum(1 for node in nodes if node["Alive"]) > 1
+
+    async def _handle(self, name: str) -> Any:
+        handle = self._handles.get(name)
+        if handle is None:
+            try:
+                handle = await asyncio.to_thread(ray.get_actor, name, self._namespace)
+            except ValueError:
+                raise ActorGone(f"no actor {name!r} in {self._namespace}") from None
+            self._handles[name] = handle
+        return handle
+
+    @contextmanager
+    def _translated(self, name: str) -> Iterator[None]:
+        """Ray's errors as ours: its own do not say what to do, and carry tracebacks as text."""
+        try:
+            yield
+        except RayTaskError as error:
+            raise error.cause from None
+        except ActorDiedError as error:
+            raise ActorGone(f"{name} has died: {_first_line(error)}") from None
+        except ActorUnavailableError as error:
+            raise ActorAway(f"{name} cannot be reached now: {_first_line(error)}") from None
+        except GetTimeoutError as error:
+            raise TimeoutError(str(error)) from None
+        except RayActorError as error:
+            raise ActorAway(f"{name} failed the call: {_first_line(error)}") from None
+        except RaySystemError as error:
+            raise ControlError(f"Ray failed: {_first_line(error)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class RayWorld:
+    """What a process of a Ray cluster needs to take part in a runtime.
+
+    The secret goes from actor to actor as a Ray argument: whoever may use the Ray cluster may use
+    the runtime. `launch_id` tells the sockets of two launches of one name apart.
+    """
+
+    runtime: str
+    launch_id: str
+    secret: bytes = field(repr=False)
+    link: LinkOptions
+
+    @property
+    def owns_process(self) -> bool:
+        return True
+
+    def cluster(self) -> RayCluster:
+        return RayCluster(self.runtime)
+
+    def transport(self, cluster: Any, *, tcp: bool) -> SocketTransport:
+        host = ray.util.get_node_ip_address() if tcp else None
+        return SocketTransport(
+            self.secret, cluster.node, socket_folder(self.launch_id), tcp_host=host, options=self.link
+        )
+
+
+def socket_folder(launch_id: str) -> Path:
+    """A short folder, since the path of a unix socket may have 107 bytes and no more."""
+    digest = hashlib.sha256(launch_id.encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"llmgine-{os.getuid()}" / digest
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

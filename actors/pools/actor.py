@@ -1,0 +1,118 @@
+"""One provider actor: the only process that imports the provider's SDK and holds its key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, cast
+
+from llmgine.actors.control import names
+from llmgine.actors.link import LinkError, Stream, StreamHandler
+from llmgine.actors.pools import wire
+from llmgine.actors.pools.options import PoolsOptions
+from llmgine.actors.telemetry import ObservedActor
+from llmgine.providers import Done, Failed, LlmgineError, LLMRequest, StreamEvent
+from llmgine.providers.events import to_wire
+from llmgine.providers.options import ProvidersOptions
+from llmgine.providers.provider import Provider
+from llmgine.providers.registry import open_provider
+from llmgine.telemetry import OpenSpan, TraceContext
+from llmgine.telemetry import names as spans
+
+
+class ProviderActor(ObservedActor):
+    """Serves model calls of one provider, up to `max_in_flight` at once; more are refused at once.
+
+    A provider that cannot be opened (no key, weights missing) fails each call with that reason, and
+    is tried anew at the next, so that mending it on this node needs no restart.
+    """
+
+    kind = "provider"
+
+    def __init__(self, boot: Any) -> None:
+        super().__init__(boot)
+        self._pool, _ = names.parse_provider(boot.name)
+        self._options = ProvidersOptions.model_validate(boot.settings["providers"])
+        self._limit = PoolsOptions.model_validate(boot.settings["pools"]).of(self._pool).max_in_flight
+        self._provider: Provider | None = None
+        self._provider_lock = asyncio.Lock()
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def handlers(self) -> Mapping[str, StreamHandler]:
+        return {wire.LLM_STREAM: self._serve}
+
+    def report(self) -> dict[str, Any]:
+        return {"pool": self._pool}
+
+    async def drain(self, grace: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        if self._provider is not None:
+            await self._provider.aclose()
+
+    async def _serve(self, stream: Stream) -> None:
+        if self._in_flight >= self._limit or self.stopped:
+            await stream.send([wire.REFUSED, self._in_flight])
+            stream.finish()
+            return
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            await self._call(stream)
+        except LinkError:
+            pass  # The caller is gone or gave up; the call was cancelled on the way here.
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    async def _call(self, stream: Stream) -> None:
+        body, session, trace = stream.header
+        try:
+            request = LLMRequest.model_validate_json(body)
+            provider = await self._opened_provider()
+        except LlmgineError as error:
+            await stream.send(wire.failure_to_wire(error))
+            stream.finish()
+            return
+        await stream.send([wire.ACCEPTED, self._in_flight])
+        parent = trace and TraceContext.from_wire(trace)
+        span = self.recorder.start(
+            spans.PROVIDER_CALL, kind="client", parent=parent, session=session, attributes={spans.ACTOR: self.name}
+        )
+        events = cast("AsyncGenerator[StreamEvent, None]", provider.stream(request))
+        forwarding = asyncio.create_task(self._forward(events, stream, span))
+        given_up = asyncio.create_task(stream.wait_closed())
+        try:
+            await asyncio.wait({forwarding, given_up}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            forwarding.cancel()
+            given_up.cancel()
+            outcome, _ = await asyncio.gather(forwarding, given_up, return_exceptions=True)
+            await events.aclose()
+            span.end(error="cancelled")
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    async def _forward(
+        self, events: AsyncGenerator[StreamEvent, None], stream: Stream, span: OpenSpan
+    ) -> None:
+        async for event in events:
+            message = to_wire(event)
+            if not stream.try_send(message):
+                await stream.send(message)
+            if isinstance(event, Failed):
+                span.end(error=event.error.kind.value)
+            elif isinstance(event, Done):
+                span.end()
+        stream.finish()
+
+    async def _opened_provider(self) -> Provider:
+        async with self._provider_lock:
+            if self._provider is None:
+                self._provider = open_provider(self._pool, self._options)
+            return self._provider

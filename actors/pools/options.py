@@ -1,0 +1,38 @@
+"""What can be set about provider pools."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PoolOptions(BaseModel):
+    """One provider's pool."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(default=1, ge=0, description="Provider actors that the pool starts with.")
+    max_in_flight: int = Field(
+        default=256,
+        ge=1,
+        description="Model calls that one provider actor carries at once; more are refused.",
+    )
+    num_cpus: float = Field(
+        default=0.1, ge=0, description="CPUs that Ray holds back for one provider actor when it is placed."
+    )
+
+
+class PoolsOptions(BaseModel):
+    """The pools of a runtime: one form for all, and what differs for single providers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default: PoolOptions = Field(
+        default_factory=PoolOptions, description="Holds for each provider that is not named in by_provider."
+    )
+    by_provider: dict[str, PoolOptions] = Field(
+        default_factory=dict, description="Options of single pools, under the provider's name."
+    )
+
+    def of(self, provider: str) -> PoolOptions:
+        """The options that hold for that provider's pool."""
+        return self.by_provider.get(provider, self.default)

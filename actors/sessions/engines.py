@@ -1,0 +1,143 @@
+"""The turn loop as pure steps: given what has happened in the turn, what comes next.
+
+An engine is asked again after each step and keeps nothing between: all it needs is in the view, so it
+travels by pickle and a turn can go on in another process. The runner executes the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from llmgine.actors.sessions.errors import StepLimit, TurnError
+from llmgine.providers.contracts import (
+    FinishReason,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    NamedTool,
+    OutputSchema,
+    ToolCallPart,
+    ToolResultPart,
+    ToolSpec,
+)
+
+ToolChoice = Literal["auto", "required", "none"] | NamedTool
+
+
+@dataclass(frozen=True, slots=True)
+class TurnView:
+    """What an engine decides by.
+
+    `messages` is the whole conversation, this turn's prompt included; `steps` counts the turn's model
+    calls so far; `answer` is the last one's, None before the first; `results` are those of the tools
+    run since, None where none were. `options` are further fields of `LLMRequest`.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    system: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    output: OutputSchema | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    max_steps: int = 16
+    steps: int = 0
+    answer: LLMResponse | None = None
+    results: tuple[ToolResultPart, ...] | None = None
+
+    def request(self, **changes: Any) -> LLMRequest:
+        """The next model call as the session and the turn want it, with these fields otherwise."""
+        fields: dict[str, Any] = {
+            "model": self.model,
+            "messages": self.messages,
+            "system": self.system,
+            "tools": self.tools,
+            "output": self.output,
+            **self.options,
+            **changes,
+        }
+        return LLMRequest(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class CallModel:
+    """Call the model; its answer is appended to the conversation."""
+
+    request: LLMRequest
+
+
+@dataclass(frozen=True, slots=True)
+class RunTools:
+    """Run these calls of the last answer at the same time; their results are appended in this order."""
+
+    calls: tuple[ToolCallPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The turn is over: the last answer is its reply, or it has failed with `error`."""
+
+    error: TurnError | None = None
+
+
+Step = CallModel | RunTools | Finish
+
+
+class Engine(Protocol):
+    """Decides the next step of a turn; a pure function of the view."""
+
+    def next(self, view: TurnView) -> Step: ...
+
+
+# Reasons after which the model itself has not ended its turn.
+_GOES_ON = frozenset({FinishReason.PAUSE})
+# Reasons after which calls in the answer are not to be run.
+_CUT_OFF = frozenset({FinishReason.CONTENT_FILTER, FinishReason.REFUSAL})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChatEngine:
+    """Calls the model, runs what tools it asks for, and calls it again until it answers.
+
+    `max_steps` bounds the model calls of one turn, None for the session's own bound. `tool_choice`
+    other than "auto" and "none" holds for the first call only: forced again, a model never answers.
+    """
+
+    max_steps: int | None = None
+    tool_choice: ToolChoice = "auto"
+
+    def next(self, view: TurnView) -> Step:
+        answer = view.answer
+        if answer is None:
+            return self._call(view)
+        if view.results is not None:
+            return self._call(view)
+        if answer.tool_calls and answer.finish_reason not in _CUT_OFF:
+            return RunTools(answer.tool_calls)
+        if answer.finish_reason in _GOES_ON:
+            return self._call(view)
+        return Finish()
+
+    def _call(self, view: TurnView) -> Step:
+        limit = view.max_steps if self.max_steps is None else self.max_steps
+        if view.steps >= limit:
+            text = (
+                f"the model has not answered within {limit} model calls; raise max_steps or simplify the task"
+            )
+            return Finish(StepLimit(text))
+        if not view.tools or "tool_choice" in view.options:
+            return CallModel(view.request())
+        forced = self.tool_choice not in ("auto", "none")
+        choice = "auto" if forced and view.steps > 0 else self.tool_choice
+        return CallModel(view.request(tool_choice=choice))
+
+
+@dataclass(frozen=True, slots=True)
+class SinglePassEngine:
+    """Calls the model once, without tools."""
+
+    def next(self, view: TurnView) -> Step:
+        if view.answer is not None:
+            return Finish()
+        return CallModel(view.request(tools=()))

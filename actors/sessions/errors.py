@@ -1,0 +1,134 @@
+"""What goes wrong in a session, as one picklable tree.
+
+LlmgineError
+├── ToolDefinitionError      a function cannot be described as a tool; says why and what mends it
+├── UnsendableCode           tools or engine cannot travel to the session's process
+├── CodeUnavailable          tools or engine arrived and cannot be loaded here
+├── ContextError             a message would break the pairing or the order of a conversation
+├── SessionError             the session as a whole
+│   ├── SessionLost          its process is gone, and with it what no store keeps
+│   └── SessionClosed        it has ended, or is about to
+└── TurnError                one turn did not come to its end
+    ├── TurnCancelled        somebody cancelled it
+    ├── TurnDeadline         its time was up
+    ├── StepLimit            the engine reached its number of model calls
+    ├── EngineFailed         the engine, or code that it runs, raised
+    ├── OutputInvalid        the answer is not what `output=` asked for
+    ├── UnknownTurn          no turn is known by that id
+    └── SessionOverloaded    too many turns wait in this session
+
+A failed model call is raised as its own `ProviderError`, unwrapped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llmgine.providers.errors as provider_errors
+from llmgine.providers.errors import LlmgineError, ProviderError
+
+
+class ToolDefinitionError(LlmgineError):
+    """A function cannot be described as a tool; the message names it, the reason, and what mends it."""
+
+    def __init__(self, function: str, reason: str) -> None:
+        super().__init__(f"{function} cannot be a tool: {reason}")
+        self.function = function
+        self.reason = reason
+
+
+class UnsendableCode(LlmgineError):
+    """Tools or engine cannot be pickled; the message names the object that stands in the way."""
+
+
+class CodeUnavailable(LlmgineError):
+    """A session's code cannot be loaded in this process; the message says what is missing."""
+
+
+class ContextError(LlmgineError):
+    """The message does not fit the conversation, which is unchanged."""
+
+
+class SessionError(LlmgineError):
+    """The session as a whole cannot do what was asked."""
+
+
+class SessionLost(SessionError):
+    """The session's process is gone; the message says what is lost with it."""
+
+
+class SessionClosed(SessionError):
+    """The session has ended or is ending and takes no more turns."""
+
+
+class TurnError(LlmgineError):
+    """A turn did not come to its end."""
+
+
+class TurnCancelled(TurnError):
+    """The turn was cancelled; what had been answered stays in the conversation."""
+
+
+class TurnDeadline(TurnError):
+    """The turn's time was up; what had been answered stays in the conversation."""
+
+
+class StepLimit(TurnError):
+    """The engine reached its number of model calls without an answer."""
+
+
+class EngineFailed(TurnError):
+    """The engine, or what it asked for, raised something that is no error of a model call."""
+
+
+class OutputInvalid(TurnError):
+    """The answer does not validate as the type that `output=` asked for."""
+
+
+class UnknownTurn(TurnError):
+    """The session knows no turn by that id, or has let go of it."""
+
+
+class SessionOverloaded(TurnError):
+    """Too many turns wait in this session; the message names the option that bounds them."""
+
+
+_TRAVELLING: dict[str, type[LlmgineError]] = {
+    kind.__name__: kind
+    for kind in (
+        CodeUnavailable,
+        ContextError,
+        SessionError,
+        SessionLost,
+        SessionClosed,
+        TurnError,
+        TurnCancelled,
+        TurnDeadline,
+        StepLimit,
+        EngineFailed,
+        OutputInvalid,
+        UnknownTurn,
+        SessionOverloaded,
+        provider_errors.UnknownModel,
+        provider_errors.ModelNotInstalled,
+        provider_errors.MissingKey,
+        provider_errors.InvalidRequest,
+    )
+}
+
+
+def error_to_wire(error: LlmgineError) -> dict[str, Any]:
+    """Plain values; `error_from_wire` gives back an equal error of a known class."""
+    if isinstance(error, ProviderError):
+        return {"class": "ProviderError", "fields": error.to_wire()}
+    name = next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _TRAVELLING), "TurnError")
+    text = str(error) if type(error).__name__ == name else f"{type(error).__name__}: {error}"
+    return {"class": name, "text": text}
+
+
+def error_from_wire(wire: dict[str, Any]) -> LlmgineError:
+    """The error that was sent; an unknown class arrives as `TurnError` with its text."""
+    if wire["class"] == "ProviderError":
+        return ProviderError.from_wire(wire["fields"])
+    kind = _TRAVELLING.get(wire["class"])
+    return TurnError(f"{wire['class']}: {wire['text']}") if kind is None else kind(wire["text"])

@@ -1,0 +1,167 @@
+"""What a turn says while it runs, what it comes to, and how each travels.
+
+A turn is steps; `StepStarted` begins each. Within a step the deltas of one part share its `index` and
+concatenate to that part; `Reset` takes back what the step has streamed so far. Then come the calls of
+tools and their results, and the next step. The last event is exactly one `TurnDone` or `TurnFailed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from llmgine.actors.sessions.errors import error_from_wire, error_to_wire
+from llmgine.providers import events as provider_events
+from llmgine.providers.contracts import (
+    Adjustment,
+    AnyPart,
+    Contract,
+    FinishReason,
+    Message,
+    ToolCallPart,
+    ToolResultPart,
+    Usage,
+)
+from llmgine.providers.errors import LlmgineError
+from llmgine.providers.events import Reset, TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStart
+
+
+class ToolCall(Contract):
+    """One call of a tool in a turn, and what came of it; `result` is None where it was never run."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] | None
+    result: ToolResultPart | None = None
+
+
+class Reply(Contract):
+    """What a turn came to.
+
+    `text` and `parts` are those of the last message, `output` the value that `output=` asked for.
+    `tool_calls` and `usage` are of the whole turn, so is `cost`: US dollars, or None where the price of
+    one of its model calls is unknown.
+    """
+
+    text: str
+    parts: tuple[AnyPart, ...]
+    output: Any = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage = Usage()
+    cost: Decimal | None = None
+    model: str
+    finish_reason: FinishReason
+    adjustments: tuple[Adjustment, ...] = ()
+    steps: int = 1
+    turn_id: str
+    trace_id: str
+    session_id: str
+
+    def to_wire(self) -> bytes:
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def from_wire(cls, wire: bytes) -> Reply:
+        return cls.model_validate_json(wire)
+
+
+@dataclass(slots=True)
+class StepStarted:
+    """A model call begins; steps count from 1."""
+
+    type: ClassVar[str] = "step_started"
+    step: int
+    model: str
+
+
+@dataclass(slots=True)
+class ToolCalled:
+    """The model's call is whole and its tool is about to run."""
+
+    type: ClassVar[str] = "tool_called"
+    call: ToolCallPart
+
+
+@dataclass(slots=True)
+class ToolReturned:
+    """What the model will be told of the call; errors, timeouts and cancels included."""
+
+    type: ClassVar[str] = "tool_returned"
+    result: ToolResultPart
+
+
+@dataclass(slots=True)
+class TurnDone:
+    """The turn ended well."""
+
+    type: ClassVar[str] = "done"
+    reply: Reply
+
+
+@dataclass(slots=True)
+class TurnFailed:
+    """The turn ended without an answer; `partial` is what the unfinished model call had said."""
+
+    type: ClassVar[str] = "error"
+    error: LlmgineError
+    partial: Message | None = None
+
+
+TurnEvent = (
+    TextDelta
+    | ThinkingDelta
+    | ToolCallStart
+    | ToolCallDelta
+    | Reset
+    | StepStarted
+    | ToolCalled
+    | ToolReturned
+    | TurnDone
+    | TurnFailed
+)
+
+# Codes below 16 are those of the model's own events.
+_STEP_STARTED, _TOOL_CALLED, _TOOL_RETURNED, _DONE, _FAILED = 16, 17, 18, 19, 20
+
+
+def is_terminal(event: TurnEvent) -> bool:
+    """Whether nothing follows it."""
+    return isinstance(event, TurnDone | TurnFailed)
+
+
+def to_wire(event: TurnEvent) -> list[Any]:
+    """A msgpack-ready list; `from_wire` gives back an equal event."""
+    match event:
+        case StepStarted(step, model):
+            return [_STEP_STARTED, step, model]
+        case ToolCalled(call):
+            return [_TOOL_CALLED, call.model_dump_json().encode()]
+        case ToolReturned(result):
+            return [_TOOL_RETURNED, result.model_dump_json().encode()]
+        case TurnDone(reply):
+            return [_DONE, reply.to_wire()]
+        case TurnFailed(error, partial):
+            return [_FAILED, error_to_wire(error), partial and partial.model_dump_json().encode()]
+        case _:
+            return provider_events.to_wire(event)
+
+
+def from_wire(wire: list[Any]) -> TurnEvent:
+    """The event that `to_wire` wrote; ValueError for a code that this version does not know."""
+    code = wire[0]
+    if code == _STEP_STARTED:
+        return StepStarted(wire[1], wire[2])
+    if code == _TOOL_CALLED:
+        return ToolCalled(ToolCallPart.model_validate_json(wire[1]))
+    if code == _TOOL_RETURNED:
+        return ToolReturned(ToolResultPart.model_validate_json(wire[1]))
+    if code == _DONE:
+        return TurnDone(Reply.from_wire(wire[1]))
+    if code == _FAILED:
+        partial = None if wire[2] is None else Message.model_validate_json(wire[2])
+        return TurnFailed(error_from_wire(wire[1]), partial)
+    event = provider_events.from_wire(wire)
+    if isinstance(event, provider_events.PartDone | provider_events.Done | provider_events.Failed):
+        raise ValueError(f"{type(event).__name__} is an event of a model call, not of a turn")
+    return event

@@ -1,0 +1,41 @@
+"""What can be set about sessions, each with its default and its meaning."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SessionOptions(BaseModel):
+    """Bounds and times of one session; seconds and bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_steps: int = Field(default=16, ge=1, le=1000, description="model calls in one turn before it fails")
+    parallel_tools: int = Field(
+        default=8, ge=1, description="tool calls of one step that run at the same time"
+    )
+    tool_timeout: float = Field(
+        default=60.0, gt=0, description="seconds for a tool that sets no timeout itself"
+    )
+    tool_result_bytes: int = Field(
+        default=256 * 1024,
+        ge=1024,
+        description="bytes of one tool result; what is beyond is cut, with a note",
+    )
+    abandoned_threads: int = Field(
+        default=8,
+        ge=1,
+        description="timed-out threads of tools still running before the process is unhealthy",
+    )
+    turn_deadline: float = Field(
+        default=600.0, gt=0, description="seconds for a turn that sets no deadline itself, waiting included"
+    )
+    queue: int = Field(
+        default=100, ge=1, description="turns that wait in one session before more are refused"
+    )
+    finished_turns: int = Field(
+        default=100, ge=1, description="finished turns whose events can still be read"
+    )
+    finished_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1024, description="bytes of events kept of finished turns altogether"
+    )

@@ -1,0 +1,220 @@
+"""A session's tools at work: every call comes to a result that the model can read.
+
+Async tools run on the loop, sync ones in a thread of their own. A thread cannot be stopped: at its
+timeout it is left behind and counted until it ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.tools import Tool, as_tools
+from llmgine.providers.contracts import ImagePart, TextPart, ToolCallPart, ToolResultPart, ToolSpec
+
+T = TypeVar("T")
+
+# How much of an error's text, or of arguments that are no JSON, is shown to the model.
+_TEXT_LIMIT = 2000
+
+
+class ToolFailed(Exception):
+    """A call came to nothing; the text is for the model."""
+
+
+class Toolset:
+    """The tools of one session; `run` never raises but when it is cancelled."""
+
+    def __init__(self, tools: Iterable[Tool[..., Any] | Callable[..., Any]], options: SessionOptions) -> None:
+        self.tools = {tool.name: tool for tool in as_tools(tools)}
+        self._options = options
+        self._abandoned: set[threading.Thread] = set()
+        self._slots = {
+            tool.name: asyncio.Semaphore(tool.concurrency)
+            for tool in self.tools.values()
+            if tool.concurrency is not None
+        }
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools as models see them, in the order given."""
+        return tuple(tool.spec for tool in self.tools.values())
+
+    @property
+    def abandoned(self) -> int:
+        """Threads that were left behind and still run."""
+        self._abandoned = {thread for thread in self._abandoned if thread.is_alive()}
+        return len(self._abandoned)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the process may go on: so few threads were left behind."""
+        return self.abandoned < self._options.abandoned_threads
+
+    def is_idempotent(self, name: str) -> bool:
+        """Whether a call may run twice; an unknown tool has no effect, so it may."""
+        tool = self.tools.get(name)
+        return tool is None or tool.idempotent
+
+    async def run(self, call: ToolCallPart) -> ToolResultPart:
+        """The call's result; whatever goes wrong is a result with `is_error` that says what."""
+        try:
+            value = await self._value(call)
+            content = as_content(call.name, value, self._options.tool_result_bytes)
+        except ToolFailed as error:
+            return ToolResultPart(
+                call_id=call.id, name=call.name, content=(TextPart(text=str(error)),), is_error=True
+            )
+        return ToolResultPart(call_id=call.id, name=call.name, content=content)
+
+    async def _value(self, call: ToolCallPart) -> Any:
+        tool = self.tools.get(call.name)
+        if tool is None:
+            known = ", ".join(self.tools) or "none"
+            raise ToolFailed(f"There is no tool named {call.name!r}. Tools: {known}.")
+        if call.arguments is None:
+            given = _cut(call.raw_arguments)
+            raise ToolFailed(f"The arguments of {call.name} must be one JSON object, not: {given}")
+        try:
+            arguments = tool.validate(call.arguments)
+        except ValueError as error:
+            raise ToolFailed(f"The arguments of {call.name} are wrong: {error}") from None
+        slots = self._slots.get(call.name)
+        if slots is None:
+            return await self._bounded(tool, arguments)
+        async with slots:
+            return await self._bounded(tool, arguments)
+
+    async def _bounded(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
+        timeout = tool.timeout or self._options.tool_timeout
+        work = _guarded(tool, arguments) if tool.is_async else self._in_thread(tool, arguments)
+        task = asyncio.create_task(work, name=f"tool {tool.name}")
+        try:
+            await asyncio.wait({task}, timeout=timeout)
+        finally:
+            # A tool that swallows its cancellation is left to itself, not waited for.
+            task.cancel()
+        if not task.done():
+            task.add_done_callback(_consume)
+            raise ToolFailed(f"{tool.name} did not answer within {timeout:g} seconds.")
+        if task.cancelled():
+            raise ToolFailed(f"{tool.name} was cancelled from within.")
+        return task.result()
+
+    async def _in_thread(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Callable[[], Any]] = loop.create_future()
+        context = contextvars.copy_context()
+
+        def work() -> None:
+            outcome = _outcome(tool, lambda: context.run(tool.function, **arguments))
+            try:
+                loop.call_soon_threadsafe(_settle, answer, outcome)
+            except RuntimeError:
+                return  # the loop has ended; nobody waits for this any more
+
+        thread = threading.Thread(target=work, name=f"tool {tool.name}", daemon=True)
+        thread.start()
+        try:
+            value = (await answer)()
+        except asyncio.CancelledError:
+            self._abandoned.add(thread)
+            raise
+        if inspect.isawaitable(value):
+            return await _awaited(tool, value)
+        return value
+
+
+async def _guarded(tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
+    return await _awaited(tool, tool.function(**arguments))
+
+
+async def _awaited(tool: Tool[..., Any], awaitable: Awaitable[Any]) -> Any:
+    try:
+        return await awaitable
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # SystemExit from a tool must not end the actor
+        raise ToolFailed(_raised(tool, error)) from None
+
+
+def _outcome(tool: Tool[..., Any], work: Callable[[], T]) -> Callable[[], T]:
+    try:
+        value = work()
+    except BaseException as error:
+        failure = ToolFailed(_raised(tool, error))
+
+        def fail() -> T:
+            raise failure
+
+        return fail
+    return lambda: value
+
+
+def _settle(answer: asyncio.Future[Callable[[], Any]], outcome: Callable[[], Any]) -> None:
+    if not answer.done():
+        answer.set_result(outcome)
+
+
+def _consume(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def _raised(tool: Tool[..., Any], error: BaseException) -> str:
+    return f"{tool.name} failed: {_cut(f'{type(error).__name__}: {error}')}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
+
+
+def as_content(name: str, value: Any, limit: int) -> tuple[TextPart | ImagePart, ...]:
+    """A tool's value for the model: text and parts as they are, the rest as JSON; at most `limit` bytes."""
+    if isinstance(value, TextPart | ImagePart):
+        value = (value,)
+    if (
+        isinstance(value, list | tuple)
+        and value
+        and all(isinstance(item, TextPart | ImagePart) for item in value)
+    ):
+        return _bounded_parts(value, limit)
+    if isinstance(value, str):
+        return (TextPart(text=bounded_text(value, limit)),)
+    try:
+        text = to_json(value).decode()
+    except (PydanticSerializationError, ValueError) as error:
+        raise ToolFailed(
+            f"{name} returned a {type(value).__name__} that is no JSON: {_cut(str(error))}"
+        ) from None
+    return (TextPart(text=bounded_text(text, limit)),)
+
+
+def _bounded_parts(parts: Iterable[TextPart | ImagePart], limit: int) -> tuple[TextPart | ImagePart, ...]:
+    kept: list[TextPart | ImagePart] = []
+    for part in parts:
+        size = len(part.text.encode()) if isinstance(part, TextPart) else len(part.data or b"")
+        if size <= limit:
+            kept.append(part)
+        elif isinstance(part, TextPart):
+            kept.append(part.model_copy(update={"text": bounded_text(part.text, limit)}))
+        else:
+            kept.append(TextPart(text=f"[an image of {size} bytes was left out: results may have {limit}]"))
+        limit = max(0, limit - size)
+    return tuple(kept)
+
+
+def bounded_text(text: str, limit: int) -> str:
+    """The text, or as much of it as fits into `limit` bytes and a note of what is missing."""
+    data = text.encode(errors="replace")
+    if len(data) <= limit:
+        return text
+    kept = data[:limit].decode(errors="ignore")
+    return f"{kept}\n[cut: {len(data) - limit} of {len(data)} bytes left out]"

@@ -1,0 +1,239 @@
+"""One turn as data: what was asked, the log of its events, and the sums that make its reply."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+from llmgine.actors.sessions.events import (
+    Reply,
+    StepStarted,
+    ToolCall,
+    ToolCalled,
+    ToolReturned,
+    TurnDone,
+    TurnEvent,
+    TurnFailed,
+)
+from llmgine.providers.contracts import (
+    FinishReason,
+    LLMResponse,
+    Message,
+    OutputSchema,
+    ToolCallPart,
+    ToolResultPart,
+    Usage,
+)
+from llmgine.providers.events import TextDelta, ThinkingDelta, ToolCallDelta
+
+TurnState = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+_Delta = TextDelta | ThinkingDelta | ToolCallDelta
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """What was asked: seconds of `deadline` count from when the turn was accepted."""
+
+    turn_id: str
+    prompt: Message
+    model: str | None = None
+    deadline: float | None = None
+    output: OutputSchema | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "turn_id": self.turn_id,
+            "prompt": self.prompt.model_dump_json().encode(),
+            "model": self.model,
+            "deadline": self.deadline,
+            "output": self.output and self.output.model_dump_json().encode(),
+            "options": self.options,
+        }
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> TurnRequest:
+        output = wire.get("output")
+        return cls(
+            turn_id=wire["turn_id"],
+            prompt=Message.model_validate_json(wire["prompt"]),
+            model=wire.get("model"),
+            deadline=wire.get("deadline"),
+            output=None if output is None else OutputSchema.model_validate_json(output),
+            options=wire.get("options") or {},
+        )
+
+
+class _Run:
+    """Deltas of one part in a row: their text, and where each of them ends in it."""
+
+    __slots__ = ("_ends", "_pieces", "_sealed", "index", "kind")
+
+    def __init__(self, kind: type[_Delta], index: int) -> None:
+        self.kind = kind
+        self.index = index
+        self._pieces: list[str] = []
+        self._sealed = ""
+        self._ends: array[int] = array("Q")
+
+    def __len__(self) -> int:
+        return len(self._ends) or len(self._pieces)
+
+    def add(self, text: str) -> None:
+        self._pieces.append(text)
+
+    def seal(self) -> int:
+        """Nothing more comes: holds one text instead of many; returns its size."""
+        position = 0
+        for piece in self._pieces:
+            position += len(piece)
+            self._ends.append(position)
+        self._sealed, self._pieces = "".join(self._pieces), []
+        return len(self._sealed) + self._ends.itemsize * len(self._ends)
+
+    def after(self, skipped: int) -> _Delta:
+        """What the deltas after the first `skipped` come to, as one."""
+        if not self._ends:
+            return self.kind(self.index, "".join(self._pieces[skipped:]))
+        begin = self._ends[skipped - 1] if skipped else 0
+        return self.kind(self.index, self._sealed[begin:])
+
+
+class TurnLog:
+    """Every event of one turn under its offset, from 0.
+
+    A reader that comes late or lags gets the deltas that it has not seen as one delta, so reading
+    from any offset gives each event exactly once and the texts concatenate to the same.
+    """
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._entries: list[_Run | TurnEvent] = []
+        self._terminal: TurnDone | TurnFailed | None = None
+        self.end = 0
+        self.size = 0
+
+    @property
+    def terminal(self) -> TurnDone | TurnFailed | None:
+        """The last event, once it is there."""
+        return self._terminal
+
+    def append(self, event: TurnEvent) -> None:
+        """Adds the next event; nothing can follow the terminal one."""
+        if self._terminal is not None:
+            raise ValueError(f"the turn has ended with {self._terminal.type!r}; {event.type!r} cannot follow")
+        last = self._entries[-1] if self._entries else None
+        if isinstance(event, TextDelta | ThinkingDelta | ToolCallDelta):
+            if not isinstance(last, _Run) or last.kind is not type(event) or last.index != event.index:
+                self._seal(last)
+                last = _Run(type(event), event.index)
+                self._push(last)
+            last.add(event.arguments if isinstance(event, ToolCallDelta) else event.text)
+        else:
+            self._seal(last)
+            self._push(event)
+            self.size += event_size(event)
+            if isinstance(event, TurnDone | TurnFailed):
+                self._terminal = event
+        self.end += 1
+
+    def read(self, offset: int) -> Iterator[tuple[int, TurnEvent]]:
+        """The events from `offset` on, each with the offset at which to go on after it."""
+        offset = max(offset, 0)
+        position = max(bisect_right(self._starts, offset) - 1, 0)
+        while position < len(self._entries) and offset < self.end:
+            entry, start = self._entries[position], self._starts[position]
+            if isinstance(entry, _Run):
+                event: TurnEvent = entry.after(offset - start)
+                offset = start + len(entry)
+            else:
+                event, offset = entry, start + 1
+            yield offset, event
+            position += 1
+
+    def _push(self, entry: _Run | TurnEvent) -> None:
+        self._starts.append(self.end)
+        self._entries.append(entry)
+
+    def _seal(self, entry: _Run | TurnEvent | None) -> None:
+        if isinstance(entry, _Run):
+            self.size += entry.seal()
+
+
+def event_size(event: TurnEvent) -> int:
+    """About how many bytes an event holds that is no delta."""
+    match event:
+        case ToolReturned(result):
+            return (
+                200
+                + len(result.text)
+                + sum(len(getattr(part, "data", None) or b"") for part in result.content)
+            )
+        case ToolCalled(call):
+            return 200 + len(call.raw_arguments)
+        case TurnDone(reply):
+            results = sum(len(call.result.text) for call in reply.tool_calls if call.result is not None)
+            return 500 + 2 * len(reply.text) + results
+        case _:
+            return 100
+
+
+class TurnTally:
+    """Sums over a turn's model calls and tools; makes its reply."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.usage: Usage | None = None
+        self.cost: Decimal | None = Decimal(0)
+        self.last: LLMResponse | None = None
+        self.calls: dict[str, ToolCallPart] = {}
+        self.results: dict[str, ToolResultPart] = {}
+
+    def step(self, model: str) -> StepStarted:
+        """The next model call begins."""
+        self.steps += 1
+        return StepStarted(self.steps, model)
+
+    def answered(self, response: LLMResponse) -> None:
+        """A model call has ended well."""
+        self.spent(response.usage, response.cost)
+        self.last = response
+        self.calls.update((call.id, call) for call in response.tool_calls)
+
+    def spent(self, usage: Usage | None, cost: Decimal | None) -> None:
+        """What a model call used, also one that failed; an unknown cost makes the sum unknown."""
+        if usage is not None:
+            self.usage = usage if self.usage is None else self.usage + usage
+        self.cost = None if cost is None or self.cost is None else self.cost + cost
+
+    def returned(self, result: ToolResultPart) -> None:
+        """A tool has answered, or was answered for."""
+        self.results[result.call_id] = result
+
+    def reply(self, *, turn_id: str, trace_id: str, session_id: str, model: str) -> Reply:
+        """The whole turn as one value; without any answer the reply is empty and its reason unknown."""
+        last = self.last
+        return Reply(
+            text="" if last is None else last.text,
+            parts=() if last is None else last.message.parts,
+            tool_calls=tuple(
+                ToolCall(
+                    id=call.id, name=call.name, arguments=call.arguments, result=self.results.get(call.id)
+                )
+                for call in self.calls.values()
+            ),
+            usage=self.usage or Usage(),
+            cost=None if last is None else self.cost,
+            model=model if last is None else last.model,
+            finish_reason=FinishReason.UNKNOWN if last is None else last.finish_reason,
+            adjustments=() if last is None else last.adjustments,
+            steps=self.steps,
+            turn_id=turn_id,
+            trace_id=trace_id,
+            session_id=session_id,
+        )

@@ -1,0 +1,295 @@
+"""Starts, watches, restarts and ends the actors of a runtime; the only room that knows all their classes.
+
+It holds three tables: the directory of sessions and drivers, the pools, and the subscriptions. None
+of them is on disk: after its own restart it finds its children by name, waits for them and for the
+drivers to report themselves, and goes on. Until then every verb waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from llmgine.actors.bus import BusClient, BusOptions
+from llmgine.actors.control import Boot, RuntimeStopping, World, names
+from llmgine.actors.control.membership import MEMBER
+from llmgine.actors.link import StreamHandler
+from llmgine.actors.pools import PoolsOptions
+from llmgine.actors.supervisor.children import Children
+from llmgine.actors.supervisor.directory import (
+    Decision,
+    Directory,
+    DropClient,
+    EndRuntime,
+    EndSession,
+    Leases,
+)
+from llmgine.actors.supervisor.members import Member, Members
+from llmgine.actors.supervisor.pooldesk import PoolDesk
+from llmgine.actors.supervisor.sessiondesk import SessionDesk
+from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
+from llmgine.actors.telemetry import ObservedActor
+from llmgine.providers.options import ProvidersOptions
+
+logger = logging.getLogger(__name__)
+
+# How often leases are looked at, in seconds.
+_TICK = 0.5
+# How long a restarted supervisor waits for one living child to report itself.
+_RECOVERY = 15.0
+
+
+class SupervisorActor(ObservedActor):
+    """The one actor of a runtime that every other can do without for a while."""
+
+    kind = "supervisor"
+
+    def __init__(self, boot: Boot) -> None:
+        super().__init__(boot)
+        leases = Leases(owner=self.options.owner_grace, sessions=self.options.driver_grace)
+        # Openings are numbered from the clock, so that no later life of this actor repeats a number.
+        self._directory = Directory(leases, owned=not boot.detached, first_opening=time.time_ns() // 1_000_000)
+        self._members = Members(self._joined, self._lost)
+        self._children = Children(self, self._members)
+        self._subscriptions = SubscriptionDesk(self._members)
+        self._pools = PoolDesk(
+            self._children,
+            self._members,
+            PoolsOptions.model_validate(boot.settings["pools"]),
+            ProvidersOptions.model_validate(boot.settings["providers"]),
+        )
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._began = time.time()
+
+    # Coming up.
+
+    def handlers(self) -> Mapping[str, StreamHandler]:
+        return {MEMBER: self._members.serve}
+
+    async def opened(self) -> None:
+        await super().opened()
+        self._bus = BusClient(
+            self.name,
+            self.identity.epoch,
+            self.peer(names.router(0)),
+            self,
+            options=BusOptions.model_validate(self.settings["bus"]),
+        )
+        self._sessions = SessionDesk(
+            self, self._directory, self._children, self._subscriptions, self._bus, self.options
+        )
+        children = [name for name in await self.cluster.names() if name != self.name]
+        # Not awaited: children come to this actor's endpoint, which opens when this returns.
+        self._ready = self._spawn(self._recover(children) if children else self._start())
+        self._spawn(self._watch())
+
+    async def _start(self) -> None:
+        cpus = self.options.actor_cpus
+        await asyncio.gather(
+            self._children.start(names.TELEMETRY, "telemetry", num_cpus=cpus),
+            self._children.start(names.router(0), "router", num_cpus=cpus),
+        )
+        await self._bus.start()
+        self._directory.await_owner(self._now())
+
+    async def _recover(self, children: list[str]) -> None:
+        logger.warning("the supervisor is back; waiting for %s", ", ".join(children))
+        await asyncio.gather(*(self._recover_child(name) for name in children))
+        for needed, kind in ((names.TELEMETRY, "telemetry"), (names.router(0), "router")):
+            if needed not in self._members:
+                await self._children.start(needed, kind, num_cpus=self.options.actor_cpus)
+        await self._bus.start()
+        self._directory.await_owner(self._now())
+        await self._pools.tell()
+
+    async def _recover_child(self, name: str) -> None:
+        try:
+            async with asyncio.timeout(_RECOVERY):
+                await self._children.up(name)
+        except Exception as error:
+            logger.warning("%s did not come back to the supervisor and is ended: %s", name, error)
+            await self._children.end(name, 0.0)
+
+    # Who comes and goes.
+
+    def _joined(self, member: Member) -> None:
+        report = member.report
+        match member.kind:
+            case "driver":
+                attached = [(session, handle) for session, handle in report["attached"]]
+                self._directory.driver_joined(member.name, report["owner"], attached)
+            case "router":
+                self._subscriptions.router_joined(member, recovering=not self._ready.done())
+            case "session" if report.get("session_id"):
+                self._directory.adopt(report, self._now())
+            case "provider" if not self._ready.done():
+                self._pools.table.joined(member.name)
+            case _:
+                pass
+        if member.wants("pools"):
+            member.push("pools", self._pools.table.snapshot())
+
+    def _lost(self, member: Member) -> None:
+        if self.stopped or self._directory.stopping:
+            return
+        if member.kind == "driver":
+            self._directory.driver_lost(member.name, self._now())
+        else:
+            self._spawn(self._inquire(member))
+
+    async def _inquire(self, member: Member) -> None:
+        """An actor's link broke: Ray may be restarting it, only the link may have gone, or it is dead."""
+        if await self._children.alive(member.name):
+            return
+        self._note_death(member.name)
+        match member.kind:
+            case "session":
+                report = member.report
+                decisions = self._directory.died(
+                    report.get("session_id", ""), report.get("opening", 0), "its process died"
+                )
+                self._carry_out(decisions)
+            case "provider":
+                await self._pools.gone(member.name)
+            case kind:
+                await self._children.start(member.name, kind, num_cpus=self.options.actor_cpus)
+
+    def _note_death(self, name: str) -> None:
+        self._spawn(self.cluster.call(names.TELEMETRY, "source_died", name))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            self._carry_out(self._directory.tick(self._now()))
+
+    def _carry_out(self, decisions: list[Decision]) -> list[asyncio.Task[Any]]:
+        tasks: list[asyncio.Task[Any]] = []
+        for decision in decisions:
+            match decision:
+                case EndSession():
+                    tasks.append(self._sessions.end(decision))
+                case DropClient(driver_id):
+                    tasks.append(self._spawn(self._subscriptions.remove_client(driver_id)))
+                case EndRuntime(reason):
+                    logger.warning("the runtime %s ends: %s", self.boot.runtime, reason)
+                    tasks.append(self._spawn(self._end_runtime()))
+        return tasks
+
+    # What drivers and actors ask for, as calls of the cluster. Each may arrive twice.
+
+    async def introduce(self) -> tuple[World, dict[str, Any]]:
+        """What a driver needs to join: the world and the settings of this runtime."""
+        await self._is_ready()
+        return self.boot.world, self.settings
+
+    async def open_session(self, driver_id: str, handle: str, spec: dict[str, Any], code: Any) -> dict[str, Any]:
+        await self._is_ready()
+        return await self._sessions.open(driver_id, handle, spec, code)
+
+    async def locate_session(self, session_id: str) -> dict[str, Any]:
+        await self._is_ready()
+        return self._sessions.locate(session_id)
+
+    async def detach_session(self, session_id: str, handle: str, error: str | None) -> None:
+        """Returns once the handle is off, and the session ended if it was the last."""
+        await self._is_ready()
+        await asyncio.gather(*self._carry_out(self._directory.detach(session_id, handle, error)))
+
+    async def close_session(self, session_id: str) -> None:
+        await self._is_ready()
+        await asyncio.gather(*self._carry_out(self._directory.close(session_id)))
+
+    async def driver_left(self, driver_id: str) -> None:
+        """A driver says goodbye; an owner's goodbye is `stop_runtime`."""
+        await self._is_ready()
+        await self._subscriptions.remove_client(driver_id)
+        decisions = self._directory.driver_left(driver_id)
+        await asyncio.gather(*self._carry_out([d for d in decisions if isinstance(d, EndSession)]))
+
+    async def subscribe(self, record: dict[str, Any]) -> int:
+        await self._is_ready()
+        return await self._subscriptions.add(record)
+
+    async def unsubscribe(self, number: int) -> None:
+        await self._is_ready()
+        await self._subscriptions.remove(number)
+
+    async def ensure_pool(self, provider: str) -> list[str]:
+        await self._is_ready()
+        return await self._pools.ensure(provider)
+
+    async def scale_pool(self, provider: str, size: int) -> list[str]:
+        await self._is_ready()
+        return await self._pools.scale(provider, size)
+
+    async def status(self) -> dict[str, Any]:
+        """What runs, as plain values."""
+        await self._is_ready()
+        return {
+            "name": self.boot.runtime,
+            "detached": self.boot.detached,
+            "started": self._began,
+            "node": self.cluster.node,
+            "actors": [
+                {"name": member.name, "kind": member.kind, "pid": member.report["pid"]}
+                for member in self._members.all()
+                if member.kind != "driver"
+            ]
+            + [{"name": self.name, "kind": self.kind, "pid": os.getpid()}],
+            "drivers": [member.name for member in self._members.all() if member.kind == "driver"],
+            "sessions": [self._sessions.describe(entry) for entry in self._directory.sessions.values()],
+            "pools": self._pools.table.snapshot(),
+            "subscriptions": self._subscriptions.statistics(),
+        }
+
+    # Going down.
+
+    async def stop_runtime(self) -> None:
+        """Ends every session and then every other actor; whoever asked ends this one."""
+        grace = self.options.stop_grace
+        await self._is_ready()
+        await asyncio.gather(*self._carry_out(self._directory.stop()))
+        await self._bus.close()
+        others = [name for name in await self.cluster.names() if name not in (self.name, names.TELEMETRY)]
+        await asyncio.gather(*(self._children.end(name, grace) for name in others))
+        await self.drained()
+        await self._children.end(names.TELEMETRY, grace)
+
+    async def drain(self, grace: float) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def abandon(self) -> None:
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+        await super().abandon()
+
+    async def _end_runtime(self) -> None:
+        try:
+            await self.stop_runtime()
+        finally:
+            await self.end_self()
+
+    async def _is_ready(self) -> None:
+        if self._directory.stopping:
+            raise RuntimeStopping(f"the runtime {self.boot.runtime!r} is stopping")
+        await self.address()
+        await asyncio.shield(self._ready)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a task of the supervisor failed", exc_info=error)

@@ -1,0 +1,275 @@
+"""Who is in the runtime, and what follows when somebody goes: the supervisor's decisions, without its hands.
+
+Times are seconds of one monotonic clock, given in. What to do comes back as decisions; whoever
+carries them out reports the result with the next call. A restarted supervisor fills a fresh
+directory from the reports of the members that come back to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from llmgine.actors.control import names
+from llmgine.actors.control.errors import ControlError, RuntimeStopping
+
+
+class SessionConflict(ControlError):
+    """The session is open with other tools or another system prompt than asked for."""
+
+
+class SessionNotFound(ControlError):
+    """No session of that id is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession:
+    """The session's last driver is gone, or its process is: end it, with the error if there was one."""
+
+    session_id: str
+    error: str | None
+    lost: bool = False  # its process is gone already
+
+
+@dataclass(frozen=True, slots=True)
+class DropClient:
+    """The driver stayed away for longer than its lease: nothing of it is kept."""
+
+    driver_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndRuntime:
+    """Nobody holds the runtime any more."""
+
+    reason: str
+
+
+Decision = EndSession | DropClient | EndRuntime
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """Seconds that a silent driver is waited for: as owner, with its sessions, with its subscriptions."""
+
+    owner: float = 10.0
+    sessions: float = 30.0
+    subscriptions: float = 60.0
+
+
+@dataclass(slots=True)
+class Driver:
+    id: str
+    owner: bool
+    connected: bool = True
+    lost_at: float = 0.0
+    detached: bool = False  # its sessions were taken from it
+
+
+@dataclass(slots=True)
+class SessionEntry:
+    """One opening of a session. `handles` maps each attached handle to its driver."""
+
+    id: str
+    opening: int
+    actor: str
+    model: str
+    stay: bool
+    fingerprint: str
+    state: Literal["opening", "open", "ending"] = "opening"
+    handles: dict[str, str] = field(default_factory=dict)
+    # After a supervisor's restart: until then a session without handles waits for its drivers.
+    orphan_until: float | None = None
+
+
+class Directory:
+    """Drivers and sessions of one runtime."""
+
+    def __init__(self, leases: Leases, *, owned: bool, first_opening: int) -> None:
+        self._leases = leases
+        self._owned = owned
+        self._next_opening = first_opening
+        self._owner_seen_until: float | None = None
+        self._stopping = False
+        self.drivers: dict[str, Driver] = {}
+        self.sessions: dict[str, SessionEntry] = {}
+
+    # Drivers.
+
+    def await_owner(self, now: float) -> None:
+        """From now on the owner's lease runs, although it has not been seen yet."""
+        self._owner_seen_until = now
+
+    def driver_joined(self, driver_id: str, owner: bool, attached: Iterable[tuple[str, str]]) -> None:
+        """A driver's link is up; `attached` are the (session, handle) pairs that it holds."""
+        self.drivers[driver_id] = Driver(driver_id, owner)
+        for session_id, handle in attached:
+            entry = self.sessions.get(session_id)
+            if entry is not None and entry.state != "ending":
+                entry.handles[handle] = driver_id
+
+    def driver_lost(self, driver_id: str, now: float) -> None:
+        """A driver's link broke; its leases run from now."""
+        driver = self.drivers.get(driver_id)
+        if driver is not None and driver.connected:
+            driver.connected = False
+            driver.lost_at = now
+
+    def driver_left(self, driver_id: str) -> list[Decision]:
+        """A driver said goodbye: its handles go at once."""
+        driver = self.drivers.pop(driver_id, None)
+        decisions = self._detach_all(driver_id, "its driver left")
+        if driver is not None and driver.owner:
+            decisions.append(EndRuntime("its owner left"))
+        return decisions
+
+    # Sessions.
+
+    def attach(
+        self,
+        session_id: str,
+        driver_id: str,
+        handle: str,
+        *,
+        model: str,
+        stay: bool,
+        fingerprint: str,
+    ) -> tuple[SessionEntry, bool]:
+        """The session's entry with this handle on it, and whether it is new and must be opened."""
+        if self._stopping:
+            raise RuntimeStopping("the runtime is stopping and opens no session")
+        entry = self.sessions.get(session_id)
+        if entry is None:
+            opening = self._next_opening
+            self._next_opening += 1
+            entry = SessionEntry(
+                session_id, opening, names.session(session_id, opening), model, stay, fingerprint
+            )
+            self.sessions[session_id] = entry
+            entry.handles[handle] = driver_id
+            return entry, True
+        if fingerprint and fingerprint != entry.fingerprint:
+            raise SessionConflict(
+                f"session {session_id!r} is open with other tools, engine or system prompt; attach to it "
+                f"without them, close it first, or choose another id"
+            )
+        entry.stay = entry.stay or stay
+        entry.handles[handle] = driver_id
+        return entry, False
+
+    def opened(self, session_id: str) -> None:
+        self.sessions[session_id].state = "open"
+
+    def detach(self, session_id: str, handle: str, error: str | None) -> list[Decision]:
+        """A handle was left; the last one ends the session unless it stays."""
+        entry = self.sessions.get(session_id)
+        if entry is None or entry.handles.pop(handle, None) is None:
+            return []
+        return self._unless_held(entry, error)
+
+    def close(self, session_id: str) -> list[Decision]:
+        """The session ends, whoever is attached."""
+        entry = self.session(session_id)
+        return self._end(entry, None)
+
+    def died(self, session_id: str, opening: int, error: str) -> list[Decision]:
+        """The session's process is gone."""
+        entry = self.sessions.get(session_id)
+        if entry is None or entry.opening != opening:
+            return []
+        return self._end(entry, error, lost=True)
+
+    def ended(self, session_id: str, opening: int) -> None:
+        entry = self.sessions.get(session_id)
+        if entry is not None and entry.opening == opening:
+            del self.sessions[session_id]
+
+    def session(self, session_id: str) -> SessionEntry:
+        try:
+            return self.sessions[session_id]
+        except KeyError:
+            raise SessionNotFound(f"no session {session_id!r} is open in this runtime") from None
+
+    def adopt(self, report: dict[str, Any], now: float) -> None:
+        """A session actor came back to a restarted supervisor; its drivers may follow within their lease."""
+        session_id, opening = report["session_id"], report["opening"]
+        self._next_opening = max(self._next_opening, opening + 1)
+        known = self.sessions.get(session_id)
+        if known is not None:
+            return
+        entry = SessionEntry(
+            session_id, opening, report["name"], report["model"], report["stay"], report["fingerprint"], "open"
+        )
+        entry.orphan_until = now + self._leases.sessions
+        entry.handles = {
+            handle: driver for handle, driver in report.get("handles", {}).items() if driver in self.drivers
+        }
+        self.sessions[session_id] = entry
+
+    # The runtime.
+
+    def stop(self) -> list[Decision]:
+        """Nothing new from now on; every session ends."""
+        self._stopping = True
+        return [decision for entry in list(self.sessions.values()) for decision in self._end(entry, None)]
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def tick(self, now: float) -> list[Decision]:
+        """What time alone has decided."""
+        decisions: list[Decision] = []
+        for driver in list(self.drivers.values()):
+            decisions += self._lapse(driver, now)
+        for entry in list(self.sessions.values()):
+            if entry.orphan_until is not None and now >= entry.orphan_until:
+                entry.orphan_until = None
+                decisions += self._unless_held(entry, "its drivers did not come back")
+        if self._owned and not self._stopping and self._owner_overdue(now):
+            decisions.append(EndRuntime("its owner is gone"))
+        return decisions
+
+    def _owner_overdue(self, now: float) -> bool:
+        owners = [driver for driver in self.drivers.values() if driver.owner]
+        if any(driver.connected for driver in owners):
+            return False
+        since = max((driver.lost_at for driver in owners), default=self._owner_seen_until)
+        return since is not None and now - since >= self._leases.owner
+
+    def _lapse(self, driver: Driver, now: float) -> list[Decision]:
+        if driver.connected:
+            return []
+        decisions: list[Decision] = []
+        away = now - driver.lost_at
+        if away >= self._leases.sessions and not driver.detached:
+            driver.detached = True
+            decisions += self._detach_all(driver.id, "the link to its driver was lost")
+        if away >= self._leases.subscriptions:
+            if not driver.owner:
+                del self.drivers[driver.id]
+            decisions.append(DropClient(driver.id))
+        return decisions
+
+    def _detach_all(self, driver_id: str, error: str) -> list[Decision]:
+        decisions: list[Decision] = []
+        for entry in list(self.sessions.values()):
+            held = [handle for handle, driver in entry.handles.items() if driver == driver_id]
+            for handle in held:
+                del entry.handles[handle]
+            if held:
+                decisions += self._unless_held(entry, error)
+        return decisions
+
+    def _unless_held(self, entry: SessionEntry, error: str | None) -> list[Decision]:
+        if entry.handles or entry.stay:
+            return []
+        return self._end(entry, error)
+
+    def _end(self, entry: SessionEntry, error: str | None, *, lost: bool = False) -> list[Decision]:
+        if entry.state == "ending":
+            return []
+        entry.state = "ending"
+        entry.handles.clear()
+        return [EndSession(entry.id, error, lost)]

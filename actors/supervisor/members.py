@@ -1,0 +1,103 @@
+"""The supervisor's end of the member streams: what is pushed to whom, and who is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from llmgine.actors.link import LinkBroken, LinkError, Stream
+
+
+class Member:
+    """One connected process: its report, and an ordered lane of pushes to it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.report: dict[str, Any] = stream.header
+        self.name: str = self.report["name"]
+        self.kind: str = self.report["kind"]
+        self._stream = stream
+        self._pushes: asyncio.Queue[tuple[int, str, Any]] = asyncio.Queue()
+        self._unacknowledged: dict[int, asyncio.Future[None]] = {}
+        self._number = 0
+        self.push("welcome", None)
+
+    def wants(self, table: str) -> bool:
+        return table in self.report.get("wants", ())
+
+    def push(self, kind: str, body: Any) -> asyncio.Future[None]:
+        """Queues a push; the future is done once it was applied, or `LinkBroken` if the member went."""
+        self._number += 1
+        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # A push that nobody waits for is no error when its member goes.
+        applied.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self._unacknowledged[self._number] = applied
+        self._pushes.put_nowait((self._number, kind, body))
+        return applied
+
+    async def serve(self) -> None:
+        """Runs until the stream ends; every open push then fails."""
+        sender = asyncio.create_task(self._send(), name=f"pushes to {self.name}")
+        try:
+            async for number in self._stream:
+                applied = self._unacknowledged.pop(number, None)
+                if applied is not None and not applied.done():
+                    applied.set_result(None)
+        except LinkError:
+            pass
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            for applied in self._unacknowledged.values():
+                if not applied.done():
+                    applied.set_exception(LinkBroken(f"{self.name} went away"))
+
+    async def _send(self) -> None:
+        while True:
+            number, kind, body = await self._pushes.get()
+            await self._stream.send([number, kind, body])
+
+
+class Members:
+    """All connected processes, by name; the newest stream of a name counts."""
+
+    def __init__(self, joined: Callable[[Member], None], lost: Callable[[Member], None]) -> None:
+        self._joined = joined
+        self._lost = lost
+        self._members: dict[str, Member] = {}
+        self._changed = asyncio.Event()
+
+    async def serve(self, stream: Stream) -> None:
+        """Serves one member stream until it breaks."""
+        member = Member(stream)
+        self._members[member.name] = member
+        self._joined(member)
+        self._announce()
+        try:
+            await member.serve()
+        finally:
+            if self._members.get(member.name) is member:
+                del self._members[member.name]
+                self._lost(member)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def all(self) -> list[Member]:
+        return sorted(self._members.values(), key=lambda member: member.name)
+
+    async def here(self, names: Iterable[str]) -> None:
+        """Returns once each of these is connected."""
+        missing = set(names)
+        while missing := missing - self._members.keys():
+            changed = self._changed
+            await changed.wait()
+
+    async def push(self, table: str, body: Any) -> None:
+        """Pushes to every member that wants the table; returns once each applied it or went away."""
+        pushes = [member.push(table, body) for member in self._members.values() if member.wants(table)]
+        await asyncio.gather(*pushes, return_exceptions=True)
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,28 @@
+"""The telemetry actor: the one place of a runtime where spans and metrics come together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from llmgine.actors.control import Boot, RuntimeActor
+from llmgine.actors.link import StreamHandler
+from llmgine.actors.telemetry.host import TelemetryHost
+from llmgine.telemetry import TelemetryOptions, open_exporters
+
+
+class TelemetryActor(RuntimeActor):
+    """A `TelemetryHost` with an endpoint. What it holds is in memory: a restart begins empty."""
+
+    kind: ClassVar[str] = "telemetry"
+
+    def __init__(self, boot: Boot) -> None:
+        super().__init__(boot)
+        options = TelemetryOptions.model_validate(self.settings.get("telemetry", {}))
+        self.host = TelemetryHost(options, open_exporters(options))
+
+    def handlers(self) -> Mapping[str, StreamHandler]:
+        return self.host.handlers()
+
+    async def drain(self, grace: float) -> None:
+        await self.host.close(grace)

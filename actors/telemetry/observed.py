@@ -1,0 +1,25 @@
+"""An actor whose spans and counts reach the telemetry actor."""
+
+from __future__ import annotations
+
+from llmgine.actors.control import RuntimeActor, names
+from llmgine.actors.telemetry.client import TelemetryShipper
+
+
+class ObservedActor(RuntimeActor):
+    """Ships what its recorder holds while it lives, and what is left when it stops."""
+
+    _shipper: TelemetryShipper | None = None
+
+    async def opened(self) -> None:
+        self._shipper = TelemetryShipper(self.recorder, self.peer(names.TELEMETRY))
+        self._shipper.start()
+
+    async def drained(self) -> None:
+        if self._shipper is not None:
+            await self._shipper.flush()
+
+    async def abandon(self) -> None:
+        if self._shipper is not None:
+            await self._shipper.close()
+        await super().abandon()

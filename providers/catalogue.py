@@ -1,0 +1,115 @@
+"""Which provider serves a model, told from its name alone.
+
+`provider/model` names both. A bare name is looked for among the aliases, then among the models
+that endpoints list, then among the well-known families. Nothing else is guessed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import NamedTuple
+
+from llmgine.providers.errors import UnknownModel
+from llmgine.providers.options import ProvidersOptions
+from llmgine.providers.script import BUILT_IN, INLINE
+
+
+class ModelName(NamedTuple):
+    """A model by its endpoint's name and its own."""
+
+    provider: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+class Family(NamedTuple):
+    """Bare names that belong to one provider, and some of them to suggest."""
+
+    pattern: re.Pattern[str]
+    provider: str
+    examples: tuple[str, ...]
+
+
+WELL_KNOWN: tuple[Family, ...] = (
+    Family(re.compile(r"(chat)?gpt-.+|ft:gpt-.+"), "openai", ("gpt-5.5", "gpt-5", "gpt-4o", "gpt-4o-mini")),
+    Family(re.compile(r"o[1-9](-.+)?"), "openai", ("o3", "o4-mini")),
+    Family(
+        re.compile(r"claude-.+"), "anthropic", ("claude-sonnet-4-5", "claude-opus-4-6", "claude-haiku-4-5")
+    ),
+    Family(re.compile(r"smollm2"), "local", ("smollm2",)),
+)
+
+
+def resolve(model: str, options: ProvidersOptions) -> ModelName:
+    """The provider and model that `model` names; `UnknownModel`, which lists what is known."""
+    name = _follow(model, options)
+    provider, slash, rest = name.partition("/")
+    if slash and provider in options.endpoints and rest:
+        return _checked(ModelName(provider, rest), options)
+    for known, endpoint in options.endpoints.items():
+        if name in endpoint.models:
+            return ModelName(known, name)
+    for family in WELL_KNOWN:
+        if family.pattern.fullmatch(name):
+            return _checked(ModelName(family.provider, name), options)
+    raise _unknown(model, options)
+
+
+def known_names(options: ProvidersOptions) -> list[str]:
+    """Every name that can be told in advance: aliases, listed models, scripts and well-known ones."""
+    listed = [f"{name}/{model}" for name, endpoint in options.endpoints.items() for model in endpoint.models]
+    scripts = [
+        f"{name}/{script}"
+        for name, endpoint in options.endpoints.items()
+        if endpoint.kind == "scripted"
+        for script in (*BUILT_IN, INLINE, *options.scripts)
+    ]
+    families = [example for family in WELL_KNOWN for example in family.examples]
+    return sorted({*options.aliases, *listed, *scripts, *families})
+
+
+def _follow(model: str, options: ProvidersOptions) -> str:
+    seen = [model]
+    while seen[-1] in options.aliases:
+        following = options.aliases[seen[-1]]
+        if following in seen:
+            raise UnknownModel(f"the aliases {' → '.join([*seen, following])} lead in a circle")
+        seen.append(following)
+    return seen[-1]
+
+
+def _checked(name: ModelName, options: ProvidersOptions) -> ModelName:
+    endpoint = options.endpoints[name.provider]
+    scripts = {*BUILT_IN, INLINE, *options.scripts}
+    known = scripts if endpoint.kind == "scripted" else set(endpoint.models)
+    if known and name.model not in known:
+        raise UnknownModel(
+            f"{name.provider} serves no model {name.model!r}{_nearest(name.model, sorted(known))}; "
+            f"it serves: {', '.join(sorted(known))}"
+        )
+    return name
+
+
+def _unknown(model: str, options: ProvidersOptions) -> UnknownModel:
+    names = known_names(options)
+    provider, slash, rest = model.partition("/")
+    near = _nearest(model, names)
+    if slash and not near:
+        closest = difflib.get_close_matches(provider, options.endpoints, n=1)
+        near = f"; did you mean {f'{closest[0]}/{rest}'!r}?" if closest and rest else ""
+    near = near or "."
+    return UnknownModel(
+        f"no provider is known for model {model!r}{near or '.'} Name it provider/model, with one of the "
+        f"providers {', '.join(sorted(options.endpoints))}; or use a known name: {', '.join(names)}. "
+        "More providers are added under providers.endpoints"
+    )
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    found = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(
+        name.rpartition("/")[2], known, n=1
+    )
+    return f"; did you mean {found[0]!r}?" if found else ""

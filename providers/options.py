@@ -1,0 +1,152 @@
+"""Settings of the providers: where models are reached, with which key, and how long to wait.
+
+Keys themselves are no settings: an endpoint says where its key is found on the node that uses it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from llmgine.providers.script import Script
+
+Api = Literal["openai-chat", "anthropic-messages"]
+Kind = Literal["openai", "anthropic", "openai-compatible", "local", "scripted"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_KEY_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
+
+
+class _Options(BaseModel):
+    # Input is hidden: what stands in a wrong place may be a key.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Timeouts(_Options):
+    """How long a call may take, in seconds. A request's own deadline and idle timeout go before."""
+
+    connect: float = Field(default=5.0, gt=0, description="until a connection stands")
+    first_byte: float = Field(default=300.0, gt=0, description="from the start until the answer's first byte")
+    idle: float = Field(default=120.0, gt=0, description="between two pieces of a stream")
+    total: float = Field(default=900.0, gt=0, description="for the whole call")
+
+
+class EndpointOptions(_Options):
+    """One place that serves models."""
+
+    kind: Kind = Field(default="openai-compatible", description="what kind of server it is")
+    base_url: str | None = Field(default=None, description="its URL; None is the vendor's own")
+    api: Api | None = Field(default=None, description="protocol that it speaks; None is the one of its kind")
+    key_env: str | None = Field(default=None, description="environment variable that holds the key")
+    key_file: Path | None = Field(default=None, description="file that holds the key; looked at first")
+    models: tuple[str, ...] = Field(default=(), description="models that it serves; none listed: any")
+    headers: dict[str, str] = Field(default_factory=dict, repr=False, description="sent with each request")
+    timeouts: Timeouts = Field(default=Timeouts(), description="how long its calls may take")
+    max_connections: int = Field(default=1000, ge=1, description="connections at once from one process")
+
+    @field_validator("base_url")
+    @classmethod
+    def _a_plain_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("base_url is an http or https URL")
+        if parts.username or parts.password:
+            raise ValueError("base_url holds no user or password: put the key in key_file or key_env")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _no_keys(cls, value: dict[str, str]) -> dict[str, str]:
+        keys = sorted(name for name in value if name.lower() in _KEY_HEADERS)
+        if keys:
+            raise ValueError(f"header {keys[0]} holds a key: put the key in key_file or key_env")
+        return value
+
+    @model_validator(mode="after")
+    def _reachable(self) -> EndpointOptions:
+        if self.kind == "openai-compatible" and self.base_url is None:
+            raise ValueError("an openai-compatible endpoint needs base_url")
+        return self
+
+    @property
+    def protocol(self) -> Api:
+        """The protocol that its kind speaks, unless `api` says another."""
+        return self.api or ("anthropic-messages" if self.kind == "anthropic" else "openai-chat")
+
+    @property
+    def key_variable(self) -> str | None:
+        """The environment variable that holds its key, where one is looked at."""
+        by_kind = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
+        return self.key_env or by_kind.get(self.kind)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether it cannot be used without a key: a compatible server only where one is configured."""
+        vendor = self.kind in ("openai", "anthropic")
+        return vendor or self.key_env is not None or self.key_file is not None
+
+
+class LocalOptions(_Options):
+    """The models that run inside the provider's own process."""
+
+    folder: Path | None = Field(
+        default=None, description="where weights lie; None is models/ in the user's cache folder for llmgine"
+    )
+    threads: int = Field(default=1, ge=1, description="computing threads; more are slower on busy cores")
+    context: int = Field(default=2048, ge=256, description="tokens of prompt and reply together, per slot")
+    slots: int = Field(default=4, ge=1, description="calls at once")
+    api: Api = Field(default="openai-chat", description="protocol over which it is reached")
+
+
+_BUILT_IN: dict[str, dict[str, Any]] = {
+    "openai": {"kind": "openai"},
+    "anthropic": {"kind": "anthropic"},
+    "local": {"kind": "local"},
+    "scripted": {"kind": "scripted"},
+}
+
+
+class ProvidersOptions(_Options):
+    """All endpoints by name. `openai`, `anthropic`, `local` and `scripted` are always there.
+
+    What is said about one of those changes it and leaves the rest of it as it is.
+    """
+
+    endpoints: dict[str, EndpointOptions] = Field(
+        default_factory=dict,
+        validate_default=True,
+        description="by the name that stands before the slash",
+    )
+    local: LocalOptions = Field(default=LocalOptions(), description="models inside the process")
+    aliases: dict[str, str] = Field(default_factory=dict, description="own names for models")
+    scripts: dict[str, Script] = Field(default_factory=dict, description="scripts played as scripted/<name>")
+
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _over_the_built_in(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        given = {
+            name: one.model_dump(exclude_unset=True) if isinstance(one, EndpointOptions) else one
+            for name, one in value.items()
+        }
+        merged = {name: {**base, **_mapping(given.get(name))} for name, base in _BUILT_IN.items()}
+        return {**given, **merged}
+
+    @field_validator("endpoints")
+    @classmethod
+    def _plain_names(cls, value: dict[str, EndpointOptions]) -> dict[str, EndpointOptions]:
+        for name in value:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"endpoint name {name!r}: lower-case letters, digits, '.', '_' and '-' only")
+        return value
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,56 @@
+"""Opening a provider by its endpoint's name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from llmgine.providers.contracts import LLMRequest
+from llmgine.providers.errors import UnknownModel
+from llmgine.providers.events import StreamEvent
+from llmgine.providers.options import ProvidersOptions
+
+
+class Provider(Protocol):
+    """What answers model calls of one endpoint."""
+
+    name: str
+
+    def stream(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
+        """The events of one call; the last is exactly one `Done` or `Failed`.
+
+        Nothing of a vendor's SDK is ever raised. Closing the iterator, or cancelling the task that
+        waits on it, ends the exchange with the server at once.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of everything: connections, clients, a model in memory."""
+        ...
+
+
+def open_provider(name: str, options: ProvidersOptions) -> Provider:
+    """The provider of endpoint `name`, with its key found and its SDK, if it has one, loaded.
+
+    Loading takes a second or two, so it belongs to an actor's start. Raises `MissingKey`,
+    `ModelNotInstalled` or `UnknownModel`.
+    """
+    endpoint = options.endpoints.get(name)
+    if endpoint is None:
+        raise UnknownModel(
+            f"no provider is called {name!r}; there are: {', '.join(sorted(options.endpoints))}. "
+            "More are added under providers.endpoints"
+        )
+    match endpoint.kind:
+        case "scripted":
+            from llmgine.providers.scripted import ScriptedProvider
+
+            return ScriptedProvider(name, options)
+        case "local":
+            from llmgine.providers.local import LocalProvider
+
+            return LocalProvider(name, options)
+        case _:
+            from llmgine.providers.provider import HttpProvider
+
+            return HttpProvider.open(name, endpoint)

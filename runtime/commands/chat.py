@@ -1,0 +1,88 @@
+"""`llmgine chat`: a conversation, one line a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmgine.providers.errors import LlmgineError
+from llmgine.runtime.commands.ask import stream_answer
+from llmgine.runtime.commands.output import err, fail, note
+from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_model, may_run_elsewhere
+from llmgine.runtime.commands.running import run
+
+if TYPE_CHECKING:
+    from llmgine.runtime.settings import Settings
+
+
+def chat(
+    model: Annotated[str | None, typer.Option("-m", "--model", help=f"By default {DEFAULT_MODEL}.")] = None,
+    session: Annotated[
+        str | None, typer.Option("-s", "--session", help="Continue this session of the running runtime.")
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", help="System prompt of a new session.")] = None,
+) -> None:
+    """Talk to a model line by line; Ctrl-D ends."""
+    from llmgine.runtime.settings import load_settings
+
+    settings = load_settings()
+    if not may_run_elsewhere(settings):
+        check_model(model or DEFAULT_MODEL, settings)
+    run(_chat(settings, model, session, system))
+
+
+async def _chat(settings: Settings, model: str | None, session_id: str | None, system: str | None) -> None:
+    from llmgine.runtime.commands.joining import joined_or_launched
+
+    async with joined_or_launched(settings, "chat") as (runtime, joined):
+        stay = joined and session_id is not None
+        opening = runtime.session(session_id, model=model or DEFAULT_MODEL, system=system, stay=stay)
+        async with opening as session:
+            if sys.stdin.isatty():
+                note(f"{model or DEFAULT_MODEL}, session {session.id}; Ctrl-D ends")
+            failed = False
+            async for line in _lines():
+                try:
+                    await stream_answer(session, line, model)
+                except LlmgineError as error:
+                    fail(str(error))
+                    failed = True
+            if failed and not sys.stdin.isatty():
+                raise typer.Exit(1)
+
+
+async def _lines() -> AsyncIterator[str]:
+    """The lines of standard input that say something, with a sign where a person types.
+
+    A thread reads the descriptor itself: a reader that holds Python's buffered input would stop the
+    interpreter from ending while it waits.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def read() -> None:
+        while chunk := os.read(sys.stdin.fileno(), 65536):
+            loop.call_soon_threadsafe(queue.put_nowait, chunk)
+        loop.call_soon_threadsafe(queue.put_nowait, b"")
+
+    threading.Thread(target=read, name="standard input", daemon=True).start()
+    rest = b""
+    while True:
+        if sys.stdin.isatty():
+            err.print("> ", end="", style="bold")
+        while b"\n" not in rest:
+            chunk = await queue.get()
+            if not chunk:
+                if rest.strip():
+                    yield rest.decode(errors="replace")
+                return
+            rest += chunk
+        line, _, rest = rest.partition(b"\n")
+        if line.strip():
+            yield line.decode(errors="replace")

@@ -1,0 +1,187 @@
+"""`llmgine doctor`: what is here, what is not, and how to mend it. Starts nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import typer
+
+from llmgine.providers.errors import LlmgineError
+from llmgine.runtime.commands.output import note, table, waiting, write
+from llmgine.runtime.commands.preflight import cluster_address
+
+if TYPE_CHECKING:
+    from llmgine.runtime.settings import Settings
+
+Row = tuple[str, str]
+
+_DISTRIBUTIONS = ("llmgine-ray", "ray", "openai", "anthropic", "google-genai", "uvloop")
+_EXTRAS = {
+    "xllamacpp": "local",
+    "google-generativeai": "google-generativeai",
+    "asyncpg": "postgres",
+    "mcp": "mcp",
+}
+# Ray keeps sessions, sockets and its object store on these; fuller than this it refuses to work.
+_FREE_DISK = 0.05
+_PATIENCE = 30.0
+_ASK = """
+import json, sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+alive = [node for node in ray.nodes() if node["Alive"]]
+print(json.dumps([len(alive), sum(node["Resources"].get("CPU", 0) for node in alive)]))
+"""
+
+
+def doctor() -> None:
+    """Say what is installed, which keys are set, what Ray sees, and how to mend what is missing."""
+    from llmgine.runtime.settings import load_settings
+
+    mend: list[str] = []
+    table("installed", ("what", "version"), _installed(mend))
+    try:
+        settings = load_settings()
+    except LlmgineError as error:
+        mend.append(str(error))
+        settings = None
+    if settings is not None:
+        sections: list[tuple[str, tuple[str, str], Callable[[Settings, list[str]], list[Row]]]] = [
+            ("keys, as this process would find them", ("provider", "key"), _keys),
+            ("models of this machine", ("model", "weights"), _weights),
+            ("runtimes", ("name", "state"), _runtimes),
+        ]
+        for title, columns, section in sections:
+            table(title, columns, section(settings, mend))
+    table("ray", ("what", "found"), _ray(settings, mend))
+    if mend:
+        write("to mend\n")
+        for line in mend:
+            write(f"  - {line}\n")
+        raise typer.Exit(1)
+    note("nothing to mend")
+
+
+def _installed(mend: list[str]) -> list[Row]:
+    rows: list[Row] = [("Python", platform.python_version())]
+    for name in _DISTRIBUTIONS:
+        version = _version(name)
+        rows.append((name, version or "not installed"))
+        if version is None:
+            mend.append(f"{name} is not installed: pip install llmgine-ray")
+    for name, extra in _EXTRAS.items():
+        rows.append((name, _version(name) or f'not installed (optional: pip install "llmgine-ray[{extra}]")'))
+    return rows
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _keys(settings: Settings, mend: list[str]) -> list[Row]:
+    """Where each provider's key is, never the key; a missing one matters only to who uses its models."""
+    from llmgine.providers.errors import MissingKey
+    from llmgine.providers.keys import find_key
+
+    rows: list[Row] = []
+    for name, endpoint in sorted(settings.providers.endpoints.items()):
+        if not endpoint.needs_key:
+            rows.append((name, "needs none"))
+            continue
+        try:
+            find_key(name, endpoint)
+        except MissingKey:
+            wanted = endpoint.key_variable or endpoint.key_file
+            rows.append((name, f"not set; its models need {wanted}"))
+        else:
+            rows.append((name, f"found by {endpoint.key_file or endpoint.key_variable}"))
+    return rows
+
+
+def _weights(settings: Settings, mend: list[str]) -> list[Row]:
+    from llmgine.providers import weights
+
+    rows: list[Row] = []
+    for name, file in sorted(weights.installed_models(settings.providers.local).items()):
+        rows.append((f"local/{name}", str(file) if file else "not installed"))
+        if file is None:
+            mend.append(f"the weights of local/{name} are not here: llmgine models install {name}")
+    if _version("xllamacpp") is None:
+        mend.append('the engine of the local models is not here: pip install "llmgine-ray[local]"')
+    return rows
+
+
+def _runtimes(settings: Settings, mend: list[str]) -> list[Row]:
+    from llmgine.runtime.data import read_records
+
+    rows: list[Row] = []
+    for record in read_records(settings.data_dir):
+        if record.detached:
+            state = f"detached, in the cluster at {record.address}, since {record.started}"
+        elif record.holder_lives():
+            state = f"held by process {record.pid} at {record.address}, since {record.started}"
+        else:
+            state = (
+                f"gone: process {record.pid} ended without leaving; the next launch of that name clears it"
+            )
+        rows.append((record.name, state))
+    return rows or [("none", "`llmgine up` starts one")]
+
+
+def _ray(settings: Settings | None, mend: list[str]) -> list[Row]:
+    """What this process is told about Ray, and what the clusters hold whose address is known."""
+    from llmgine.runtime.data import read_records
+
+    told = cluster_address()
+    modes: dict[str, str | None] = {told: None} if told else {}
+    for record in [] if settings is None else read_records(settings.data_dir):
+        if record.detached or record.holder_lives():
+            modes.setdefault(record.address, record.auth_mode)
+    rows: list[Row] = [
+        ("RAY_ADDRESS", os.environ.get("RAY_ADDRESS") or "not set: a runtime starts Ray on this machine"),
+        ("RAY_AUTH_MODE", os.environ.get("RAY_AUTH_MODE") or "not set"),
+    ]
+    disk = shutil.disk_usage("/tmp")
+    if disk.free < disk.total * _FREE_DISK:
+        mend.append("/tmp is over 95 % full, and Ray's object store refuses to work then: make room")
+    if told and told.startswith("ray://"):
+        mend.append(
+            "RAY_ADDRESS is a ray:// address, which has no links to the actors: run drivers in the cluster"
+        )
+        del modes[told]
+    rows.extend((address, _cluster(address, mode, mend)) for address, mode in modes.items())
+    return rows
+
+
+def _cluster(address: str, auth_mode: str | None, mend: list[str]) -> str:
+    """The nodes of the cluster at that address, asked for in a process that can be given up on."""
+    environment = dict(os.environ, RAY_USAGE_STATS_ENABLED="0")
+    if auth_mode:
+        environment.setdefault("RAY_AUTH_MODE", auth_mode)
+    with waiting(f"asking Ray at {address}"):
+        try:
+            asked = subprocess.run(
+                [sys.executable, "-c", _ASK, address],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+                check=True,
+            )
+            nodes, cpus = json.loads(asked.stdout.splitlines()[-1])
+        except (subprocess.SubprocessError, ValueError, IndexError):
+            mend.append(
+                f"Ray at {address} does not answer: start it there, or correct RAY_ADDRESS and RAY_AUTH_MODE"
+            )
+            return "does not answer"
+    return f"{nodes} nodes alive, {cpus:g} CPUs"

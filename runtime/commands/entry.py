@@ -1,0 +1,81 @@
+"""The command line's entry: one message for an error, and an exit code that tells what kind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from llmgine.providers.errors import LlmgineError
+from llmgine.runtime.commands.ask import ask
+from llmgine.runtime.commands.chat import chat
+from llmgine.runtime.commands.demo import demo
+from llmgine.runtime.commands.doctor import doctor
+from llmgine.runtime.commands.down import down
+from llmgine.runtime.commands.models import models
+from llmgine.runtime.commands.output import UsageRefused, fail
+from llmgine.runtime.commands.running import INTERRUPTED
+from llmgine.runtime.commands.status import status
+from llmgine.runtime.commands.up import up
+
+app = typer.Typer(name="llmgine", add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and end."),
+    show_traceback: bool = typer.Option(False, "--traceback", help="Show where an error came from."),
+) -> None:
+    """Run LLM sessions, an event bus, provider pools and telemetry as actors on Ray."""
+    if version:
+        from importlib.metadata import version as installed
+
+        print(installed("llmgine-ray"))
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+app.command()(ask)
+app.command()(chat)
+app.command()(demo)
+app.command()(doctor)
+app.command()(down)
+app.command()(status)
+app.command()(up)
+app.add_typer(models, name="models")
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Runs one command line; 0 success, 1 error, 2 wrong usage, 130 interrupted. Never raises."""
+    try:
+        code = app(args=list(arguments), prog_name="llmgine", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except UsageRefused as error:
+        code, text = 2, str(error)
+    except LlmgineError as error:
+        code, text = 1, str(error)
+    except TyperException as error:
+        code, text = error.exit_code, f"{error.format_message()} See `llmgine --help`"
+    except BrokenPipeError:  # whoever read our results has gone; what is left unwritten goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else 1
+    except Exception as error:
+        code, text = 1, f"{type(error).__name__}: {error}; `llmgine --traceback …` shows where it came from"
+    if "--traceback" in arguments:
+        traceback.print_exc()
+    fail(text)
+    return code
+
+
+def main() -> None:
+    """What the command `llmgine` runs."""
+    sys.exit(execute(sys.argv[1:]))

@@ -1,0 +1,57 @@
+"""The background process of `llmgine up`: launches a runtime and holds it until it is told to end.
+
+`python -m llmgine.runtime.commands.holder NAME DESCRIPTOR` writes one line of JSON to the descriptor:
+`{"ready": true}` or `{"error": "…"}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+from llmgine.providers.errors import LlmgineError
+from llmgine.runtime import Runtime
+from llmgine.runtime.data import data_folder, remove_holder, write_holder
+from llmgine.runtime.settings import load_settings
+
+
+async def hold(name: str, descriptor: int) -> int:
+    """Holds the runtime until SIGTERM or SIGINT, or until somebody else has stopped it; the exit code."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    try:
+        settings = load_settings()
+        folder = data_folder(settings.data_dir, name)
+        async with Runtime.launch(settings, name=name) as runtime:
+            write_holder(folder)
+            _tell(descriptor, {"ready": True})
+            stopped = asyncio.ensure_future(runtime.wait_stopped())
+            told = asyncio.ensure_future(ended.wait())
+            await asyncio.wait({stopped, told}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            told.cancel()
+        remove_holder(folder)
+    except LlmgineError as error:
+        _tell(descriptor, {"error": str(error)})
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _tell(descriptor: int, answer: dict[str, object]) -> None:
+    """Says it once; nobody may be there to hear it any more."""
+    try:
+        os.write(descriptor, (json.dumps(answer) + "\n").encode())
+        os.close(descriptor)
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(hold(sys.argv[1], int(sys.argv[2]))))

@@ -1,0 +1,74 @@
+"""`llmgine status`: what a runtime is doing."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from llmgine.runtime.commands.output import table, waiting, write
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, may_run_elsewhere
+from llmgine.runtime.commands.running import run
+
+
+def status(
+    name: Annotated[str, typer.Option("--name", help="The runtime's name.")] = DEFAULT_RUNTIME,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show a runtime's actors, sessions, pools and the counters of its bus."""
+    from llmgine.runtime import RuntimeNotFound
+    from llmgine.runtime.settings import load_settings
+
+    if not may_run_elsewhere(load_settings(), name):
+        raise RuntimeNotFound(f"no runtime named {name} runs here; `llmgine up` starts one")
+    with waiting(f"asking runtime {name}"):
+        found = run(_status(name))
+    if as_json:
+        write(json.dumps(found, ensure_ascii=False, default=str) + "\n")
+    else:
+        show(found)
+
+
+async def _status(name: str) -> dict[str, Any]:
+    from llmgine.runtime import Runtime
+
+    async with Runtime.connect(name=name) as runtime:
+        return await runtime.status()
+
+
+def show(found: dict[str, Any]) -> None:
+    """One table for each part of a runtime's status that has rows."""
+    write(f"runtime {found['name']}\n")
+    for part in ("actors", "sessions", "pools"):
+        rows = _rows(found.get(part) or [])
+        if not rows:
+            write(f"no {part}\n")
+            continue
+        columns = tuple(dict.fromkeys(column for row in rows for column in row))
+        table(part, columns, [tuple(_cell(row.get(column)) for column in columns) for row in rows])
+    counters(found.get("bus") or {})
+
+
+def counters(bus: dict[str, Any]) -> None:
+    """The bus counters, one a row."""
+    table("bus", ("counter", "value"), [(name, _cell(value)) for name, value in sorted(bus.items())])
+
+
+def _rows(part: Any) -> list[dict[str, Any]]:
+    """A list of tables, or a table of them under their names, as rows."""
+    if isinstance(part, dict):
+        return [
+            {"name": name, **(row if isinstance(row, dict) else {"value": row})} for name, row in part.items()
+        ]
+    return [row if isinstance(row, dict) else {"name": row} for row in part]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return (
+        json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
+    )

@@ -1,0 +1,111 @@
+"""One driver's place in a runtime: its links, its membership, its end of the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from llmgine.actors.bus import BusClient
+from llmgine.actors.control import Cluster, Ground, Membership, names
+from llmgine.actors.link import Identity, Transport
+from llmgine.actors.telemetry import TelemetryShipper
+from llmgine.runtime.settings import Settings
+from llmgine.telemetry import SpanRecorder
+
+logger = logging.getLogger(__name__)
+
+# How long a driver that came in waits until the supervisor knows it.
+_WELCOME = 30.0
+
+
+class Driver:
+    """What `Runtime` and its handles stand on, in the process that uses them.
+
+    `owner` says that the runtime's life hangs on this driver's link.
+    """
+
+    def __init__(
+        self,
+        runtime: str,
+        cluster: Cluster,
+        transport: Transport,
+        settings: Settings,
+        *,
+        owner: bool,
+    ) -> None:
+        self.id = f"driver-{uuid.uuid4().hex[:12]}"
+        self.runtime = runtime
+        self.settings = settings
+        self.owner = owner
+        identity = Identity(self.id, "driver", time.time_ns())
+        self.ground = Ground(runtime, identity, cluster, transport)
+        self.control = self.ground.control
+        self.recorder = SpanRecorder(self.id)
+        # The (session, handle) pairs that this driver holds; told anew to a restarted supervisor.
+        self.attached: set[tuple[str, str]] = set()
+        self._shipper = TelemetryShipper(self.recorder, self.ground.peer(names.TELEMETRY))
+        self._membership = Membership(
+            self.ground.peer(names.SUPERVISOR),
+            self._report,
+            self._pushed,
+            silence=settings.control.child_silence,
+            on_silence=self._supervisor_silent,
+        )
+        self.bus = BusClient(
+            self.id,
+            identity.epoch,
+            self.ground.peer(names.router(0)),
+            self.control,
+            options=settings.bus,
+        )
+
+    async def open(self) -> None:
+        """Returns once the supervisor knows this driver."""
+        self._membership.start()
+        async with asyncio.timeout(_WELCOME):
+            await self._membership.welcomed()
+        self._shipper.start()
+        await self.bus.start()
+
+    async def settle(self) -> None:
+        """Waits until what this driver published is handled, and hands over its spans."""
+        await self._last("the bus", self.bus.drain)
+        await self._last("telemetry", self._shipper.flush)
+
+    async def close(self) -> None:
+        """Says goodbye, unless the runtime went with it, and lets go of every link."""
+        await self._last("the bus", self.bus.close)
+        await self._last("telemetry", self._shipper.close)
+        if not self.owner:
+            await self._last("the supervisor", lambda: self.control.call("driver_left", self.id, timeout=10.0))
+        await self._membership.close()
+        self.ground.close()
+
+    def _report(self) -> dict[str, Any]:
+        return {
+            "name": self.id,
+            "kind": "driver",
+            "epoch": self.ground.identity.epoch,
+            "pid": os.getpid(),
+            "wants": [],
+            "owner": self.owner,
+            "attached": [list(pair) for pair in sorted(self.attached)],
+        }
+
+    async def _pushed(self, kind: str, body: Any) -> None:
+        logger.debug("a driver has no use for a push of %s", kind)
+
+    async def _supervisor_silent(self) -> None:
+        logger.error("the runtime %r has been silent for too long; it is taken for dead", self.runtime)
+
+    async def _last(self, whom: str, goodbye: Callable[[], Awaitable[Any]]) -> None:
+        """A goodbye that fails must not keep the others from theirs."""
+        try:
+            await goodbye()
+        except Exception as error:
+            logger.warning("leaving the runtime %r: %s: %s", self.runtime, whom, error)

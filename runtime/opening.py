@@ -1,0 +1,233 @@
+"""How a driver comes into a runtime: launching one, joining one, or holding one in its own process.
+
+Each way is an asynchronous context manager over a `Driver`, so that whatever was begun is undone in
+reverse order, also when a later step fails or Ctrl-C comes in the middle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from llmgine.actors.control import (
+    ActorAway,
+    ActorGone,
+    Boot,
+    Cluster,
+    ControlClient,
+    ControlError,
+    LocalWorld,
+    RuntimeExists,
+    RuntimeNotFound,
+    RuntimeStopping,
+    SpawnOptions,
+    World,
+    names,
+)
+from llmgine.actors.link.bridge import BridgedTransport
+from llmgine.actors.supervisor.actor import SupervisorActor
+from llmgine.runtime import rayhost
+from llmgine.runtime.data import (
+    DataFolderLocked,
+    FolderLock,
+    RuntimeRecord,
+    data_folder,
+    read_record,
+    remove_record,
+    write_record,
+)
+from llmgine.runtime.driver import Driver
+from llmgine.runtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# How long a supervisor that has a name may take to answer while Ray restarts it.
+_SIGN_OF_LIFE = 15.0
+# How long a launch waits for the first actors.
+_LAUNCH = 90.0
+# How long Ray takes to forget the name of an actor that was ended.
+_FORGETTING = 10.0
+
+
+class _Fate:
+    """Whether the actors of a launch outlive its block."""
+
+    kept = False
+
+
+@asynccontextmanager
+async def launched(settings: Settings, name: str, *, detached: bool) -> AsyncIterator[Driver]:
+    """A new runtime on Ray, which ends with this block unless it is detached."""
+    namespace = names.namespace(name)
+    folder = data_folder(settings.data_dir, name)
+    async with AsyncExitStack() as stack:
+        stack.callback(_locked(folder, name).release)
+        host = await rayhost.start_or_join(namespace)
+        stack.push_async_callback(host.leave)
+        from llmgine.actors.control.ray_cluster import RayWorld
+
+        world = RayWorld(name, uuid.uuid4().hex, secrets.token_bytes(32), settings.link)
+        cluster = world.cluster()
+        await _clear_leftovers(cluster, name)
+        transport = BridgedTransport(lambda: world.transport(cluster, tcp=False))
+        stack.push_async_callback(transport.close)
+        fate = _Fate()
+        stack.push_async_callback(_end_actors, cluster, fate)
+        boot = Boot(name, names.SUPERVISOR, "supervisor", world, settings.to_wire(), detached)
+        await _raise_supervisor(cluster, boot)
+        driver = Driver(name, cluster, transport, settings, owner=not detached)
+        await _enter(driver, stack, ends_runtime=not detached)
+        record = RuntimeRecord(name, host.address, host.auth_mode, detached=detached)
+        write_record(folder, record)
+        if not detached:
+            stack.callback(remove_record, folder, record.pid)
+        fate.kept = detached
+        yield driver
+
+
+@asynccontextmanager
+async def joined(settings: Settings, name: str, address: str | None) -> AsyncIterator[Driver]:
+    """A runtime that runs already; leaving takes only this driver out of it."""
+    namespace = names.namespace(name)
+    where, auth_mode = _where(settings, name, address)
+    async with AsyncExitStack() as stack:
+        host = await rayhost.join(where, namespace, auth_mode)
+        stack.push_async_callback(host.leave)
+        from llmgine.actors.control.ray_cluster import RayCluster
+
+        cluster = RayCluster(name)
+        world, wire = await _introduced(cluster, name, where)
+        transport = BridgedTransport(lambda: world.transport(cluster, tcp=False))
+        stack.push_async_callback(transport.close)
+        driver = Driver(name, cluster, transport, Settings(**wire), owner=False)
+        await _enter(driver, stack, ends_runtime=False)
+        yield driver
+
+
+@asynccontextmanager
+async def held(settings: Settings, name: str) -> AsyncIterator[Driver]:
+    """A runtime inside this process and loop, without Ray; it ends with this block."""
+    names.namespace(name)
+    world = LocalWorld()
+    cluster = world.cluster()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_end_actors, cluster, _Fate())
+        boot = Boot(name, names.SUPERVISOR, "supervisor", world, settings.to_wire())
+        await _raise_supervisor(cluster, boot)
+        driver = Driver(name, cluster, world.transport(cluster, tcp=False), settings, owner=True)
+        await _enter(driver, stack, ends_runtime=True)
+        yield driver
+
+
+async def stop_runtime(control: ControlClient) -> None:
+    """Ends every actor but the supervisor, after what is admitted has drained; once is enough."""
+    try:
+        await control.call("stop_runtime")
+    except (RuntimeStopping, RuntimeNotFound, ActorAway) as error:
+        logger.info("the runtime stops already: %s", error)
+
+
+async def _enter(driver: Driver, stack: AsyncExitStack, *, ends_runtime: bool) -> None:
+    """Lets the driver in; on the way out it first settles what it sent, and lets go of its links last."""
+    stack.push_async_callback(driver.close)
+    await driver.open()
+    if ends_runtime:
+        stack.push_async_callback(stop_runtime, driver.control)
+    stack.push_async_callback(driver.settle)
+
+
+def _locked(folder: Path, name: str) -> FolderLock:
+    try:
+        return FolderLock(folder)
+    except DataFolderLocked as error:
+        raise RuntimeExists(
+            f"the runtime {name!r} runs already ({error}); join it with Runtime.connect(name={name!r})"
+        ) from None
+
+
+async def _clear_leftovers(cluster: Cluster, name: str) -> None:
+    """Ends actors whose supervisor is gone; `RuntimeExists` where it is not."""
+    present = await cluster.names()
+    if names.SUPERVISOR in present:
+        try:
+            async with asyncio.timeout(_SIGN_OF_LIFE):
+                await _answer(cluster)
+        except ActorGone:
+            pass
+        else:
+            raise RuntimeExists(
+                f"the runtime {name!r} runs already on this Ray cluster; join it with "
+                f"Runtime.connect(name={name!r}), or launch under another name"
+            )
+    if present:
+        logger.warning("ending what a dead runtime %r left: %s", name, ", ".join(present))
+        await _end_actors(cluster, _Fate())
+
+
+async def _answer(cluster: Cluster) -> None:
+    while True:
+        try:
+            await cluster.resolve(names.SUPERVISOR)
+            return
+        except ActorAway:
+            await asyncio.sleep(0.2)
+
+
+async def _raise_supervisor(cluster: Cluster, boot: Boot) -> None:
+    """Returns once the first actors are up; the supervisor's own failure to start them is raised here."""
+    options = SpawnOptions(boot.settings["control"]["actor_cpus"])
+    await cluster.spawn(boot, SupervisorActor, options)
+    try:
+        await ControlClient(cluster, boot.runtime).call("introduce", timeout=_LAUNCH)
+    except TimeoutError:
+        raise ControlError(
+            f"the first actors of the runtime {boot.runtime!r} did not start within {_LAUNCH:g} s; does the "
+            f"Ray cluster have CPUs free? `ray status` tells"
+        ) from None
+
+
+async def _end_actors(cluster: Cluster, fate: _Fate) -> None:
+    """Ends every actor, the supervisor first, for it would bring the others back."""
+    if fate.kept:
+        return
+    await cluster.kill(names.SUPERVISOR)
+    async with asyncio.timeout(_FORGETTING):
+        while present := await cluster.names():
+            await asyncio.gather(*(cluster.kill(name) for name in present))
+            if await cluster.names():
+                await asyncio.sleep(0.05)
+
+
+def _where(settings: Settings, name: str, address: str | None) -> tuple[str, str | None]:
+    """The Ray address to look at, and the authentication that was in force when it was recorded."""
+    if address is not None:
+        return address, None
+    record = read_record(data_folder(settings.data_dir, name))
+    if record is not None and record.holder_lives():
+        return record.address, record.auth_mode
+    known = rayhost.known_address()
+    if known is not None:
+        return known, None
+    if record is not None and record.detached:
+        return record.address, record.auth_mode
+    raise RuntimeNotFound(
+        f"no runtime {name!r} is known on this machine; launch one with Runtime.launch(name={name!r}) or "
+        f"`llmgine up`, or name its cluster with RAY_ADDRESS"
+    )
+
+
+async def _introduced(cluster: Cluster, name: str, where: str) -> tuple[World, dict[str, Any]]:
+    try:
+        world, wire = await ControlClient(cluster, name).call("introduce", timeout=_LAUNCH)
+    except RuntimeNotFound:
+        raise RuntimeNotFound(
+            f"no runtime {name!r} runs on the Ray cluster at {where}; launch one there with "
+            f"Runtime.launch(name={name!r}, detached=True)"
+        ) from None
+    return world, wire

@@ -1,0 +1,154 @@
+"""The face: a runtime launched, joined, or held in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from llmgine.actors.control import RuntimeNotFound, names
+from llmgine.actors.link import Connection
+from llmgine.actors.sessions import Engine, SessionClient, Tool, TurnClient, session_of
+from llmgine.runtime import opening
+from llmgine.runtime.bus import Bus
+from llmgine.runtime.driver import Driver
+from llmgine.runtime.pools import Pools
+from llmgine.runtime.session import Session
+from llmgine.runtime.settings import Settings, load_settings
+
+_QUERY_TIMEOUT = 10.0
+
+_Entrance = Callable[[], AbstractAsyncContextManager[Driver]]
+
+
+class Runtime:
+    """A runtime as a driver holds it; made by `launch`, `connect` or `in_process`.
+
+    Used as `async with Runtime.launch() as runtime`, or awaited (`runtime = await Runtime.launch()`),
+    after which `await runtime.leave()` takes the place of the end of the block.
+    """
+
+    def __init__(self, entrance: _Entrance) -> None:
+        self._entrance = entrance
+        self._stack = AsyncExitStack()
+        self._driver: Driver | None = None
+
+    @classmethod
+    def launch(
+        cls,
+        settings: Mapping[str, Any] | Settings | None = None,
+        *,
+        name: str = "default",
+        detached: bool = False,
+    ) -> Self:
+        """A new runtime on the Ray cluster that this driver stands in, else on one of its own on this machine.
+
+        It lives while this driver does; `detached=True` lets it live until `stop()`. Raises
+        `RuntimeExists`, `RayUnavailable`, or `SettingsError`.
+        """
+        return cls(lambda: opening.launched(load_settings(settings), name, detached=detached))
+
+    @classmethod
+    def connect(cls, address: str | None = None, *, name: str = "default") -> Self:
+        """A runtime that runs already; `RuntimeNotFound` where none of that name does.
+
+        `address` is Ray's, as host:port; by default where this machine's records or RAY_ADDRESS point.
+        """
+        return cls(lambda: opening.joined(load_settings(), name, address))
+
+    @classmethod
+    def in_process(
+        cls, settings: Mapping[str, Any] | Settings | None = None, *, name: str = "default"
+    ) -> Self:
+        """The same actors inside this process and its loop, without Ray: for tests and small tools."""
+        return cls(lambda: opening.held(load_settings(settings), name))
+
+    # Coming and going.
+
+    async def __aenter__(self) -> Self:
+        if self._driver is not None:
+            raise RuntimeError("this runtime is open already; make another with Runtime.connect()")
+        self._driver = await self._stack.enter_async_context(self._entrance())
+        self.bus = Bus(self._driver)
+        self.pools = Pools(self._driver.control, self._driver.settings.providers)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.leave()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.__aenter__().__await__()
+
+    async def leave(self) -> None:
+        """What the end of the block does: a launched runtime ends, a joined or detached one goes on."""
+        await self._stack.aclose()
+        self._driver = None
+
+    async def stop(self) -> None:
+        """Ends the runtime, whoever launched it, after what is admitted has drained."""
+        driver = self._open()
+        await driver.settle()
+        await opening.stop_runtime(driver.control)
+        await driver.ground.cluster.kill(names.SUPERVISOR)
+        await self.leave()
+
+    # What a runtime is for.
+
+    @property
+    def name(self) -> str:
+        return self._open().runtime
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the runtime was launched with."""
+        return self._open().settings
+
+    def session(
+        self,
+        id: str | None = None,
+        *,
+        model: str,
+        system: str | None = None,
+        tools: Sequence[Tool[..., Any] | Callable[..., Any]] = (),
+        engine: Engine | None = None,
+        stay: bool = False,
+    ) -> Session:
+        """A conversation: opened, or attached to where one of that id is open.
+
+        `model` is `provider/model`; tools are typed functions; `stay=True` keeps the session when its
+        last driver leaves. Raises `UnknownModel` and `ToolDefinitionError` at once.
+        """
+        return Session(self._open(), id, model=model, system=system, tools=tools, engine=engine, stay=stay)
+
+    def turn(self, turn_id: str) -> TurnClient:
+        """The handle of a turn that any driver submitted; its session must be open when it is asked."""
+        session_id = session_of(turn_id)
+        return SessionClient(session_id, _LocatedLink(self._open(), session_id)).turn(turn_id)
+
+    async def status(self) -> dict[str, Any]:
+        """Actors, drivers, sessions, pools and bus counters, as plain values."""
+        status = dict(await self._open().control.call("status"))
+        status["bus"] = await self.bus.statistics()
+        return status
+
+    def _open(self) -> Driver:
+        if self._driver is None:
+            raise RuntimeNotFound(
+                "this runtime is not open; use it inside `async with Runtime.launch() as runtime`"
+            )
+        return self._driver
+
+
+class _LocatedLink:
+    """The link to a session that this driver has not opened, wherever it lives when it is asked."""
+
+    def __init__(self, driver: Driver, session_id: str) -> None:
+        self._driver = driver
+        self._session_id = session_id
+
+    async def connection(self) -> Connection:
+        where = await self._driver.control.call("locate_session", self._session_id)
+        return await self._driver.ground.peer(where["actor"]).connection()

@@ -1,0 +1,309 @@
+"""Batches of many sources in, traces and sessions out.
+
+The result does not depend on the order of batches or on repeats: a span's end wins over its start,
+records are counted once by their numbers, and a gap in them is a loss. Spans of a source that is
+gone are closed for it. Memory is bounded, and what had to be forgotten is counted.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from llmgine.telemetry import names
+from llmgine.telemetry.metrics import MergedMetrics
+from llmgine.telemetry.options import TelemetryOptions
+from llmgine.telemetry.records import Batch, Span
+from llmgine.telemetry.rollup import Rollup
+from llmgine.telemetry.sources import Source
+
+_FOLDED_REMEMBERED = 4096
+
+
+@dataclass(slots=True)
+class _Held:
+    spans: dict[int, Span] = field(default_factory=dict)
+    owners: dict[int, int] = field(default_factory=dict)  # span to instance, while its own end is awaited
+    sessions: dict[str, None] = field(default_factory=dict)
+    over_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The spans of one trace, by start; `over_limit` more were not kept."""
+
+    trace_id: int
+    spans: tuple[Span, ...]
+    sessions: tuple[str, ...]
+    over_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """A trace in one line; `end` is None while something in it runs."""
+
+    trace_id: int
+    name: str
+    sessions: tuple[str, ...]
+    start: int
+    end: int | None
+    spans: int
+    errors: int
+
+
+class Assembler:
+    """Joins records to spans, spans to traces, traces to sessions."""
+
+    def __init__(self, options: TelemetryOptions | None = None) -> None:
+        self._options = options or TelemetryOptions()
+        self._sources: OrderedDict[int, Source] = OrderedDict()  # the longest silent first
+        self._folded: OrderedDict[int, None] = OrderedDict()
+        self._traces: OrderedDict[int, _Held] = OrderedDict()  # the longest quiet first
+        self._sessions: dict[str, dict[int, None]] = {}
+        self._spans = 0
+        self._finished: list[Span] = []
+        self._counts = dict.fromkeys(
+            (
+                "batches",
+                "records",
+                "lost",
+                "reported_lost",
+                "repeated",
+                "late",
+                "traces_evicted",
+                "spans_evicted",
+                "spans_over_limit",
+                "closed_for_source",
+                "sources_folded",
+            ),
+            0,
+        )
+        self.metrics = MergedMetrics()
+        self.rollup = Rollup()
+
+    # What arrives.
+
+    def add(self, batch: Batch, now: int) -> list[Span]:
+        """Take a batch; returns the spans that it ended."""
+        self._counts["batches"] += 1
+        if batch.instance in self._folded:
+            self._counts["late"] += len(batch.spans)
+            return []
+        source = self._source(batch.source, batch.instance, now)
+        source.reported = max(source.reported, batch.lost)
+        new = 0
+        for start, stop in source.sequence.add(batch.first, len(batch.spans)):
+            new += stop - start
+            for record in batch.spans[start - batch.first : stop - batch.first]:
+                self._put(Span.from_record(record, batch.source), source)
+        self._counts["records"] += new
+        self._counts["repeated"] += len(batch.spans) - new
+        self.metrics.update(batch.instance, batch.number, batch.metrics)
+        self._bound()
+        return self._take_finished()
+
+    def here(self, source: str, instance: int, now: int) -> None:
+        """The source can be heard: if it was given up, its running spans run again."""
+        if instance in self._folded:
+            return
+        known = self._source(source, instance, now)
+        if known.gone is None:
+            return
+        known.gone = known.error = None
+        self.metrics.back(instance)
+        for trace_id, span_id in known.closed:
+            held = self._traces[trace_id]
+            held.spans[span_id] = replace(held.spans[span_id], end=None, error=None)
+        known.running.update(known.closed)
+        known.closed.clear()
+
+    def gone(self, instance: int, now: int, error: str = names.ACTOR_DIED) -> list[Span]:
+        """The source is no more: its running spans end now, with that error; returns them."""
+        source = self._sources.get(instance)
+        if source is not None:
+            self._give_up(source, now, error)
+        return self._take_finished()
+
+    # What is asked.
+
+    def trace(self, trace_id: int) -> Trace | None:
+        held = self._traces.get(trace_id)
+        if held is None:
+            return None
+        return Trace(trace_id, _by_start(held.spans.values()), tuple(sorted(held.sessions)), held.over_limit)
+
+    def session(self, session: str) -> list[Trace]:
+        """The traces in which a session took part, by start."""
+        traces = [self.trace(trace_id) for trace_id in self._sessions.get(session, ())]
+        return sorted((trace for trace in traces if trace), key=lambda trace: trace.spans[0].start)
+
+    def latest(self, limit: int = 50) -> list[TraceSummary]:
+        """The traces that changed last, newest change first."""
+        result: list[TraceSummary] = []
+        for trace_id in reversed(self._traces):
+            if len(result) >= limit:
+                break
+            result.append(self._summary(trace_id))
+        return result
+
+    def counters(self) -> dict[str, int]:
+        """What was received, lost and forgotten, and what is held now."""
+        sources = self._sources.values()
+        counts = dict(self._counts)
+        counts["lost"] += sum(source.sequence.missing for source in sources)
+        counts["reported_lost"] += sum(source.reported for source in sources)
+        return counts | {
+            "traces": len(self._traces),
+            "spans": self._spans,
+            "running": sum(len(source.running) for source in sources),
+            "sessions": len(self._sessions),
+            "sources": len(self._sources),
+            "sources_gone": sum(source.gone is not None for source in sources),
+        }
+
+    def sources(self) -> list[dict[str, Any]]:
+        """Each source with what arrived of it and what is missing; a loss is never silent."""
+        return [
+            {
+                "source": source.name,
+                "instance": source.instance,
+                "received": source.sequence.received,
+                "lost": source.sequence.missing,
+                "running": len(source.running),
+                "gone": source.gone,
+            }
+            for source in self._sources.values()
+        ]
+
+    # How it is kept.
+
+    def _put(self, span: Span, source: Source) -> None:
+        held = self._traces.get(span.trace_id)
+        if held is None:
+            held = self._traces[span.trace_id] = _Held()
+        self._traces.move_to_end(span.trace_id)
+        known = held.spans.get(span.span_id)
+        if span.end is None:
+            if known is None and self._store(held, span):
+                held.owners[span.span_id] = source.instance
+                source.running[span.trace_id, span.span_id] = None
+                if source.gone is not None:
+                    self._close(held, span, source)
+            return
+        owner = self._sources.get(held.owners.pop(span.span_id, -1))
+        if known is not None and owner is None:
+            return  # it has ended already
+        if owner is not None:
+            owner.running.pop((span.trace_id, span.span_id), None)
+            owner.closed.pop((span.trace_id, span.span_id), None)
+        if known is not None:
+            held.spans[span.span_id] = span
+            self._index(held, span)
+        else:
+            self._store(held, span)
+        self.rollup.add(span)
+        self._finished.append(span)
+
+    def _store(self, held: _Held, span: Span) -> bool:
+        self._index(held, span)
+        if len(held.spans) >= self._options.max_trace_spans:
+            held.over_limit += 1
+            self._counts["spans_over_limit"] += 1
+            return False
+        held.spans[span.span_id] = span
+        self._spans += 1
+        return True
+
+    def _index(self, held: _Held, span: Span) -> None:
+        session = span.session or span.attributes.get(names.GEN_AI_CONVERSATION_ID)
+        if session and isinstance(session, str) and session not in held.sessions:
+            held.sessions[session] = None
+            self._sessions.setdefault(session, {})[span.trace_id] = None
+
+    def _close(self, held: _Held, span: Span, source: Source) -> None:
+        key = (span.trace_id, span.span_id)
+        closed = replace(span, end=max(span.start, source.gone or 0), error=source.error)
+        held.spans[span.span_id] = closed
+        source.running.pop(key, None)
+        source.closed[key] = None
+        self._counts["closed_for_source"] += 1
+        self._finished.append(closed)
+
+    def _take_finished(self) -> list[Span]:
+        finished, self._finished = self._finished, []
+        return finished
+
+    def _source(self, name: str, instance: int, now: int) -> Source:
+        source = self._sources.get(instance)
+        if source is None:
+            source = self._sources[instance] = Source(name, instance)
+        source.seen = now
+        self._sources.move_to_end(instance)
+        while len(self._sources) > self._options.max_sources:
+            self._fold(now)
+        return source
+
+    def _give_up(self, source: Source, now: int, error: str) -> None:
+        if source.gone is not None:
+            return
+        source.gone, source.error = now, error
+        self.metrics.gone(source.instance)
+        for trace_id, span_id in list(source.running):
+            held = self._traces[trace_id]
+            self._close(held, held.spans[span_id], source)
+
+    def _fold(self, now: int) -> None:
+        """Forget one source: a gone one, else the one that has been silent the longest."""
+        candidates = (source for source in self._sources.values() if source.gone is not None)
+        source = next(candidates, next(iter(self._sources.values())))
+        self._give_up(source, now, names.ACTOR_DIED)
+        for trace_id, span_id in source.closed:
+            self._traces[trace_id].owners.pop(span_id, None)
+        del self._sources[source.instance]
+        self.metrics.fold(source.instance)
+        self._counts["lost"] += source.sequence.missing
+        self._counts["reported_lost"] += source.reported
+        self._counts["sources_folded"] += 1
+        self._folded[source.instance] = None
+        if len(self._folded) > _FOLDED_REMEMBERED:
+            self._folded.popitem(last=False)
+
+    def _bound(self) -> None:
+        options = self._options
+        while len(self._traces) > options.max_traces or (
+            self._spans > options.max_spans and len(self._traces) > 1
+        ):
+            trace_id, held = self._traces.popitem(last=False)
+            self._counts["traces_evicted"] += 1
+            self._counts["spans_evicted"] += len(held.spans)
+            self._spans -= len(held.spans)
+            for span_id, instance in held.owners.items():
+                source = self._sources[instance]
+                source.running.pop((trace_id, span_id), None)
+                source.closed.pop((trace_id, span_id), None)
+            for session in held.sessions:
+                traces = self._sessions[session]
+                del traces[trace_id]
+                if not traces:
+                    del self._sessions[session]
+
+    def _summary(self, trace_id: int) -> TraceSummary:
+        held = self._traces[trace_id]
+        spans = _by_start(held.spans.values())
+        ends = [span.end for span in spans if span.end is not None]
+        root = next((span for span in spans if not span.parent_id), spans[0] if spans else None)
+        return TraceSummary(
+            trace_id,
+            root.name if root else "",
+            tuple(sorted(held.sessions)),
+            spans[0].start if spans else 0,
+            max(ends) if ends and len(ends) == len(spans) else None,
+            len(spans),
+            sum(span.error is not None for span in spans),
+        )
+
+
+def _by_start(spans: Iterable[Span]) -> tuple[Span, ...]:
+    return tuple(sorted(spans, key=lambda span: (span.start, span.span_id)))

@@ -1,0 +1,66 @@
+"""What a user may set about telemetry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class TelemetryOptions(BaseModel):
+    """Section `telemetry` of the settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    enabled: bool = True
+    """Whether spans and metrics are gathered and kept by a telemetry actor."""
+
+    content: bool = False
+    """Whether prompts, answers, tool arguments and results are recorded on spans."""
+
+    redactor: str | None = None
+    """`module:function` that is called as `function(span_name, attributes)` in the recording process and
+    returns the attributes that may leave it."""
+
+    ring: Count = 8192
+    """Records that a process keeps while they cannot be shipped; the oldest go first, counted."""
+
+    flush_count: Count = 256
+    """Records that are shipped at once without waiting for the next interval."""
+
+    flush_seconds: Seconds = 0.1
+    """How long a record waits at most before it is shipped."""
+
+    max_value: Annotated[int, Field(ge=64)] = 4096
+    """Characters of one attribute's text; longer ones are cut with a note."""
+
+    sample_loose: Annotated[int, Field(ge=0)] = 1000
+    """Of the traces that begin with an event on the bus, one in this many makes spans; 0 means none."""
+
+    max_traces: Count = 2000
+    """Traces kept in memory; the ones that have been quiet the longest go first, counted."""
+
+    max_spans: Count = 50_000
+    """Spans kept in memory over all traces."""
+
+    max_trace_spans: Count = 5000
+    """Spans kept of one trace; further ones are counted and still exported."""
+
+    max_sources: Count = 1024
+    """Processes remembered one by one; the counts of older ones are folded together."""
+
+    death_grace: Annotated[float, Field(ge=0)] = 5.0
+    """Seconds after a process's link broke until its running spans are closed as `actor_died`."""
+
+    export_queue: Count = 20_000
+    """Spans that wait for exporters; what does not fit is dropped, counted."""
+
+    jsonl: Path | None = None
+    """File to which finished spans are appended, one JSON object a line."""
+
+    console: bool = False
+    """Whether each finished trace is drawn on the telemetry actor's standard output."""

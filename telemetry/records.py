@@ -1,0 +1,195 @@
+"""What spans look like between recording and showing: a tuple, a batch of them, an assembled span.
+
+A record that ends a span is whole by itself, and so is one that starts it: whichever arrives, in
+whichever order and however often, says all that was known when it was made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgpack
+
+from llmgine.telemetry.names import SPAN_KINDS
+
+BATCH_VERSION = 1
+
+
+class SpanRecord(NamedTuple):
+    """One span as it travels; `end` is 0 while the work runs, times are nanoseconds since 1970."""
+
+    trace_id: bytes  # 16 bytes: msgpack's integers end at 64 bits
+    span_id: int
+    parent_id: int  # 0: the root of its trace
+    name: str
+    kind: int  # index into SPAN_KINDS
+    session: str
+    start: int
+    end: int
+    error: str | None  # a value for error.type
+    attributes: dict[str, Any] | None
+
+
+class SeriesRecord(NamedTuple):
+    """One metric series of one source: its whole value since the source began, never a difference."""
+
+    kind: str  # counter, gauge, histogram
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    value: Any  # a number; for histograms [sum, counts per bucket, bucket bounds]
+
+
+class MalformedBatch(ValueError):
+    """Bytes that are no batch of this version; nothing of them is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one source recorded between two drains.
+
+    Records are numbered from 0 by source and instance, `first` is the number of this batch's first
+    one. Records that a full ring dropped take numbers too, so a gap is a loss; `lost` is their total
+    so far. `number` counts batches, for metrics, where the later value holds.
+    """
+
+    source: str
+    instance: int  # drawn when the source began: a restarted process of the same name is another one
+    number: int
+    first: int
+    lost: int
+    spans: tuple[SpanRecord, ...] = ()
+    metrics: tuple[SeriesRecord, ...] = ()
+
+    @property
+    def next(self) -> int:
+        """The number that follows this batch's last record."""
+        return self.first + len(self.spans)
+
+    def pack(self) -> bytes:
+        """The batch as msgpack."""
+        head = (BATCH_VERSION, self.source, self.instance, self.number, self.first, self.lost)
+        packed: bytes = msgpack.packb((*head, self.spans, self.metrics))
+        return packed
+
+    @classmethod
+    def unpack(cls, wire: bytes) -> Batch:
+        """The batch in these bytes; MalformedBatch where there is none."""
+        try:
+            version, source, instance, number, first, lost, spans, metrics = msgpack.unpackb(
+                wire, use_list=False, strict_map_key=False
+            )
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            raise MalformedBatch(f"no batch of telemetry: {error}") from error
+        if version != BATCH_VERSION:
+            raise MalformedBatch(f"batch version {version}; this side reads {BATCH_VERSION}")
+        if not isinstance(source, str) or not all(
+            isinstance(value, int) and value >= 0 for value in (instance, number, first, lost)
+        ):
+            raise MalformedBatch("the head of a batch is a source and four counts")
+        try:
+            return cls(
+                source,
+                instance,
+                number,
+                first,
+                lost,
+                tuple([_span_record(record) for record in spans]),
+                tuple([_series_record(series) for series in metrics]),
+            )
+        except (TypeError, ValueError) as error:
+            raise MalformedBatch(f"a record of {source} is malformed: {error}") from error
+
+
+def _span_record(wire: tuple[Any, ...]) -> SpanRecord:
+    record = SpanRecord(*wire)
+    numbers = (record.span_id, record.parent_id, record.start, record.end)
+    if not (
+        isinstance(record.trace_id, bytes)
+        and len(record.trace_id) == 16
+        and all(isinstance(number, int) for number in numbers)
+        and isinstance(record.name, str)
+        and isinstance(record.session, str)
+        and record.kind in range(len(SPAN_KINDS))
+        and isinstance(record.error, str | None)
+        and isinstance(record.attributes, dict | None)
+    ):
+        raise ValueError("fields of a span record")
+    return record
+
+
+def _series_record(wire: tuple[Any, ...]) -> SeriesRecord:
+    record = SeriesRecord(*wire)
+    if record.kind == "histogram":
+        total, counts, bounds = record.value
+        numbers = (total, *counts, *bounds)
+    else:
+        numbers = (record.value,)
+    if not (
+        record.kind in ("counter", "gauge", "histogram")
+        and isinstance(record.name, str)
+        and isinstance(record.labels, tuple)
+        and all(isinstance(key, str) and isinstance(value, str) for key, value in record.labels)
+        and all(isinstance(number, int | float) for number in numbers)
+    ):
+        raise ValueError("fields of a metric series")
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span as it is kept, shown and exported; `end` is None while it runs."""
+
+    trace_id: int
+    span_id: int
+    parent_id: int  # 0: the root of its trace
+    name: str
+    kind: str
+    session: str
+    source: str
+    start: int
+    end: int | None
+    error: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, record: SpanRecord, source: str) -> Span:
+        return cls(
+            int.from_bytes(record.trace_id, "big"),
+            record.span_id,
+            record.parent_id,
+            record.name,
+            SPAN_KINDS[record.kind],
+            record.session,
+            source,
+            record.start,
+            record.end or None,
+            record.error,
+            record.attributes or {},
+        )
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it runs."""
+        return None if self.end is None else (self.end - self.start) / 1e9
+
+    def to_wire(self) -> list[Any]:
+        """Plain values that `from_wire` turns back into an equal span."""
+        return [
+            f"{self.trace_id:032x}",
+            self.span_id,
+            self.parent_id,
+            self.name,
+            self.kind,
+            self.session,
+            self.source,
+            self.start,
+            self.end,
+            self.error,
+            self.attributes,
+        ]
+
+    @classmethod
+    def from_wire(cls, wire: list[Any] | tuple[Any, ...]) -> Span:
+        trace_id, *rest = wire
+        return cls(int(trace_id, 16), *rest)

@@ -1,0 +1,319 @@
+"""Spans and metrics of one process, recorded for a microsecond and drained in batches.
+
+Recording never waits, never raises for what it is given, and never grows: records stand in a ring,
+and when it is full the oldest goes and is counted. What it costs to make records plain, small and
+clean is paid in `drain`, off the recorded work.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from llmgine.telemetry.context import SAMPLED, TraceContext, random_bits
+from llmgine.telemetry.metrics import Metrics
+from llmgine.telemetry.names import (
+    CANCELLED,
+    CONTENT_ATTRIBUTES,
+    METRIC_REDACTION_FAILED,
+    METRIC_SPANS_LOST,
+    SPAN_KINDS,
+    SpanKind,
+)
+from llmgine.telemetry.records import Batch, SpanRecord
+from llmgine.telemetry.redact import RedactionHook, is_content, plain, plain_mapping, without_content
+
+_KINDS = {kind: index for index, kind in enumerate(SPAN_KINDS)}
+_SHORT = 256  # characters of a name, a session id, an error
+
+
+class OpenSpan:
+    """Work that has begun. `end` closes it once; leaving a `with` block does so too."""
+
+    __slots__ = (
+        "_recorder",
+        "attributes",
+        "ended",
+        "flags",
+        "kind",
+        "name",
+        "parent_id",
+        "session",
+        "span_id",
+        "start",
+        "trace_id",
+    )
+
+    # One flat constructor: it is half of what a span costs.
+    def __init__(
+        self,
+        recorder: SpanRecorder,
+        name: str,
+        kind: int,
+        trace_id: int,
+        parent_id: int,
+        flags: int,
+        session: str,
+        attributes: dict[str, Any] | None,
+        span_id: int,
+        start: int,
+    ) -> None:
+        self._recorder = recorder
+        self.name = name
+        self.kind = kind
+        self.trace_id = trace_id
+        self.parent_id = parent_id
+        self.flags = flags
+        self.session = session
+        self.attributes = attributes
+        self.span_id = span_id
+        self.start = start
+        self.ended = False
+
+    @property
+    def context(self) -> TraceContext:
+        """What children of this span take as their parent, in this process or another."""
+        return TraceContext(self.trace_id, self.span_id, self.flags)
+
+    def set(self, attributes: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+        """Add or replace attributes; after the end it changes nothing."""
+        if self.ended:
+            return
+        added = {**attributes, **named} if attributes else named
+        self.attributes = {**self.attributes, **added} if self.attributes else added
+
+    def end(self, *, error: str | None = None, attributes: dict[str, Any] | None = None) -> None:
+        """The work is over; `error` is a short kind for `error.type`. Only the first call counts."""
+        if self.ended:
+            return
+        self.ended = True
+        if attributes:
+            own = self.attributes
+            attributes = {**own, **attributes} if own else attributes
+        else:
+            attributes = self.attributes
+        recorder = self._recorder
+        # Content that will not be shipped is not held in the ring either.
+        if attributes and not recorder.content and not CONTENT_ATTRIBUTES.isdisjoint(attributes):
+            attributes = without_content(attributes)
+        ring = recorder.ring
+        ring.append(
+            (
+                self.trace_id,
+                self.span_id,
+                self.parent_id,
+                self.name,
+                self.kind,
+                self.session,
+                self.start,
+                recorder.clock(),
+                error,
+                attributes,
+            )
+        )
+        if len(ring) >= recorder.threshold:
+            recorder.crossed()
+
+    def __enter__(self) -> OpenSpan:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end(error=None if kind is None else error_type(kind))
+
+
+def error_type(kind: type[BaseException]) -> str:
+    """The value of `error.type` for an exception class; its text is not told, it may hold content."""
+    if kind.__name__ in ("CancelledError", "GeneratorExit"):
+        return CANCELLED
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+_Ended = tuple[int, int, int, str, int, str, int, int, str | None, dict[str, Any] | None]
+_Item = OpenSpan | _Ended
+
+
+class SpanRecorder:
+    """Everything that one process records, until it is drained.
+
+    `content` says whether attributes that hold content are kept; ask it before making such text.
+    `redact` sees each record's attributes in this process, after masking, and returns what may leave;
+    where it fails, the record leaves without attributes, and that is counted.
+    Spans may start and end in any thread; `drain` is for one caller at a time.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        capacity: int = 8192,
+        clock: Callable[[], int] = time.time_ns,
+        *,
+        content: bool = False,
+        redact: RedactionHook | None = None,
+        max_value: int = 4096,
+        bits: Callable[[int], int] = random_bits,
+    ) -> None:
+        self.source = source
+        self.instance = bits(63)
+        self.capacity = capacity
+        self.clock = clock
+        self.content = content
+        self.metrics = Metrics()
+        self.ring: deque[_Item] = deque()
+        self.threshold = capacity + 1
+        self.lost = 0
+        self._redact = redact
+        self._max_value = max_value
+        self._bits = bits
+        self._next = 0  # number of the next record, losses included
+        self._told_lost = 0
+        self._batches = 0
+        self._overflow = threading.Lock()
+        self._notify: Callable[[], None] | None = None
+        self._mark = capacity + 1
+
+    def start(
+        self,
+        name: str,
+        *,
+        kind: SpanKind = "internal",
+        parent: TraceContext | None = None,
+        session: str = "",
+        attributes: dict[str, Any] | None = None,
+    ) -> OpenSpan:
+        """Work begins: under `parent`, or as the root of a new trace."""
+        bits = self._bits
+        if parent is None:
+            trace_id, parent_id, flags = bits(128) or 1, 0, SAMPLED
+        else:
+            trace_id, parent_id, flags = parent
+        span = OpenSpan(
+            self,
+            name,
+            _KINDS.get(kind, 0),
+            trace_id,
+            parent_id,
+            flags,
+            session,
+            attributes,
+            bits(64) or 1,
+            self.clock(),
+        )
+        ring = self.ring
+        ring.append(span)
+        if len(ring) >= self.threshold:
+            self.crossed()
+        return span
+
+    def count(self, name: str, value: float = 1, **labels: str) -> None:
+        """Add to a counter. Where it is hot, keep `metrics.counter(…)` and call its `add`."""
+        self.metrics.counter(name, **labels).add(value)
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self.metrics.gauge(name, **labels).set(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Put a value into a histogram."""
+        self.metrics.histogram(name, **labels).observe(value)
+
+    @property
+    def pending(self) -> int:
+        """How many records wait to be drained."""
+        return len(self.ring)
+
+    def notify_at(self, count: int, notify: Callable[[], None]) -> None:
+        """Call `notify`, in the recording thread, once each time that `count` records have gathered."""
+        self._notify, self._mark = notify, min(count, self.capacity)
+        self.threshold = self._mark
+
+    def crossed(self) -> None:
+        """The ring has reached the mark, or is full."""
+        if len(self.ring) > self.capacity:
+            with self._overflow:
+                while len(self.ring) > self.capacity:
+                    dropped = self.ring.popleft()
+                    # The start of a span that has ended since says nothing that its end does not.
+                    if not (isinstance(dropped, OpenSpan) and dropped.ended):
+                        self.lost += 1
+        elif self._notify is not None and self.threshold != self.capacity + 1:
+            self.threshold = self.capacity + 1
+            self._notify()
+
+    def drain(self, limit: int = 1024) -> Batch | None:
+        """Take up to `limit` records and every metric that changed; None when there is nothing to say."""
+        records: list[SpanRecord] = []
+        pop = self.ring.popleft
+        try:
+            while len(records) < limit:
+                item = pop()
+                if not isinstance(item, OpenSpan):
+                    records.append(self._record(item))
+                elif not item.ended:
+                    records.append(self._record(_running(item)))
+        except IndexError:
+            pass
+        self.threshold = self._mark
+        lost = self.lost
+        if lost != self._told_lost:
+            self.metrics.counter(METRIC_SPANS_LOST).add(lost - self._told_lost)
+        metrics = self.metrics.changed()
+        if not records and not metrics and lost == self._told_lost:
+            return None
+        first = self._next + lost - self._told_lost
+        self._told_lost = lost
+        self._next = first + len(records)
+        self._batches += 1
+        return Batch(self.source, self.instance, self._batches - 1, first, lost, tuple(records), metrics)
+
+    def _record(self, item: _Ended) -> SpanRecord:
+        trace_id, span_id, parent_id, name, kind, session, start, end, error, attributes = item
+        return SpanRecord(
+            trace_id.to_bytes(16, "big"),
+            span_id,
+            parent_id,
+            name if _is_short(name) else plain(name, _SHORT),
+            kind,
+            session if _is_short(session) else plain(session, _SHORT),
+            start,
+            end and max(start, end),  # the system's clock may have been set back
+            error and plain(error, _SHORT),
+            self._clean(name, attributes) if attributes else None,
+        )
+
+    def _clean(self, name: str, attributes: dict[str, Any]) -> dict[str, Any] | None:
+        if not self.content and any(map(is_content, attributes)):
+            attributes = without_content(attributes)
+        clean = plain_mapping(attributes, self._max_value)
+        if self._redact is None:
+            return clean
+        try:
+            return plain_mapping(self._redact(name, clean), self._max_value)
+        except Exception:  # the user's hook: what it did not pass must not leave
+            self.metrics.counter(METRIC_REDACTION_FAILED).add()
+            return None
+
+
+def _running(span: OpenSpan) -> _Ended:
+    """A record that says that the span has started and what is known of it so far."""
+    return (
+        span.trace_id,
+        span.span_id,
+        span.parent_id,
+        span.name,
+        span.kind,
+        span.session,
+        span.start,
+        0,
+        None,
+        span.attributes,
+    )
+
+
+def _is_short(text: str) -> bool:
+    return type(text) is str and len(text) <= _SHORT and text.isascii()

@@ -1,0 +1,172 @@
+"""Who is in the runtime, and what follows when somebody goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmgine.actors.control import RuntimeStopping
+from llmgine.actors.supervisor.directory import (
+    Directory,
+    DropClient,
+    EndRuntime,
+    EndSession,
+    Leases,
+    SessionConflict,
+    SessionNotFound,
+)
+
+LEASES = Leases(owner=10.0, sessions=30.0, subscriptions=60.0)
+
+
+def directory(*, owned: bool = True) -> Directory:
+    return Directory(LEASES, owned=owned, first_opening=1)
+
+
+def attach(
+    to: Directory,
+    session: str = "s",
+    driver: str = "d",
+    handle: str = "h",
+    *,
+    stay: bool = False,
+    fingerprint: str = "",
+) -> bool:
+    entry, new = to.attach(session, driver, handle, model="m/x", stay=stay, fingerprint=fingerprint)
+    if new:
+        to.opened(entry.id)
+    return new
+
+
+def test_the_last_handle_ends_a_session() -> None:
+    """A session ends when its last driver has detached, and not before."""
+    known = directory()
+    assert attach(known, handle="a")
+    assert not attach(known, driver="e", handle="b")
+    assert known.detach("s", "a", None) == []
+    assert known.detach("s", "b", "boom") == [EndSession("s", "boom")]
+
+
+def test_a_staying_session_outlives_its_handles() -> None:
+    """A session opened with stay=True ends by close() only."""
+    known = directory()
+    attach(known, stay=True)
+    assert known.detach("s", "h", None) == []
+    assert known.close("s") == [EndSession("s", None)]
+
+
+def test_an_ending_is_decided_once() -> None:
+    """Whatever else happens to an ending session, it ends once."""
+    known = directory()
+    attach(known)
+    assert known.close("s") == [EndSession("s", None)]
+    assert known.close("s") == []
+    assert known.detach("s", "h", None) == []
+    assert known.died("s", 1, "its process died") == []
+    known.ended("s", 1)
+    with pytest.raises(SessionNotFound, match="'s'"):
+        known.session("s")
+
+
+def test_each_opening_has_its_own_number_and_actor() -> None:
+    """Opening an ended session again is a new opening; what is said of an older one changes nothing."""
+    known = directory()
+    attach(known)
+    first = known.session("s")
+    known.close("s")
+    known.ended("s", first.opening)
+    assert attach(known)
+    second = known.session("s")
+    assert second.opening > first.opening
+    assert second.actor != first.actor
+    assert known.died("s", first.opening, "late") == []
+    known.ended("s", first.opening)
+    assert known.session("s") is second
+
+
+def test_other_tools_are_refused() -> None:
+    """Attaching with other tools or another system prompt is refused; attaching without any is not."""
+    known = directory()
+    attach(known, fingerprint="one")
+    assert not attach(known, handle="b")
+    assert not attach(known, handle="c", fingerprint="one")
+    with pytest.raises(SessionConflict, match="other tools"):
+        attach(known, handle="d", fingerprint="two")
+
+
+def test_a_lost_driver_keeps_its_sessions_for_its_lease() -> None:
+    """A driver whose link was gone for 30 s loses its sessions, after 60 s its subscriptions."""
+    known = directory(owned=False)
+    known.driver_joined("d", owner=False, attached=())
+    attach(known)
+    known.driver_lost("d", 100.0)
+    assert known.tick(129.9) == []
+    assert known.tick(130.0) == [EndSession("s", "the link to its driver was lost")]
+    assert known.tick(140.0) == []
+    assert known.tick(160.0) == [DropClient("d")]
+    assert known.tick(161.0) == []
+
+
+def test_a_driver_that_comes_back_in_time_loses_nothing() -> None:
+    """Reconnecting within the lease restores the driver with the sessions that it says it holds."""
+    known = directory(owned=False)
+    known.driver_joined("d", owner=False, attached=())
+    attach(known)
+    known.driver_lost("d", 100.0)
+    known.driver_joined("d", owner=False, attached=[("s", "h")])
+    assert known.tick(1000.0) == []
+    assert known.session("s").handles == {"h": "d"}
+
+
+def test_an_owner_is_waited_for_ten_seconds() -> None:
+    """A runtime launched by a driver ends 10 s after that driver's link broke; a detached one does not."""
+    known, detached = directory(), directory(owned=False)
+    for each in (known, detached):
+        each.await_owner(0.0)
+        each.driver_joined("d", owner=True, attached=())
+        each.driver_lost("d", 100.0)
+    assert known.tick(109.9) == []
+    assert known.tick(110.0) == [EndRuntime("its owner is gone")]
+    assert detached.tick(110.0) == []
+
+
+def test_an_owner_that_never_comes_is_not_waited_for_longer() -> None:
+    """The owner's lease runs from the launch, also when the driver dies before its link stands."""
+    known = directory()
+    known.await_owner(50.0)
+    assert known.tick(59.0) == []
+    assert known.tick(60.0) == [EndRuntime("its owner is gone")]
+
+
+def test_a_guest_that_leaves_ends_only_what_it_held() -> None:
+    """A goodbye detaches the driver's own handles at once."""
+    known = directory()
+    known.driver_joined("d", owner=False, attached=())
+    attach(known, "mine")
+    attach(known, "ours")
+    attach(known, "ours", "e", "i")
+    assert known.driver_left("d") == [EndSession("mine", "its driver left")]
+    assert known.session("ours").handles == {"i": "e"}
+
+
+def test_a_restarted_supervisor_rebuilds_from_reports() -> None:
+    """Sessions report themselves, drivers what they hold; one that no driver claims ends after the lease."""
+    known = directory()
+    for session, opening in (("held", 7), ("orphan", 8)):
+        report = {"name": f"session-{session}-{opening}", "session_id": session, "opening": opening}
+        known.adopt({**report, "model": "m/x", "stay": False, "fingerprint": ""}, 100.0)
+    known.driver_joined("d", owner=True, attached=[("held", "h"), ("unknown", "i")])
+    assert known.tick(129.0) == []
+    assert known.tick(130.0) == [EndSession("orphan", "its drivers did not come back")]
+    assert attach(known, "new")
+    assert known.session("new").opening == 9
+
+
+def test_a_stopping_runtime_opens_nothing() -> None:
+    """Stopping ends every session once and refuses new ones with the reason."""
+    known = directory()
+    attach(known, "a")
+    attach(known, "b", stay=True)
+    assert known.stop() == [EndSession("a", None), EndSession("b", None)]
+    assert known.stop() == []
+    with pytest.raises(RuntimeStopping):
+        attach(known, "c")
