@@ -6,14 +6,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FOLDERS := runtime actors providers telemetry
-CHECKED := $(FOLDERS) tests benchmarks examples
+CHECKED := $(FOLDERS) tests benchmarks examples docs
 
 # Every process of Ray imports these files; without byte-code each start compiles them again.
 unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check lint types layers format bench weights clean
+.PHONY: help demo test check lint types layers format docs bench weights clean
 
 help:  ## List what can be made
 	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ format: $(VENV)/stamp  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
+docs: $(VENV)/stamp  ## Write docs/settings.md from the settings' own descriptions
+	$(BIN)/python docs/write_settings.py
+
 bench: $(VENV)/stamp  ## All benchmarks, beside what could be used instead
 	$(BIN)/python -m benchmarks
 
@@ -61,6 +64,6 @@ $(VENV)/stamp: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { echo "error: $(PYTHON) cannot make a virtual environment; install its venv and pip modules" >&2; exit 1; }
 	@echo "installing into $(VENV); the first time this takes about two minutes"
-	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@$(BIN)/python -m pip install -qq --upgrade pip
+	@$(BIN)/python -m pip install -qq -e ".[dev]"
 	@touch $@

@@ -216,7 +216,8 @@ class Usage(Contract):
         """Both together, as for several calls of one turn; a figure known to one side only is kept."""
 
         def add(name: str) -> int | None:
-            mine, theirs = getattr(self, name), getattr(other, name)
+            mine: int | None = getattr(self, name)
+            theirs: int | None = getattr(other, name)
             return theirs if mine is None else mine if theirs is None else mine + theirs
 
         names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")

@@ -48,7 +48,11 @@ class Exchange:
     """Sends a request and reads its answer. `next` gives batches; the last batch ends with the end."""
 
     def __init__(
-        self, client: Client, codec: Codec, prepared: Prepared, scrub: Callable[[str], str] = lambda text: text
+        self,
+        client: Client,
+        codec: Codec,
+        prepared: Prepared,
+        scrub: Callable[[str], str] = lambda text: text,
     ) -> None:
         self._client = client
         self._codec = codec
@@ -139,7 +143,9 @@ class Exchange:
         while not events:
             chunk = await self._chunk(self._chunks)
             if chunk is None:
-                return self._decoder.end() or self._broke(self._error("the answer is empty", ErrorKind.TRUNCATED))
+                return self._decoder.end() or self._broke(
+                    self._error("the answer is empty", ErrorKind.TRUNCATED)
+                )
             try:
                 for name, data in feed(chunk):
                     events += decode(name, data)
@@ -205,7 +211,9 @@ class Exchange:
     def _late(self) -> ProviderError:
         timeouts = self._prepared.timeouts
         if self._time() >= self._deadline:
-            return self._error(f"the call took longer than its deadline of {timeouts.total:g} s", ErrorKind.TIMEOUT)
+            return self._error(
+                f"the call took longer than its deadline of {timeouts.total:g} s", ErrorKind.TIMEOUT
+            )
         if self._begins:
             return self._error(f"no answer began within {timeouts.first_byte:g} s", ErrorKind.TIMEOUT)
         return self._error(f"nothing came for {timeouts.idle:g} s", ErrorKind.TIMEOUT)
@@ -217,7 +225,9 @@ class Exchange:
         text = f"{type(error).__name__}: {error}".removesuffix(": ")
         match error:
             case httpx2.ConnectTimeout():
-                return self._error(f"no connection within {connect:g} s", ErrorKind.TIMEOUT, ErrorPhase.CONNECT)
+                return self._error(
+                    f"no connection within {connect:g} s", ErrorKind.TIMEOUT, ErrorPhase.CONNECT
+                )
             case httpx2.PoolTimeout():
                 return self._error(
                     f"no free connection within {connect:g} s: raise the endpoint's max_connections",

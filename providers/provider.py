@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from llmgine.providers import clients
-from llmgine.providers.codecs.codec import Codec
+from llmgine.providers.codecs.codec import Codec, Target
 from llmgine.providers.contracts import LLMRequest
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
 from llmgine.providers.events import Failed, StreamEvent
 from llmgine.providers.exchange import Exchange, Prepared
 from llmgine.providers.keys import find_key
 from llmgine.providers.options import EndpointOptions, Timeouts
-from llmgine.providers.codecs.codec import Target
 
 
 class HttpProvider:
     """Calls one endpoint through one protocol."""
 
-    def __init__(self, name: str, codec: Codec, site: clients.Site, timeouts: Timeouts = Timeouts()) -> None:
+    def __init__(self, name: str, codec: Codec, site: clients.Site, timeouts: Timeouts | None = None) -> None:
         self.name = name
         self._codec = codec
         self._site = site
-        self._timeouts = timeouts
+        self._timeouts = timeouts or Timeouts()
         self._client: clients.Client | None = None
         self._tidying: set[asyncio.Task[None]] = set()
 
@@ -42,7 +41,7 @@ class HttpProvider:
         clients.load(site.api)
         return cls(name, codec_for(endpoint), site, endpoint.timeouts)
 
-    async def stream(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
+    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
         """The events of one call; the last is exactly one `Done` or `Failed`.
 
         Time limits count while this waits for the server, so a slow reader is never taken for a
@@ -79,7 +78,9 @@ class HttpProvider:
     def _prepare(self, request: LLMRequest, target: Target) -> Prepared:
         try:
             encoded = self._codec.encode(request, target)
-            body = json.dumps(encoded.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            body = json.dumps(
+                encoded.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+            ).encode()
         except (InvalidRequest, ValueError, TypeError) as error:
             raise ProviderError(
                 f"the request cannot be sent: {error}",

@@ -14,7 +14,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -67,7 +67,7 @@ class ScriptedProvider:
         self._sleep = sleep
         self._failures: Counter[tuple[str, int]] = Counter()
 
-    async def stream(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
+    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
         """The reply's events; the last is exactly one `Done` or `Failed`."""
         model = request.model.removeprefix(f"{self.name}/")
         try:
@@ -105,7 +105,7 @@ class ScriptedProvider:
         self._failures[key] += 1
         return fault if self._failures[key] <= fault.times else None
 
-    async def _play(self, take: _Take, fault: Fault | None) -> AsyncIterator[StreamEvent]:
+    async def _play(self, take: _Take, fault: Fault | None) -> AsyncGenerator[StreamEvent, None]:
         limits, request = self._endpoint.timeouts, take.request
         clock = _Clock(self._sleep, request.deadline or limits.total, request.idle_timeout or limits.idle)
         chunks = 0

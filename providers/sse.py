@@ -23,13 +23,14 @@ class SseSplitter:
     __slots__ = (
         "_after_cr",
         "_data",
+        "_data_size",
         "_event",
         "_first",
         "_idle",
         "_limit",
         "_names",
-        "_size",
         "_tail",
+        "_tail_size",
         "_too_large",
     )
 
@@ -39,7 +40,8 @@ class SseSplitter:
         self._data: list[bytes] = []
         self._event = ""
         self._names: dict[bytes, str] = {}  # event lines that were decoded before
-        self._size = 0  # bytes held in _tail and _data
+        self._tail_size = 0
+        self._data_size = 0  # of the lines, so that many empty ones count too
         self._after_cr = False
         self._first = True
         self._idle = True  # nothing is held from earlier chunks
@@ -62,12 +64,14 @@ class SseSplitter:
             self._tail.append(lines[0])
             lines[0] = b"".join(self._tail)
             self._tail = []
-        frames = self._read(lines) if lines else []
+        if lines:
+            self._tail_size = 0
+        frames = self._read(lines)
         if tail:
             self._tail.append(tail)
-        self._size = self._size + len(tail) if not lines else sum(map(len, self._data)) + len(tail)
+            self._tail_size += len(tail)
         self._idle = not (self._tail or self._data or self._event or self._after_cr)
-        if self._size > self._limit:
+        if self._tail_size + self._data_size > self._limit:
             self._too_large = True
         if self._too_large:
             self._idle = False
@@ -84,7 +88,9 @@ class SseSplitter:
         if self._too_large:
             raise self._overflow()
         discarded = bool(self._tail or self._data)
-        self._tail, self._data, self._event, self._size, self._idle = [], [], "", 0, False
+        self._tail, self._data, self._event = [], [], ""
+        self._tail_size = self._data_size = 0
+        self._idle = False
         return discarded
 
     def _read(self, lines: list[bytes]) -> list[tuple[str, bytes]]:
@@ -96,6 +102,7 @@ class SseSplitter:
                 if data:
                     payload = data[0] if len(data) == 1 else b"\n".join(data)
                     data.clear()
+                    self._data_size = 0
                     if len(payload) > limit:
                         self._too_large = True
                         return frames
@@ -103,10 +110,12 @@ class SseSplitter:
                 self._event = ""
             elif line.startswith(b"data:"):
                 data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+                self._data_size += len(line)
             elif line.startswith(b"event:"):
                 self._event = self._names.get(line) or self._name(line)
             elif line == b"data":
                 data.append(b"")
+                self._data_size += len(line)
             elif self._first and line.startswith(_BOM):
                 self._first = False
                 frames += self._read([line.removeprefix(_BOM)])

@@ -7,15 +7,17 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from llmgine.actors.bus import BusClient
 from llmgine.actors.control import Cluster, Ground, Membership, names
 from llmgine.actors.link import Identity, Transport
+from llmgine.actors.sessions import Engine, Tool, ToolChatEngine
+from llmgine.actors.sessions.code import SessionCode, pack
 from llmgine.actors.telemetry import TelemetryShipper
 from llmgine.runtime.settings import Settings
-from llmgine.telemetry import SpanRecorder
+from llmgine.telemetry import open_recorder
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +39,20 @@ class Driver:
         settings: Settings,
         *,
         owner: bool,
+        in_process: bool = False,
     ) -> None:
         self.id = f"driver-{uuid.uuid4().hex[:12]}"
         self.runtime = runtime
         self.settings = settings
         self.owner = owner
+        self._in_process = in_process
         identity = Identity(self.id, "driver", time.time_ns())
         self.ground = Ground(runtime, identity, cluster, transport)
         self.control = self.ground.control
-        self.recorder = SpanRecorder(self.id)
+        self.recorder = open_recorder(self.id, settings.telemetry)
         # The (session, handle) pairs that this driver holds; told anew to a restarted supervisor.
         self.attached: set[tuple[str, str]] = set()
-        self._shipper = TelemetryShipper(self.recorder, self.ground.peer(names.TELEMETRY))
+        self._shipper = TelemetryShipper(self.recorder, self.ground.peer(names.TELEMETRY), settings.telemetry)
         self._membership = Membership(
             self.ground.peer(names.SUPERVISOR),
             self._report,
@@ -72,6 +76,14 @@ class Driver:
         self._shipper.start()
         await self.bus.start()
 
+    async def pack(self, tools: Sequence[Tool[..., Any]], engine: Engine | None) -> Any:
+        """The session's code as it travels to its actor: bytes, live objects within one process, or None."""
+        if not tools and engine is None:
+            return None
+        if self._in_process:
+            return SessionCode(tuple(tools), engine or ToolChatEngine())
+        return await asyncio.to_thread(pack, tools, engine)
+
     async def settle(self) -> None:
         """Waits until what this driver published is handled, and hands over its spans."""
         await self._last("the bus", self.bus.drain)
@@ -82,7 +94,9 @@ class Driver:
         await self._last("the bus", self.bus.close)
         await self._last("telemetry", self._shipper.close)
         if not self.owner:
-            await self._last("the supervisor", lambda: self.control.call("driver_left", self.id, timeout=10.0))
+            await self._last(
+                "the supervisor", lambda: self.control.call("driver_left", self.id, timeout=10.0)
+            )
         await self._membership.close()
         self.ground.close()
 

@@ -120,7 +120,9 @@ async def held(settings: Settings, name: str) -> AsyncIterator[Driver]:
         stack.push_async_callback(_end_actors, cluster, _Fate())
         boot = Boot(name, names.SUPERVISOR, "supervisor", world, settings.to_wire())
         await _raise_supervisor(cluster, boot)
-        driver = Driver(name, cluster, world.transport(cluster, tcp=False), settings, owner=True)
+        driver = Driver(
+            name, cluster, world.transport(cluster, tcp=False), settings, owner=True, in_process=True
+        )
         await _enter(driver, stack, ends_runtime=True)
         yield driver
 

@@ -17,10 +17,11 @@ from llmgine.actors.sessions import (
     Tool,
     TurnClient,
     TurnEvent,
+    as_tools,
 )
 from llmgine.providers import InvalidRequest, Message
 from llmgine.providers.catalogue import resolve
-from llmgine.runtime.bus import ScopedBus
+from llmgine.runtime.bus import C, E, Handler, R, ScopedBus
 from llmgine.runtime.driver import Driver
 
 _LONGEST_ID = 200
@@ -46,10 +47,10 @@ class Session:
     ) -> None:
         self.id = checked_id(session_id or f"s-{uuid.uuid4().hex[:12]}")
         self.model = str(resolve(model, driver.settings.providers))
-        self.bus = ScopedBus(driver.bus, self.id)
+        self._bus = ScopedBus(driver.bus, self.id)
         self._driver = driver
         self._system = system
-        self._tools = tools
+        self._tools = as_tools(tools)
         self._engine = engine
         self._stay = stay
         self._handle = uuid.uuid4().hex
@@ -57,15 +58,13 @@ class Session:
 
     async def open(self) -> Self:
         """Attaches to the session, which is started where it is not open yet."""
-        code, fingerprint = await self._driver.pack(self._tools, self._engine)
-        if self._system is not None:
-            fingerprint = hashlib.sha256(f"{fingerprint}\n{self._system}".encode()).hexdigest()
+        code = await self._driver.pack(self._tools, self._engine)
         spec = {
             "session_id": self.id,
             "model": self.model,
             "system": self._system,
             "stay": self._stay,
-            "fingerprint": fingerprint,
+            "fingerprint": self._fingerprint(code),
         }
         self._driver.attached.add((self.id, self._handle))
         try:
@@ -83,7 +82,7 @@ class Session:
         self._client = None
         self._driver.attached.discard((self.id, self._handle))
         await self._driver.control.call("detach_session", self.id, self._handle, error)
-        await self.bus.remove_all()
+        await self._bus.remove_all()
 
     async def close(self) -> None:
         """Ends the session, whoever else is attached."""
@@ -148,13 +147,23 @@ class Session:
         """What the session says of itself."""
         return await self._asked().describe()
 
-    async def publish(self, event: Event, *, wait: bool = False) -> Receipt:
-        """Publishes to this session's handlers and the bus's."""
-        return await self.bus.publish(event, wait=wait)
+    async def register_event_handler(self, event: type[E], handler: Handler, **options: Any) -> Subscription:
+        """As `runtime.bus.register_event_handler`, for this session's events, until the block is left."""
+        return await self._bus.register_event_handler(event, handler, **options)
 
-    async def execute[R](self, command: Command[R], **options: Any) -> CommandResult[R]:
-        """Executes for this session: its own handler, else the bus's."""
-        return await self.bus.execute(command, **options)
+    async def register_command_handler(
+        self, command: type[C], handler: Handler, **options: Any
+    ) -> Subscription:
+        """As `runtime.bus.register_command_handler`, for this session, until the block is left."""
+        return await self._bus.register_command_handler(command, handler, **options)
+
+    async def publish(self, event: Event, *, wait: bool = False) -> Receipt:
+        """Publishes in this session's scope: to its handlers and the bus's."""
+        return await self._bus.publish(event, wait=wait)
+
+    async def execute(self, command: Command[R], *, deadline: float | None = None) -> CommandResult[R]:
+        """Executes in this session's scope: by its own handler, else the bus's."""
+        return await self._bus.execute(command, deadline=deadline)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -171,6 +180,13 @@ class Session:
                 f"`async with runtime.session(...) as session`"
             )
         return self._client
+
+    def _fingerprint(self, code: Any) -> str:
+        """What must be equal for two handles to share a session; empty where this one brings nothing."""
+        if code is None and self._system is None:
+            return ""
+        brought = code if isinstance(code, bytes) else repr(code).encode()
+        return hashlib.sha256(brought + b"\0" + (self._system or "").encode()).hexdigest()
 
     def _model(self, model: str | None) -> str:
         """The handle's own model, whatever the driver that opened the session chose."""

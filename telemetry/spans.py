@@ -7,6 +7,7 @@ clean is paid in `drain`, off the recorded work.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -25,19 +26,34 @@ from llmgine.telemetry.names import (
     SpanKind,
 )
 from llmgine.telemetry.records import Batch, SpanRecord
-from llmgine.telemetry.redact import RedactionHook, is_content, plain, plain_mapping, without_content
+from llmgine.telemetry.redact import (
+    RedactionHook,
+    is_content,
+    mask_secrets,
+    plain,
+    plain_mapping,
+    without_content,
+)
 
 _KINDS = {kind: index for index, kind in enumerate(SPAN_KINDS)}
+_BITS64, _BITS128 = 2**64 - 1, 2**128 - 1
 _SHORT = 256  # characters of a name, a session id, an error
 
 
 class OpenSpan:
-    """Work that has begun. `end` closes it once; leaving a `with` block does so too."""
+    """Work that has begun. `end` closes it once; leaving a `with` block does so too.
+
+    It stands in the ring itself. `taken` says that the ring has let go of it, so that its end must
+    enter anew; `taken` is set before `ended` is looked at, and `ended` before `taken`, so whichever
+    thread comes first, the end is shipped.
+    """
 
     __slots__ = (
         "_recorder",
         "attributes",
         "ended",
+        "error",
+        "finish",
         "flags",
         "kind",
         "name",
@@ -45,6 +61,7 @@ class OpenSpan:
         "session",
         "span_id",
         "start",
+        "taken",
         "trace_id",
     )
 
@@ -72,7 +89,9 @@ class OpenSpan:
         self.attributes = attributes
         self.span_id = span_id
         self.start = start
-        self.ended = False
+        self.finish = 0
+        self.error: str | None = None
+        self.ended = self.taken = False
 
     @property
     def context(self) -> TraceContext:
@@ -90,33 +109,18 @@ class OpenSpan:
         """The work is over; `error` is a short kind for `error.type`. Only the first call counts."""
         if self.ended:
             return
-        self.ended = True
+        recorder = self._recorder
+        self.finish = recorder.clock()
+        self.error = error
         if attributes:
             own = self.attributes
-            attributes = {**own, **attributes} if own else attributes
-        else:
-            attributes = self.attributes
-        recorder = self._recorder
+            self.attributes = {**own, **attributes} if own else attributes
         # Content that will not be shipped is not held in the ring either.
-        if attributes and not recorder.content and not CONTENT_ATTRIBUTES.isdisjoint(attributes):
-            attributes = without_content(attributes)
-        ring = recorder.ring
-        ring.append(
-            (
-                self.trace_id,
-                self.span_id,
-                self.parent_id,
-                self.name,
-                self.kind,
-                self.session,
-                self.start,
-                recorder.clock(),
-                error,
-                attributes,
-            )
-        )
-        if len(ring) >= recorder.threshold:
-            recorder.crossed()
+        if self.attributes and not recorder.content and not CONTENT_ATTRIBUTES.isdisjoint(self.attributes):
+            self.attributes = without_content(self.attributes)
+        self.ended = True
+        if self.taken:
+            recorder.put(self)
 
     def __enter__(self) -> OpenSpan:
         return self
@@ -132,10 +136,6 @@ def error_type(kind: type[BaseException]) -> str:
     if kind.__name__ in ("CancelledError", "GeneratorExit"):
         return CANCELLED
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-_Ended = tuple[int, int, int, str, int, str, int, int, str | None, dict[str, Any] | None]
-_Item = OpenSpan | _Ended
 
 
 class SpanRecorder:
@@ -164,7 +164,7 @@ class SpanRecorder:
         self.clock = clock
         self.content = content
         self.metrics = Metrics()
-        self.ring: deque[_Item] = deque()
+        self.ring: deque[OpenSpan] = deque()
         self.threshold = capacity + 1
         self.lost = 0
         self._redact = redact
@@ -207,8 +207,14 @@ class SpanRecorder:
         ring = self.ring
         ring.append(span)
         if len(ring) >= self.threshold:
-            self.crossed()
+            self._crossed()
         return span
+
+    def put(self, span: OpenSpan) -> None:
+        """Take a span in once more: it has ended after its start was drained."""
+        self.ring.append(span)
+        if len(self.ring) >= self.threshold:
+            self._crossed()
 
     def count(self, name: str, value: float = 1, **labels: str) -> None:
         """Add to a counter. Where it is hot, keep `metrics.counter(…)` and call its `add`."""
@@ -232,15 +238,14 @@ class SpanRecorder:
         self._notify, self._mark = notify, min(count, self.capacity)
         self.threshold = self._mark
 
-    def crossed(self) -> None:
+    def _crossed(self) -> None:
         """The ring has reached the mark, or is full."""
         if len(self.ring) > self.capacity:
-            with self._overflow:
+            # Suppressed: another thread may have drained the ring meanwhile.
+            with self._overflow, contextlib.suppress(IndexError):
                 while len(self.ring) > self.capacity:
-                    dropped = self.ring.popleft()
-                    # The start of a span that has ended since says nothing that its end does not.
-                    if not (isinstance(dropped, OpenSpan) and dropped.ended):
-                        self.lost += 1
+                    self.ring.popleft().taken = True
+                    self.lost += 1
         elif self._notify is not None and self.threshold != self.capacity + 1:
             self.threshold = self.capacity + 1
             self._notify()
@@ -251,11 +256,9 @@ class SpanRecorder:
         pop = self.ring.popleft
         try:
             while len(records) < limit:
-                item = pop()
-                if not isinstance(item, OpenSpan):
-                    records.append(self._record(item))
-                elif not item.ended:
-                    records.append(self._record(_running(item)))
+                span = pop()
+                span.taken = True
+                records.append(self._record(span))
         except IndexError:
             pass
         self.threshold = self._mark
@@ -271,25 +274,26 @@ class SpanRecorder:
         self._batches += 1
         return Batch(self.source, self.instance, self._batches - 1, first, lost, tuple(records), metrics)
 
-    def _record(self, item: _Ended) -> SpanRecord:
-        trace_id, span_id, parent_id, name, kind, session, start, end, error, attributes = item
+    def _record(self, span: OpenSpan) -> SpanRecord:
+        name, session, attributes = span.name, span.session, span.attributes
+        ended = span.ended
         return SpanRecord(
-            trace_id.to_bytes(16, "big"),
-            span_id,
-            parent_id,
-            name if _is_short(name) else plain(name, _SHORT),
-            kind,
-            session if _is_short(session) else plain(session, _SHORT),
-            start,
-            end and max(start, end),  # the system's clock may have been set back
-            error and plain(error, _SHORT),
+            (span.trace_id & _BITS128).to_bytes(16, "big"),
+            span.span_id,
+            span.parent_id & _BITS64,
+            _short(name),
+            span.kind,
+            _short(session),
+            span.start,
+            max(span.start, span.finish) if ended else 0,  # the clock may have been set back
+            _short(span.error) if ended and span.error is not None else None,
             self._clean(name, attributes) if attributes else None,
         )
 
     def _clean(self, name: str, attributes: dict[str, Any]) -> dict[str, Any] | None:
-        if not self.content and any(map(is_content, attributes)):
-            attributes = without_content(attributes)
         clean = plain_mapping(attributes, self._max_value)
+        if not self.content and any(map(is_content, clean)):
+            clean = without_content(clean)
         if self._redact is None:
             return clean
         try:
@@ -299,21 +303,7 @@ class SpanRecorder:
             return None
 
 
-def _running(span: OpenSpan) -> _Ended:
-    """A record that says that the span has started and what is known of it so far."""
-    return (
-        span.trace_id,
-        span.span_id,
-        span.parent_id,
-        span.name,
-        span.kind,
-        span.session,
-        span.start,
-        0,
-        None,
-        span.attributes,
-    )
-
-
-def _is_short(text: str) -> bool:
-    return type(text) is str and len(text) <= _SHORT and text.isascii()
+def _short(text: str) -> str:
+    if type(text) is str and len(text) <= _SHORT and text.isascii():
+        return mask_secrets(text)
+    return str(plain(text, _SHORT))

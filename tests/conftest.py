@@ -21,23 +21,25 @@ _attempts: list[str] = []
 def _is_outside(address: Any) -> bool:
     if not isinstance(address, tuple) or not address:
         return False
-    host = str(address[0])
+    host = str(address[0]).partition("%")[0]
     if host in ("", "localhost"):
         return False
     try:
-        ip = ipaddress.ip_address(host.partition("%")[0])
+        ip = ipaddress.ip_address(host)
     except ValueError:
         return True
-    return not (ip.is_loopback or ip.is_unspecified or host in _own_addresses())
+    return not (ip.is_loopback or ip.is_unspecified or _is_our_own(ip))
 
 
-def _own_addresses() -> set[str]:
-    """This machine's own addresses: Ray's processes reach each other over them."""
-    try:
-        found = socket.getaddrinfo(socket.gethostname(), None, proto=socket.IPPROTO_TCP)
-    except OSError:
-        return set()
-    return {str(entry[4][0]) for entry in found}
+def _is_our_own(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether this machine has the address, over which Ray's processes reach each other: only then it can be bound."""
+    family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(ip), 0))
+        except OSError:
+            return False
+    return True
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -77,10 +79,11 @@ def weights() -> None:
     """The local model is installed."""
     from llmgine.providers.errors import ModelNotInstalled
     from llmgine.providers.options import LocalOptions
-    from llmgine.providers.weights import check_installed
+    from llmgine.providers.weights import check_engine, find_weights
 
     try:
-        check_installed("smollm2", LocalOptions())
+        find_weights("smollm2", LocalOptions())
+        check_engine()
     except ModelNotInstalled as error:
         _missing(str(error))
 
@@ -94,8 +97,26 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
     return work
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Any:
+    """The address of the one Ray that the cluster tests of this run share; it ends with the run."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=8,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        namespace="llmgine-tests",
+    )
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()

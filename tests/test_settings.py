@@ -39,7 +39,7 @@ def test_defaults_need_nothing() -> None:
 
 
 def test_keyword_over_variable_over_file(tmp_path: Path) -> None:
-    """A keyword wins over a variable, which wins over the file; each fills only what the higher ones leave open."""
+    """A keyword wins over a variable, which wins over the file; each fills what is left open."""
     file = tmp_path / "settings.yaml"
     file.write_text(FILE)
     environ = {
@@ -59,6 +59,15 @@ def test_settings_as_overrides_keep_only_what_was_set() -> None:
     mine = Settings(sessions={"queue": 5})
     settings = load_settings(mine, environ={"LLMGINE_SESSIONS__MAX_STEPS": "2"})
     assert (settings.sessions.queue, settings.sessions.max_steps) == (5, 2)
+
+
+def test_loading_again_changes_nothing(tmp_path: Path) -> None:
+    """Settings that were loaded give equal settings when they are loaded again."""
+    file = tmp_path / "settings.yaml"
+    file.write_text(FILE)
+    endpoints = {"house": {"base_url": "http://127.0.0.1:1/v1"}, "openai": {"base_url": "http://127.0.0.1:2"}}
+    loaded = load_settings({"providers": {"endpoints": endpoints}}, environ={}, file=file)
+    assert load_settings(loaded, environ={}) == loaded
 
 
 def test_option_classes_as_overrides() -> None:
@@ -231,7 +240,7 @@ def test_settings_are_frozen_and_travel() -> None:
     """Settings cannot be changed, and their plain form reads back as equal settings."""
     settings = load_settings({"sessions": {"queue": 5}, "data_dir": "/tmp/x"}, environ={})
     with pytest.raises(ValueError, match="frozen"):
-        settings.data_dir = None
+        settings.__setattr__("data_dir", None)
     assert Settings(**settings.to_wire()) == settings
 
 

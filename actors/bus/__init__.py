@@ -13,7 +13,7 @@ from llmgine.actors.bus.messages import (
     Receipt,
 )
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.subscriptions import Subscription, SubscriptionTable, TableStatistics
+from llmgine.actors.bus.subscriptions import SubscriptionRecord, SubscriptionTable, TableStatistics
 
 __all__ = [
     "BUS",
@@ -26,7 +26,7 @@ __all__ = [
     "HandlerOutcome",
     "Message",
     "Receipt",
-    "Subscription",
+    "SubscriptionRecord",
     "SubscriptionTable",
     "TableStatistics",
 ]

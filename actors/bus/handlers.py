@@ -57,7 +57,9 @@ def takes_delivery(handler: Handler) -> bool:
     variadic = any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters)
     required = [one for one in positional if one.default is one.empty]
     keywords = [
-        one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY and one.default is one.empty
+        one.name
+        for one in parameters
+        if one.kind is inspect.Parameter.KEYWORD_ONLY and one.default is one.empty
     ]
     if keywords or len(required) > 2 or not (positional or variadic):
         raise InvalidHandler(

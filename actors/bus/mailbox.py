@@ -11,8 +11,9 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
+from llmgine.actors.bus.messages import BUS
 from llmgine.actors.bus.records import ClientState, ProducerLine, Record
-from llmgine.actors.bus.subscriptions import Subscription
+from llmgine.actors.bus.subscriptions import SubscriptionRecord
 
 
 class Offer(Enum):
@@ -52,18 +53,26 @@ class Mailbox:
         "next_entry",
         "pressed",
         "queue",
+        "retiring",
         "running",
         "subscription",
+        "suspect",
+        "urgent",
         "waiting",
         "window",
     )
 
-    def __init__(self, subscription: Subscription, *, prefetch: int, high: float, low: float) -> None:
+    def __init__(self, subscription: SubscriptionRecord, *, prefetch: int, high: float, low: float) -> None:
         self.counters = MailboxCounters()
         self.queue: deque[Record] = deque()
         self.held: dict[ProducerLine, deque[Record]] = {}
         self.held_count = 0
-        self.waiting: deque[Record] = deque()
+        # Re-entries of handlers that wait for them: no window and no lane may hold them up.
+        self.urgent: deque[Record] = deque()
+        # What was on its way when a link broke: its handler may have seen it.
+        self.suspect: set[Record] = set()
+        # With the time at which waiting ends.
+        self.waiting: deque[tuple[Record, float]] = deque()
         self.inflight: dict[int, Record] = {}
         self.next_entry = 1
         self.client: ClientState | None = None
@@ -71,40 +80,39 @@ class Mailbox:
         self.heir: ClientState | None = None
         self.pressed = False
         self.closing = False
+        # Its owner has changed, and the former one has messages in hand.
+        self.retiring = False
         self.configure(subscription, prefetch=prefetch, high=high, low=low)
 
-    def configure(self, subscription: Subscription, *, prefetch: int, high: float, low: float) -> None:
+    def configure(self, subscription: SubscriptionRecord, *, prefetch: int, high: float, low: float) -> None:
         """Take the subscription's settings, now or at a takeover."""
         self.subscription = subscription
-        self.running = subscription.concurrency
-        ahead = subscription.kind == "event" and subscription.overflow == "block"
-        self.window = max(prefetch, self.running) if ahead else self.running
+        # The events of one session run one after another.
+        lane = subscription.kind == "event" and subscription.session != BUS
+        self.running = 1 if lane else subscription.concurrency
+        # What is on its way cannot be dropped any more, so the other policies keep that short.
+        self.window = max(prefetch, self.running) if subscription.overflow == "block" else self.running
         self.high = max(1, int(subscription.capacity * high))
         self.low = int(subscription.capacity * low)
 
     @property
     def size(self) -> int:
         """Accepted and not done."""
-        return len(self.queue) + self.held_count + len(self.inflight)
+        return len(self.urgent) + len(self.queue) + self.held_count + len(self.inflight)
 
     @property
     def occupancy(self) -> int:
-        """What takes room."""
-        inflight = len(self.inflight)
-        waiting = inflight - self.running if inflight > self.running else 0
-        return len(self.queue) + self.held_count + waiting
+        """What takes room: all but as much as a live handler runs at a time."""
+        return max(0, self.size - (self.running if self.client is not None else 0))
 
     def room(self) -> int:
         """How many more are accepted without waiting or dropping."""
         if self.waiting:
             return 0
-        return self.subscription.capacity - self.occupancy + max(0, self._idle() - len(self.queue))
+        running = self.running if self.client is not None else 0
+        return self.subscription.capacity + running - self.size
 
-    def _idle(self) -> int:
-        """Places at the handler that nothing in the queue is on its way to yet."""
-        return max(0, self.running - len(self.inflight)) if self.client is not None else 0
-
-    def offer(self, record: Record) -> tuple[Offer, Record | None]:
+    def offer(self, record: Record, until: float) -> tuple[Offer, Record | None]:
         """Take one more message; the second value is an older one that had to make room."""
         if self.room() > 0:
             self.enter(record)
@@ -121,12 +129,14 @@ class Mailbox:
             self.counters.dropped += 1
             self.enter(record)
             return Offer.ACCEPTED, dropped
-        self.waiting.append(record)
+        self.waiting.append((record, until))
         return Offer.WAITING, None
 
     def _oldest(self) -> Record | None:
         if self.queue:
-            return self.queue.popleft()
+            record = self.queue.popleft()
+            self.suspect.discard(record)
+            return record
         for line, held in self.held.items():
             record = held.popleft()
             self.held_count -= 1
@@ -139,8 +149,12 @@ class Mailbox:
         """Accept; behind what its producer has held back here, or until its priority's turn."""
         self.counters.accepted += 1
         line = record.head.line
+        chain = record.head.chain
+        if chain and self._reenters(record):
+            self.urgent.append(record)
+            return
         # What a suspended handler waits for must not stand behind what may wait for that handler.
-        free = record.head.chain and record.head.wants_result
+        free = chain and record.head.wants_result
         if record.is_open_for(self) and (free or line not in self.held):
             self.queue.append(record)
         else:
@@ -172,29 +186,50 @@ class Mailbox:
 
     def requeue(self) -> int:
         """What was on its way goes to the front again, in order; how many."""
-        count = len(self.inflight)
-        self.queue.extendleft(reversed(self.inflight.values()))
+        back = list(self.inflight.values())
         self.inflight.clear()
-        self.counters.redelivered += count
-        return count
+        self.suspect.update(back)
+        self.queue.extendleft(reversed([record for record in back if not self._reenters(record)]))
+        self.urgent.extendleft(reversed([record for record in back if self._reenters(record)]))
+        self.counters.redelivered += len(back)
+        return len(back)
 
-    def remove(self, gone: set[Record]) -> None:
-        """Take these out of wherever they wait."""
-        self.queue = deque(record for record in self.queue if record not in gone)
-        self.waiting = deque(record for record in self.waiting if record not in gone)
-        for line, held in list(self.held.items()):
-            kept = deque(record for record in held if record not in gone)
-            self.held_count -= len(held) - len(kept)
-            if kept:
-                self.held[line] = kept
-            else:
-                del self.held[line]
+    def _reenters(self, record: Record) -> bool:
+        chain = record.head.chain
+        return bool(chain) and (self.subscription.number, record.head.line.session) in chain
+
+    def expired(self, now: float) -> list[Record]:
+        """Take out what has waited for room for too long."""
+        late = [record for record, until in self.waiting if until <= now]
+        if late:
+            self.waiting = deque(pair for pair in self.waiting if pair[1] > now)
+        return late
+
+    def withdraw(self, record: Record) -> bool:
+        """Take out one that waits for room; whether it did."""
+        for position, (waiting, _) in enumerate(self.waiting):
+            if waiting is record:
+                del self.waiting[position]
+                return True
+        return False
+
+    def unqueue(self, record: Record) -> bool:
+        """Take out one that is queued; whether it was."""
+        for queue in (self.queue, self.urgent):
+            for position, queued in enumerate(queue):
+                if queued is record:
+                    del queue[position]
+                    self.suspect.discard(record)
+                    return True
+        return False
 
     def drain(self) -> tuple[list[Record], list[Record]]:
         """Empty it: what was accepted and not on its way, and what was waiting for room."""
-        accepted = [*self.queue, *(record for held in self.held.values() for record in held)]
-        waiting = list(self.waiting)
+        accepted = [*self.urgent, *self.queue, *(record for held in self.held.values() for record in held)]
+        waiting = [record for record, _ in self.waiting]
+        self.urgent.clear()
         self.queue.clear()
+        self.suspect.clear()
         self.held.clear()
         self.held_count = 0
         self.waiting.clear()
@@ -222,9 +257,10 @@ class Mailbox:
         assert self.held_count == sum(map(len, self.held.values())), name
         assert all(self.held.values()), name
         held = {id(record) for queue in self.held.values() for record in queue}
-        everything = [id(record) for record in self.queue] + [id(one) for one in self.inflight.values()]
+        everything = [id(record) for record in (*self.urgent, *self.queue, *self.inflight.values())]
         assert len(set(everything)) == len(everything), (name, "a message is here twice")
         assert not held.intersection(everything), name
+        assert self.suspect <= {*self.urgent, *self.queue}, name
         assert len(self.inflight) <= self.window or any(
             record.head.chain for record in self.inflight.values()
         ), name

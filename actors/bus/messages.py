@@ -68,7 +68,9 @@ class Message(BaseModel):
         if "__wire_name__" not in cls.__dict__:
             cls.__wire_name__ = f"{_module_name(cls.__module__)}.{cls.__qualname__}"
         if not cls.__wire_name__ or LINEAGE_SEPARATOR in cls.__wire_name__:
-            raise TypeError(f"__wire_name__ of {cls.__qualname__} must be a text without {LINEAGE_SEPARATOR!r}")
+            raise TypeError(
+                f"__wire_name__ of {cls.__qualname__} must be a text without {LINEAGE_SEPARATOR!r}"
+            )
 
     @property
     def envelope(self) -> Envelope:

@@ -13,31 +13,54 @@ class BusOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shards: int = Field(1, ge=1, le=1, description="Router actors that share the sessions; one is supported.")
-    mailbox_capacity: int = Field(10_000, ge=1, description="Deliveries that wait for one subscription, at most.")
+    mailbox_capacity: int = Field(
+        10_000, ge=1, description="Deliveries that wait for one subscription, at most."
+    )
     high_mark: float = Field(0.8, gt=0, le=1, description="Share of the capacity at which pressure turns on.")
     low_mark: float = Field(0.5, ge=0, lt=1, description="Share of the capacity at which pressure turns off.")
-    block_timeout: float = Field(5.0, gt=0, description="How long a publish waits for room in a full mailbox.")
+    block_timeout: float = Field(
+        5.0, gt=0, description="How long a publish waits for room in a full mailbox."
+    )
     handler_deadline: float = Field(30.0, gt=0, description="How long one attempt of a handler may take.")
-    handler_concurrency: int = Field(64, ge=1, description="Attempts that one handler runs at a time.")
+    handler_concurrency: int = Field(16, ge=1, description="Attempts that one handler runs at a time.")
     prefetch: int = Field(1_024, ge=1, description="Deliveries on their way to one subscription, at most.")
     max_depth: int = Field(64, ge=1, description="How many publishes may have caused one another.")
     max_payload_bytes: int = Field(8 << 20, ge=1, description="The largest message, packed.")
-    max_unadmitted: int = Field(1_024, ge=1, description="Messages of one producer and session on their way in.")
+    max_unadmitted: int = Field(
+        1_024, ge=1, description="Messages of one producer and session on their way in."
+    )
     max_unsettled: int = Field(
-        16_384, ge=1, description="Span of messages of one producer and session whose handlers are not all done."
+        16_384,
+        ge=1,
+        description="Span of messages of one producer and session whose handlers are not all done.",
     )
-    outbox_bytes: int = Field(64 << 20, ge=1, description="Bytes that one client keeps until handlers are done.")
+    outbox_bytes: int = Field(
+        64 << 20, ge=1, description="Bytes that one client keeps until handlers are done."
+    )
     dedup_lines: int = Field(
-        16_384, ge=2, description="Producers and sessions that one handler remembers for duplicate suppression."
+        16_384,
+        ge=2,
+        description="Producers and sessions that one handler remembers for duplicate suppression.",
     )
-    kept_result_bytes: int = Field(64 << 20, ge=0, description="Finished results that one client keeps, packed.")
-    client_lease: float = Field(60.0, gt=0, description="How long the router waits for a client that went away.")
+    kept_result_bytes: int = Field(
+        64 << 20, ge=0, description="Finished results that one client keeps, packed."
+    )
+    client_lease: float = Field(
+        60.0, gt=0, description="How long the router waits for a client that went away."
+    )
     command_deadline: float = Field(
-        300.0, gt=0, description="How long a command may wait and run in all, where `execute` names no deadline."
+        300.0,
+        gt=0,
+        description="How long a command may wait and run in all, where `execute` names no deadline.",
+    )
+    answer_grace: float = Field(
+        1.0, gt=0, description="How long a late command waits for the router to say why."
     )
     connect_timeout: float = Field(10.0, gt=0, description="How long a registration waits for the router.")
     drain_timeout: float = Field(10.0, ge=0, description="How long closing a client waits for its outbox.")
-    history: int = Field(256, ge=0, description="Failures that a router keeps for its report, the latest ones.")
+    history: int = Field(
+        256, ge=0, description="Failures that a router keeps for its report, the latest ones."
+    )
 
     @model_validator(mode="after")
     def _marks_in_order(self) -> Self:

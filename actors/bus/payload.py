@@ -27,7 +27,9 @@ from pydantic_core import MultiHostUrl, Url
 from llmgine.actors.bus.errors import UndecodableMessage, UnsendableMessage
 from llmgine.actors.bus.messages import Message, lineage
 
-_DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _SET, _FROZENSET, _TUPLE, _INTEGER, _COMPLEX = range(1, 12)
+_DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _SET, _FROZENSET, _TUPLE, _INTEGER, _COMPLEX = range(
+    1, 12
+)
 
 
 def _pack(value: Any) -> bytes:
@@ -191,7 +193,9 @@ class Encoder:
 
 
 def _serialises(metadata: list[Any]) -> bool:
-    return any(type(item).__name__ in ("PlainSerializer", "WrapSerializer", "SerializeAsAny") for item in metadata)
+    return any(
+        type(item).__name__ in ("PlainSerializer", "WrapSerializer", "SerializeAsAny") for item in metadata
+    )
 
 
 class Decoder:

@@ -30,9 +30,22 @@ class ProducerLine:
 class Head:
     """What the messages of one run have in common."""
 
-    __slots__ = ("again", "chain", "command", "depth", "extra", "flags", "line", "lineage", "since", "wants_result")
+    __slots__ = (
+        "again",
+        "chain",
+        "command",
+        "depth",
+        "extra",
+        "flags",
+        "line",
+        "lineage",
+        "since",
+        "wants_result",
+    )
 
-    def __init__(self, line: ProducerLine, lineage: str, depth: int, flags: int, extra: dict[str, Any] | None):
+    def __init__(
+        self, line: ProducerLine, lineage: str, depth: int, flags: int, extra: dict[str, Any] | None
+    ):
         self.line = line
         self.lineage = lineage
         self.depth = depth
@@ -58,13 +71,14 @@ class Record:
 
     __slots__ = (
         "body",
-        "dead",
         "failed",
         "head",
-        "left",
+        "home",
         "open",
+        "opened_at",
         "outcomes",
         "refused",
+        "resolved",
         "sent",
         "sequence",
         "stage",
@@ -79,13 +93,15 @@ class Record:
         self.open = open_
         self.waiting = 0
         self.sent = 0
-        self.dead = False
         self.failed = False
+        self.resolved = False
+        # Where a command waits or runs.
+        self.home: Mailbox | None = None
         self.outcomes: list[Any] | None = None
         self.refused: list[tuple[str, str]] | None = None
         self.stages: list[list[Mailbox]] | None = None
         self.stage = 0
-        self.left = 0
+        self.opened_at = 0.0
 
     @property
     def id(self) -> str:
@@ -116,6 +132,7 @@ class ClientState:
         "ready",
         "results",
         "settled",
+        "wanted",
     )
 
     def __init__(self, name: str, epoch: int, id_: str) -> None:
@@ -137,6 +154,8 @@ class ClientState:
         self.results: list[list[Any]] = []
         self.attached: list[int] = []
         self.lost: list[int] = []
+        # Subscriptions that it is ready to serve and that are not in the table yet.
+        self.wanted: set[int] = set()
         self.aborts: list[tuple[int, int]] = []
 
     @property

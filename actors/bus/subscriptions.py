@@ -25,7 +25,7 @@ Kind = Literal["event", "command"]
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class SubscriptionRecord:
     """One handler of one message class in one scope; `client` and `epoch` say whose it is now."""
 
     kind: Kind
@@ -57,7 +57,7 @@ class Subscription:
         return asdict(self)
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> Subscription:
+    def from_wire(cls, wire: Mapping[str, Any]) -> SubscriptionRecord:
         unknown = wire.keys() - _FIELDS
         if unknown:
             raise ProtocolViolation(f"a subscription has no {', '.join(sorted(unknown))}")
@@ -67,14 +67,14 @@ class Subscription:
             raise ProtocolViolation(f"not a subscription: {error}") from error
 
 
-_FIELDS = frozenset(field.name for field in fields(Subscription))
+_FIELDS = frozenset(field.name for field in fields(SubscriptionRecord))
 
 
 class Registered(NamedTuple):
     """The subscription as it stands now, and what it was before if it was taken over."""
 
-    subscription: Subscription
-    replaced: Subscription | None
+    subscription: SubscriptionRecord
+    replaced: SubscriptionRecord | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,9 @@ class SubscriptionTable:
     def __init__(self) -> None:
         self.serial = 0
         self._next = 1
-        self._by_number: dict[int, Subscription] = {}
+        self._by_number: dict[int, SubscriptionRecord] = {}
         self._by_key: dict[tuple[str, str, str, str], int] = {}
-        self._by_scope: dict[str, dict[int, Subscription]] = {}
+        self._by_scope: dict[str, dict[int, SubscriptionRecord]] = {}
         self._by_client: dict[str, set[int]] = {}
         self._by_wire_name: dict[str, set[int]] = {}
         self._commands: dict[tuple[str, str], int] = {}
@@ -107,17 +107,17 @@ class SubscriptionTable:
     def __len__(self) -> int:
         return len(self._by_number)
 
-    def __iter__(self) -> Iterator[Subscription]:
+    def __iter__(self) -> Iterator[SubscriptionRecord]:
         return iter(self._by_number.values())
 
-    def get(self, number: int) -> Subscription | None:
+    def get(self, number: int) -> SubscriptionRecord | None:
         return self._by_number.get(number)
 
-    def scope(self, session: str) -> Iterable[Subscription]:
+    def scope(self, session: str) -> Iterable[SubscriptionRecord]:
         """The subscriptions of one scope, in order of registration."""
         return self._by_scope.get(session, {}).values()
 
-    def add(self, subscription: Subscription) -> Registered:
+    def add(self, subscription: SubscriptionRecord) -> Registered:
         """Register, or take over under the same name; raises `RegistrationRefused`."""
         number = self._by_key.get(subscription.key)
         former = self._by_number[number] if number is not None else None
@@ -131,7 +131,7 @@ class SubscriptionTable:
         self._link(settled)
         return Registered(settled, former)
 
-    def _check(self, new: Subscription, former: Subscription | None) -> None:
+    def _check(self, new: SubscriptionRecord, former: SubscriptionRecord | None) -> None:
         if former is not None and former.client == new.client and new.epoch < former.epoch:
             raise StaleRegistration(
                 f"handler {new.name!r} belongs to life {former.epoch} of {new.client!r}; life {new.epoch} is over"
@@ -152,7 +152,7 @@ class SubscriptionTable:
                     f" give one of them its own __wire_name__"
                 )
 
-    def _link(self, subscription: Subscription) -> None:
+    def _link(self, subscription: SubscriptionRecord) -> None:
         number = subscription.number
         self._by_number[number] = subscription
         self._by_key[subscription.key] = number
@@ -162,7 +162,7 @@ class SubscriptionTable:
         if subscription.kind == "command":
             self._commands[subscription.session, subscription.wire_name] = number
 
-    def _unlink(self, subscription: Subscription) -> None:
+    def _unlink(self, subscription: SubscriptionRecord) -> None:
         number = subscription.number
         del self._by_number[number]
         del self._by_key[subscription.key]
@@ -172,7 +172,7 @@ class SubscriptionTable:
         if subscription.kind == "command":
             del self._commands[subscription.session, subscription.wire_name]
 
-    def remove(self, number: int, owner: tuple[str, int] | None = None) -> Subscription | None:
+    def remove(self, number: int, owner: tuple[str, int] | None = None) -> SubscriptionRecord | None:
         """Remove one; None where it is not there, or no longer the given owner's (client, epoch)."""
         subscription = self._by_number.get(number)
         if subscription is None or (owner is not None and subscription.owner != owner):
@@ -181,18 +181,18 @@ class SubscriptionTable:
         self.serial += 1
         return subscription
 
-    def remove_scope(self, session: str) -> list[Subscription]:
+    def remove_scope(self, session: str) -> list[SubscriptionRecord]:
         """Remove every handler of one session and no other; the bus scope is refused."""
         if session == BUS:
             raise ScopeRefused('the bus scope "BUS" cannot be unregistered; remove its handlers one by one')
         return self._remove_all(list(self.scope(session)))
 
-    def remove_client(self, client: str, epoch: int | None = None) -> list[Subscription]:
+    def remove_client(self, client: str, epoch: int | None = None) -> list[SubscriptionRecord]:
         """Remove what a client holds; with `epoch` only what that life and older ones hold."""
         held = [self._by_number[number] for number in sorted(self._by_client.get(client, ()))]
         return self._remove_all([one for one in held if epoch is None or one.epoch <= epoch])
 
-    def _remove_all(self, subscriptions: list[Subscription]) -> list[Subscription]:
+    def _remove_all(self, subscriptions: list[SubscriptionRecord]) -> list[SubscriptionRecord]:
         for subscription in subscriptions:
             self.remove(subscription.number)
         return subscriptions
@@ -201,7 +201,7 @@ class SubscriptionTable:
         """Every subscription in wire form, by number."""
         return [self._by_number[number].to_wire() for number in sorted(self._by_number)]
 
-    def put(self, subscription: Subscription) -> Subscription | None:
+    def put(self, subscription: SubscriptionRecord) -> SubscriptionRecord | None:
         """Mirror a subscription that the table's owner has numbered; returns what stood there."""
         former = self._by_number.get(subscription.number)
         if former is not None and former.generation >= subscription.generation:

@@ -62,6 +62,7 @@ STREAM: Final = "bus"
 COMMAND: Final = 1
 WAIT: Final = 2
 AGAIN: Final = 4  # sent before to another life of the router
+VOID: Final = 8  # given up before it was sent; only its place in the row is left
 
 # Codes of an outcome.
 FAILED: Final = 0  # [reason, kind, text, attempts, duration]

@@ -21,7 +21,7 @@ from llmgine.actors.control.ground import Ground
 from llmgine.actors.control.membership import Membership
 from llmgine.actors.control.options import ControlOptions
 from llmgine.actors.link import Endpoint, Identity, Peer, StreamHandler
-from llmgine.telemetry import SpanRecorder
+from llmgine.telemetry import TelemetryOptions, open_recorder
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +45,11 @@ class RuntimeActor:
         self.options = ControlOptions.model_validate(boot.settings["control"])
         self.identity = Identity(boot.name, boot.kind, time.time_ns())
         self.cluster: Cluster = boot.world.cluster()
-        self.recorder = SpanRecorder(boot.name)
+        self.recorder = open_recorder(boot.name, TelemetryOptions.model_validate(boot.settings["telemetry"]))
         self._ground: Ground | None = None
         self._endpoint: Endpoint | None = None
         self._membership: Membership | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._open_task: asyncio.Task[None] | None = None
         self._stopped = False
 
     # What a subclass says of itself.
@@ -82,13 +82,13 @@ class RuntimeActor:
 
     async def address(self) -> list[Any]:
         """Where this actor listens, as wire; opens it first in this life of its process."""
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._open(), name=f"open {self.name}")
+        if self._open_task is None:
+            self._open_task = asyncio.create_task(self._open(), name=f"open {self.name}")
         try:
-            await asyncio.shield(self._opening)
+            await asyncio.shield(self._open_task)
         except BaseException:
-            if self._opening.done():
-                self._opening = None
+            if self._open_task.done():
+                self._open_task = None
             raise
         assert self._endpoint is not None
         return self._endpoint.address.to_wire()
@@ -146,7 +146,9 @@ class RuntimeActor:
             os._exit(1)
 
     async def _open(self) -> None:
-        tcp = self.options.tcp == "always" or (self.options.tcp == "auto" and await self.cluster.spans_nodes())
+        tcp = self.options.tcp == "always" or (
+            self.options.tcp == "auto" and await self.cluster.spans_nodes()
+        )
         transport = self.boot.world.transport(self.cluster, tcp=tcp)
         self._ground = Ground(self.boot.runtime, self.identity, self.cluster, transport)
         self._endpoint = await transport.listen(self.identity, self.handlers())

@@ -19,6 +19,7 @@ from llmgine.actors.link.peer import Peer
 from llmgine.actors.link.requests import request
 from llmgine.actors.link.socket import SocketTransport
 from llmgine.actors.link.thread import LinkThread
+from llmgine.actors.link.tls import Tls
 
 __all__ = [
     "Address",
@@ -43,6 +44,7 @@ __all__ = [
     "StreamEmpty",
     "StreamHandler",
     "StreamReset",
+    "Tls",
     "Transport",
     "request",
 ]

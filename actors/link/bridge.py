@@ -36,8 +36,8 @@ class InnerTransport(WireTransport, Protocol):
 class BridgedTransport:
     """A `Transport` whose sockets live in a thread of their own; it belongs to the loop that first uses it.
 
-    `inner` makes the real transport. If the caller's loop is closed without
-    `close()`, the connections end within about a second, so that peers see that nobody is here.
+    `inner` makes the real transport. If the caller's loop is closed without `close()`, the connections end
+    within about a second, so that peers see that nobody is here.
     """
 
     def __init__(self, inner: Callable[[], InnerTransport]) -> None:
@@ -47,6 +47,7 @@ class BridgedTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wires: set[BridgeWire] = set()
         self._listeners: list[WireEndpoint] = []
+        self._connections: set[LinkConnection] = set()
         self._endpoints: set[LinkEndpoint] = set()
         self._closed = False
 
@@ -80,7 +81,12 @@ class BridgedTransport:
             return BridgeWire(wire, thread, loop, self._wires)
 
         wire = await _across(thread, dial(), BridgeWire.end)
-        return LinkConnection(wire, handlers, inner.options, dialled=True)
+        connection = LinkConnection(
+            wire, handlers, inner.options, dialled=True, on_lost=self._connections.discard
+        )
+        if not connection.is_closed:
+            self._connections.add(connection)
+        return connection
 
     async def close(self) -> None:
         """End all connections and endpoints; the thread has ended when this returns."""
@@ -88,6 +94,8 @@ class BridgedTransport:
         thread = self._thread
         if thread is None:
             return
+        for connection in list(self._connections):
+            connection.close()
         for endpoint in self._endpoints:
             await endpoint.close()
         if thread.is_alive:
@@ -239,6 +247,9 @@ async def _across(
     try:
         return await asyncio.wrap_future(thread.submit(make()))
     except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():
+            raise LinkBroken("the transport was closed meanwhile") from None
         if undo is not None:
             thread.call(lambda: [undo(value) for value in made])
         raise

@@ -18,6 +18,7 @@ from llmgine.actors.link.errors import LinkError
 from llmgine.actors.link.folder import socket_file
 from llmgine.actors.link.interfaces import StreamHandler, Wire
 from llmgine.actors.link.options import LinkOptions
+from llmgine.actors.link.tls import Tls
 from llmgine.actors.link.wire import SocketWire
 
 BACKLOG = 1024
@@ -28,7 +29,7 @@ class SocketTransport:
     """Listens on a unix socket in `folder`, on TCP too if `tcp_host` is given; dials whichever reaches.
 
     `secret` is the runtime's; who does not know it is dropped. `tcp_host` is the address of this node
-    that other nodes dial. `tls` gives the server's and the client's side of TLS on TCP.
+    that other nodes dial; what passes there is encrypted if `tls` is given.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class SocketTransport:
         *,
         tcp_host: str | None = None,
         options: LinkOptions | None = None,
-        tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+        tls: Tls | None = None,
     ) -> None:
         if tcp_host in ("0.0.0.0", "::", ""):
             raise LinkError(f"tcp_host {tcp_host!r} cannot be dialled; give the node's own address")
@@ -48,7 +49,8 @@ class SocketTransport:
         self._secret = secret
         self._folder = folder
         self._tcp_host = tcp_host
-        self._tls = tls
+        self._server_tls = tls.server() if tls else None
+        self._client_tls = tls.client() if tls else None
 
     def __repr__(self) -> str:
         return f"<SocketTransport on {self.node} in {self._folder}>"
@@ -77,7 +79,7 @@ class SocketTransport:
             unix = await listener.listen_unix(self._folder)
             host, port = self._tcp_host, None
             if host is not None:
-                port = await listener.listen_tcp(host, self._tls[0] if self._tls else None)
+                port = await listener.listen_tcp(host, self._server_tls)
         except OSError as error:
             await listener.close()
             raise LinkError(f"{identity.name!r} cannot listen: {error}") from error
@@ -104,18 +106,15 @@ class SocketTransport:
             async with asyncio.timeout(timeout):
                 await self._connect(address, wire)
                 await proven
-        except TimeoutError as error:
-            wire.close(LinkError("gave up dialling"))
-            raise LinkError(f"{address.name!r} did not answer within {timeout:g} s") from error
-        except OSError as error:
-            raise LinkError(
-                f"{address.name!r} cannot be reached at {_place(address, self.node)}: {error}"
-            ) from error
-        except asyncio.CancelledError:
-            wire.close(LinkError("gave up dialling"))
-            raise
-        finally:
+        except BaseException as error:
             proven.cancel()
+            wire.close(LinkError("gave up dialling"))
+            if isinstance(error, TimeoutError):
+                raise LinkError(f"{address.name!r} did not answer within {timeout:g} s") from error
+            if isinstance(error, OSError):
+                place = _place(address, self.node)
+                raise LinkError(f"{address.name!r} cannot be reached at {place}: {error}") from error
+            raise
         return wire
 
     async def _connect(self, address: Address, wire: SocketWire) -> None:
@@ -123,9 +122,7 @@ class SocketTransport:
         if address.node == self.node and address.unix is not None:
             await loop.create_unix_connection(lambda: wire, address.unix)
         elif address.host is not None and address.port is not None:
-            await loop.create_connection(
-                lambda: wire, address.host, address.port, ssl=self._tls[1] if self._tls else None
-            )
+            await loop.create_connection(lambda: wire, address.host, address.port, ssl=self._client_tls)
         else:
             raise LinkError(
                 f"{address.name!r} is on node {address.node!r} and does not listen on TCP, and this is node "
@@ -184,7 +181,7 @@ class SocketListener:
         wire = SocketWire(handshake, self._options, self.counters, self._on_end)
         self._unproven.add(wire)
         if len(self._unproven) > self._options.max_unauthenticated:
-            asyncio.get_running_loop().call_soon(wire.close, LinkError("too many wait for their proof"))
+            wire.close(LinkError("too many connections wait for their proof (link.max_unauthenticated)"))
         return wire
 
     def _on_end(self, wire: SocketWire, error: LinkError | None) -> None:

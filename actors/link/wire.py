@@ -81,11 +81,9 @@ class SocketWire(asyncio.Protocol):
 
     def close(self, error: LinkError | None = None) -> None:
         transport = self._transport
-        if transport is None:
-            return
         if error is not None:
             self._fail(error)
-        elif not transport.is_closing():
+        elif transport is not None and not transport.is_closing():
             self._ending = True
             self._reason = "this side closed the connection"
             transport.close()
@@ -95,6 +93,9 @@ class SocketWire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = self._transport = cast(asyncio.Transport, transport)  # uvloop's lacks the base
+        if self._ending:  # given up before the connection was there
+            transport.abort()
+            return
         transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH, low=WRITE_BUFFER_LOW)
         self._set_timer(self._options.authentication_timeout, self._on_deadline)
         first = self._handshake.start()
@@ -167,7 +168,7 @@ class SocketWire(asyncio.Protocol):
         self._silent_ticks = 0 if self._heard else self._silent_ticks + 1
         self._heard = False
         if self._silent_ticks > self._ticks_allowed:
-            self._fail(LinkBroken(f"the peer was silent for {self._options.silence_limit:g} s"))
+            self._fail(LinkBroken(f"the peer was silent for {self._options.silence_limit:g} s"), "silent")
             return
         if self._silent_ticks:
             self.write(PING)
@@ -207,5 +208,5 @@ _COUNTERS: Final[dict[type[LinkError], str]] = {
     AuthenticationFailed: "failed_authentication",
     FrameTooLarge: "too_large",
     MalformedFrame: "malformed",
-    LinkBroken: "silent",
+    LinkBroken: "unread",
 }

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, cast
 
-from llmgine.actors.control import names
+from llmgine.actors.control import Boot, names
 from llmgine.actors.link import LinkError, Stream, StreamHandler
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.options import PoolsOptions
@@ -15,8 +15,7 @@ from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers import Done, Failed, LlmgineError, LLMRequest, StreamEvent
 from llmgine.providers.events import to_wire
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.provider import Provider
-from llmgine.providers.registry import open_provider
+from llmgine.providers.registry import Provider, open_provider
 from llmgine.telemetry import OpenSpan, TraceContext
 from llmgine.telemetry import names as spans
 
@@ -30,7 +29,7 @@ class ProviderActor(ObservedActor):
 
     kind = "provider"
 
-    def __init__(self, boot: Any) -> None:
+    def __init__(self, boot: Boot) -> None:
         super().__init__(boot)
         self._pool, _ = names.parse_provider(boot.name)
         self._options = ProvidersOptions.model_validate(boot.settings["providers"])
@@ -82,7 +81,11 @@ class ProviderActor(ObservedActor):
         await stream.send([wire.ACCEPTED, self._in_flight])
         parent = trace and TraceContext.from_wire(trace)
         span = self.recorder.start(
-            spans.PROVIDER_CALL, kind="client", parent=parent, session=session, attributes={spans.ACTOR: self.name}
+            spans.SPAN_POOL_CALL,
+            kind="client",
+            parent=parent,
+            session=session,
+            attributes={spans.LLMGINE_POOL: self._pool, spans.LLMGINE_PROVIDER_ACTOR: self.name},
         )
         events = cast("AsyncGenerator[StreamEvent, None]", provider.stream(request))
         forwarding = asyncio.create_task(self._forward(events, stream, span))

@@ -38,6 +38,13 @@ from llmgine.actors.sessions.events import (
     TurnEvent,
     TurnFailed,
 )
+from llmgine.actors.sessions.messages import (
+    SessionEnded,
+    SessionStarted,
+    ToolCompleted,
+    TurnCompleted,
+    TurnStarted,
+)
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.tools import Tool, tool
 
@@ -54,10 +61,12 @@ __all__ = [
     "RunTools",
     "SessionClient",
     "SessionClosed",
+    "SessionEnded",
     "SessionError",
     "SessionLost",
     "SessionOptions",
     "SessionOverloaded",
+    "SessionStarted",
     "SinglePassEngine",
     "StepLimit",
     "StepStarted",
@@ -65,15 +74,18 @@ __all__ = [
     "ToolCall",
     "ToolCalled",
     "ToolChatEngine",
+    "ToolCompleted",
     "ToolDefinitionError",
     "ToolReturned",
     "TurnCancelled",
     "TurnClient",
+    "TurnCompleted",
     "TurnDeadline",
     "TurnDone",
     "TurnError",
     "TurnEvent",
     "TurnFailed",
+    "TurnStarted",
     "TurnView",
     "UnknownTurn",
     "UnsendableCode",

@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
+from pydantic_core import to_jsonable_python
+
 from llmgine.actors.link import Connection, LinkBroken, LinkError, Stream, StreamReset
 from llmgine.actors.sessions.errors import (
     SessionError,
@@ -137,7 +139,7 @@ class SessionClient:
             model=model,
             deadline=deadline,
             output=None if kind is None else kind.schema,
-            options=dict(options or {}),
+            options=to_jsonable_python(dict(options or {})),
         )
         return TurnClient(request.turn_id, self._link, output=kind, request=request)
 

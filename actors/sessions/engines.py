@@ -49,12 +49,12 @@ class TurnView:
     def request(self, **changes: Any) -> LLMRequest:
         """The next model call as the session and the turn want it, with these fields otherwise."""
         fields: dict[str, Any] = {
+            **self.options,
             "model": self.model,
             "messages": self.messages,
             "system": self.system,
             "tools": self.tools,
             "output": self.output,
-            **self.options,
             **changes,
         }
         return LLMRequest(**fields)
@@ -100,8 +100,8 @@ _CUT_OFF = frozenset({FinishReason.CONTENT_FILTER, FinishReason.REFUSAL})
 class ToolChatEngine:
     """Calls the model, runs what tools it asks for, and calls it again until it answers.
 
-    `max_steps` bounds the model calls of one turn, None for the session's own bound. `tool_choice`
-    other than "auto" and "none" holds for the first call only: forced again, a model never answers.
+    `max_steps` bounds the model calls of one turn, None for the session's own bound. `tool_choice`, which
+    a turn may set otherwise, forces a call in the first step only: forced again, a model never answers.
     """
 
     max_steps: int | None = None
@@ -126,10 +126,9 @@ class ToolChatEngine:
                 f"the model has not answered within {limit} model calls; raise max_steps or simplify the task"
             )
             return Finish(StepLimit(text))
-        if not view.tools or "tool_choice" in view.options:
-            return CallModel(view.request())
-        forced = self.tool_choice not in ("auto", "none")
-        choice = "auto" if forced and view.steps > 0 else self.tool_choice
+        choice = view.options.get("tool_choice", self.tool_choice)
+        if not view.tools or (view.steps > 0 and choice != "none"):
+            choice = "auto"
         return CallModel(view.request(tool_choice=choice))
 
 
@@ -140,4 +139,4 @@ class SinglePassEngine:
     def next(self, view: TurnView) -> Step:
         if view.answer is not None:
             return Finish()
-        return CallModel(view.request(tools=()))
+        return CallModel(view.request(tools=(), tool_choice="auto"))

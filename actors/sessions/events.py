@@ -28,7 +28,11 @@ from llmgine.providers.events import Reset, TextDelta, ThinkingDelta, ToolCallDe
 
 
 class ToolCall(Contract):
-    """One call of a tool in a turn, and what came of it; `result` is None where it was never run."""
+    """One call of a tool in a turn, and what came of it.
+
+    `result` is None where the call was never run, and in a reply whose results together are larger than
+    4 MiB; each result is in its `ToolReturned` all the same.
+    """
 
     id: str
     name: str

@@ -36,6 +36,15 @@ from llmgine.providers.errors import InvalidRequest, LlmgineError
 
 log = logging.getLogger(__name__)
 
+KINDS = (
+    "turn.submit",
+    "turn.attach",
+    "turn.result",
+    "turn.cancel",
+    "session.history",
+    "session.describe",
+)
+
 Answer = Callable[[Stream], Awaitable[None]]
 
 
@@ -61,14 +70,27 @@ class SessionHost:
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         """The kinds of stream that a session serves."""
-        return {
-            "turn.submit": self._serve(self._on_submit),
-            "turn.attach": self._serve(self._on_attach),
-            "turn.cancel": self._serve(self._on_cancel),
-            "turn.result": self._serve(self._on_result),
-            "session.history": self._serve(self._on_history),
-            "session.describe": self._serve(self._on_describe),
-        }
+        return dict.fromkeys(KINDS, self.serve)
+
+    async def serve(self, stream: Stream) -> None:
+        """Takes the request, says so or why not, then answers; a reader that has gone is no failure."""
+        reader = object()
+        self._readers.add(reader)
+        self._quiet.clear()
+        try:
+            try:
+                answer = self._take(stream.kind, stream.header)
+            except LlmgineError as error:
+                await stream.send([REFUSED, error_to_wire(error)])
+                return
+            await stream.send([ACCEPTED, stream.header.get("turn_id")])
+            await answer(stream)
+        except LinkBroken:
+            return
+        finally:
+            self._readers.discard(reader)
+            if not self._readers:
+                self._quiet.set()
 
     # What others ask for
 
@@ -217,35 +239,23 @@ class SessionHost:
 
     # Links
 
-    def _serve(self, take: Callable[[dict[str, Any]], Answer]) -> StreamHandler:
-        """Takes the request, says so or why not, then answers; a reader that has gone is no failure."""
-
-        async def serve(stream: Stream) -> None:
-            reader = object()
-            self._readers.add(reader)
-            self._quiet.clear()
-            try:
-                try:
-                    answer = take(self._own(stream.header))
-                except LlmgineError as error:
-                    await stream.send([REFUSED, error_to_wire(error)])
-                    return
-                await stream.send([ACCEPTED, stream.header.get("turn_id")])
-                await answer(stream)
-            except LinkBroken:
-                return
-            finally:
-                self._readers.discard(reader)
-                if not self._readers:
-                    self._quiet.set()
-
-        return serve
-
-    def _own(self, header: Any) -> dict[str, Any]:
+    def _take(self, kind: str, header: Any) -> Answer:
         asked = header.get("session") if isinstance(header, dict) else None
         if not isinstance(header, dict) or asked != self.session_id:
             raise SessionLost(f"session {asked!r} is not in this process, which serves {self.session_id!r}")
-        return header
+        match kind:
+            case "turn.submit":
+                return self._on_submit(header)
+            case "turn.attach":
+                return _follow(self._named(header), header)
+            case "turn.result":
+                return _follow(self._named(header), {"reply": "result"})
+            case "turn.cancel":
+                return _say(self.cancel(self._named(header).request.turn_id))
+            case "session.history":
+                return _say(*(part.model_dump_json().encode() for part in self.conversation.context.view()))
+            case _:
+                return _say(self.describe())
 
     def _on_submit(self, header: dict[str, Any]) -> Answer:
         try:
@@ -254,34 +264,14 @@ class SessionHost:
             raise InvalidRequest(f"this is no turn: {error}") from None
         return _follow(self.submit(request), header)
 
-    def _on_attach(self, header: dict[str, Any]) -> Answer:
-        return _follow(self._named(header), header)
-
-    def _on_result(self, header: dict[str, Any]) -> Answer:
-        return _follow(self._named(header), {"reply": "result"})
-
-    def _on_cancel(self, header: dict[str, Any]) -> Answer:
-        return _say(self.cancel(self._named(header).request.turn_id))
-
-    def _on_history(self, header: dict[str, Any]) -> Answer:
-        messages = self.conversation.context.view()
-
-        async def answer(stream: Stream) -> None:
-            for message in messages:
-                await stream.send(message.model_dump_json().encode())
-
-        return answer
-
-    def _on_describe(self, header: dict[str, Any]) -> Answer:
-        return _say(self.describe())
-
     def _named(self, header: dict[str, Any]) -> LiveTurn:
         return self.find(str(header.get("turn_id")))
 
 
-def _say(message: Any) -> Answer:
+def _say(*messages: Any) -> Answer:
     async def answer(stream: Stream) -> None:
-        await stream.send(message)
+        for message in messages:
+            await stream.send(message)
 
     return answer
 

@@ -36,7 +36,7 @@ from llmgine.actors.sessions.spans import ModelSpan, TurnSpans, error_kind
 from llmgine.actors.sessions.toolset import Toolset
 from llmgine.actors.sessions.turn import TurnRequest, TurnTally
 from llmgine.providers.contracts import LLMRequest, LLMResponse, Message, ToolCallPart, ToolResultPart, Usage
-from llmgine.providers.errors import ErrorKind, LlmgineError, ProviderError
+from llmgine.providers.errors import ErrorKind, InvalidRequest, LlmgineError, ProviderError
 from llmgine.providers.events import Done, Failed, PartDone, Reset, StreamEvent
 from llmgine.telemetry import TraceContext
 
@@ -160,7 +160,7 @@ class TurnRunner:
         try:
             return self._conversation.engine.next(view)
         except ValidationError as error:
-            raise EngineFailed(f"the model call's options do not fit: {error}") from None
+            raise InvalidRequest(f"the model call cannot be made: {error}") from None
         except LlmgineError:
             raise
         except Exception as error:

@@ -94,46 +94,60 @@ class Toolset:
 
     async def _bounded(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
         timeout = tool.timeout or self._options.tool_timeout
-        work = _guarded(tool, arguments) if tool.is_async else self._in_thread(tool, arguments)
-        task = asyncio.create_task(work, name=f"tool {tool.name}")
+        until = asyncio.get_running_loop().time() + timeout
+        if tool.is_async:
+            return await _within(tool, _start(tool, tool.function(**arguments)), timeout, until)
+        thread, answer = _start_thread(tool, arguments)
         try:
-            await asyncio.wait({task}, timeout=timeout)
+            outcome: Callable[[], Any] = await _within(tool, answer, timeout, until)
         finally:
-            # A tool that swallows its cancellation is left to itself, not waited for.
-            task.cancel()
-        if not task.done():
-            task.add_done_callback(_consume)
-            raise ToolFailed(f"{tool.name} did not answer within {timeout:g} seconds.")
-        if task.cancelled():
-            raise ToolFailed(f"{tool.name} was cancelled from within.")
-        return task.result()
-
-    async def _in_thread(self, tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Callable[[], Any]] = loop.create_future()
-        context = contextvars.copy_context()
-
-        def work() -> None:
-            outcome = _outcome(tool, lambda: context.run(tool.function, **arguments))
-            try:
-                loop.call_soon_threadsafe(_settle, answer, outcome)
-            except RuntimeError:
-                return  # the loop has ended; nobody waits for this any more
-
-        thread = threading.Thread(target=work, name=f"tool {tool.name}", daemon=True)
-        thread.start()
-        try:
-            value = (await answer)()
-        except asyncio.CancelledError:
-            self._abandoned.add(thread)
-            raise
+            if not answer.done() or answer.cancelled():
+                self._abandoned.add(thread)
+        value = outcome()
         if inspect.isawaitable(value):
-            return await _awaited(tool, value)
+            return await _within(tool, _start(tool, value), timeout, until)
         return value
 
 
-async def _guarded(tool: Tool[..., Any], arguments: dict[str, Any]) -> Any:
-    return await _awaited(tool, tool.function(**arguments))
+async def _within(tool: Tool[..., Any], work: asyncio.Future[Any], timeout: float, until: float) -> Any:
+    """What the work comes to; it is left to itself where it has not come to anything in time."""
+    try:
+        await asyncio.wait({work}, timeout=max(0.0, until - asyncio.get_running_loop().time()))
+    finally:
+        # A tool that swallows its cancellation is not waited for.
+        work.cancel()
+    if not work.done():
+        work.add_done_callback(_consume)
+        raise ToolFailed(f"{tool.name} did not answer within {timeout:g} seconds.")
+    if work.cancelled():
+        late = asyncio.get_running_loop().time() >= until
+        reason = f"did not answer within {timeout:g} seconds." if late else "was cancelled from within."
+        raise ToolFailed(f"{tool.name} {reason}")
+    return work.result()
+
+
+def _start(tool: Tool[..., Any], awaitable: Awaitable[Any]) -> asyncio.Future[Any]:
+    return asyncio.create_task(_awaited(tool, awaitable), name=f"tool {tool.name}")
+
+
+def _start_thread(
+    tool: Tool[..., Any], arguments: dict[str, Any]
+) -> tuple[threading.Thread, asyncio.Future[Callable[[], Any]]]:
+    """The thread, and its outcome as a function that returns or raises it."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Callable[[], Any]] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        outcome = _outcome(tool, lambda: context.run(tool.function, **arguments))
+        try:
+            loop.call_soon_threadsafe(_settle, answer, outcome)
+        except RuntimeError:
+            return  # the loop has ended; nobody waits for this any more
+
+    thread = threading.Thread(target=work, name=f"tool {tool.name}", daemon=True)
+    thread.start()
+    return thread, answer
 
 
 async def _awaited(tool: Tool[..., Any], awaitable: Awaitable[Any]) -> Any:
@@ -163,7 +177,7 @@ def _settle(answer: asyncio.Future[Callable[[], Any]], outcome: Callable[[], Any
         answer.set_result(outcome)
 
 
-def _consume(task: asyncio.Task[Any]) -> None:
+def _consume(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()
 

@@ -32,6 +32,9 @@ from llmgine.providers.events import TextDelta, ThinkingDelta, ToolCallDelta
 
 TurnState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
+# A reply is one message on a link, whose frames are bounded; each result has been an event of its own.
+REPLY_RESULTS_BYTES = 4 * 1024 * 1024
+
 _Delta = TextDelta | ThinkingDelta | ToolCallDelta
 
 
@@ -221,12 +224,7 @@ class TurnTally:
         return Reply(
             text="" if last is None else last.text,
             parts=() if last is None else last.message.parts,
-            tool_calls=tuple(
-                ToolCall(
-                    id=call.id, name=call.name, arguments=call.arguments, result=self.results.get(call.id)
-                )
-                for call in self.calls.values()
-            ),
+            tool_calls=self._tool_calls(),
             usage=self.usage or Usage(),
             cost=None if last is None else self.cost,
             model=model if last is None else last.model,
@@ -236,4 +234,12 @@ class TurnTally:
             turn_id=turn_id,
             trace_id=trace_id,
             session_id=session_id,
+        )
+
+    def _tool_calls(self) -> tuple[ToolCall, ...]:
+        size = sum(event_size(ToolReturned(result)) for result in self.results.values())
+        results = self.results if size <= REPLY_RESULTS_BYTES else {}
+        return tuple(
+            ToolCall(id=call.id, name=call.name, arguments=call.arguments, result=results.get(call.id))
+            for call in self.calls.values()
         )

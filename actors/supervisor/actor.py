@@ -52,7 +52,9 @@ class SupervisorActor(ObservedActor):
         super().__init__(boot)
         leases = Leases(owner=self.options.owner_grace, sessions=self.options.driver_grace)
         # Openings are numbered from the clock, so that no later life of this actor repeats a number.
-        self._directory = Directory(leases, owned=not boot.detached, first_opening=time.time_ns() // 1_000_000)
+        self._directory = Directory(
+            leases, owned=not boot.detached, first_opening=time.time_ns() // 1_000_000
+        )
         self._members = Members(self._joined, self._lost)
         self._children = Children(self, self._members)
         self._subscriptions = SubscriptionDesk(self._members)
@@ -145,7 +147,6 @@ class SupervisorActor(ObservedActor):
         """An actor's link broke: Ray may be restarting it, only the link may have gone, or it is dead."""
         if await self._children.alive(member.name):
             return
-        self._note_death(member.name)
         match member.kind:
             case "session":
                 report = member.report
@@ -157,9 +158,6 @@ class SupervisorActor(ObservedActor):
                 await self._pools.gone(member.name)
             case kind:
                 await self._children.start(member.name, kind, num_cpus=self.options.actor_cpus)
-
-    def _note_death(self, name: str) -> None:
-        self._spawn(self.cluster.call(names.TELEMETRY, "source_died", name))
 
     async def _watch(self) -> None:
         while True:
@@ -186,7 +184,9 @@ class SupervisorActor(ObservedActor):
         await self._is_ready()
         return self.boot.world, self.settings
 
-    async def open_session(self, driver_id: str, handle: str, spec: dict[str, Any], code: Any) -> dict[str, Any]:
+    async def open_session(
+        self, driver_id: str, handle: str, spec: dict[str, Any], code: Any
+    ) -> dict[str, Any]:
         await self._is_ready()
         return await self._sessions.open(driver_id, handle, spec, code)
 

@@ -199,7 +199,13 @@ class Directory:
         if known is not None:
             return
         entry = SessionEntry(
-            session_id, opening, report["name"], report["model"], report["stay"], report["fingerprint"], "open"
+            session_id,
+            opening,
+            report["name"],
+            report["model"],
+            report["stay"],
+            report["fingerprint"],
+            "open",
         )
         entry.orphan_until = now + self._leases.sessions
         entry.handles = {

@@ -69,4 +69,3 @@ class PoolTable:
     def snapshot(self) -> dict[str, list[str]]:
         """What callers are told: each pool's actors."""
         return {provider: list(pool.ready) for provider, pool in self.pools.items()}
-

@@ -122,5 +122,3 @@ class SessionDesk:
                 await self._bus.publish(ended, wait=True)
         except TimeoutError:
             logger.warning("handlers of the end of session %s are still running", entry.id)
-
-

@@ -1,6 +1,7 @@
 from llmgine.actors.telemetry.actor import TelemetryActor
 from llmgine.actors.telemetry.client import TelemetryShipper
 from llmgine.actors.telemetry.host import TelemetryHost
+from llmgine.actors.telemetry.observed import ObservedActor
 from llmgine.actors.telemetry.query import TelemetryClient, View
 
-__all__ = ["TelemetryActor", "TelemetryClient", "TelemetryHost", "TelemetryShipper", "View"]
+__all__ = ["ObservedActor", "TelemetryActor", "TelemetryClient", "TelemetryHost", "TelemetryShipper", "View"]

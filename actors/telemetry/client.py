@@ -143,7 +143,7 @@ class TelemetryShipper:
             self._sent += 1
             try:
                 await stream.send(batch.pack())
-            except NotSendable as error:
+            except (NotSendable, OverflowError, TypeError, ValueError) as error:
                 self._discard(batch, error)
             self._fill()
 

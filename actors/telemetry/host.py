@@ -59,7 +59,8 @@ class TelemetryHost:
             while True:
                 messages = [await stream.receive()]
                 with contextlib.suppress(StreamEmpty, EndOfStream):
-                    messages.extend(stream.receive_nowait() for _ in range(WINDOW))
+                    while len(messages) < WINDOW:
+                        messages.append(stream.receive_nowait())
                 for answer in self._take_all(messages, instance):
                     await stream.send(answer)
         except EndOfStream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmgine.actors.control import RuntimeActor, names
 from llmgine.actors.telemetry.client import TelemetryShipper
+from llmgine.telemetry import TelemetryOptions
 
 
 class ObservedActor(RuntimeActor):
@@ -12,7 +13,11 @@ class ObservedActor(RuntimeActor):
     _shipper: TelemetryShipper | None = None
 
     async def opened(self) -> None:
-        self._shipper = TelemetryShipper(self.recorder, self.peer(names.TELEMETRY))
+        self._shipper = TelemetryShipper(
+            self.recorder,
+            self.peer(names.TELEMETRY),
+            TelemetryOptions.model_validate(self.settings["telemetry"]),
+        )
         self._shipper.start()
 
     async def drained(self) -> None:

@@ -63,7 +63,7 @@ class AnthropicMessagesDecoder(FrameDecoder):
         self._final_usage = False
 
     def _read(self, event: str, data: bytes) -> list[StreamEvent]:
-        if not data:
+        if data[:1] != b"{" and not data.strip():
             return []
         frame = from_json(data)
         if type(frame) is not dict:
@@ -139,13 +139,14 @@ class AnthropicMessagesDecoder(FrameDecoder):
         match slot.kind:
             case "text":
                 self._fill(slot, block, _TEXT_BLOCK)
-                slot.citations = list(block.get("citations") or ())
+                for citation in block.get("citations") or ():
+                    slot.citations.append(_object(citation))
                 if text := block.get("text"):
                     self._assembly.write(slot, _string(text), events)
             case "thinking":
                 self._fill(slot, block, _THINKING_BLOCK)
-                slot.redacted = block.get("data")
-                slot.signature = block.get("signature") or None
+                slot.redacted = None if (data := block.get("data")) is None else _string(data)
+                slot.signature = _string(block.get("signature") or "") or None
                 if text := block.get("thinking"):
                     self._assembly.write(slot, _string(text), events)
             case "tool_call":
@@ -174,7 +175,7 @@ class AnthropicMessagesDecoder(FrameDecoder):
         elif kind == "signature_delta":
             slot.signature = (slot.signature or "") + _string(delta["signature"])
         elif kind == "citations_delta":
-            slot.citations.append(delta["citation"])
+            slot.citations.append(_object(delta["citation"]))
         else:
             self._keep("content_block_delta", compact(frame).encode(), frame)
 
@@ -230,4 +231,10 @@ class AnthropicMessagesDecoder(FrameDecoder):
 def _string(value: Any) -> str:
     if type(value) is not str:
         raise TypeError(f"a string was expected, not {type(value).__name__}")
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise TypeError(f"an object was expected, not {type(value).__name__}")
     return value

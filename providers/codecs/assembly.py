@@ -93,10 +93,6 @@ class Assembly:
     def whole(self) -> tuple[AnyPart, ...]:
         return tuple(self._whole)
 
-    @property
-    def last(self) -> Slot | None:
-        return self._slots[-1] if self._slots else None
-
     def partial(self) -> tuple[AnyPart, ...]:
         """Everything that had arrived, unfinished parts as far as they came."""
         return tuple(slot.part or self._build(slot, complete=False) for slot in self._slots)

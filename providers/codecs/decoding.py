@@ -126,8 +126,8 @@ class FrameDecoder:
         self._data.setdefault("unknown_events", []).append({"event": event, "data": payload})
 
     def _note(self, name: str, value: Any) -> None:
-        """A field beside the answer goes into `provider_data`; the last value that is not null stays."""
-        if value is not None and (name in self._data or len(self._data) < _KEPT_FIELDS):
+        """A field beside the answer goes into `provider_data`; the last value that says something stays."""
+        if value not in (None, "", [], {}) and (name in self._data or len(self._data) < _KEPT_FIELDS):
             self._data[name] = value
 
     def _finish(self) -> list[StreamEvent]:
@@ -154,7 +154,7 @@ class FrameDecoder:
 
     def _malformed(self, data: bytes, error: Exception) -> list[StreamEvent]:
         shown = data[:200].decode("utf-8", "replace")
-        text = f"a frame of the stream is not what the protocol says ({error}): {shown}"
+        text = f"what came is not what the protocol says ({type(error).__name__}: {error}): {shown}"
         return self._fail(self._error(ErrorKind.MALFORMED, text[:2000], ErrorScope.ENDPOINT))
 
     def _fail(self, error: ProviderError) -> list[StreamEvent]:

@@ -206,7 +206,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return seconds
     try:
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, LookupError, OverflowError):
         return None
     return max(0.0, wait.total_seconds())
 

@@ -10,14 +10,13 @@ from jiter import from_json
 from llmgine.providers.codecs.assembly import (
     Kind,
     Slot,
-    compact,
     count,
     merge_known,
     new_call_id,
-    parse_arguments,
 )
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.decoding import FrameDecoder
+from llmgine.providers.codecs.openai_chat_calls import ChatCalls
 from llmgine.providers.contracts import (
     Adjustment,
     FinishReason,
@@ -31,7 +30,9 @@ from llmgine.providers.events import StreamEvent
 _FRAME = frozenset({"id", "object", "created", "model", "choices", "usage", "obfuscation", "error"})
 # Fields that every frame repeats: they are read from the first and the last ones.
 _STEADY = _FRAME | {"service_tier", "system_fingerprint", "provider"}
-_CHOICE = frozenset({"index", "delta", "message", "finish_reason", "native_finish_reason", "logprobs", "usage"})
+_CHOICE = frozenset(
+    {"index", "delta", "message", "finish_reason", "native_finish_reason", "logprobs", "usage"}
+)
 _DELTA = frozenset(
     {
         "role",
@@ -44,7 +45,6 @@ _DELTA = frozenset(
         "reasoning_details",
     }
 )
-_CALL = frozenset({"index", "id", "type", "function", "custom"})
 
 _REASONS = {
     "stop": FinishReason.STOP,
@@ -58,7 +58,6 @@ _REASONS = {
 class OpenAIChatDecoder(FrameDecoder):
     """Reads `chat.completion.chunk` frames; a finish reason or `[DONE]` is the end marker.
 
-    A tool call is told from the next by its index, its id, or its order, whatever the server sends.
     A refusal is streamed as text deltas of its own part.
     """
 
@@ -71,8 +70,7 @@ class OpenAIChatDecoder(FrameDecoder):
     ) -> None:
         super().__init__(target, api, adjustments, new_id)
         self._current: Slot | None = None  # the text, thinking or refusal part that is being written
-        self._calls: dict[int | str, Slot] = {}
-        self._last_call: Slot | None = None
+        self._calls = ChatCalls(self._assembly)
 
     def _read(self, event: str, data: bytes) -> list[StreamEvent]:
         if data[:1] != b"{":
@@ -143,7 +141,8 @@ class OpenAIChatDecoder(FrameDecoder):
         delta = choice.get("delta") or choice.get("message")
         if delta:
             content = delta.get("content")
-            if type(content) is str and content and (len(delta) == 1 or len(delta) == 2 and "role" in delta):
+            alone = len(delta) == 1 or (len(delta) == 2 and "role" in delta)
+            if alone and content and type(content) is str:
                 self._speak("text", content, events)
             else:
                 self._delta(delta, events)
@@ -174,7 +173,7 @@ class OpenAIChatDecoder(FrameDecoder):
             self._speak("refusal", refusal, events)
         for call in delta.get("tool_calls") or ():
             self._call(call, events)
-        if call := delta.get("function_call"):
+        if call := delta.get("function_call"):  # the field of older servers
             self._call({"index": 0, "function": call}, events)
         for name in delta.keys() - _DELTA:
             value = delta[name]
@@ -221,45 +220,13 @@ class OpenAIChatDecoder(FrameDecoder):
             self._current = None
 
     def _call(self, call: dict[str, Any], events: list[StreamEvent]) -> None:
-        function = call.get("function") or call.get("custom") or {}
-        call_id = str(call.get("id") or "")
-        name = str(function.get("name") or "")
-        arguments = function.get("arguments") or function.get("input") or ""
-        if not isinstance(arguments, str):
-            arguments = compact(arguments)
-        slot = self._known_call(call.get("index"), call_id, name, arguments)
-        if slot is None:
-            self._leave(events)
-            slot = self._assembly.open("tool_call", events)
-            self._calls[call.get("index", call_id)] = self._last_call = slot
-        if not slot.announced:
-            slot.id = slot.id or call_id
-            if name != slot.name:
-                slot.name += name
-        if arguments:
-            self._assembly.argue(slot, arguments, events)
-        for field in call.keys() - _CALL:
-            slot.data[field] = call[field]
-        if "custom" in call:
-            slot.data["type"] = "custom"
-
-    def _known_call(self, index: Any, call_id: str, name: str, arguments: str) -> Slot | None:
-        """The call that this piece continues, or None where it begins another."""
-        if index is not None:
-            slot = self._calls.get(index)
-        elif call_id:
-            slot = self._calls.get(call_id)
-        else:
-            slot = None if name else self._last_call
-        if slot is None or _begins_another(slot, call_id, name, arguments):
-            return None
-        return slot
+        self._leave(events)
+        self._calls.read(call, events)
 
     def _logprobs(self, logprobs: dict[str, Any]) -> None:
-        held = self._data.setdefault("logprobs", {})
         for name, values in logprobs.items():
-            if isinstance(values, list):
-                held.setdefault(name, []).extend(values)
+            if values and isinstance(values, list):
+                self._data.setdefault("logprobs", {}).setdefault(name, []).extend(values)
 
     def _finish_reason(self) -> FinishReason:
         """The reason by its meaning: a refusal and a forced call both come as `stop`."""
@@ -294,19 +261,6 @@ class OpenAIChatDecoder(FrameDecoder):
             source=source,
             raw=dict(raw),
         )
-
-
-def _begins_another(slot: Slot, call_id: str, name: str, arguments: str) -> bool:
-    """Whether a piece under a known index is a new call all the same, as with servers that send only 0."""
-    if call_id and slot.id and not slot.synthesised:
-        return call_id != slot.id and bool(name)
-    if not name or not slot.pieces:
-        return False
-    if name != slot.name:
-        return True
-    if not (slot.pieces[-1].rstrip().endswith("}") and arguments.lstrip().startswith("{")):
-        return False
-    return parse_arguments("".join(slot.pieces)) is not None
 
 
 def _merge_details(held: list[dict[str, Any]], details: list[dict[str, Any]]) -> None:

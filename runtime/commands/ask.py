@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmgine.actors.sessions import TurnFailed
+from llmgine.providers import Reset, TextDelta
 from llmgine.runtime.commands.output import UsageRefused, note, write
 from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_model, may_run_elsewhere
 from llmgine.runtime.commands.running import run
@@ -79,15 +81,16 @@ async def stream_answer(session: Session, prompt: str, model: str | None = None)
     written = ""
     try:
         async for event in session.stream(prompt, model=model):
-            if event.type == "text_delta":
-                written += event.text
-                write(event.text)
-            elif event.type == "reset" and written:
-                write("\n")
-                note("the model started again")
-                written = ""
-            elif event.type == "error":
-                raise event.error
+            match event:
+                case TextDelta():
+                    written += event.text
+                    write(event.text)
+                case Reset() if written:
+                    write("\n")
+                    note("the model started again")
+                    written = ""
+                case TurnFailed():
+                    raise event.error
     finally:
         if written and not written.endswith("\n"):
             write("\n")

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from llmgine.providers.errors import LlmgineError
+from llmgine.actors.sessions import ToolCalled, ToolReturned, TurnDone, TurnFailed
+from llmgine.providers import LlmgineError, TextDelta
 from llmgine.runtime import Event, Runtime, ToolChatEngine, tool
 from llmgine.runtime.commands.demo_view import SideBySide
 from llmgine.runtime.commands.output import note, out, waiting
@@ -145,18 +146,19 @@ async def _talk(runtime: Runtime, session: Session, part: Part, view: SideBySide
     """One session's turn, shown as it comes, and the event that tells of it."""
     view.event(part.name, f"? {part.prompt}")
     async for event in session.stream(part.prompt):
-        if event.type == "text_delta":
-            view.add(part.name, event.text)
-        elif event.type == "tool_called":
-            view.event(part.name, f"→ {event.call.name}({_arguments(event.call.arguments)})")
-        elif event.type == "tool_returned":
-            view.event(part.name, f"← {event.result.text}")
-            if not event.result.is_error:
-                seen.tool_results.append(event.result.text)
-        elif event.type == "error":
-            raise event.error
-        elif event.type == "done":
-            seen.answers[part.name] = event.reply.text
+        match event:
+            case TextDelta():
+                view.add(part.name, event.text)
+            case ToolCalled():
+                view.event(part.name, f"→ {event.call.name}({_arguments(event.call.arguments)})")
+            case ToolReturned():
+                view.event(part.name, f"← {event.result.text}")
+                if not event.result.is_error:
+                    seen.tool_results.append(event.result.text)
+            case TurnFailed():
+                raise event.error
+            case TurnDone():
+                seen.answers[part.name] = event.reply.text
     words = len(seen.answers.get(part.name, "").split())
     await runtime.bus.publish(AnswerGiven(name=part.name, words=words), wait=True)
     seen.published += 1

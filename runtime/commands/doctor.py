@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from llmgine.providers.errors import LlmgineError
+from llmgine.runtime.commands.models import NOT_INSTALLED, local_models
 from llmgine.runtime.commands.output import note, table, waiting, write
 from llmgine.runtime.commands.preflight import cluster_address
 
@@ -109,13 +110,12 @@ def _keys(settings: Settings, mend: list[str]) -> list[Row]:
 
 
 def _weights(settings: Settings, mend: list[str]) -> list[Row]:
-    from llmgine.providers import weights
-
-    rows: list[Row] = []
-    for name, file in sorted(weights.installed_models(settings.providers.local).items()):
-        rows.append((f"local/{name}", str(file) if file else "not installed"))
-        if file is None:
-            mend.append(f"the weights of local/{name} are not here: llmgine models install {name}")
+    rows = local_models(settings.providers.local)
+    for name, where in rows:
+        if where == NOT_INSTALLED:
+            mend.append(
+                f"the weights of {name} are not here: llmgine models install {name.partition('/')[2]}"
+            )
     if _version("xllamacpp") is None:
         mend.append('the engine of the local models is not here: pip install "llmgine-ray[local]"')
     return rows

@@ -55,25 +55,29 @@ def execute(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="llmgine", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except UsageRefused as error:
-        code, text = 2, str(error)
-    except LlmgineError as error:
-        code, text = 1, str(error)
-    except TyperException as error:
-        code, text = error.exit_code, f"{error.format_message()} See `llmgine --help`"
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
     except BrokenPipeError:  # whoever read our results has gone; what is left unwritten goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
-    except SystemExit as exit:
-        return exit.code if isinstance(exit.code, int) else 1
     except Exception as error:
-        code, text = 1, f"{type(error).__name__}: {error}; `llmgine --traceback …` shows where it came from"
-    if "--traceback" in arguments:
-        traceback.print_exc()
-    fail(text)
-    return code
+        if "--traceback" in arguments:
+            traceback.print_exc()
+        code, text = _told(error)
+        fail(text)
+        return code
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    if isinstance(error, UsageRefused):
+        return 2, str(error)
+    if isinstance(error, LlmgineError):
+        return 1, str(error)
+    if isinstance(error, TyperException):
+        return error.exit_code, f"{error.format_message()} See `llmgine --help`"
+    return 1, f"{type(error).__name__}: {error}; `llmgine --traceback …` shows where it came from"
 
 
 def main() -> None:

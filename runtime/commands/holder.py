@@ -13,9 +13,12 @@ import signal
 import sys
 
 from llmgine.providers.errors import LlmgineError
-from llmgine.runtime import Runtime
+from llmgine.runtime import Runtime, RuntimeNotFound, RuntimeStopping
 from llmgine.runtime.data import data_folder, remove_holder, write_holder
 from llmgine.runtime.settings import load_settings
+
+# How often it is asked whether the runtime is still there, in seconds.
+_LOOK = 5.0
 
 
 async def hold(name: str, descriptor: int) -> int:
@@ -31,17 +34,29 @@ async def hold(name: str, descriptor: int) -> int:
         async with Runtime.launch(settings, name=name) as runtime:
             write_holder(folder)
             _tell(descriptor, {"ready": True})
-            stopped = asyncio.ensure_future(runtime.wait_stopped())
-            told = asyncio.ensure_future(ended.wait())
-            await asyncio.wait({stopped, told}, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            told.cancel()
+            await _until(ended, runtime)
         remove_holder(folder)
     except LlmgineError as error:
         _tell(descriptor, {"error": str(error)})
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+async def _until(ended: asyncio.Event, runtime: Runtime) -> None:
+    """Returns when this process is told to end, or when the runtime has gone without it."""
+    while not ended.is_set():
+        try:
+            async with asyncio.timeout(_LOOK):
+                await ended.wait()
+        except TimeoutError:
+            try:
+                await runtime.status()
+            except (RuntimeNotFound, RuntimeStopping) as error:
+                print(f"the runtime was ended by somebody else: {error}", file=sys.stderr)
+                return
+            except LlmgineError as error:
+                print(f"the runtime does not answer now: {error}", file=sys.stderr)
 
 
 def _tell(descriptor: int, answer: dict[str, object]) -> None:

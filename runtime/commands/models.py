@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmgine.runtime.commands.output import note, table, waiting
+
+if TYPE_CHECKING:
+    from llmgine.providers.options import LocalOptions
+
+NOT_INSTALLED = "not installed"
 
 models = typer.Typer(help="The models that run on this machine.")
 
@@ -19,16 +24,22 @@ def install(name: Annotated[str, typer.Argument(help="smollm2")]) -> None:
 
     local = load_settings().providers.local
     with waiting(f"installing {name}"):
-        file = weights.install(name, note, folder=local.folder)
-    note(f"{name} is installed: {file}")
+        weights.install(name, note, local)
 
 
 @models.command("ls")
 def list_models() -> None:
     """List the models that can run here, and whether their weights are installed."""
-    from llmgine.providers import weights
     from llmgine.runtime.settings import load_settings
 
-    found = weights.installed_models(load_settings().providers.local)
-    rows = [(f"local/{name}", str(file) if file else "not installed") for name, file in sorted(found.items())]
+    rows = local_models(load_settings().providers.local)
     table("models of this machine", ("model", "weights"), rows)
+
+
+def local_models(options: LocalOptions) -> list[tuple[str, str]]:
+    """Each model that is here or can be installed, and where its weights are."""
+    from llmgine.providers import weights
+
+    found = dict.fromkeys(weights.SOURCES, NOT_INSTALLED)
+    found |= {model.name: str(model.path) for model in weights.installed_models(options)}
+    return [(f"local/{name}", where) for name, where in sorted(found.items())]

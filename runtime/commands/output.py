@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -46,7 +46,7 @@ def waiting(text: str) -> Iterator[None]:
         yield
 
 
-def table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Rows under a title; aligned words without frames where nobody watches."""
     if out.is_terminal:
         drawn = Table(title=title, title_justify="left")

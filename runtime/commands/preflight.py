@@ -29,11 +29,12 @@ def check_model(model: str, settings: Settings) -> None:
     """Returns when a runtime on this machine could serve the model; else the error that says what to do."""
     from llmgine.providers.catalogue import resolve
     from llmgine.providers.keys import find_key
-    from llmgine.providers.weights import check_installed
+    from llmgine.providers.weights import check_engine, find_weights
 
     name = resolve(model, settings.providers)
     endpoint = settings.providers.endpoints[name.provider]
     if endpoint.kind == "local":
-        check_installed(name.model, settings.providers.local)
+        find_weights(name.model, settings.providers.local)
+        check_engine()
     elif endpoint.kind != "scripted":
         find_key(name.provider, endpoint)

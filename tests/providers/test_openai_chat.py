@@ -6,26 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+
 from llmgine.providers.codecs import OpenAIChatCodec, Target
 from llmgine.providers.contracts import (
     FinishReason,
-    ImagePart,
     LLMRequest,
     LLMResponse,
     Message,
-    NamedTool,
     OpaquePart,
     Origin,
-    OutputSchema,
     RefusalPart,
     TextPart,
-    ThinkingPart,
-    ToolCallPart,
-    ToolResultPart,
-    ToolSpec,
     UsageSource,
 )
-from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
+from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 from llmgine.providers.events import (
     Done,
     Failed,
@@ -38,7 +32,6 @@ from llmgine.providers.events import (
 )
 
 TARGET = Target("openai", "gpt-4o")
-WEATHER = ToolSpec(name="weather", description="Tells it", parameters={"type": "object", "properties": {}})
 
 
 def codec(compatible: bool = False) -> OpenAIChatCodec:
@@ -59,7 +52,9 @@ def chunk(delta: dict[str, Any] | None = None, reason: str | None = None, **fiel
     return {"id": "c1", "model": "gpt-4o-2024", "choices": [choice], **fields}
 
 
-def call(index: int | None = None, id: str | None = None, name: str | None = None, arguments: Any = None) -> Any:
+def call(
+    index: int | None = None, id: str | None = None, name: str | None = None, arguments: Any = None
+) -> Any:
     function = {"name": name, "arguments": arguments}
     entry = {"index": index, "id": id, "function": {k: v for k, v in function.items() if v is not None}}
     return {name: value for name, value in entry.items() if value is not None}
@@ -124,7 +119,9 @@ def test_usage_counts_on_whatever_frame_it_comes() -> None:
     first = {"prompt_tokens": 7, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 3}}
     frames = [
         chunk({"content": "a"}, usage=first),
-        chunk({}, "stop", usage={"prompt_tokens": None, "completion_tokens": 2, "prompt_tokens_details": None}),
+        chunk(
+            {}, "stop", usage={"prompt_tokens": None, "completion_tokens": 2, "prompt_tokens_details": None}
+        ),
         chunk({}, usage=None),
     ]
     usage = response(frames).usage
@@ -272,7 +269,9 @@ def test_forced_call_and_old_function_call() -> None:
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
 def test_reasoning_of_compatible_servers(field: str) -> None:
     """Reasoning is its own part before the text, and goes back under its own name."""
-    answer = response([chunk({field: "hm"}), chunk({field: "m", "content": ""}), chunk({"content": "ok"}, "stop")])
+    answer = response(
+        [chunk({field: "hm"}), chunk({field: "m", "content": ""}), chunk({"content": "ok"}, "stop")]
+    )
     assert [(part.type, getattr(part, "text", "")) for part in answer.message.parts] == [
         ("thinking", "hmm"),
         ("text", "ok"),
@@ -305,7 +304,11 @@ def test_reasoning_details_are_joined_and_replayed() -> None:
 
 def test_refusal() -> None:
     """A refusal is its own part and its own reason, and goes back as a refusal."""
-    frames = [chunk({"content": None, "refusal": ""}), chunk({"refusal": "No"}), chunk({"refusal": "."}, "stop")]
+    frames = [
+        chunk({"content": None, "refusal": ""}),
+        chunk({"refusal": "No"}),
+        chunk({"refusal": "."}, "stop"),
+    ]
     answer = response(frames)
     assert [event for event in play(frames) if isinstance(event, TextDelta)] == [
         TextDelta(0, "No"),
@@ -352,7 +355,10 @@ def test_content_as_blocks() -> None:
         ({"error": {"message": "gone", "code": 503}}, ErrorKind.OVERLOADED),
         ({"error": {"message": "long", "code": "context_length_exceeded"}}, ErrorKind.CONTEXT_LENGTH),
         ({"error": "plain words"}, ErrorKind.SERVER),
-        ({"object": "error", "message": "bad", "code": 400, "type": "BadRequestError"}, ErrorKind.INVALID_REQUEST),
+        (
+            {"object": "error", "message": "bad", "code": 400, "type": "BadRequestError"},
+            ErrorKind.INVALID_REQUEST,
+        ),
         ({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}, ErrorKind.SERVER),
     ],
 )
@@ -373,7 +379,9 @@ def test_error_frames(frame: dict[str, Any], kind: ErrorKind) -> None:
     assert (failed.usage.input_tokens, failed.usage.source) == (3, UsageSource.PARTIAL)
 
 
-@pytest.mark.parametrize("frame", [b"{nope", b"null", b"[1]", b'{"choices": 5}', b'{"choices": [7]}', b"<html>"])
+@pytest.mark.parametrize(
+    "frame", [b"{nope", b"null", b"[1]", b'{"choices": 5}', b'{"choices": [7]}', b"<html>"]
+)
 def test_malformed_frames_fail_the_call(frame: bytes) -> None:
     """What is not the protocol is an error of its own kind."""
     failed = play([chunk({"content": "par"}), frame])[-1]
@@ -402,222 +410,6 @@ def test_transport_failure() -> None:
     decoder = codec().decoder(TARGET)
     decoder.feed("", json.dumps(chunk({"content": "a"}, "stop")).encode())
     assert isinstance(decoder.fail(broken)[-1], Done)
-
-
-def test_body_order_and_settings() -> None:
-    """The body has fixed field order and always asks for a stream with usage."""
-    request = ask(
-        system="be kind",
-        tools=(WEATHER,),
-        tool_choice=NamedTool(name="weather"),
-        parallel_tool_calls=False,
-        max_output_tokens=9,
-        temperature=0.5,
-        top_p=0.9,
-        stop=("END",),
-        seed=4,
-        provider_options={"reasoning_effort": "low", "stream_options": {"extra": 1}},
-        extra_headers={"x-a": "b"},
-    )
-    encoded = codec().encode(request, TARGET)
-    assert encoded.headers == {"x-a": "b"}
-    assert encoded.adjustments == ()
-    assert json.dumps(encoded.body) == json.dumps(
-        {
-            "model": "gpt-4o",
-            "messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}],
-            "tools": [
-                {
-                    "type": "function",
-                    "function": {"name": "weather", "description": "Tells it", "parameters": WEATHER.parameters},
-                }
-            ],
-            "tool_choice": {"type": "function", "function": {"name": "weather"}},
-            "parallel_tool_calls": False,
-            "max_completion_tokens": 9,
-            "temperature": 0.5,
-            "top_p": 0.9,
-            "seed": 4,
-            "stop": ["END"],
-            "stream": True,
-            "stream_options": {"include_usage": True, "include_obfuscation": False, "extra": 1},
-            "reasoning_effort": "low",
-        }
-    )
-    compatible = encode(request, compatible=True)
-    assert compatible["max_tokens"] == 9
-    assert "include_obfuscation" not in compatible["stream_options"]
-
-
-def test_tool_conversation_and_images() -> None:
-    """Calls, results and images take the protocol's form."""
-    request = ask(
-        Message(role="user", parts=(TextPart(text="look"), ImagePart(data=b"\x00"), ImagePart(url="https://x/y.png"))),
-        Message(
-            role="assistant",
-            parts=(ToolCallPart(id="a", name="f", arguments={"x": "é"}), ToolCallPart(id="b", name="g", arguments={})),
-        ),
-        Message(
-            role="tool",
-            parts=(
-                ToolResultPart(call_id="a", content=(TextPart(text="1"),)),
-                ToolResultPart(call_id="b", content=(TextPart(text="no"),), is_error=True),
-            ),
-        ),
-    )
-    encoded = codec().encode(request, TARGET)
-    assert encoded.body["messages"] == [
-        {
-            "role": "user",
-            "content": [
-                {"type": "text", "text": "look"},
-                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
-                {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
-            ],
-        },
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [
-                {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"é"}'}},
-                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
-            ],
-        },
-        {"role": "tool", "tool_call_id": "a", "content": "1"},
-        {"role": "tool", "tool_call_id": "b", "content": "no"},
-    ]
-    assert [note.field for note in encoded.adjustments] == ["messages[2].parts[1].is_error"]
-
-
-def test_image_in_a_result_is_an_error_or_a_note() -> None:
-    """What the protocol cannot carry is refused by name, or left out and listed."""
-    result = ToolResultPart(call_id="a", content=(TextPart(text="see"), ImagePart(data=b"1")))
-    messages = (
-        Message(role="assistant", parts=(ToolCallPart(id="a", name="f", arguments={}),)),
-        Message(role="tool", parts=(result,)),
-    )
-    with pytest.raises(ProviderError, match=r"messages\[1\]\.parts\[0\].*on_unsupported") as caught:
-        encode(ask(*messages))
-    assert (caught.value.kind, caught.value.phase) == (ErrorKind.UNSUPPORTED, ErrorPhase.REQUEST)
-    encoded = codec().encode(ask(*messages, on_unsupported="adjust"), TARGET)
-    assert encoded.body["messages"][-1]["content"] == "see"
-    assert [(note.field, note.action) for note in encoded.adjustments] == [("messages[1].parts[0]", "dropped")]
-
-
-def test_output_schema_is_strict_where_it_can_be() -> None:
-    """A closed schema is enforced; an open one is sent with a note that it is not."""
-    closed = {"type": "object", "properties": {"a": {}}, "required": ["a"], "additionalProperties": False}
-    sent = encode(ask(output=OutputSchema(json_schema=closed)))["response_format"]
-    assert sent == {"type": "json_schema", "json_schema": {"name": "output", "schema": closed, "strict": True}}
-    encoded = codec().encode(ask(output=OutputSchema(json_schema={"type": "object"})), TARGET)
-    assert "strict" not in encoded.body["response_format"]["json_schema"]
-    assert [note.field for note in encoded.adjustments] == ["output"]
-
-
-def test_long_and_repeated_ids_are_replaced_alike_in_call_and_result() -> None:
-    """An id that the server would refuse has one stand-in for the call and its result."""
-    long = "x" * 60
-    turn = (
-        Message(role="assistant", parts=(ToolCallPart(id=long, name="f", arguments={}),)),
-        Message(role="tool", parts=(ToolResultPart(call_id=long, content=()),)),
-    )
-    sent = encode(ask(*turn, *turn))["messages"]
-    ids = [sent[0]["tool_calls"][0]["id"], sent[2]["tool_calls"][0]["id"]]
-    assert [sent[1]["tool_call_id"], sent[3]["tool_call_id"]] == ids
-    assert len(set(ids)) == 2
-    assert all(len(id_) <= 40 for id_ in ids)
-    assert encode(ask(*turn))["messages"] == sent[:2]
-
-
-def test_foreign_parts_stay_behind() -> None:
-    """Reasoning and unknown blocks of another provider are left out, and the reply says so."""
-    origin = Origin(provider="anthropic", api="anthropic-messages", model="claude")
-    message = Message(
-        role="assistant",
-        parts=(
-            ThinkingPart(text="t", signature="s", origin=origin),
-            OpaquePart(kind="server_tool_use", data={}, origin=origin),
-            TextPart(text="ok", origin=origin),
-        ),
-    )
-    encoded = codec().encode(ask(Message.user("q"), message), TARGET)
-    assert encoded.body["messages"][1] == {"role": "assistant", "content": "ok"}
-    assert [note.field for note in encoded.adjustments] == ["messages[1].parts[0]", "messages[1].parts[1]"]
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"tool_choice": "required"},
-        {"tool_choice": NamedTool(name="absent"), "tools": (WEATHER,)},
-        {"provider_options": {"stream": False}},
-        {"provider_options": {"n": 2}},
-        {"messages": (Message(role="user", parts=(ThinkingPart(text="x"),)),)},
-        {"messages": (Message(role="tool", parts=(TextPart(text="x"),)),)},
-    ],
-)
-def test_requests_that_make_no_sense(fields: dict[str, Any]) -> None:
-    """The caller's mistakes are refused before anything is sent."""
-    request = LLMRequest(**{"model": "openai/gpt-4o", "messages": (Message.user("hi"),), **fields})
-    with pytest.raises(InvalidRequest):
-        encode(request)
-
-
-ERRORS: list[tuple[int, dict[str, Any], ErrorKind, ErrorScope, bool]] = [
-    (401, {"code": "invalid_api_key", "type": "invalid_request_error"}, ErrorKind.AUTHENTICATION, ErrorScope.KEY, False),
-    (403, {}, ErrorKind.PERMISSION, ErrorScope.KEY, False),
-    (404, {"code": "model_not_found"}, ErrorKind.NOT_FOUND, ErrorScope.MODEL, False),
-    (400, {"code": "context_length_exceeded"}, ErrorKind.CONTEXT_LENGTH, ErrorScope.REQUEST, False),
-    (400, {"message": "maximum context length is 8"}, ErrorKind.CONTEXT_LENGTH, ErrorScope.REQUEST, False),
-    (400, {"code": "content_filter"}, ErrorKind.CONTENT_FILTER, ErrorScope.REQUEST, False),
-    (400, {"code": "unsupported_parameter"}, ErrorKind.UNSUPPORTED, ErrorScope.REQUEST, False),
-    (429, {"code": "rate_limit_exceeded"}, ErrorKind.RATE_LIMIT, ErrorScope.KEY, True),
-    (429, {"code": "insufficient_quota"}, ErrorKind.RATE_LIMIT, ErrorScope.KEY, False),
-    (402, {}, ErrorKind.RATE_LIMIT, ErrorScope.KEY, False),
-    (500, {}, ErrorKind.SERVER, ErrorScope.ENDPOINT, True),
-    (503, {}, ErrorKind.OVERLOADED, ErrorScope.MODEL, True),
-    (504, {}, ErrorKind.TIMEOUT, ErrorScope.ENDPOINT, True),
-    (418, {}, ErrorKind.INVALID_REQUEST, ErrorScope.REQUEST, False),
-]
-
-
-@pytest.mark.parametrize(("status", "error", "kind", "scope", "retryable"), ERRORS)
-def test_error_answers(
-    status: int, error: dict[str, Any], kind: ErrorKind, scope: ErrorScope, retryable: bool
-) -> None:
-    """Status and code together say what failed, where, and whether to try again."""
-    body = json.dumps({"error": {"message": "m", **error}}).encode()
-    decoded = codec().decode_error(TARGET, status, {"X-Request-Id": "r1"}, body, ErrorPhase.PRE_TOKEN)
-    assert (decoded.kind, decoded.scope, decoded.retryable) == (kind, scope, retryable)
-    assert (decoded.status, decoded.request_id, decoded.provider) == (status, "r1", "openai")
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "7"}, 7.0),
-        ({"Retry-After-Ms": "1500", "retry-after": "9"}, 1.5),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30.0),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT"}, None),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "-1"}, None),
-        ({"retry-after": "nan"}, None),
-        ({}, None),
-    ],
-)
-def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    """The provider's hint is in seconds; a date counts from the answer's own date."""
-    assert codec().decode_error(TARGET, 429, headers, b"", ErrorPhase.PRE_TOKEN).retry_after == seconds
-
-
-def test_error_text_is_bounded_and_shows_no_key() -> None:
-    """A long message is cut, and something that looks like a key is taken out."""
-    body = json.dumps({"error": {"message": "bad key sk-proj-abcdefgh12345678 " + "x" * 9000}}).encode()
-    decoded = codec().decode_error(TARGET, 401, {}, body, ErrorPhase.PRE_TOKEN)
-    assert len(decoded.message) == 2000
-    assert "abcdefgh" not in decoded.message
-    headers = {"x-should-retry": "false"}
-    assert codec().decode_error(TARGET, 500, headers, b"<html>", ErrorPhase.PRE_TOKEN).retryable is False
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"choices": []}', b'{"choices": null}', b"\xff"])

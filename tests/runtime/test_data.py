@@ -112,7 +112,7 @@ def test_damaged_record(tmp_path: Path, content: str) -> None:
     """A damaged record is reported by name, and left out of the list of runtimes."""
     folder = data_folder(tmp_path, "main")
     (folder / "runtime.json").write_text(content)
-    with pytest.raises(DamagedRecord, match="runtime.json"):
+    with pytest.raises(DamagedRecord, match=r"runtime\.json"):
         read_record(folder)
     assert read_records(tmp_path) == []
 

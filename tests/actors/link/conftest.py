@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from llmgine.actors.link import (
     BridgedTransport,
@@ -25,6 +26,25 @@ from llmgine.actors.link import (
 SECRET = b"s" * 32
 OPTIONS = LinkOptions(window_messages=8, window_bytes=4096, max_frame_bytes=64 * 1024, max_streams=16)
 NO_HANDLERS: Mapping[str, StreamHandler] = {}
+
+
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+async def _until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 -- what is waited for has no event of its own
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def until() -> Until:
+    """Lets the loop turn until the condition holds; the test's own timeout bounds it."""
+    return _until
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test here runs on both loops: Ray's actors have uvloop's, drivers mostly the other."""
+    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
 
 
 class Net:

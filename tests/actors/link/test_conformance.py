@@ -22,7 +22,7 @@ from llmgine.actors.link import (
 )
 
 if TYPE_CHECKING:
-    from tests.actors.link.conftest import Net
+    from tests.actors.link.conftest import Net, Until
 
 WINDOW = 8
 
@@ -100,12 +100,11 @@ async def test_handler_sees_kind_header_and_who_opened(net: Net) -> None:
     gate.go_on.set()
 
 
-async def test_the_listening_side_opens_streams_too(net: Net) -> None:
+async def test_the_listening_side_opens_streams_too(net: Net, until: Until) -> None:
     """A dialler that listens nowhere serves streams that the other side opens."""
     endpoint = await net.listen({})
     await net.dial(endpoint, {"ask": echo})
-    while not endpoint.connections:
-        await asyncio.sleep(0)
+    await until(lambda: endpoint.connections)
     (connection,) = endpoint.connections
     stream = connection.open("ask")
     await stream.send("hello")
@@ -375,13 +374,12 @@ async def test_closing_the_endpoint_ends_its_handlers(net: Net) -> None:
         await net.dial(endpoint)
 
 
-async def test_the_dialler_sees_its_handlers_cancelled_when_it_closes(net: Net) -> None:
+async def test_the_dialler_sees_its_handlers_cancelled_when_it_closes(net: Net, until: Until) -> None:
     """close() of the side that dialled cancels the handlers that run for the other side's streams."""
     gate = Gate()
     endpoint = await net.listen({})
     connection = await net.dial(endpoint, {"work": gate})
-    while not endpoint.connections:
-        await asyncio.sleep(0)
+    await until(lambda: endpoint.connections)
     next(iter(endpoint.connections)).open("work")
     await gate.streams.get()
     connection.close()

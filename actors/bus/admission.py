@@ -1,0 +1,274 @@
+"""From publishers into mailboxes: duplicates, routes, room, and the answer to the publisher."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from llmgine.actors.bus import wire
+from llmgine.actors.bus.delivery import Deliveries
+from llmgine.actors.bus.errors import ProtocolViolation
+from llmgine.actors.bus.failure import Failure, Reason
+from llmgine.actors.bus.mailbox import Mailbox, Offer
+from llmgine.actors.bus.records import ClientState, Head, ProducerLine, Record
+from llmgine.actors.bus.routes import Stages
+from llmgine.actors.bus.state import RouterState, failed_answer
+
+
+class Admission:
+    """Takes what clients publish and execute, each message once."""
+
+    def __init__(self, state: RouterState, deliveries: Deliveries) -> None:
+        self._state = state
+        self._deliveries = deliveries
+
+    def publish(self, client: ClientState, runs: list[Any]) -> None:
+        """Runs of one client in the order in which it sent them."""
+        state = self._state
+        if not state.loaded:
+            state.backlog.append((client, runs))
+            return
+        for session, lineage, first, floor, depth, flags, extra, bodies in runs:
+            line = client.lines.get(session)
+            if line is None:
+                line = client.lines[session] = ProducerLine(client, session, first - 1)
+            line.floor = max(line.floor, floor)
+            known = line.received + 1 - first
+            if known < 0:
+                raise ProtocolViolation(
+                    f"messages {line.received + 1} to {first - 1} of {session!r} are missing"
+                )
+            if known:
+                state.restate(line, first, min(line.received, first + len(bodies) - 1))
+            fresh = bodies[known:] if known else bodies
+            if fresh:
+                line.received = first + len(bodies) - 1
+                self._route(Head(line, lineage, depth, flags, extra), first + known, fresh)
+
+    def _route(self, head: Head, first: int, bodies: list[bytes]) -> None:
+        if head.flags & wire.VOID:
+            client, last = head.line.client, first + len(bodies) - 1
+            client.admitted.append([head.line.session, first, last, None, False])
+            self._state.settled_range(client, head.line.session, first, last)
+        elif head.depth > self._state.options.max_depth:
+            self._too_deep(head, first, bodies)
+        elif head.command:
+            self._commands(head, first, bodies)
+        else:
+            self._events(head, first, bodies)
+
+    def load(self) -> None:
+        """The table is there: route what came before it."""
+        state = self._state
+        state.loaded = True
+        while state.backlog:
+            client, runs = state.backlog.popleft()
+            self.publish(client, runs)
+
+    def _events(self, head: Head, first: int, bodies: list[bytes]) -> None:
+        state = self._state
+        line = head.line
+        stages = state.routes.event(head.lineage, line.session)
+        count = len(bodies)
+        state.counters["events_published_total"] += count
+        if not stages and not head.wants_result:
+            state.counters["events_processed_total"] += count
+            client = line.client
+            if client.connected:
+                last = first + count - 1
+                client.admitted.append([line.session, first, last, None, False])
+                state.settled_range(client, line.session, first, last)
+            return
+        if len(stages) == 1 and not head.chain and all(mailbox.room() >= count for mailbox in stages[0]):
+            self._all_at_once(head, first, bodies, stages[0])
+            return
+        for sequence, body in enumerate(bodies, first):
+            self._one(Record(head, sequence, body), stages)
+
+    def _all_at_once(
+        self, head: Head, first: int, bodies: list[bytes], mailboxes: tuple[Mailbox, ...]
+    ) -> None:
+        """One priority, and room everywhere: no message needs a look of its own."""
+        state = self._state
+        line = head.line
+        fan_out = len(mailboxes)
+        records = [Record(head, sequence, body, fan_out) for sequence, body in enumerate(bodies, first)]
+        line.unsettled.update(zip(range(first, first + len(records)), records, strict=True))
+        state.unsettled += len(records)
+        for mailbox in mailboxes:
+            mailbox.enter_all(records)
+            state.press(mailbox)
+            state.mark_ready(mailbox)
+        client = line.client
+        if client.connected:
+            client.admitted.append([line.session, first, first + len(records) - 1, None, False])
+            state.dirty[client] = None
+
+    def _one(self, record: Record, stages: Stages) -> None:
+        """Into every mailbox with room at once; the answer waits for those without."""
+        state = self._state
+        head = record.head
+        head.line.unsettled[record.sequence] = record
+        state.unsettled += 1
+        # The extra count keeps the record from settling while mailboxes are still being tried.
+        record.open = 1 + sum(len(stage) for stage in stages)
+        if len(stages) > 1:
+            record.stages = [list(stage) for stage in stages]
+            record.opened_at = state.now
+        for stage in stages:
+            for mailbox in stage:
+                self._offer(mailbox, record)
+        if record.waiting == 0:
+            state.admitted(record)
+        elif head.depth:
+            state.admitted(record, deferred=True)
+        record.open -= 1
+        if record.open == 0:
+            state.settle(record)
+
+    def _offer(self, mailbox: Mailbox, record: Record) -> None:
+        state = self._state
+        # A publish inside a handler does not wait for room, its message does.
+        until = math.inf if record.head.depth else state.now + state.options.block_timeout
+        result, dropped = mailbox.offer(record, until)
+        if result is Offer.REJECTED:
+            capacity = mailbox.subscription.capacity
+            self._deliveries.refuse(mailbox, record, "overflow", f"its mailbox of {capacity} is full")
+            return
+        if dropped is not None:
+            self._deliveries.refuse(mailbox, dropped, "dropped", "made room for a newer message")
+        if result is Offer.WAITING:
+            record.waiting += 1
+            state.stalled[mailbox] = None
+            return
+        if mailbox.held:
+            state.stalled[mailbox] = None
+        state.press(mailbox)
+        state.mark_ready(mailbox)
+
+    def _commands(self, head: Head, first: int, bodies: list[bytes]) -> None:
+        state = self._state
+        line = head.line
+        state.counters["commands_sent_total"] += len(bodies)
+        mailbox = state.routes.command(head.lineage, line.session)
+        for sequence, body in enumerate(bodies, first):
+            record = Record(head, sequence, body)
+            if mailbox is not None:
+                record.home = mailbox
+                self._one(record, ((mailbox,),))
+                continue
+            name = head.lineage.partition("|")[0]
+            text = f"no handler for command {name} in session {line.session!r} nor in the bus scope"
+            self._answer(record, "no_handler", text)
+
+    def _too_deep(self, head: Head, first: int, bodies: list[bytes]) -> None:
+        state = self._state
+        text = f"more than {state.options.max_depth} messages have caused one another (bus option max_depth)"
+        kind = "commands_sent_total" if head.command else "events_published_total"
+        state.counters[kind] += len(bodies)
+        for sequence, body in enumerate(bodies, first):
+            record = Record(head, sequence, body)
+            if head.command:
+                self._answer(record, "depth", text)
+                continue
+            record.refused = [("", "depth")]
+            record.failed = True
+            record.outcomes = [["", False, "depth", "depth", text, 0, 0.0]]
+            self._note(record, text)
+            self._one(record, ())
+
+    def _answer(self, record: Record, kind: str, text: str) -> None:
+        """A command that goes nowhere."""
+        state = self._state
+        record.head.line.unsettled[record.sequence] = record
+        state.unsettled += 1
+        state.admitted(record)
+        self._note(record, text, kind)
+        state.resolve(record, failed_answer(kind, text))
+        state.settle(record)
+
+    def _note(self, record: Record, text: str, kind: str = "depth") -> None:
+        head = record.head
+        reason: Reason = "depth" if kind == "depth" else "no_handler"
+        failure = Failure(reason, record.id, head.lineage, head.line.session, "", 0, kind, text)
+        self._state.note(failure)
+
+    # Time
+
+    def tick(self) -> None:
+        """Waiting ends where it has been too long, for room and for another priority's handlers."""
+        state = self._state
+        for mailbox in list(state.stalled):
+            for record in mailbox.expired(state.now):
+                text = (
+                    f"its mailbox was full for {state.options.block_timeout:g} s (bus option block_timeout)"
+                )
+                # `refuse` before `entered`, so that the receipt says it.
+                record.open += 1
+                self._deliveries.refuse(mailbox, record, "overflow", text)
+                mailbox.counters.rejected += 1
+                self._deliveries.entered(record)
+                record.open -= 1
+                if record.open == 0:
+                    state.settle(record)
+            self._open_late(mailbox)
+            if not mailbox.waiting and not mailbox.held:
+                state.stalled.pop(mailbox, None)
+
+    def _open_late(self, mailbox: Mailbox) -> None:
+        state = self._state
+        late = []
+        for held in mailbox.held.values():
+            record = held[0]
+            if record.stages is None or record.is_open_for(mailbox):
+                continue
+            holders = record.stages[record.stage]
+            limit = max((one.subscription.deadline for one in holders), default=0.0)
+            if record.opened_at + limit <= state.now:
+                late.append(record)
+        for record in late:
+            state.counters["priorities_passed_total"] += 1
+            self._deliveries.open_next(record)
+
+    def cancel(self, client: ClientState, session: str, sequence: int) -> None:
+        """Its caller's deadline has passed: answer what is known of this command."""
+        line = client.lines.get(session)
+        record = line.unsettled.get(sequence) if line is not None else None
+        if record is None or record.resolved or not record.head.command:
+            return
+        mailbox = record.home
+        if mailbox is None:
+            return
+        if mailbox.withdraw(record):
+            self._deliveries.refuse(mailbox, record, "overflow", "its mailbox was full until the deadline")
+            self._deliveries.entered(record)
+        elif mailbox.unqueue(record):
+            self._deliveries.fail(mailbox, record, *_late(mailbox, record))
+        else:
+            self._abort(mailbox, record)
+
+    def _abort(self, mailbox: Mailbox, record: Record) -> None:
+        state = self._state
+        text = f"the deadline passed while {mailbox.subscription.name!r} ran; it was cancelled"
+        state.resolve(record, failed_answer("deadline", text, attempts=1))
+        client = mailbox.client
+        if client is None:
+            return
+        for entry, running in mailbox.inflight.items():
+            if running is record:
+                client.aborts.append((mailbox.subscription.number, entry))
+                state.touch(client)
+                return
+
+
+def _late(mailbox: Mailbox, record: Record) -> tuple[Any, str, str]:
+    name = mailbox.subscription.name
+    if record.sent:
+        return (
+            "outcome_unknown",
+            "outcome_unknown",
+            f"the process of {name!r} went away with the command in hand",
+        )
+    if mailbox.client is None:
+        return "expired", "no_handler", f"the process of {name!r} was away until the deadline"
+    return "expired", "deadline", f"the deadline passed before {name!r} was called"

@@ -1,0 +1,175 @@
+"""A real model inside this process: llama.cpp's own server on a loopback port, spoken to like any other.
+
+The engine computes in threads of its own and lets go of the interpreter meanwhile. Providers of the
+same model and the same settings share one engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmgine.providers import clients
+from llmgine.providers.codecs import AnthropicMessagesCodec, Codec, OpenAIChatCodec
+from llmgine.providers.contracts import LLMRequest
+from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ModelNotInstalled, ProviderError
+from llmgine.providers.events import Failed, StreamEvent
+from llmgine.providers.local_tools import ToolEmulation
+from llmgine.providers.options import Api, LocalOptions, ProvidersOptions, Timeouts
+from llmgine.providers.provider import HttpProvider
+from llmgine.providers.weights import check_engine, find_weights, installed_models
+
+_LONGEST_REPLY = 512  # tokens, where the request sets no limit; a small model may not come to an end
+
+# The template of the weights puts a system prompt of its own first with which the model rambles.
+_TEMPLATE = """\
+{%- if messages[0]['role'] != 'system' -%}
+{{- '<|im_start|>system\nYou are a concise assistant. Answer in one short sentence.<|im_end|>\n' -}}
+{%- endif -%}
+{%- for message in messages -%}
+{{- '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}
+"""
+
+
+class LocalProvider:
+    """Serves the models whose weights are on this machine, each loaded at its first call."""
+
+    def __init__(self, name: str, options: ProvidersOptions) -> None:
+        check_engine()
+        if not installed_models(options.local):
+            find_weights("smollm2", options.local)
+        self.name = name
+        self._local = options.local
+        self._timeouts = options.endpoints[name].timeouts
+        self._loaded: dict[str, tuple[ToolEmulation, _Key]] = {}
+        self._loading = asyncio.Lock()
+        for api in {options.local.api, "openai-chat"}:
+            clients.load(api)
+
+    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+        """The events of one call; the last is exactly one `Done` or `Failed`."""
+        model = request.model.removeprefix(f"{self.name}/")
+        try:
+            emulation = await self._model(model)
+        except ModelNotInstalled as error:
+            yield Failed(
+                ProviderError(
+                    str(error),
+                    kind=ErrorKind.NOT_FOUND,
+                    phase=ErrorPhase.REQUEST,
+                    scope=ErrorScope.MODEL,
+                    provider=self.name,
+                    model=model,
+                )
+            )
+            return
+        source = emulation.stream(request)
+        try:
+            async for event in source:
+                yield event
+        finally:
+            await source.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, and unload each model that no other provider uses."""
+        loaded, self._loaded = self._loaded, {}
+        for emulation, key in loaded.values():
+            await emulation.aclose()
+            await asyncio.to_thread(_unload, key)
+
+    async def _model(self, model: str) -> ToolEmulation:
+        async with self._loading:
+            if model not in self._loaded:
+                key = _Key.of(find_weights(model, self._local), self._local)
+                address = await asyncio.to_thread(_load, key, model)
+                self._loaded[model] = (self._reach(address), key)
+            return self._loaded[model][0]
+
+    def _reach(self, address: str) -> ToolEmulation:
+        chat = _over(self.name, "openai-chat", address, self._timeouts)
+        if self._local.api == "openai-chat":
+            return ToolEmulation(chat)
+        # The engine heeds grammars and schemas on its chat path only.
+        return ToolEmulation(_over(self.name, self._local.api, address, self._timeouts), constrained=chat)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What makes two engines the same."""
+
+    path: Path
+    threads: int
+    context: int
+    slots: int
+
+    @classmethod
+    def of(cls, path: Path, options: LocalOptions) -> _Key:
+        return cls(path, options.threads, options.context, options.slots)
+
+
+@dataclass(slots=True)
+class _Engine:
+    server: Any
+    users: int = 0
+
+
+_engines: dict[_Key, _Engine] = {}
+_lock = threading.Lock()
+
+
+def _load(key: _Key, model: str) -> str:
+    """The address of the engine's server, started where it is not running."""
+    with _lock:
+        engine = _engines.get(key)
+        if engine is None:
+            engine = _engines[key] = _Engine(_start(key, model))
+        engine.users += 1
+        return str(engine.server.listening_address)
+
+
+def _unload(key: _Key) -> None:
+    with _lock:
+        engine = _engines[key]
+        engine.users -= 1
+        if engine.users == 0:
+            del _engines[key]
+            engine.server = None  # the engine stops when its last reference goes
+
+
+def _start(key: _Key, model: str) -> Any:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(key.path)
+    params.model_alias = {model}
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.n_ctx = key.context * key.slots
+    params.n_parallel = key.slots
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = key.threads
+    params.n_predict = _LONGEST_REPLY
+    # What a request leaves open: the likeliest word, for a small model errs sooner with any other.
+    params.sampling.temp = 0.0
+    if key.path.name.startswith("SmolLM2"):
+        params.chat_template = _TEMPLATE
+    params.use_jinja = True
+    params.ui = False
+    params.verbosity = 0
+    params.cache_ram_mib = 0
+    params.warmup = False
+    return xllamacpp.Server(params)
+
+
+def _over(name: str, api: Api, address: str, timeouts: Timeouts) -> HttpProvider:
+    codec: Codec
+    if api == "openai-chat":
+        codec, url = OpenAIChatCodec(compatible=True), f"{address}/v1"
+    else:
+        codec, url = AnthropicMessagesCodec(default_max_tokens=_LONGEST_REPLY), address
+    return HttpProvider(name, codec, clients.Site(api=api, base_url=url, key=None), timeouts)

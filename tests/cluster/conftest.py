@@ -1,0 +1,104 @@
+"""Drivers as processes of their own, and the one place where cluster tests poll."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+
+class StartDriver(Protocol):
+    def __call__(self, source: str, *arguments: str, folder: str = ..., local: bool = ...) -> Any: ...
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other runtime on the shared Ray has."""
+    return f"t-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def start_driver(ray_cluster: str, tmp_path: Path) -> Iterator[StartDriver]:
+    """Starts Python source as a driver script of its own; what still runs at the end is ended."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(source: str, *arguments: str, folder: str = "driver", local: bool = False) -> Any:
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        script = place / "driver.py"
+        script.write_text(textwrap.dedent(source))
+        environ = {
+            **os.environ,
+            "RAY_ADDRESS": "local" if local else ray_cluster,
+            "LLMGINE_DATA_DIR": str(tmp_path / "data"),
+        }
+        process = subprocess.Popen(
+            [sys.executable, str(script), *arguments],
+            cwd=place,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def finished(process: subprocess.Popen[str], timeout: float = 60.0) -> str:
+    """What the driver printed; fails with its errors where it did not end well."""
+    out, errors = process.communicate(timeout=timeout)
+    assert process.returncode == 0, errors
+    return out.strip()
+
+
+@pytest.fixture
+def output_of() -> Callable[..., str]:
+    return finished
+
+
+async def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+    """The condition's first true value; fails when it does not come in time."""
+    give_up = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < give_up, f"{condition} did not become true within {timeout} s"
+        await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    return until
+
+
+def lives(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def alive() -> Callable[[int], bool]:
+    return lives

@@ -1,0 +1,173 @@
+"""Real processes on a real Ray, killed: what lives on, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from llmgine.runtime import Event, Runtime, SessionEnded, SessionLost
+
+pytestmark = pytest.mark.cluster
+
+Eventually = Callable[..., Any]
+
+
+class Ping(Event):
+    number: int
+
+
+@pytest_asyncio.fixture
+async def runtime(ray_cluster: str, name: str, tmp_path: Path) -> AsyncIterator[Runtime]:
+    async with Runtime.launch({"data_dir": tmp_path / "data"}, name=name) as opened:
+        yield opened
+
+
+async def pid_of(runtime: Runtime, actor: str) -> int:
+    status = await runtime.status()
+    return int(next(entry["pid"] for entry in status["actors"] if entry["name"].startswith(actor)))
+
+
+async def test_a_killed_session_takes_nothing_with_it(runtime: Runtime, eventually: Eventually) -> None:
+    """Two sessions run in their own processes; when one is killed, the other and the runtime live on."""
+    ended: list[SessionEnded] = []
+    await runtime.bus.register_event_handler(SessionEnded, ended.append, name="ends")
+    async with (
+        runtime.session("victim", model="scripted/echo") as victim,
+        runtime.session("witness", model="scripted/slow") as witness,
+    ):
+        await victim.ask("hello")
+        victim_pid, witness_pid = await pid_of(runtime, "session-victim"), await pid_of(runtime, "session-witness")
+        assert len({victim_pid, witness_pid, os.getpid()}) == 3
+        talking = asyncio.create_task(witness.ask("a rather long sentence that is being streamed meanwhile"))
+        os.kill(victim_pid, signal.SIGKILL)
+        with pytest.raises(SessionLost):
+            await victim.ask("still there?")
+        assert (await talking).text.endswith("meanwhile")
+        await eventually(lambda: ended)
+        assert [(event.session_id, event.error) for event in ended] == [("victim", "its process died")]
+        async with runtime.session("victim", model="scripted/echo") as again:
+            assert (await again.ask("anew")).text == "anew"
+
+
+async def test_the_supervisor_can_be_killed(runtime: Runtime, eventually: Eventually) -> None:
+    """SIGKILL of the supervisor loses nothing: sessions, handlers and pools go on, and it comes back to them."""
+    heard: list[int] = []
+    await runtime.bus.register_event_handler(Ping, lambda event: heard.append(event.number), name="pings")
+    async with runtime.session("s", model="scripted/slow") as session:
+        before = await pid_of(runtime, "supervisor")
+        sessions = (await runtime.status())["sessions"]
+        turn = await session.submit("a sentence that is streamed while the supervisor is dead")
+        os.kill(before, signal.SIGKILL)
+        for number in range(20):
+            await runtime.bus.publish(Ping(number=number), wait=True)
+        assert (await turn.result()).text.endswith("dead")
+        status = await runtime.status()
+        assert await pid_of(runtime, "supervisor") != before
+        assert [(entry["session_id"], entry["opening"]) for entry in status["sessions"]] == [
+            (entry["session_id"], entry["opening"]) for entry in sessions
+        ]
+        assert status["drivers"]
+        await runtime.bus.publish(Ping(number=20), wait=True)
+        assert heard == list(range(21))
+        async with runtime.session("t", model="scripted/echo") as other:
+            assert (await other.ask("new")).text == "new"
+        assert len((await session.history())) == 2
+    assert (await runtime.status())["sessions"] == []
+
+
+async def test_a_killed_provider_actor_is_replaced(runtime: Runtime, eventually: Eventually) -> None:
+    """A provider actor that dies comes back; calls that it carried fail with what had arrived."""
+    async with runtime.session("s", model="scripted/echo") as session:
+        await session.ask("warm")
+        os.kill(await pid_of(runtime, "provider-scripted"), signal.SIGKILL)
+
+        async def answered() -> bool:
+            try:
+                return (await session.ask("back?")).text == "back?"
+            except Exception:
+                return False
+
+        await eventually(answered)
+
+
+LAUNCH = """
+    import asyncio, json, sys
+    from llmgine.runtime import Runtime
+
+    async def main():
+        async with Runtime.launch({"control": {"owner_grace": 1.0}}, name=sys.argv[1]) as runtime:
+            async with runtime.session("s", model="scripted/echo") as session:
+                await session.ask("hello")
+                print(json.dumps([actor["pid"] for actor in (await runtime.status())["actors"]]), flush=True)
+                await asyncio.sleep(60)
+
+    asyncio.run(main())
+"""
+
+
+async def test_a_dead_driver_leaves_no_process(
+    start_driver: Any, name: str, eventually: Eventually, alive: Callable[[int], bool]
+) -> None:
+    """When the driver that launched a runtime dies, its lease runs out and every actor ends."""
+    driver = start_driver(LAUNCH, name)
+    pids = await actor_pids(driver)
+    assert len(pids) == 5
+    assert all(alive(pid) for pid in pids)
+    driver.kill()
+    await eventually(lambda: not any(alive(pid) for pid in pids))
+
+
+async def test_a_dead_driver_with_its_own_ray_leaves_no_process(
+    start_driver: Any, name: str, eventually: Eventually, alive: Callable[[int], bool]
+) -> None:
+    """A runtime on a Ray that its driver started goes with the driver, Ray's own processes included."""
+    driver = start_driver(LAUNCH, name, local=True)
+    await actor_pids(driver)
+    pids = descendants(driver.pid)
+    assert len(pids) > 5
+    driver.kill()
+    driver.wait()
+    await eventually(lambda: not any(alive(pid) for pid in pids), timeout=40.0)
+
+
+async def test_ctrl_c_ends_a_driver_and_all_it_started(
+    start_driver: Any, name: str, alive: Callable[[int], bool]
+) -> None:
+    """Ctrl-C leaves every block in order: the runtime has ended when the driver has."""
+    driver = start_driver(LAUNCH, name, local=True)
+    await actor_pids(driver)
+    pids = descendants(driver.pid)
+    driver.send_signal(signal.SIGINT)
+    await asyncio.to_thread(driver.wait, 40.0)
+    assert not any(alive(pid) for pid in pids)
+
+
+async def actor_pids(driver: Any) -> list[int]:
+    line = await asyncio.to_thread(driver.stdout.readline)
+    assert line, driver.stderr.read()
+    return [int(pid) for pid in line.strip("[]\n").split(",")]
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below this one."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found

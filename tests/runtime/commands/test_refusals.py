@@ -1,0 +1,139 @@
+"""What the command line refuses: one message that says how to mend it, no traceback, before Ray is loaded."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmgine.runtime.commands.entry import execute
+from llmgine.runtime.data import RuntimeRecord, data_folder, write_record
+
+
+@pytest.fixture(autouse=True)
+def _refused_without_ray(clean_environ: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here may get as far as importing Ray; no key is set."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LLMGINE_DATA_DIR", str(clean_environ / "data"))
+
+
+CASES = [
+    (["ask", ""], {}, 2, "the prompt is empty"),
+    (["ask", "  \n"], {}, 2, "the prompt is empty"),
+    (["ask", "-"], {}, 2, "the prompt is empty"),
+    (["ask"], {}, 2, "the prompt is empty"),
+    (["ask", "hi", "-s", ""], {}, 2, "-s"),
+    (["ask", "hi", "-m", "nosuch/model"], {}, 1, "nosuch/model"),
+    (["ask", "hi", "-m", "scripted/nosuch"], {}, 1, "echo"),
+    (["ask", "hi", "-m", "gpt-4o"], {}, 1, "OPENAI_API_KEY"),
+    (["ask", "hi", "-m", "claude-sonnet-4-5"], {}, 1, "ANTHROPIC_API_KEY"),
+    (["ask", "hi"], {"LLMGINE_PROVIDERS__LOCAL__FOLDER": "/nowhere"}, 1, "llmgine models install smollm2"),
+    (["chat"], {"LLMGINE_PROVIDERS__LOCAL__FOLDER": "/nowhere"}, 1, "llmgine models install smollm2"),
+    (["demo"], {"LLMGINE_PROVIDERS__LOCAL__FOLDER": "/nowhere"}, 1, "llmgine models install smollm2"),
+    (["ask", "hi"], {"LLMGINE_BOGUS": "1"}, 1, "unknown variable LLMGINE_BOGUS"),
+    (["up"], {"LLMGINE_SESSIONS__QUEUE": "many"}, 1, "LLMGINE_SESSIONS__QUEUE"),
+    (["status"], {"LLMGINE_CONFIG": "/nowhere.yaml"}, 1, "/nowhere.yaml"),
+    (["ask", "hi"], {"RAY_ADDRESS": "ray://127.0.0.1:10001"}, 1, "ray://"),
+    (["status"], {}, 1, "llmgine up"),
+    (["down"], {}, 1, "no runtime named default"),
+    (["down", "--name", "../x"], {}, 1, "cannot name a runtime"),
+    (["models", "install", "nosuch"], {}, 1, "smollm2"),
+    (["nosuch"], {}, 2, "No such command"),
+    (["ask", "hi", "--nosuch"], {}, 2, "No such option"),
+    (["ask", "hi", "-m"], {}, 2, "requires an argument"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "code", "told"),
+    CASES,
+    ids=[" ".join(case[0]) + str(n) for n, case in enumerate(CASES)],
+)
+def test_refused(
+    arguments: list[str],
+    environ: dict[str, str],
+    code: int,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Bad input gives one message on standard error, nothing on standard output, and a code that is not 0."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert execute(arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert sum(line.startswith("error: ") for line in err.splitlines()) == 1
+    assert told in err
+
+
+def test_broken_file(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broken cluster.yaml is named with its line."""
+    (clean_environ / "cluster.yaml").write_text("metadata:\n  llmgine: [1\n")
+    assert execute(["ask", "hi"]) == 1
+    assert "cluster.yaml, line 3" in capsys.readouterr().err
+
+
+def test_traceback_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """--traceback shows where an error came from, besides its message."""
+    assert execute(["--traceback", "ask", "hi", "-m", "nosuch/model"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "error: " in err
+
+
+def test_up_while_one_runs(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second runtime of one name is refused with the command that ends the first."""
+    write_record(data_folder(clean_environ / "data", "default"), RuntimeRecord("default", "x", "disabled"))
+    assert execute(["up"]) == 1
+    assert "already runs" in capsys.readouterr().err
+
+
+def test_down_leaves_a_drivers_runtime(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A runtime that a driver launched is left to that driver."""
+    write_record(data_folder(clean_environ / "data", "default"), RuntimeRecord("default", "x", "disabled"))
+    assert execute(["down"]) == 1
+    assert f"process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """Help and version are results: they go to standard output with code 0."""
+    assert execute([]) == 0
+    for command in ("ask", "chat", "demo", "doctor", "down", "models", "status", "up"):
+        assert execute([command, "--help"]) == 0
+    assert execute(["--version"]) == 0
+    out, err = capsys.readouterr()
+    assert "doctor" in out
+    assert "0.1.0" in out
+    assert err == ""
+
+
+def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error that nobody foresaw is one message as well, and says how to see more."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("llmgine.runtime.settings.load_settings", broken)
+    assert execute(["ask", "hi"]) == 1
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError: by zero" in err
+    assert "--traceback" in err
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C ends with code 130 and without words."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("llmgine.runtime.settings.load_settings", interrupted)
+    assert execute(["ask", "hi"]) == 130
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,103 @@
+"""What the documents show is what runs."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def test_the_driver_script_is_an_example_file() -> None:
+    """README's driver script is examples/weather.py to the letter, and has under 20 lines."""
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert (ROOT / "examples" / "weather.py").read_text(encoding="utf-8") in blocks
+    assert all(len(block.splitlines()) < 20 for block in blocks)
+
+
+def test_first_screen() -> None:
+    """README's first screen says what this is and shows both commands and the driver script."""
+    screen = "\n".join(README.splitlines()[:40])
+    for shown in ("LLM applications", "make demo", "make test", "Runtime.launch"):
+        assert shown in screen
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_python_in_documents_is_in_a_file(document: Path) -> None:
+    """Every Python block of a document is one of the examples, so that tests run it."""
+    examples = [example.read_text(encoding="utf-8") for example in EXAMPLES]
+    for block in re.findall(r"```python\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
+        assert any(block in example for example in examples), block
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """A link to a file of the repository names one that is there."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_examples_compile(example: Path) -> None:
+    """Every example is valid Python that imports the public face only."""
+    source = example.read_text(encoding="utf-8")
+    compile(source, str(example), "exec")
+    for module in re.findall(r"^(?:from|import) (llmgine[\w.]*)", source, re.MULTILINE):
+        assert module == "llmgine.runtime"
+
+
+def test_bus_example_runs(clean_environ: Path) -> None:
+    """The bus example shows an event handled, a command answered and a failed command told."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "bus.py")],
+        cwd=clean_environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["noted: tea", "handlers that have run: 1", "tea: 2.5"]
+    assert lines[3].startswith("cake: ")
+    assert "KeyError" in lines[3]
+
+
+def test_settings_page_is_current() -> None:
+    """docs/settings.md lists every setting with its default; `make docs` writes it."""
+    written = runpy.run_path(str(ROOT / "docs" / "write_settings.py"))
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == written["page"](), "run `make docs`"
+
+
+def test_commands_are_in_the_readme() -> None:
+    """Every command of `llmgine` has its place in README."""
+    from llmgine.runtime.commands.entry import app
+
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    for name in [*names, "models"]:
+        assert re.search(rf"`llmgine {name}\b|/ `{name}`", README), name
+
+
+def test_makefile_targets_have_help() -> None:
+    """`make` alone lists the verbs that README and CI use."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    told = set(re.findall(r"^([a-z]+):.*  ## ", makefile, re.MULTILINE))
+    assert {"demo", "test", "check", "types", "lint", "layers", "format", "bench", "docs", "clean"} <= told
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_license_is_shipped() -> None:
+    """The license that pyproject.toml names is the one in LICENSE."""
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        assert tomllib.load(file)["project"]["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
