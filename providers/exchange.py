@@ -24,6 +24,7 @@ from llmgine.providers.events import (
 )
 from llmgine.providers.options import Timeouts
 from llmgine.providers.sse import MalformedStream, SseSplitter
+from llmgine.providers.timer import WaitTimer
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,9 @@ class Exchange:
         self._decoder: Decoder = codec.decoder(prepared.target, prepared.adjustments)
         self._answer: Answer | None = None
         self._chunks: AsyncIterator[bytes] | None = None
-        self._time = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        self._timer = WaitTimer(loop)
+        self._time = loop.time
         self._begun = self._time()
         self._deadline = self._begun + prepared.timeouts.total
         self._begins = True
@@ -114,16 +117,16 @@ class Exchange:
             await self._close()
 
     async def _close(self) -> None:
+        self._timer.close()
         answer, self._answer = self._answer, None
         if answer is not None:
             await answer.aclose()
 
     async def _step(self) -> list[StreamEvent]:
         if self._answer is None:
-            async with asyncio.timeout_at(self._limit()):
-                self._answer = await self._client.send(
-                    self._prepared.body, self._prepared.headers, self._prepared.timeouts
-                )
+            prepared = self._prepared
+            sending = self._client.send(prepared.body, prepared.headers, prepared.timeouts)
+            self._answer = await self._timer.wait(sending, self._limit())
             if self._answer.status >= 300:
                 return [Failed(await self._refused(self._answer))]
             if self._answer.content_type == "application/json":
@@ -155,8 +158,7 @@ class Exchange:
         return events
 
     async def _chunk(self, chunks: AsyncIterator[bytes]) -> bytes | None:
-        async with asyncio.timeout_at(self._limit()):
-            chunk = await anext(chunks, None)
+        chunk = await self._timer.wait(anext(chunks, None), self._limit())
         self._begins = False
         return chunk
 

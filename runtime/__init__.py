@@ -10,6 +10,8 @@ from llmgine.actors.bus import (
     HandlerOutcome,
     Overloaded,
     Receipt,
+    RegistrationRefused,
+    Subscription,
 )
 from llmgine.actors.control import (
     ControlError,
@@ -61,7 +63,7 @@ from llmgine.providers import (
     UnknownModel,
     Usage,
 )
-from llmgine.runtime.bus import Bus, Subscription
+from llmgine.runtime.bus import Bus
 from llmgine.runtime.pools import PoolHandle, Pools
 from llmgine.runtime.runtime import Runtime
 from llmgine.runtime.session import Session
@@ -91,6 +93,7 @@ __all__ = [
     "ProviderError",
     "RayUnavailable",
     "Receipt",
+    "RegistrationRefused",
     "Reply",
     "Reset",
     "Runtime",

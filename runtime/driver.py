@@ -73,7 +73,8 @@ class Driver:
         self._membership.start()
         async with asyncio.timeout(_WELCOME):
             await self._membership.welcomed()
-        self._shipper.start()
+        if self.settings.telemetry.enabled:
+            self._shipper.start()
         await self.bus.start()
 
     async def pack(self, tools: Sequence[Tool[..., Any]], engine: Engine | None) -> Any:

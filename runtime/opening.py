@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmgine.actors.control import (
     ActorAway,
@@ -27,7 +27,6 @@ from llmgine.actors.control import (
     RuntimeNotFound,
     RuntimeStopping,
     SpawnOptions,
-    World,
     names,
 )
 from llmgine.actors.link.bridge import BridgedTransport
@@ -44,6 +43,9 @@ from llmgine.runtime.data import (
 )
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from llmgine.actors.control.ray_cluster import RayWorld
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +226,7 @@ def _where(settings: Settings, name: str, address: str | None) -> tuple[str, str
     )
 
 
-async def _introduced(cluster: Cluster, name: str, where: str) -> tuple[World, dict[str, Any]]:
+async def _introduced(cluster: Cluster, name: str, where: str) -> tuple[RayWorld, dict[str, Any]]:
     try:
         world, wire = await ControlClient(cluster, name).call("introduce", timeout=_LAUNCH)
     except RuntimeNotFound:

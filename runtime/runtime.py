@@ -10,6 +10,7 @@ from typing import Any, Self
 from llmgine.actors.control import RuntimeNotFound, names
 from llmgine.actors.link import Connection
 from llmgine.actors.sessions import Engine, SessionClient, Tool, TurnClient, session_of
+from llmgine.actors.telemetry import TelemetryClient
 from llmgine.runtime import opening
 from llmgine.runtime.bus import Bus
 from llmgine.runtime.driver import Driver
@@ -70,7 +71,8 @@ class Runtime:
         if self._driver is not None:
             raise RuntimeError("this runtime is open already; make another with Runtime.connect()")
         self._driver = await self._stack.enter_async_context(self._entrance())
-        self.bus = Bus(self._driver)
+        self.bus = Bus(self._driver.bus)
+        self.telemetry = TelemetryClient(self._driver.ground.peer(names.TELEMETRY))
         self.pools = Pools(self._driver.control, self._driver.settings.providers)
         return self
 

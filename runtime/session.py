@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from llmgine.actors.bus import Command, CommandResult, Event, Receipt
+from llmgine.actors.bus import Command, CommandResult, Event, Receipt, Subscription
 from llmgine.actors.sessions import (
     Engine,
     Reply,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -32,7 +34,7 @@ def _is_outside(address: Any) -> bool:
 
 
 def _is_our_own(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether this machine has the address, over which Ray's processes reach each other: only then it can be bound."""
+    """Whether this machine has the address: then it can be bound, and Ray's processes meet over it."""
     family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -120,3 +122,21 @@ def ray_cluster() -> Any:
     )
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+
+
+async def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+    """The condition's first true value; fails when it does not come in time."""
+    give_up = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < give_up, f"{condition} did not become true within {timeout} s"
+        await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    return until

@@ -1,6 +1,23 @@
 if __name__ != "llmgine.actors.bus":
     raise ImportError(f"import llmgine.actors.bus, not {__name__}")
 
+from llmgine.actors.bus.client import BusClient, Leftover, Subscription, SubscriptionRegistry
+from llmgine.actors.bus.errors import (
+    BusClosed,
+    BusError,
+    CommandFailed,
+    HandlerExists,
+    InvalidHandler,
+    NotPublished,
+    Overloaded,
+    RegistrationRefused,
+    SchemaConflict,
+    ScopeRefused,
+    StaleRegistration,
+    UnsendableMessage,
+    UnsupportedOption,
+)
+from llmgine.actors.bus.handlers import Delivery
 from llmgine.actors.bus.messages import (
     BUS,
     Command,
@@ -13,20 +30,42 @@ from llmgine.actors.bus.messages import (
     Receipt,
 )
 from llmgine.actors.bus.options import BusOptions
+from llmgine.actors.bus.router import RouterCore
+from llmgine.actors.bus.service import RouterService
 from llmgine.actors.bus.subscriptions import SubscriptionRecord, SubscriptionTable, TableStatistics
 
 __all__ = [
     "BUS",
+    "BusClient",
+    "BusClosed",
+    "BusError",
     "BusOptions",
     "Command",
     "CommandError",
+    "CommandFailed",
     "CommandResult",
+    "Delivery",
     "Envelope",
     "Event",
+    "HandlerExists",
     "HandlerOutcome",
+    "InvalidHandler",
+    "Leftover",
     "Message",
+    "NotPublished",
+    "Overloaded",
     "Receipt",
+    "RegistrationRefused",
+    "RouterCore",
+    "RouterService",
+    "SchemaConflict",
+    "ScopeRefused",
+    "StaleRegistration",
+    "Subscription",
     "SubscriptionRecord",
+    "SubscriptionRegistry",
     "SubscriptionTable",
     "TableStatistics",
+    "UnsendableMessage",
+    "UnsupportedOption",
 ]

@@ -12,7 +12,8 @@ from llmgine.actors.bus.failure import Failure, Reason
 from llmgine.actors.bus.mailbox import Mailbox, Offer
 from llmgine.actors.bus.records import ClientState, Head, ProducerLine, Record
 from llmgine.actors.bus.routes import Stages
-from llmgine.actors.bus.state import RouterState, failed_answer
+from llmgine.actors.bus.state import RouterState
+from llmgine.actors.bus.wire import failed_answer
 
 
 class Admission:
@@ -33,6 +34,9 @@ class Admission:
             if line is None:
                 line = client.lines[session] = ProducerLine(client, session, first - 1)
             line.floor = max(line.floor, floor)
+            if line.received + 1 < floor:
+                # Below its floor the producer has seen everything settled, or never used the sequence.
+                line.received = floor - 1
             known = line.received + 1 - first
             if known < 0:
                 raise ProtocolViolation(

@@ -76,7 +76,7 @@ class BusClosed(BusError):
 
 
 class CommandFailed(BusError):
-    """A command's failure, raised only by `CommandResult.unwrap()`; `kind`, `text` and `retryable` say why."""
+    """A command's failure with its kind and text; only `CommandResult.unwrap()` raises it."""
 
     def __init__(self, kind: str, text: str, retryable: bool = False) -> None:
         super().__init__(f"{kind}: {text}")

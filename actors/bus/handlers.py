@@ -63,7 +63,8 @@ def takes_delivery(handler: Handler) -> bool:
     ]
     if keywords or len(required) > 2 or not (positional or variadic):
         raise InvalidHandler(
-            f"{_qualified(handler)} must take (message) or (message, delivery), not {inspect.signature(handler)}"
+            f"{_qualified(handler)} must take (message) or (message, delivery),"
+            f" not {inspect.signature(handler)}"
         )
     return len(required) == 2 or (len(positional) > 1 and positional[1].name == "delivery")
 

@@ -64,7 +64,7 @@ class Message(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        # Kept on the class: a class that travels by value to a process with another `__main__` keeps its name.
+        # Kept on the class, which may travel by value to a process with another `__main__`.
         if "__wire_name__" not in cls.__dict__:
             cls.__wire_name__ = f"{_module_name(cls.__module__)}.{cls.__qualname__}"
         if not cls.__wire_name__ or LINEAGE_SEPARATOR in cls.__wire_name__:
@@ -75,7 +75,7 @@ class Message(BaseModel):
     @property
     def envelope(self) -> Envelope:
         try:
-            found: Envelope = object.__getattribute__(self, "_envelope")
+            found: Envelope = _envelope_of(self)
         except AttributeError:
             raise NotPublished(
                 f"this {type(self).__name__} has no identity yet: it gets one from publish() or execute()"
@@ -112,8 +112,16 @@ stamp = Message.__dict__["_envelope"].__set__
 """`stamp(message, envelope)`: the one way past the frozen model, for the bus itself."""
 
 
+_envelope_of = Message.__dict__["_envelope"].__get__
+
+
 def is_stamped(message: Message) -> bool:
-    return hasattr(message, "_envelope")
+    # Not hasattr: pydantic would search its own ways for the missing attribute.
+    try:
+        _envelope_of(message)
+    except AttributeError:
+        return False
+    return True
 
 
 def _module_name(module: str) -> str:
@@ -150,7 +158,7 @@ def result_type(command_class: type[Command[Any]]) -> Any:
     for ancestor in command_class.__mro__:
         generic = getattr(ancestor, "__pydantic_generic_metadata__", None)
         origin = generic and generic["origin"]
-        if origin is None or not issubclass(origin, Command):
+        if generic is None or origin is None or not issubclass(origin, Command):
             continue
         arguments = [bound.get(argument, argument) for argument in generic["args"]]
         if origin is Command:

@@ -20,19 +20,39 @@ _IDLE_LINES = 4_096
 class Entry:
     """One message with whom to tell what became of it; `waiter` and `answer` belong to the client."""
 
-    __slots__ = ("admitted", "answer", "body", "depth", "extra", "flags", "lineage", "refused", "sequence", "waiter")
+    __slots__ = (
+        "admitted",
+        "answer",
+        "body",
+        "depth",
+        "extra",
+        "flags",
+        "lineage",
+        "refused",
+        "sequence",
+        "since",
+        "waiter",
+    )
 
-    def __init__(self, lineage: str, body: bytes, depth: int, flags: int, extra: dict[str, Any] | None) -> None:
+    def __init__(
+        self, lineage: str, body: bytes, depth: int, flags: int, extra: dict[str, Any] | None
+    ) -> None:
         self.lineage = lineage
         self.body = body
         self.depth = depth
         self.flags = flags
         self.extra = extra
         self.sequence = 0
+        # The table's serial when it was sent first, as far as this client knew.
+        self.since = 0
         self.admitted = False
         self.refused: tuple[tuple[str, str], ...] = ()
         self.waiter: Any = None
         self.answer: Any = None
+
+
+# What was settled before the router lost its memory: it keeps its place in the row.
+_GAP = Entry("", b"", 0, wire.VOID, None)
 
 
 class OutboxLine:
@@ -64,6 +84,8 @@ class Outbox:
         self.lines: dict[str, OutboxLine] = {}
         self.bytes = 0
         self.count = 0
+        # The table's serial as the router told it last.
+        self.serial = 0
         # Lines with something to send and room to send it.
         self._unsent: dict[OutboxLine, None] = {}
         # A line that is forgotten and begins anew must not use a sequence twice.
@@ -73,6 +95,12 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         return self.bytes >= self._max_bytes
+
+    @property
+    def places(self) -> int:
+        """How many more messages of the average size fit in."""
+        average = self.bytes / self.count if self.count else 1_024
+        return int(max(0, self._max_bytes - self.bytes) / average)
 
     def add(self, session: str, entry: Entry) -> int:
         """Keep a message and number it; it is sent by `runs`."""
@@ -94,7 +122,9 @@ class Outbox:
         """Whether the next message of this session has to wait here before it can be sent."""
         line = self.lines.get(session)
         return line is not None and (
-            line.unadmitted >= self._window or line.next - line.floor >= self._span or line.next - 1 > line.sent
+            line.unadmitted >= self._window
+            or line.next - line.floor >= self._span
+            or line.next - 1 > line.sent
         )
 
     def _forget_idle(self) -> None:
@@ -123,8 +153,10 @@ class Outbox:
                 and size < wire.BATCH_BYTES
             ):
                 line.sent += 1
-                line.unadmitted += 1
-                entry = line.entries[line.sent]
+                entry = line.entries.get(line.sent, _GAP)
+                if entry is not _GAP:
+                    line.unadmitted += 1
+                    entry.since = entry.since or self.serial
                 if (
                     head is None
                     or entry.lineage is not head.lineage
@@ -134,7 +166,16 @@ class Outbox:
                 ):
                     head, bodies = entry, []
                     runs.append(
-                        [line.session, entry.lineage, line.sent, floor, entry.depth, entry.flags, entry.extra, bodies]
+                        [
+                            line.session,
+                            entry.lineage,
+                            line.sent,
+                            floor,
+                            entry.depth,
+                            entry.flags,
+                            entry.extra,
+                            bodies,
+                        ]
                     )
                 bodies.append(entry.body)
                 count += 1
@@ -200,11 +241,8 @@ class Outbox:
             if line.entries and line.floor <= line.sent
         ]
 
-    def resume(self, received: Iterable[tuple[str, int]], *, again: bool, since: int) -> None:
-        """Send again what the router has not received; `again`: what it was sent to is another life of it.
-
-        `since` is the serial of the table that was known when the commands were sent first.
-        """
+    def resume(self, received: Iterable[tuple[str, int]], *, again: bool) -> None:
+        """Send again what the router has not received; `again`: it went to another life of the router."""
         known = dict(received)
         for line in self.lines.values():
             if not line.entries:
@@ -213,22 +251,19 @@ class Outbox:
             for sequence in range(kept + 1, line.sent + 1):
                 entry = line.entries.get(sequence)
                 if entry is None:
-                    # Settled before the break, and so never wanted again: nothing lies below it unsettled.
                     continue
                 if not entry.admitted:
                     line.unadmitted -= 1
                 entry.admitted = False
                 if again:
-                    _repeat(entry, since)
+                    _repeat(entry)
             line.sent = kept
             if line.sent + 1 < line.next:
                 self._unsent[line] = None
 
 
-def _repeat(entry: Entry, since: int) -> None:
+def _repeat(entry: Entry) -> None:
     """It may have reached handlers: they look for duplicates, and commands say how old they are."""
     entry.flags |= wire.AGAIN
     if entry.flags & wire.COMMAND:
-        extra = dict(entry.extra or {})
-        extra.setdefault("since", max(1, since))
-        entry.extra = extra
+        entry.extra = {**(entry.extra or {}), "since": max(1, entry.since)}

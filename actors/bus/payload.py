@@ -34,7 +34,8 @@ _DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _SET, _FROZENSET, _TUPLE, 
 
 def _pack(value: Any) -> bytes:
     # The default buffer of a quarter megabyte costs more than packing a small value.
-    packed: bytes = msgpack.Packer(default=_encode, strict_types=True, buf_size=256).pack(value)
+    options: dict[str, Any] = {"default": _encode, "strict_types": True, "buf_size": 256}
+    packed: bytes = msgpack.Packer(**options).pack(value)
     return packed
 
 
@@ -54,6 +55,9 @@ def _unzoned(kind: type[datetime] | type[time], packed: bytes) -> datetime | tim
     value = kind.fromisoformat(text).replace(fold=fold)
     return value.replace(tzinfo=ZoneInfo(zone)) if zone else value
 
+
+# What subclasses of msgpack's own types travel as.
+_ROOTS: tuple[Any, ...] = (str, int, float, bytes, dict, list, tuple)
 
 _WRITERS: dict[type, Callable[[Any], Any]] = {
     datetime: lambda value: msgpack.ExtType(_DATETIME, _zoned(value)),
@@ -87,7 +91,7 @@ def _encode(value: Any) -> Any:
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, PurePath | Url | MultiHostUrl):
         return str(value)
-    for kind in (str, bool, int, float, bytes, dict, list, tuple):
+    for kind in _ROOTS:
         if isinstance(value, kind):
             return kind(value)
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} cannot cross to another process")

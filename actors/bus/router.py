@@ -41,6 +41,15 @@ class RouterCore:
         """The latest failures, oldest first."""
         return tuple(self._state.history)
 
+    @property
+    def unsettled(self) -> int:
+        """Messages of which some handler is not done."""
+        return self._state.unsettled
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """The mirrored table in wire form."""
+        return self._state.table.snapshot()
+
     # Clients
 
     def attach(self, hello: Mapping[str, Any], now: float) -> ClientState:
@@ -75,14 +84,14 @@ class RouterCore:
             line = client.lines.get(session)
             if line is not None:
                 line.floor = max(line.floor, floor)
+                line.received = max(line.received, floor - 1)
                 for sequence in [one for one in line.results if one < floor]:
                     del line.results[sequence]
                 received.append([session, line.received])
                 self._state.restate(line, floor, min(last, line.received))
         listed = {line[0] for line in lines}
-        for session in [
-            one for one, line in client.lines.items() if one not in listed and not line.unsettled
-        ]:
+        for session in client.lines.keys() - listed:
+            # All of it is settled for the producer; a late command's record keeps its line alive.
             del client.lines[session]
         client.notices.append([wire.WELCOME, client.id, self._state.table.serial, received])
         self._state.touch(client)
@@ -142,9 +151,7 @@ class RouterCore:
             self._admission.cancel(client, message[1], message[2])
         elif code == wire.FORGET:
             for session in message[1]:
-                line = client.lines.get(session)
-                if line is not None and not line.unsettled:
-                    del client.lines[session]
+                client.lines.pop(session, None)
         elif code == wire.STATISTICS:
             client.notices.append([wire.STATISTICS, message[1], self.statistics()])
             self._state.touch(client)
@@ -236,7 +243,8 @@ class RouterCore:
         if client.notices:
             return client.notices.pop(0)
         if client.admitted:
-            message, client.admitted = [wire.ADMITTED, client.admitted], []
+            message = [wire.ADMITTED, client.admitted, self._state.table.serial]
+            client.admitted = []
             return message
         if client.results:
             return self._results(client)

@@ -1,4 +1,4 @@
-"""Which mailboxes a message goes to, by its lineage and session; answers are cached until the table changes."""
+"""Which mailboxes a message goes to, by lineage and session; cached until the table changes."""
 
 from __future__ import annotations
 

@@ -64,8 +64,13 @@ class RouterState:
         refused = record.refused
         session, sequence = record.head.line.session, record.sequence
         last = client.admitted[-1] if client.admitted else None
-        plain = not refused and last and not last[3] and last[4] is deferred
-        if plain and last[0] == session and last[2] == sequence - 1:
+        if (
+            last is not None
+            and last[2] == sequence - 1
+            and last[0] == session
+            and last[4] is deferred
+            and not (refused or last[3])
+        ):
             last[2] = sequence
             return
         client.admitted.append([session, sequence, sequence, refused, deferred])
@@ -129,10 +134,3 @@ class RouterState:
         """Count and list a failure; the list keeps the latest ones."""
         self.failures[failure.reason] += 1
         self.history.append(failure)
-
-
-def failed_answer(
-    kind: str, text: str, *, retryable: bool = False, attempts: int = 0, duration: float = 0.0
-) -> list[Any]:
-    """A command's failure in wire form."""
-    return [False, None, kind, text, retryable, attempts, duration]

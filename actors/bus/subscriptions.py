@@ -134,7 +134,8 @@ class SubscriptionTable:
     def _check(self, new: SubscriptionRecord, former: SubscriptionRecord | None) -> None:
         if former is not None and former.client == new.client and new.epoch < former.epoch:
             raise StaleRegistration(
-                f"handler {new.name!r} belongs to life {former.epoch} of {new.client!r}; life {new.epoch} is over"
+                f"handler {new.name!r} belongs to life {former.epoch} of {new.client!r};"
+                f" life {new.epoch} is over"
             )
         if new.kind == "command":
             holder = self._commands.get((new.session, new.wire_name))
@@ -142,14 +143,15 @@ class SubscriptionTable:
                 scope = "the bus scope" if new.session == BUS else f"session {new.session!r}"
                 raise HandlerExists(
                     f"command {new.wire_name} has a handler in {scope} already:"
-                    f" {self._by_number[holder].name!r}; remove that one, or register under its name to take over"
+                    f" {self._by_number[holder].name!r}; remove that one, or register under its name"
+                    " to take over"
                 )
         for number in self._by_wire_name.get(new.wire_name, ()):
             other = self._by_number[number]
             if other is not former and other.fingerprint != new.fingerprint:
                 raise SchemaConflict(
-                    f"another class with other fields is registered as {new.wire_name} (handler {other.name!r});"
-                    f" give one of them its own __wire_name__"
+                    f"another class with other fields is registered as {new.wire_name}"
+                    f" (handler {other.name!r}); give one of them its own __wire_name__"
                 )
 
     def _link(self, subscription: SubscriptionRecord) -> None:

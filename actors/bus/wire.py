@@ -18,7 +18,7 @@ Client to router; the stream's header is the hello
 
 Router to client
   WELCOME     [incarnation, serial, [[session, received]]]    first of all; None where it knows none
-  ADMITTED    [[session, first, last, refused, deferred]]
+  ADMITTED    [[session, first, last, refused, deferred]], serial
   SETTLED     [[session, first, last]]
   RESULT      [[session, sequence, wire]]
   DELIVER     [runs, deliveries]
@@ -36,7 +36,7 @@ Router to client
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 PUBLISH: Final = 1
 DONE: Final = 2
@@ -73,3 +73,10 @@ DISCARDED: Final = 3  # the subscription went before the handler was called: Non
 # A message is cut where it reaches either.
 BATCH_EVENTS: Final = 512
 BATCH_BYTES: Final = 512 << 10
+
+
+def failed_answer(
+    kind: str, text: str, *, retryable: bool = False, attempts: int = 0, duration: float = 0.0
+) -> list[Any]:
+    """A command's failure in wire form."""
+    return [False, None, kind, text, retryable, attempts, duration]

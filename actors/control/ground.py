@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from llmgine.actors.control.client import ControlClient
 from llmgine.actors.control.cluster import Cluster
-from llmgine.actors.link import Identity, Peer, StreamHandler, Transport
+from llmgine.actors.control.errors import ActorGone
+from llmgine.actors.link import Address, Identity, Peer, PeerGone, StreamHandler, Transport
 
 
 class Ground:
@@ -23,7 +24,7 @@ class Ground:
         """The link to an actor, made once and kept; `handlers` count for the first call."""
         if name not in self._peers:
             self._peers[name] = Peer(
-                name, lambda: self.cluster.resolve(name), self.transport, self.identity, handlers or {}
+                name, lambda: self._resolve(name), self.transport, self.identity, handlers or {}
             )
         return self._peers[name]
 
@@ -32,6 +33,12 @@ class Ground:
         peer = self._peers.pop(name, None)
         if peer is not None:
             peer.close()
+
+    async def _resolve(self, name: str) -> Address:
+        try:
+            return await self.cluster.resolve(name)
+        except ActorGone as error:
+            raise PeerGone(str(error)) from None
 
     def close(self) -> None:
         """Closes every link."""

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 MEMBER = "member"
 
+# Between two tries where the first failed at once; a peer's own attempts have their own pauses.
+_PAUSE = 0.2
+
 
 class Membership:
     """A stream to the supervisor that comes back after every break.
@@ -66,6 +69,7 @@ class Membership:
                 await self._serve(stream)
             except LinkError as error:
                 logger.info("the link to the supervisor broke: %s", error)
+                await asyncio.sleep(_PAUSE)
             if self._welcomed.is_set():
                 heard = loop.time()
                 self._welcomed.clear()

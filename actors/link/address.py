@@ -22,9 +22,11 @@ class Address:
         return [self.name, self.node, self.unix, self.host, self.port]
 
     @classmethod
-    def from_wire(cls, wire: list[Any]) -> Address:
-        name, node, unix, host, port = wire
-        return cls(name, node, unix, host, port)
+    def from_wire(cls, wire: Any) -> Address:
+        match wire:
+            case [str(name), str(node), str() | None as unix, str() | None as host, int() | None as port]:
+                return cls(name, node, unix, host, port)
+        raise MalformedFrame("an address is [name, node, unix, host, port]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,8 @@ class LinkConnection:
     def close(self) -> None:
         if not self.is_closed:
             self._flush()
+            self._break("this side closed the connection")
             self._wire.close()
-            self.lost("this side closed the connection")
             running = _current_task()
             for task in list(self._tasks):
                 if task is not running:
@@ -144,17 +144,21 @@ class LinkConnection:
                 stream.on_writable()
 
     def lost(self, reason: str) -> None:
+        self._break(reason)
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    # --- inside
+
+    def _break(self, reason: str) -> None:
         if self.is_closed:
             return
         self.is_closed = True
         self._out.clear()
         for stream in list(self._streams.values()):
             stream.on_broken(f"the connection with {self.peer.name!r} broke: {reason}")
-        self._lost.set_result(None)
         if self._on_lost is not None:
             self._on_lost(self)
-
-    # --- inside
 
     def _control(self, frame: list[Any]) -> None:
         match frame:
@@ -234,8 +238,8 @@ class LinkConnection:
             error if isinstance(error, LinkError) else MalformedFrame(f"a frame has wrong fields: {error}")
         )
         log.warning("dropping the connection with %r: %s", self.peer.name, reason)
+        self._break(f"dropped: {reason}")
         self._wire.close(reason)
-        self.lost(f"dropped: {reason}")
 
     def _flush(self) -> None:
         out = self._out

@@ -55,13 +55,15 @@ class LinkEndpoint:
     async def close(self) -> None:
         self._closed = True
         await self._bound.close()
-        for connection in list(self._connections):
+        connections = list(self._connections)
+        for connection in connections:
             connection.close()
         running = asyncio.current_task()
         while tasks := [task for task in self._tasks if task is not running]:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+        await asyncio.gather(*(connection.wait_closed() for connection in connections))
 
     @property
     def _bound(self) -> WireEndpoint:

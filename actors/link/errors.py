@@ -2,6 +2,7 @@
 
 LinkError                 everything that a link raises
 ├── LinkBroken            the connection is gone: the peer ended, went silent, or one side closed
+├── PeerGone              the actor is no more and will not come back under its name
 ├── StreamReset           one side gave this stream up; says code and reason
 ├── EndOfStream           the peer finished: nothing more will arrive
 ├── StreamEmpty           nothing has arrived yet (only from `receive_nowait`)
@@ -23,6 +24,10 @@ class LinkError(LlmgineError):
 
 class LinkBroken(LinkError):
     """The connection is gone; what was not confirmed may or may not have arrived."""
+
+
+class PeerGone(LinkError):
+    """The actor is no more; raised by whoever resolves its address, and ends a peer's attempts at once."""
 
 
 class StreamReset(LinkError):

@@ -18,7 +18,8 @@ LONGEST_PATH: Final = 107  # bytes, on Linux; one of the 108 is the closing zero
 def socket_file(folder: Path, name: str) -> Path:
     """A free path for the socket of `name`: in `folder`, or in a short private folder where that is too long.
 
-    The folder is made with mode 0700; a socket file left by an earlier process of that name is removed.
+    A missing folder is made with mode 0700, one that is open to others is refused; a socket file left by an
+    earlier process of that name is removed.
     """
     file = _file_name(name)
     chosen = folder if _fits(folder / file) else _short_folder(folder)
@@ -45,9 +46,9 @@ def _short_folder(folder: Path) -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the mode is only for a folder that was not there
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise LinkError(f"{folder} is not a folder of this user; remove it")
-    if stat.S_IMODE(status.st_mode) != 0o700:
-        folder.chmod(0o700)
+    if status.st_mode & 0o077:
+        raise LinkError(f"{folder} is open to other users; give sockets a folder with mode 0700")

@@ -58,12 +58,24 @@ class Encoder:
 def decode(body: bytes) -> list[Any]:
     """The array in the body; anything else is `MalformedFrame`."""
     try:
-        frame = msgpack.unpackb(body, strict_map_key=False)
+        try:
+            frame = msgpack.unpackb(body, strict_map_key=False)
+        except TypeError:  # an array as a key cannot be a list
+            frame = _lists(msgpack.unpackb(body, strict_map_key=False, use_list=False))
     except (ValueError, TypeError, RecursionError) as error:
         raise MalformedFrame(f"a frame is not msgpack: {error}") from error
     if type(frame) is not list:
         raise MalformedFrame(f"a frame is an array, not {type(frame).__name__}")
     return frame
+
+
+def _lists(value: Any) -> Any:
+    """The value with lists for tuples, except in keys."""
+    if isinstance(value, tuple):
+        return [_lists(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return value
 
 
 def framed(body: bytes) -> bytes:

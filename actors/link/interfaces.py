@@ -54,6 +54,8 @@ class Stream(Protocol):
         """Messages until the peer has finished; a break or a reset raises."""
 
 
+# Runs as one task per stream that the peer opened; the stream is over when it returns. An exception that
+# escapes it resets the stream with code "error"; a StreamReset that it raises keeps its own code.
 StreamHandler = Callable[[Stream], Awaitable[None]]
 
 
@@ -67,13 +69,16 @@ class Connection(Protocol):
     def is_closed(self) -> bool: ...
 
     def open(self, kind: str, header: Any = None) -> Stream:
-        """A new stream, at once; whether the peer serves this kind shows on the stream."""
+        """A new stream, at once; whether the peer serves this kind shows on the stream.
+
+        Who opens a stream ends it: by `finish` and reading to the end, or by `reset`.
+        """
 
     def close(self) -> None:
-        """Send what is written, then end; every stream raises `LinkBroken`, handlers here are cancelled."""
+        """End after sending what is written; streams raise `LinkBroken`, handlers here are cancelled."""
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone, whatever the reason."""
+        """Wait until the connection is gone, whatever the reason; after `close` until all is sent."""
 
 
 class Endpoint(Protocol):
@@ -90,7 +95,7 @@ class Endpoint(Protocol):
         """How many connections were accepted, and how many were dropped for which reason."""
 
     async def close(self) -> None:
-        """Stop listening and end the connections; their handlers have ended when this returns."""
+        """Stop listening, end the connections; handlers have ended and all is sent when this returns."""
 
 
 class Transport(Protocol):

@@ -52,6 +52,7 @@ class MemoryWire:
         other, self.other = self.other, None
         if other is not None:
             self._loop.call_soon(other._broke, "the peer closed the connection")
+            self._loop.call_soon(self._broke, "this side closed the connection")
 
     def break_off(self) -> None:
         """Fault injection: both ends lose the connection at once."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from llmgine.actors.link.address import Address, Identity
-from llmgine.actors.link.errors import LinkBroken, LinkError
+from llmgine.actors.link.errors import LinkBroken, LinkError, PeerGone
 from llmgine.actors.link.interfaces import Connection, StreamHandler, Transport
 
 FIRST_PAUSE: Final = 0.02
@@ -23,8 +23,9 @@ class Peer:
 
     Each dial asks `resolve` again, because a restarted actor listens elsewhere. Attempts follow each other
     after a random pause of up to 20 ms, 40 ms … 1 s; after `give_up` seconds of failures those who wait get
-    a `LinkError`, and the next call begins anew. `on_connect` is called with each new connection before
-    anyone uses it, `on_break` with each that ended other than by `close()`; neither may raise.
+    a `LinkError`, and the next call begins anew. `PeerGone` from `resolve` ends the attempts at once. `on_connect` is called with each new connection before
+    anyone uses it (what it raises is a failed attempt), `on_break` with each that ended other than by
+    `close()`.
     """
 
     def __init__(
@@ -108,6 +109,8 @@ class Peer:
                 while True:
                     try:
                         return await self._attempt()
+                    except PeerGone:
+                        raise
                     except Exception as error:  # whatever resolve() raises, the next may do better
                         last = f"{type(error).__name__}: {error}"
                     await self._sleep(pause * self._random())
@@ -122,9 +125,13 @@ class Peer:
         connection = await self._transport.dial(
             address, self._identity, self._handlers, timeout=self._dial_timeout
         )
+        try:
+            if self._on_connect is not None:
+                self._on_connect(connection)
+        except BaseException:
+            connection.close()
+            raise
         self._connection = connection
-        if self._on_connect is not None:
-            self._on_connect(connection)
         self._watching = asyncio.create_task(self._watch(connection), name=f"watch {self.name}")
         return connection
 

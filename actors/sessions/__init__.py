@@ -46,7 +46,7 @@ from llmgine.actors.sessions.messages import (
     TurnStarted,
 )
 from llmgine.actors.sessions.options import SessionOptions
-from llmgine.actors.sessions.tools import Tool, tool
+from llmgine.actors.sessions.tools import Tool, as_tools, tool
 
 __all__ = [
     "CallModel",
@@ -89,6 +89,7 @@ __all__ = [
     "TurnView",
     "UnknownTurn",
     "UnsendableCode",
+    "as_tools",
     "new_turn_id",
     "session_of",
     "tool",

@@ -98,13 +98,17 @@ class SessionActor(ObservedActor):
 
     async def drain(self, grace: float) -> None:
         await self.end(grace, "its actor stops")
-        if self._bus is not None and self._host is not None:
-            await self._bus.close()
+        if self._bus is not None:
+            await self._bus.close(_LAST_EVENTS)
 
     async def abandon(self) -> None:
         if self._announcer is not None:
             self._announcer.close()
         await super().abandon()
+        if self._host is not None:
+            await self._host.end("its actor is gone", 0.0)
+        if self._bus is not None:
+            await self._bus.close(0.0)
 
     async def describe(self) -> dict[str, Any]:
         """The session as it stands; empty before it is adopted."""

@@ -83,6 +83,9 @@ class Announcer(TurnObserver):
             while self._waiting:
                 try:
                     await self._publish(self._waiting.popleft())
+                except asyncio.CancelledError:
+                    self.lost += 1
+                    raise
                 except Exception as error:
                     self.lost += 1
                     log.warning("an event of a session was not published: %s", error)

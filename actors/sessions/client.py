@@ -34,6 +34,9 @@ ACCEPTED, REFUSED = "accepted", "refused"
 # Breaks in a row without a single new message before the session counts as lost.
 _FRUITLESS = 5
 
+# The loop holds its tasks weakly, and nobody waits for these.
+_cancelling: set[asyncio.Task[None]] = set()
+
 
 class Link(Protocol):
     """Where connections to the session's actor come from: a `Peer`."""
@@ -89,7 +92,7 @@ class SessionClient:
     ) -> AsyncGenerator[TurnEvent]:
         """The turn's events, the last one `TurnDone` or `TurnFailed`; the turn goes on when this is left."""
         turn = self._turn(prompt, output, model, deadline, options)
-        async with aclosing(turn.events()) as events:
+        async with aclosing(turn.stream()) as events:
             async for event in events:
                 yield event
 
@@ -158,7 +161,6 @@ class TurnClient:
         )
         self._request = request
         self._taken_on = False
-        self._cancelling: set[asyncio.Task[Any]] = set()
 
     async def accepted(self) -> None:
         """Returns once the session has taken the turn on; raises why it was refused."""
@@ -166,7 +168,7 @@ class TurnClient:
             async for _ in nothing:
                 break
 
-    async def events(self, from_: int = 0) -> AsyncGenerator[TurnEvent]:
+    async def stream(self, from_: int = 0) -> AsyncGenerator[TurnEvent]:
         """The events from an offset on, each once, whatever happens to the link; the last is terminal.
 
         What lies behind when this begins, or while the reader is slow, comes as fewer, longer deltas.
@@ -194,8 +196,8 @@ class TurnClient:
     def cancel_soon(self) -> None:
         """Cancels without waiting for it; nothing is said of a cancel that does not arrive."""
         task = asyncio.create_task(self._cancel_quietly(), name=f"cancel {self.id}")
-        self._cancelling.add(task)
-        task.add_done_callback(self._cancelling.discard)
+        _cancelling.add(task)
+        task.add_done_callback(_cancelling.discard)
 
     async def _cancel_quietly(self) -> None:
         try:

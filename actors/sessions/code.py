@@ -7,6 +7,7 @@ of the same name and each keeps its own.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import site
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import msgpack
@@ -33,15 +34,18 @@ _packing = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class SessionCode:
-    """What a session runs that is not llmgine's."""
+    """What a session runs that is not llmgine's; plain functions become tools."""
 
     tools: tuple[Tool[..., Any], ...] = ()
     engine: Engine = field(default_factory=ToolChatEngine)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tools", as_tools(self.tools))
+
 
 def pack(tools: Iterable[Any] = (), engine: Engine | None = None) -> bytes:
     """The code as bytes for `unpack` in another process; UnsendableCode names what cannot go along."""
-    code = SessionCode(as_tools(tools), ToolChatEngine() if engine is None else engine)
+    code = SessionCode(tuple(tools), ToolChatEngine() if engine is None else engine)
     cloudpickle = importlib.import_module("ray.cloudpickle")
     with _packing, _by_value(cloudpickle, own_modules(code)):
         body = _dumped(cloudpickle, code)
@@ -80,6 +84,29 @@ def unpack(data: bytes) -> SessionCode:
     if not isinstance(code, SessionCode):
         raise CodeUnavailable(f"the packed object is a {type(code).__name__}, not a session's code")
     return code
+
+
+def fingerprint(code: SessionCode) -> str:
+    """Equal for equal tools and engine in every process of one Python version, which packed bytes are not.
+
+    It sees what the model sees of each tool, its options, and the compiled body of its function.
+    """
+    digest = hashlib.sha256()
+    for item in code.tools:
+        digest.update(item.spec.model_dump_json().encode())
+        digest.update(repr((item.timeout, item.concurrency, item.idempotent)).encode())
+        digest.update(_body(getattr(item.function, "__code__", None)))
+    engine = type(code.engine)
+    shown = "" if engine.__repr__ is object.__repr__ else repr(code.engine)
+    digest.update(f"{engine.__qualname__} {shown}".encode())
+    digest.update(_body(getattr(engine.next, "__code__", None)))
+    return digest.hexdigest()
+
+
+def _body(code: Any) -> bytes:
+    if not isinstance(code, CodeType):
+        return repr(sorted(map(repr, code)) if isinstance(code, frozenset) else code).encode()
+    return b"|".join([code.co_code, repr(code.co_names).encode(), *map(_body, code.co_consts)])
 
 
 def _dumped(cloudpickle: Any, code: SessionCode) -> bytes:

@@ -43,9 +43,9 @@ class ToolCall(Contract):
 class Reply(Contract):
     """What a turn came to.
 
-    `text` and `parts` are those of the last message, `output` the value that `output=` asked for.
-    `tool_calls` and `usage` are of the whole turn, so is `cost`: US dollars, or None where the price of
-    one of its model calls is unknown.
+    `model` is the one that served, as `provider/model`. `text` and `parts` are those of the last message,
+    `output` the value that `output=` asked for. `tool_calls` and `usage` are of the whole turn, so is
+    `cost`: US dollars, or None where the price of one of its model calls is unknown.
     """
 
     text: str

@@ -34,7 +34,7 @@ from llmgine.actors.sessions.observer import ToolSummary, TurnObserver, TurnSumm
 from llmgine.actors.sessions.partial import Partial
 from llmgine.actors.sessions.spans import ModelSpan, TurnSpans, error_kind
 from llmgine.actors.sessions.toolset import Toolset
-from llmgine.actors.sessions.turn import TurnRequest, TurnTally
+from llmgine.actors.sessions.turn import TurnRequest, TurnTally, served_by
 from llmgine.providers.contracts import LLMRequest, LLMResponse, Message, ToolCallPart, ToolResultPart, Usage
 from llmgine.providers.errors import ErrorKind, InvalidRequest, LlmgineError, ProviderError
 from llmgine.providers.events import Done, Failed, PartDone, Reset, StreamEvent
@@ -271,9 +271,15 @@ class TurnRunner:
         partial = None if error is None else turn.partial.message()
         self._settle(turn, error, partial)
         self._journal.append(TurnEnded(turn.request.turn_id, outcome_of(error)))
-        await self._journal.flush()
+        try:
+            await self._journal.flush()
+        except Exception as raised:  # what is not kept must not be told as done
+            error = error or EngineFailed(f"the turn could not be kept: {type(raised).__name__}: {raised}")
+        self._tell(turn, error, partial, asyncio.get_running_loop().time() - began)
+
+    def _tell(self, turn: _Turn, error: LlmgineError | None, partial: Message | None, seconds: float) -> None:
         tally = turn.tally
-        model = turn.view.model if tally.last is None else tally.last.model
+        model = turn.view.model if tally.last is None else served_by(tally.last)
         kind = None if error is None else error_kind(error)
         turn.spans.end(tally, kind)
         self._observer.turn_completed(
@@ -284,7 +290,7 @@ class TurnRunner:
                 steps=tally.steps,
                 usage=tally.usage or Usage(),
                 cost=tally.cost,
-                seconds=asyncio.get_running_loop().time() - began,
+                seconds=seconds,
                 error=kind,
             )
         )

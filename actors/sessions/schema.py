@@ -6,6 +6,7 @@ Google, NumPy and reST styles. What cannot be described is refused here, before 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -69,9 +70,7 @@ def read_signature(function: Callable[..., Any], name: str) -> Signature:
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
-    target: Any = function
-    while hasattr(target, "func") and not inspect.isroutine(target):  # functools.partial
-        target = target.func
+    target: Any = _without_partial(function)
     if not inspect.isroutine(target) and not inspect.isclass(target):
         target = type(target).__call__
     try:
@@ -79,6 +78,13 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
         reason = f"its annotations cannot be resolved ({error}); define or import the type at module level"
         raise ToolDefinitionError(name, reason) from error
+
+
+def _without_partial(function: Any) -> Any:
+    """What a `functools.partial` calls; its own annotations and docstring say nothing."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def arguments_adapter(signature: Signature, name: str) -> TypeAdapter[dict[str, Any]]:
@@ -135,7 +141,7 @@ def _set_default(described: dict[str, Any], default: Any) -> None:
 
 def read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     """The description, and the text of each parameter."""
-    text = inspect.getdoc(function) or ""
+    text = inspect.getdoc(_without_partial(function)) or ""
     try:
         parsed = docstring_parser.parse(text)
     except docstring_parser.ParseError:

@@ -186,6 +186,12 @@ def event_size(event: TurnEvent) -> int:
             return 100
 
 
+def served_by(response: LLMResponse) -> str:
+    """The model that served, by the name under which it can be asked for again."""
+    prefix = f"{response.provider}/"
+    return response.model if response.model.startswith(prefix) else prefix + response.model
+
+
 class TurnTally:
     """Sums over a turn's model calls and tools; makes its reply."""
 
@@ -227,7 +233,7 @@ class TurnTally:
             tool_calls=self._tool_calls(),
             usage=self.usage or Usage(),
             cost=None if last is None else self.cost,
-            model=model if last is None else last.model,
+            model=model if last is None else served_by(last),
             finish_reason=FinishReason.UNKNOWN if last is None else last.finish_reason,
             adjustments=() if last is None else last.adjustments,
             steps=self.steps,

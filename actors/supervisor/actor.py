@@ -34,6 +34,7 @@ from llmgine.actors.supervisor.sessiondesk import SessionDesk
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.options import ProvidersOptions
+from llmgine.telemetry import TelemetryOptions
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class SupervisorActor(ObservedActor):
             PoolsOptions.model_validate(boot.settings["pools"]),
             ProvidersOptions.model_validate(boot.settings["providers"]),
         )
+        observed = TelemetryOptions.model_validate(boot.settings["telemetry"]).enabled
+        self._essentials = {names.router(0)} | ({names.TELEMETRY} if observed else set())
         self._tasks: set[asyncio.Task[Any]] = set()
         self._began = time.time()
 
@@ -90,20 +93,19 @@ class SupervisorActor(ObservedActor):
         self._spawn(self._watch())
 
     async def _start(self) -> None:
-        cpus = self.options.actor_cpus
-        await asyncio.gather(
-            self._children.start(names.TELEMETRY, "telemetry", num_cpus=cpus),
-            self._children.start(names.router(0), "router", num_cpus=cpus),
-        )
+        await asyncio.gather(*(self._start_essential(name) for name in self._essentials))
         await self._bus.start()
         self._directory.await_owner(self._now())
+
+    async def _start_essential(self, name: str) -> None:
+        kind = "telemetry" if name == names.TELEMETRY else "router"
+        await self._children.start(name, kind, num_cpus=self.options.actor_cpus)
 
     async def _recover(self, children: list[str]) -> None:
         logger.warning("the supervisor is back; waiting for %s", ", ".join(children))
         await asyncio.gather(*(self._recover_child(name) for name in children))
-        for needed, kind in ((names.TELEMETRY, "telemetry"), (names.router(0), "router")):
-            if needed not in self._members:
-                await self._children.start(needed, kind, num_cpus=self.options.actor_cpus)
+        for name in self._essentials - {member.name for member in self._members.all()}:
+            await self._start_essential(name)
         await self._bus.start()
         self._directory.await_owner(self._now())
         await self._pools.tell()
@@ -156,8 +158,8 @@ class SupervisorActor(ObservedActor):
                 self._carry_out(decisions)
             case "provider":
                 await self._pools.gone(member.name)
-            case kind:
-                await self._children.start(member.name, kind, num_cpus=self.options.actor_cpus)
+            case _:
+                await self._start_essential(member.name)
 
     async def _watch(self) -> None:
         while True:

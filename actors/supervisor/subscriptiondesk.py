@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from llmgine.actors.bus import Subscription, SubscriptionTable
+from llmgine.actors.bus import SubscriptionRecord, SubscriptionTable
 from llmgine.actors.control import names
 from llmgine.actors.supervisor.members import Member, Members
 
@@ -23,11 +23,11 @@ class SubscriptionDesk:
         """A restarted supervisor learns the table from its routers; a restarted router from the supervisor."""
         if recovering:
             for wire in member.report.get("subscriptions", ()):
-                self._table.put(Subscription.from_wire(wire))
+                self._table.put(SubscriptionRecord.from_wire(wire))
         member.push(_PUSH, {"snapshot": self._table.snapshot()})
 
     async def add(self, record: dict[str, Any]) -> int:
-        registered = self._table.add(Subscription.from_wire(record)).subscription
+        registered = self._table.add(SubscriptionRecord.from_wire(record)).subscription
         await self._tell({"add": [registered.to_wire()]})
         return registered.number
 

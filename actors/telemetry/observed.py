@@ -13,12 +13,10 @@ class ObservedActor(RuntimeActor):
     _shipper: TelemetryShipper | None = None
 
     async def opened(self) -> None:
-        self._shipper = TelemetryShipper(
-            self.recorder,
-            self.peer(names.TELEMETRY),
-            TelemetryOptions.model_validate(self.settings["telemetry"]),
-        )
-        self._shipper.start()
+        options = TelemetryOptions.model_validate(self.settings["telemetry"])
+        if options.enabled:
+            self._shipper = TelemetryShipper(self.recorder, self.peer(names.TELEMETRY), options)
+            self._shipper.start()
 
     async def drained(self) -> None:
         if self._shipper is not None:
@@ -26,5 +24,5 @@ class ObservedActor(RuntimeActor):
 
     async def abandon(self) -> None:
         if self._shipper is not None:
-            await self._shipper.close()
+            await self._shipper.close(timeout=0)
         await super().abandon()

@@ -22,6 +22,11 @@ from llmgine.runtime.data import data_folder, remove_folder
 if TYPE_CHECKING:
     from llmgine.runtime import Session
     from llmgine.runtime.settings import Settings
+    from llmgine.telemetry import Row
+
+
+# Columns of a drawing where no terminal says how many there are.
+_PLAIN_WIDTH = 120
 
 
 class DemoIncomplete(LlmgineError):
@@ -166,17 +171,26 @@ async def _talk(runtime: Runtime, session: Session, part: Part, view: SideBySide
 
 async def _draw(runtime: Runtime, session_id: str) -> None:
     """The first session's spans on a common time axis, and what the bus has counted."""
-    from llmgine.telemetry import session_waterfall
     from llmgine.telemetry.exporters.console import drawing
 
-    spans = await runtime.trace(session=session_id)
-    rows = session_waterfall(session_id, spans, time.time_ns())
+    rows = await _rows(runtime, session_id)
     if not rows:
         raise DemoIncomplete("the demo is not complete: no span of the session has arrived")
     out.print()
-    out.print(drawing(rows, title=f"what session {PARTS[0].name} did"), soft_wrap=False)
+    width = None if out.is_terminal else _PLAIN_WIDTH
+    out.print(drawing(rows, title=f"what session {PARTS[0].name} did"), soft_wrap=False, width=width)
     out.print()
     counters(await runtime.bus.statistics())
+
+
+async def _rows(runtime: Runtime, session_id: str) -> list[Row]:
+    """The session's spans, once the last of its turn have arrived: they travel beside it, in batches."""
+    for _ in range(30):
+        rows = (await runtime.telemetry.session(session_id)).rows()
+        if rows and not any(row.running for row in rows if row.depth > 0):
+            break
+        await asyncio.sleep(0.1)
+    return rows
 
 
 def _arguments(arguments: dict[str, Any] | None) -> str:

@@ -51,8 +51,14 @@ def show(found: dict[str, Any]) -> None:
 
 
 def counters(bus: dict[str, Any]) -> None:
-    """The bus counters, one a row."""
-    table("bus", ("counter", "value"), [(name, _cell(value)) for name, value in sorted(bus.items())])
+    """The bus counters, one a row; those of a part under its name."""
+    flat: dict[str, Any] = {}
+    for name, value in sorted(bus.items()):
+        if isinstance(value, dict):
+            flat |= {f"{name}.{below}": inner for below, inner in sorted(value.items())}
+        else:
+            flat[name] = value
+    table("bus", ("counter", "value"), [(name, _cell(value)) for name, value in flat.items()])
 
 
 def _rows(part: Any) -> list[dict[str, Any]]:
@@ -67,8 +73,12 @@ def _rows(part: Any) -> list[dict[str, Any]]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3g}"
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
     return (
         json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
     )

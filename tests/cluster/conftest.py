@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
 import textwrap
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,24 +69,6 @@ def finished(process: subprocess.Popen[str], timeout: float = 60.0) -> str:
 @pytest.fixture
 def output_of() -> Callable[..., str]:
     return finished
-
-
-async def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
-    """The condition's first true value; fails when it does not come in time."""
-    give_up = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return value
-        assert time.monotonic() < give_up, f"{condition} did not become true within {timeout} s"
-        await asyncio.sleep(0.1)
-
-
-@pytest.fixture
-def eventually() -> Callable[..., Any]:
-    return until
 
 
 def lives(pid: int) -> bool:

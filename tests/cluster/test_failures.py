@@ -43,7 +43,10 @@ async def test_a_killed_session_takes_nothing_with_it(runtime: Runtime, eventual
         runtime.session("witness", model="scripted/slow") as witness,
     ):
         await victim.ask("hello")
-        victim_pid, witness_pid = await pid_of(runtime, "session-victim"), await pid_of(runtime, "session-witness")
+        victim_pid, witness_pid = (
+            await pid_of(runtime, "session-victim"),
+            await pid_of(runtime, "session-witness"),
+        )
         assert len({victim_pid, witness_pid, os.getpid()}) == 3
         talking = asyncio.create_task(witness.ask("a rather long sentence that is being streamed meanwhile"))
         os.kill(victim_pid, signal.SIGKILL)
@@ -78,7 +81,7 @@ async def test_the_supervisor_can_be_killed(runtime: Runtime, eventually: Eventu
         assert heard == list(range(21))
         async with runtime.session("t", model="scripted/echo") as other:
             assert (await other.ask("new")).text == "new"
-        assert len((await session.history())) == 2
+        assert len(await session.history()) == 2
     assert (await runtime.status())["sessions"] == []
 
 

@@ -29,6 +29,7 @@ class FaultServer:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.called = asyncio.Event()
         self.connections = 0
         self.base_url = ""
         self._server: asyncio.Server | None = None
@@ -54,8 +55,9 @@ class FaultServer:
         try:
             while call := await _request(reader, connection):
                 self.calls.append(call)
+                self.called.set()
                 await _Answer(call, reader, writer).give()
-        except (ConnectionError, asyncio.IncompleteReadError, _End):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, _End):
             pass
         finally:
             self._tasks.discard(task)
@@ -182,10 +184,19 @@ class _Answer:
         await self._writer.drain()
 
     async def _whole(
-        self, text: str, status: int = 200, media: str = "application/json", headers: dict[str, str] | None = None
+        self,
+        text: str,
+        status: int = 200,
+        media: str = "application/json",
+        headers: dict[str, str] | None = None,
     ) -> None:
         body = text.encode()
-        fields = {"content-type": media, "content-length": str(len(body)), "x-request-id": "req-1", **(headers or {})}
+        fields = {
+            "content-type": media,
+            "content-length": str(len(body)),
+            "x-request-id": "req-1",
+            **(headers or {}),
+        }
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self._writer.write(f"HTTP/1.1 {status} Status\r\n{lines}\r\n".encode() + body)
         await self._writer.drain()
@@ -220,7 +231,12 @@ def message_frames() -> list[str]:
     def frame(kind: str, **more: Any) -> str:
         return f"event: {kind}\ndata: {json.dumps({'type': kind, **more})}\n\n"
 
-    begun = {**message_body(), "content": [], "stop_reason": None, "usage": {"input_tokens": 5, "output_tokens": 1}}
+    begun = {
+        **message_body(),
+        "content": [],
+        "stop_reason": None,
+        "usage": {"input_tokens": 5, "output_tokens": 1},
+    }
     return [
         frame("message_start", message=begun),
         frame("content_block_start", index=0, content_block={"type": "text", "text": ""}),

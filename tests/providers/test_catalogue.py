@@ -84,7 +84,9 @@ def test_the_nearest_name_is_suggested() -> None:
 
 def test_a_script_must_exist() -> None:
     """A script that is not there is an error that lists those that are."""
-    with pytest.raises(UnknownModel, match=r"scripted serves no model 'eco'; did you mean 'echo'\?.*slow, tool"):
+    with pytest.raises(
+        UnknownModel, match=r"scripted serves no model 'eco'; did you mean 'echo'\?.*slow, tool"
+    ):
         resolve("scripted/eco", PLAIN)
     own = ProvidersOptions.model_validate({"scripts": {"mine": {"replies": [{"text": "hi"}]}}})
     assert resolve("scripted/mine", own) == ("scripted", "mine")
@@ -99,7 +101,9 @@ def test_known_names_hold_aliases_scripts_and_models() -> None:
 
 def test_a_built_in_endpoint_is_changed_in_part() -> None:
     """Settings of a built-in endpoint change what they name and leave the rest."""
-    options = ProvidersOptions.model_validate({"endpoints": {"openai": {"base_url": "http://127.0.0.1:9/v1"}}})
+    options = ProvidersOptions.model_validate(
+        {"endpoints": {"openai": {"base_url": "http://127.0.0.1:9/v1"}}}
+    )
     assert options.endpoints["openai"].kind == "openai"
     assert options.endpoints["openai"].base_url == "http://127.0.0.1:9/v1"
     assert options.endpoints["anthropic"].kind == "anthropic"

@@ -110,7 +110,7 @@ async def test_an_error_status_is_a_clear_error(
     scope: ErrorScope,
     retryable: bool,
 ) -> None:
-    """A refused call says kind, scope and the provider's own wait; it is sent once and never by the SDK again."""
+    """A refused call says kind, scope and the provider's own wait; the SDK never sends it again."""
     error = (await failed(provider, ask(f"status:{status}"))).error
     assert (error.kind, error.scope, error.retryable, error.status) == (kind, scope, retryable, status)
     assert error.phase is ErrorPhase.PRE_TOKEN
@@ -148,14 +148,16 @@ async def test_the_request_s_own_limits_go_before(provider: HttpProvider, fault_
     await asyncio.wait_for(fault_server.calls[1].gone.wait(), BOUND)
 
 
-async def test_closing_the_stream_reaches_the_server(provider: HttpProvider, fault_server: FaultServer) -> None:
+async def test_closing_the_stream_reaches_the_server(
+    provider: HttpProvider, fault_server: FaultServer
+) -> None:
     """A reader that stops in the middle closes the exchange at once."""
     stream = provider.stream(ask("stall"))
     async for event in stream:
         if isinstance(event, TextDelta):
             break
     assert not fault_server.calls[0].gone.is_set()
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await asyncio.wait_for(fault_server.calls[0].gone.wait(), BOUND)
 
 
@@ -171,8 +173,7 @@ async def test_cancelling_the_reader_reaches_the_server(
 
     got = asyncio.Event()
     task = asyncio.create_task(read())
-    while not fault_server.calls or (fault == "stall" and not got.is_set()):
-        await asyncio.sleep(0)
+    await (got if fault == "stall" else fault_server.called).wait()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
@@ -221,11 +222,17 @@ async def test_nobody_at_home_is_an_error_of_the_connection() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ProvidersOptions.model_validate({"endpoints": {"there": {"base_url": f"http://127.0.0.1:{port}/v1"}}})
+    options = ProvidersOptions.model_validate(
+        {"endpoints": {"there": {"base_url": f"http://127.0.0.1:{port}/v1"}}}
+    )
     provider = open_provider("there", options)
     assert isinstance(provider, HttpProvider)
     error = (await failed(provider, ask("ok"))).error
-    assert (error.kind, error.phase, error.scope) == (ErrorKind.CONNECTION, ErrorPhase.CONNECT, ErrorScope.ENDPOINT)
+    assert (error.kind, error.phase, error.scope) == (
+        ErrorKind.CONNECTION,
+        ErrorPhase.CONNECT,
+        ErrorScope.ENDPOINT,
+    )
     await provider.aclose()
 
 
@@ -245,7 +252,9 @@ async def test_a_compatible_server_needs_no_key(
     await provider.aclose()
 
 
-async def test_a_request_that_cannot_be_sent_is_an_error(provider: HttpProvider, fault_server: FaultServer) -> None:
+async def test_a_request_that_cannot_be_sent_is_an_error(
+    provider: HttpProvider, fault_server: FaultServer
+) -> None:
     """What no JSON can hold is refused before anything goes out."""
     error = (await failed(provider, ask("ok", provider_options={"x": float("nan")}))).error
     assert (error.kind, error.phase) == (ErrorKind.INVALID_REQUEST, ErrorPhase.REQUEST)

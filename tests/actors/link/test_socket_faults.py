@@ -309,6 +309,45 @@ async def test_a_reader_that_stops_bounds_the_senders_memory(folder: Path, until
         assert await slow.frame() == [FINISH, 1, True]
 
 
+async def test_all_that_was_sent_arrives_when_the_endpoint_closes(folder: Path) -> None:
+    """close() waits until the buffers are sent to a peer that reads."""
+    wide = LinkOptions(window_messages=1000, window_bytes=64 * 1024 * 1024, linger=5)
+    sent = asyncio.Event()
+
+    async def pour(stream: Stream) -> None:
+        for _ in range(30):
+            await stream.send(b"x" * 65536)
+        stream.finish()
+        sent.set()
+        await stream.wait_closed()
+
+    transport = SocketTransport(SECRET, "here", folder, options=wide)
+    endpoint = await transport.listen(Identity("server", "actor"), {"pour": pour})
+    connection = await transport.dial(endpoint.address, US)
+    stream = connection.open("pour")
+    await sent.wait()
+    await asyncio.wait_for(endpoint.close(), 5)
+    assert len([message async for message in stream]) == 30
+    await connection.wait_closed()
+
+
+async def test_a_peer_that_reads_nothing_does_not_hold_up_closing(folder: Path, until: Until) -> None:
+    """close() gives up on unsent bytes after `linger`."""
+
+    async def pour(stream: Stream) -> None:
+        while True:
+            await stream.send(b"x" * 65536)
+
+    wide = LinkOptions(window_messages=100_000, window_bytes=1024 * 1024 * 1024, linger=0.05)
+    transport = SocketTransport(SECRET, "here", folder, options=wide)
+    endpoint = await transport.listen(Identity("server", "actor"), {"pour": pour})
+    async with raw(endpoint, Limits.of(wide)) as slow:
+        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        slow.send(OPEN, 1, "pour", None)
+        await until(lambda: any(connection.is_paused for connection in endpoint.connections))
+        await asyncio.wait_for(endpoint.close(), 5)
+
+
 async def test_a_peer_that_asks_but_never_reads_is_dropped(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,11 +439,14 @@ async def test_a_long_folder_is_replaced_by_a_short_one(
 
 
 async def test_no_short_folder_is_a_clear_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When TMPDIR is too long as well, or the folder is not ours, the error says what to change."""
+    """When TMPDIR is too long too, or the folder is not ours alone, the error says what to change."""
     transport = SocketTransport(SECRET, "here", folder / ("x" * 100), options=OPTIONS)
     monkeypatch.setattr("tempfile.tempdir", str(folder / ("y" * 100)))
     with pytest.raises(LinkError, match="TMPDIR"):
         await transport.listen(US, {})
+    (folder.parent / "open").mkdir(mode=0o755)
+    with pytest.raises(LinkError, match="open to other users"):
+        await SocketTransport(SECRET, "here", folder.parent / "open", options=OPTIONS).listen(US, {})
     target = folder.parent / "elsewhere"
     target.mkdir()
     folder.symlink_to(target)

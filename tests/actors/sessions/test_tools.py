@@ -222,6 +222,7 @@ def test_methods_partials_and_callables() -> None:
             return len(item)
 
     def cost(item: str, factor: int) -> int:
+        """The cost."""
         return len(item) * factor
 
     assert tool(Shop().price).validate({"item": "pen"}) == {"item": "pen"}
@@ -229,6 +230,7 @@ def test_methods_partials_and_callables() -> None:
     half = tool(name="cost")(functools.partial(cost, factor=2))
     assert half.spec.parameters["required"] == ["item"]
     assert half("pen") == 6
+    assert half.description == "The cost."
 
 
 def no_type(city) -> str:  # type: ignore[no-untyped-def]

@@ -145,7 +145,7 @@ def test_reply_sums_the_turn() -> None:
     tally.step("p/m")
     tally.answered(response("done", Decimal("0.2")))
     made = reply(tally)
-    assert (made.text, made.model, made.steps, made.cost) == ("done", "m-1", 2, Decimal("0.3"))
+    assert (made.text, made.model, made.steps, made.cost) == ("done", "p/m-1", 2, Decimal("0.3"))
     assert (made.usage.input_tokens, made.usage.source) == (6, UsageSource.REPORTED)
     assert [(item.id, item.result) for item in made.tool_calls] == [("c1", result)]
 

@@ -6,8 +6,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -38,12 +38,18 @@ def _in_this_process(clean_environ: Path, monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
-def stdin(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Standard input with a descriptor behind it, as a pipe has."""
-    reading, writing = os.pipe()
-    os.write(writing, text.encode())
-    os.close(writing)
-    monkeypatch.setattr(sys, "stdin", os.fdopen(reading, encoding="utf-8"))
+    with ExitStack() as stack:
+
+        def give(text: str) -> None:
+            reading, writing = os.pipe()
+            os.write(writing, text.encode())
+            os.close(writing)
+            monkeypatch.setattr(sys, "stdin", stack.enter_context(os.fdopen(reading, encoding="utf-8")))
+
+        yield give
 
 
 @pytest.mark.parametrize("arguments", [["ask", "say this"], ["ask", "say this", "--no-stream"]])
@@ -88,18 +94,18 @@ def test_ask_that_fails(options: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "Traceback" not in err
 
 
-def test_chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_chat(stdin: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
     """Each line of input is one turn of one session; the last needs no line end, empty ones are none."""
-    stdin(monkeypatch, "one\n\ntwo\nthree")
+    stdin("one\n\ntwo\nthree")
     assert execute(["chat", "-m", "scripted/echo"]) == 0
     assert capsys.readouterr().out == "one\ntwo\nthree\n"
 
 
 def test_chat_goes_on_after_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stdin: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A turn that fails is told, the next is taken, and the code says at the end that one failed."""
-    stdin(monkeypatch, "one\ntwo\n")
+    stdin("one\ntwo\n")
     assert execute(["chat", "-m", "scripted/break"]) == 1
     assert capsys.readouterr().err.count("error: ") == 2
 
@@ -111,15 +117,16 @@ def test_status_tables(capsys: pytest.CaptureFixture[str]) -> None:
             "name": "default",
             "actors": [{"name": "router-0", "pid": 7, "up": True}],
             "sessions": {},
-            "pools": {"local": {"size": 1, "actors": ["a"]}},
-            "bus": {"events_published_total": 3, "seconds": 0.12345},
+            "pools": {"local": {"size": 1, "actors": ["a", "b"]}},
+            "bus": {"events_published_total": 3, "seconds": 0.12345, "client": {"queued": 0}},
         }
     )
     out = capsys.readouterr().out
-    assert "router-0  7    True" in out
+    assert "router-0  7    yes" in out
     assert "no sessions" in out
-    assert 'local  1     ["a"]' in out
+    assert "local  1     a, b" in out
     assert "events_published_total  3" in out
+    assert "client.queued           0" in out
 
 
 async def test_status_of_a_runtime_is_shown(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:

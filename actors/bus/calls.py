@@ -1,0 +1,367 @@
+"""The publishing side of a client: stamps, keeps, sends, and tells callers what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from llmgine.actors.bus import wire
+from llmgine.actors.bus.consumer import Consumer
+from llmgine.actors.bus.errors import BusClosed, Overloaded
+from llmgine.actors.bus.jobs import Job
+from llmgine.actors.bus.messages import (
+    Command,
+    CommandError,
+    CommandResult,
+    Envelope,
+    Event,
+    HandlerOutcome,
+    Message,
+    Receipt,
+    is_stamped,
+    result_type,
+    stamp,
+)
+from llmgine.actors.bus.observers import Observers
+from llmgine.actors.bus.options import BusOptions
+from llmgine.actors.bus.outbox import Entry, Outbox
+from llmgine.actors.bus.payload import Encoder, ResultCodec
+from llmgine.actors.bus.runner import current_job
+from llmgine.actors.bus.wire import failed_answer
+
+R = TypeVar("R")
+
+
+class Calls:
+    """What this client has published and executed, and who waits for it."""
+
+    def __init__(
+        self,
+        identity: str,
+        epoch: int,
+        outbox: Outbox,
+        consumer: Consumer,
+        observers: Observers,
+        options: BusOptions,
+        wake: Callable[[], None],
+        wall_clock: Callable[[], int],
+        trace: Callable[[], bytes | None] | None,
+    ) -> None:
+        self._identity = identity
+        self._epoch = epoch
+        self._outbox = outbox
+        self._consumer = consumer
+        self._observers = observers
+        self._options = options
+        self._wake = wake
+        self._wall_clock = wall_clock
+        self._trace = trace
+        self._encoders: dict[type[Message], Encoder] = {}
+        self._results: dict[type[Message], ResultCodec] = {}
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._woken = 0
+        self._pending: dict[Entry, str] = {}
+        self._confirmed: list[list[Any]] = []
+        self._cancelled: list[tuple[str, int]] = []
+        # Plain publishes inside handlers: they must not wait for a router that is away.
+        self._nested: dict[Entry, None] = {}
+        self.connected = False
+        self.closed = False
+
+    @property
+    def pending(self) -> int:
+        """Commands and waiting publishes without an answer."""
+        return len(self._pending)
+
+    # Calls
+
+    async def publish(self, event: Event) -> Receipt:
+        """Kept, sent, and in its mailboxes; inside a handler it never waits for room."""
+        job = current_job.get()
+        if self._outbox.is_full or self._room or self._woken:
+            await self._wait_for_room(job)
+        session = event.session_id
+        stuck = job is not None and (not self.connected or self._outbox.is_stuck(session))
+        entry = self._enter(event, 0, job)
+        identity = f"{self._identity}:{self._epoch}:{session}:{entry.sequence}"
+        if stuck:
+            return Receipt(identity, False)
+        waiter = entry.waiter = asyncio.get_running_loop().create_future()
+        if job is None:
+            deferred = await waiter
+        else:
+            self._nested[entry] = None
+            try:
+                deferred = await waiter
+            finally:
+                self._nested.pop(entry, None)
+        return Receipt(identity, not deferred and not _is_refused(entry), entry.refused)
+
+    async def publish_and_wait(self, event: Event) -> Receipt:
+        """As `publish`, and until each of the event's own handlers is done."""
+        job = current_job.get()
+        if self._outbox.is_full or self._room or self._woken:
+            await self._wait_for_room(job)
+        entry = self._enter(event, wire.WAIT, job)
+        answer = await self._answer(entry, event.session_id, job)
+        identity = f"{self._identity}:{self._epoch}:{event.session_id}:{entry.sequence}"
+        outcomes = tuple(HandlerOutcome.from_wire(outcome) for outcome in answer)
+        return Receipt(identity, not _is_refused(entry), entry.refused, outcomes)
+
+    async def execute(self, command: Command[R], deadline: float) -> CommandResult[R]:
+        """The command's result, or a failure that says what is known at the deadline."""
+        job = current_job.get()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + deadline
+        if self._outbox.is_full or self._room or self._woken:
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._wait_for_room(job)
+            except TimeoutError:
+                return CommandResult.failed("deadline", "there was no room to send it", retryable=True)
+        entry = self._enter(command, wire.COMMAND, job)
+        session = command.session_id
+        timer = loop.call_at(until, self._expire, entry, session)
+        try:
+            answer = await self._answer(entry, session, job)
+        except asyncio.CancelledError:
+            self._cancel(entry, session)
+            raise
+        finally:
+            timer.cancel()
+        return self._result(command, answer)
+
+    async def _answer(self, entry: Entry, session: str, job: Job | None) -> Any:
+        """Wait for the answer; a handler that waits leaves its place to others meanwhile."""
+        waiter = entry.waiter = asyncio.get_running_loop().create_future()
+        self._pending[entry] = session
+        if job is None or job.answered:
+            job = None
+        else:
+            self._consumer.suspend(job)
+        try:
+            return await waiter
+        finally:
+            self._pending.pop(entry, None)
+            if job is not None:
+                self._consumer.resume(job)
+
+    def _enter(self, message: Message, flags: int, job: Job | None) -> Entry:
+        """Stamp the message and put it into the outbox; after this it is sure to be sent."""
+        if self.closed:
+            raise BusClosed(f"the bus client of {self._identity!r} was closed")
+        if is_stamped(message):
+            # One message, one identity: what was received or published before goes as a copy.
+            message = message.model_copy()
+        encoder = self._encoders.get(type(message))
+        if encoder is None:
+            encoder = self._encoders[type(message)] = Encoder(type(message), self._options.max_payload_bytes)
+        now = self._wall_clock()
+        depth, extra, trace = 0, None, None
+        if job is not None:
+            depth = job.head.depth + 1
+            trace = job.trace
+            if flags and not job.answered:
+                extra = _chain(job)
+        if self._trace is not None:
+            trace = self._trace() or trace
+        session = message.session_id
+        entry = Entry(encoder.lineage, encoder.encode(message, now, trace), depth, flags, extra)
+        sequence = self._outbox.add(session, entry)
+        stamp(message, Envelope(self._identity, self._epoch, session, sequence, now, trace, depth))
+        if self._observers and not flags & wire.COMMAND:
+            self._observers.see(message)  # type: ignore[arg-type]  # what is no command is an event
+        self._wake()
+        return entry
+
+    async def _wait_for_room(self, job: Job | None) -> None:
+        if job is not None and not job.answered:
+            raise Overloaded(
+                f"this process keeps {self._outbox.bytes} bytes of messages whose handlers are not done"
+                " (bus option outbox_bytes), and waiting inside a handler could deadlock"
+            )
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._room.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter.done() and not waiter.cancelled():
+                self._woken -= 1
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Wake as many as there is room for, in their order, counting messages of average size."""
+        if not self._room or self._outbox.is_full:
+            return
+        places = max(1, self._outbox.places - self._woken)
+        while self._room and places > 0:
+            waiter = self._room.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                self._woken += 1
+                places -= 1
+
+    # Deadlines of commands
+
+    def _expire(self, entry: Entry, session: str) -> None:
+        if entry.waiter.done():
+            return
+        if self._outbox.give_up(session, entry.sequence):
+            entry.waiter.set_result(
+                failed_answer("deadline", "the router was not reached before the deadline")
+            )
+            return
+        self._cancel(entry, session)
+        # The router knows how far the command has come; without it nobody does.
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._options.answer_grace, self._unanswered, entry)
+
+    def _cancel(self, entry: Entry, session: str) -> None:
+        if not self._outbox.give_up(session, entry.sequence):
+            self._cancelled.append((session, entry.sequence))
+            self._wake()
+
+    def _unanswered(self, entry: Entry) -> None:
+        if not entry.waiter.done():
+            text = "the deadline passed, and the router could not say how far the command has come"
+            entry.waiter.set_result(failed_answer("outcome_unknown", text))
+
+    def _result(self, command: Command[R], answer: Any) -> CommandResult[R]:
+        success, packed, kind, text, retryable, attempts, duration = answer
+        if not success:
+            error = CommandError(kind, text, retryable)
+            return CommandResult(False, None, error, attempts, duration)
+        codec = self._results.get(type(command))
+        if codec is None:
+            name = type(command).__qualname__
+            codec = ResultCodec(name, result_type(type(command)), self._options.max_payload_bytes)
+            self._results[type(command)] = codec
+        try:
+            value = codec.load(packed)
+        except (ValidationError, ValueError) as error:
+            text = f"the result of {type(command).__qualname__} does not validate here: {error}"
+            return CommandResult(False, None, CommandError("invalid_result", text), attempts, duration)
+        return CommandResult(True, value, None, attempts, duration)
+
+    # From and to the router
+
+    def welcome(self, received: list[Any], serial: int, *, again: bool) -> None:
+        self._outbox.serial = serial
+        self._outbox.resume([(session, last) for session, last in received], again=again)
+        self.connected = True
+
+    def broken(self) -> None:
+        """Nothing can be sent; handlers that publish go on, their messages wait here."""
+        self.connected = False
+        self._confirmed.clear()
+        for entry in list(self._nested):
+            if not entry.waiter.done():
+                entry.waiter.set_result(True)
+
+    def next_message(self) -> Any | None:
+        """What is to be sent next; None when there is nothing or no window for it."""
+        outbox = self._outbox
+        if self._cancelled:
+            session, sequence = self._cancelled.pop()
+            return [wire.CANCEL, session, sequence]
+        if outbox.forgotten:
+            sessions, outbox.forgotten = outbox.forgotten, []
+            return [wire.FORGET, sessions]
+        if outbox.has_unsent:
+            runs = outbox.runs()
+            if runs:
+                return [wire.PUBLISH, runs]
+        if self._confirmed:
+            confirmed, self._confirmed = self._confirmed, []
+            return [wire.CONFIRM, confirmed]
+        return None
+
+    def admitted(self, ranges: list[Any], serial: int) -> None:
+        outbox = self._outbox
+        outbox.serial = serial
+        for session, first, last, refused, deferred in ranges:
+            if deferred:
+                entry = outbox.find(session, first)
+                if entry is not None and entry in self._nested and not entry.waiter.done():
+                    entry.waiter.set_result(True)
+                continue
+            for entry in outbox.admitted(session, first, last):
+                if refused:
+                    entry.refused = tuple((name, reason) for name, reason in refused)
+                waiter = entry.waiter
+                if waiter is not None and not entry.flags & _ANSWERED and not waiter.done():
+                    waiter.set_result(False)
+
+    def settled(self, ranges: list[Any]) -> None:
+        for session, first, last in ranges:
+            for entry in self._outbox.settled(session, first, last):
+                # Said to be settled after a break that had swallowed its admission.
+                if not entry.admitted and entry.waiter is not None and not entry.waiter.done():
+                    entry.waiter.set_result(False)
+        self._progress()
+
+    def results(self, results: list[Any]) -> None:
+        for session, sequence, answer in results:
+            self._confirmed.append([session, sequence])
+            for entry in self._outbox.settled(session, sequence, sequence):
+                if entry.waiter is not None and not entry.waiter.done():
+                    entry.waiter.set_result(answer)
+        self._progress()
+
+    def _progress(self) -> None:
+        if self._room:
+            self._make_room()
+        if self._idle and not self._outbox.count:
+            idle, self._idle = self._idle, []
+            for waiter in idle:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    # Ends
+
+    async def empty(self) -> None:
+        """Until the handlers of everything published here are done."""
+        if self._outbox.count:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(waiter)
+            await waiter
+
+    def close(self) -> None:
+        """Nobody will answer any more."""
+        closed = BusClosed(f"the bus client of {self._identity!r} was closed before this was done")
+        for entry, _ in list(self._pending.items()):
+            if entry.waiter.done():
+                continue
+            if entry.flags & wire.COMMAND:
+                text = "the bus client was closed before the answer came"
+                entry.waiter.set_result(failed_answer("closed", text))
+            else:
+                entry.waiter.set_exception(closed)
+        for line in self._outbox.lines.values():
+            for entry in line.entries.values():
+                if entry.waiter is not None and not entry.waiter.done():
+                    entry.waiter.set_exception(closed)
+        for waiter in self._room:
+            if not waiter.done():
+                waiter.set_exception(closed)
+
+
+_ANSWERED = wire.COMMAND | wire.WAIT
+
+
+def _is_refused(entry: Entry) -> bool:
+    """Whether the router refused the event itself, rather than some handler's mailbox its copy."""
+    return any(not handler for handler, _ in entry.refused)
+
+
+def _chain(job: Job) -> dict[str, Any]:
+    """The deliveries that are suspended while this one waits."""
+    if job.extra is None:
+        own = [job.runner.number, job.head.session]
+        job.extra = {"chain": [*job.head.chain, *([] if own in job.head.chain else [own])]}
+    return job.extra

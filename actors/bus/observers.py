@@ -1,0 +1,45 @@
+"""Functions that see every event that this process publishes, exactly once, and can disturb nobody."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+
+from llmgine.actors.bus.messages import Event
+
+logger = logging.getLogger(__name__)
+
+Observer = Callable[[Event], object]
+
+
+class Observers:
+    """Synchronous observers; one that raises is counted, and its first failure logged."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        # Replaced, never changed: an observer may remove itself while it is called.
+        self._observers: dict[int, Observer] = {}
+        self.failures = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def add(self, observer: Observer) -> Callable[[], None]:
+        """Returns what removes it again; removing twice does nothing."""
+        number = next(self._numbers)
+        self._observers = {**self._observers, number: observer}
+
+        def remove() -> None:
+            self._observers = {key: one for key, one in self._observers.items() if key != number}
+
+        return remove
+
+    def see(self, event: Event) -> None:
+        for observer in self._observers.values():
+            try:
+                observer(event)
+            except Exception:
+                self.failures += 1
+                if self.failures == 1:
+                    logger.exception("an observer failed; further failures are only counted")

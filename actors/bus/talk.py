@@ -1,0 +1,61 @@
+"""One client's talk with the router over one stream: flushes when it may, reads until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from llmgine.actors.link import LinkError, Stream
+
+
+class Talk:
+    """Sends what `next_message` gives as long as the stream takes it; one write per turn of the loop."""
+
+    def __init__(self, stream: Stream, next_message: Callable[[], Any | None]) -> None:
+        self._stream = stream
+        self._next_message = next_message
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._unsent: Any | None = None
+        self._waiting: asyncio.Task[None] | None = None
+        self.closed = False
+
+    def wake(self) -> None:
+        """There is something to say; it is said at the end of this turn of the loop."""
+        if not (self._scheduled or self.closed or self._waiting is not None):
+            self._scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Say what there is to say, now; what the stream has no room for goes when it has."""
+        self._scheduled = False
+        if self.closed or self._waiting is not None:
+            return
+        try:
+            while True:
+                message = self._unsent if self._unsent is not None else self._next_message()
+                if message is None:
+                    return
+                self._unsent = message
+                if not self._stream.try_send(message):
+                    self._waiting = self._loop.create_task(self._wait())
+                    return
+                self._unsent = None
+        except LinkError:
+            # Whoever reads the stream learns of it, too, and cleans up.
+            self.closed = True
+
+    async def _wait(self) -> None:
+        try:
+            await self._stream.ready()
+        except LinkError:
+            self.closed = True
+        finally:
+            self._waiting = None
+        self.flush()
+
+    def close(self) -> None:
+        self.closed = True
+        if self._waiting is not None:
+            self._waiting.cancel()

@@ -1,0 +1,1 @@
+"""llmgine as it is measured, one case a file."""

@@ -1,0 +1,134 @@
+"""Router and handler of the bus case as processes of their own, linked over unix sockets without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.child import Control
+from benchmarks.load import Ledger
+from benchmarks.ours.events import Fanned, Numbered
+from llmgine.actors.bus import (
+    BusClient,
+    BusOptions,
+    RouterCore,
+    RouterService,
+    SubscriptionRecord,
+    SubscriptionTable,
+)
+from llmgine.actors.link import Address, Identity, Peer, SocketTransport, Stream, request
+
+FAN: Final = 10
+
+_REGISTRY: Final = "registry"
+_NODE: Final = "benchmark"
+_SECRET: Final = b"benchmark" * 4
+
+
+async def router(control: Control, folder: str) -> None:
+    """A router with the table of subscriptions, which the supervisor keeps in a runtime."""
+    service = RouterService(RouterCore("router.1", BusOptions()))
+    table = SubscriptionTable()
+
+    async def registry(stream: Stream) -> None:
+        verb, body = stream.header
+        if verb == "subscribe":
+            settled = table.add(SubscriptionRecord.from_wire(body)).subscription
+            service.add([settled.to_wire()])
+            await stream.send(settled.number)
+        else:
+            table.remove(body)
+            service.remove([body])
+            await stream.send(body)
+        stream.finish()
+
+    service.start()
+    service.load([])
+    endpoint = await _transport(folder).listen(
+        Identity("router", "router", 1), {**service.handlers(), _REGISTRY: registry}
+    )
+    control.answer(address=endpoint.address.to_wire())
+    while await control.read() is not None:
+        pass
+    await service.close()
+    await endpoint.close()
+
+
+async def handler(control: Control, folder: str, address: list[Any]) -> None:
+    """Handles `Numbered` once and `Fanned` ten times; asked, it reports what came since it was last asked."""
+    client, peer = connected(folder, address, "handler")
+    books = Books()
+    await books.register(client.register_event_handler)
+    control.answer(ready=True)
+    while (message := await control.read()) is not None:
+        control.answer(**books.report(message["handlers"]))
+    await client.close()
+    peer.close()
+
+
+def connected(folder: str, address: list[Any], name: str) -> tuple[BusClient, Peer]:
+    """A bus client on a link of its own to the router."""
+
+    async def resolve() -> Address:
+        return Address.from_wire(address)
+
+    identity = Identity(name, "driver", time.time_ns())
+    peer = Peer("router", resolve, _transport(folder), identity)
+    return BusClient(name, identity.epoch, peer, _Registry(peer)), peer
+
+
+class Books:
+    """The handlers, each with a ledger: the first for `Numbered`, ten more for `Fanned`."""
+
+    def __init__(self) -> None:
+        self._ledgers = [Ledger() for _ in range(1 + FAN)]
+        self._last = 0
+
+    async def register(self, register_event_handler: Callable[..., Awaitable[Any]]) -> None:
+        await register_event_handler(Numbered, self._handler(0), name="numbered")
+        for place in range(1, 1 + FAN):
+            await register_event_handler(Fanned, self._handler(place), name=f"fanned-{place}")
+
+    def report(self, handlers: int) -> dict[str, Any]:
+        """What the first handler has, or the ten have between them, and when the last event came."""
+        held = self._ledgers[1:] if handlers > 1 else self._ledgers[:1]
+        reports = [ledger.report() for ledger in held]
+        self._ledgers = [Ledger() for _ in range(1 + FAN)]
+        return {
+            "count": sum(one["count"] for one in reports),
+            "wrong": [text for one in reports for text in one["wrong"]],
+            "latencies": [latency for one in reports for latency in one["latencies"]],
+            "finished": self._last,
+        }
+
+    def _handler(self, place: int) -> Callable[[Any], Awaitable[None]]:
+        async def handle(event: Numbered | Fanned) -> None:
+            self._ledgers[place].take(event.session_id, event.number, event.sent)
+            self._last = time.monotonic_ns()
+
+        return handle
+
+
+class _Registry:
+    """The table of subscriptions, asked over the same link."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    async def subscribe(self, record: dict[str, Any]) -> int:
+        return int(await self._ask("subscribe", record))
+
+    async def unsubscribe(self, number: int) -> None:
+        await self._ask("unsubscribe", number)
+
+    async def _ask(self, verb: str, body: Any) -> Any:
+        async with asyncio.timeout(10.0):
+            connection = await self._peer.connection()
+        return await request(connection, _REGISTRY, [verb, body], timeout=10.0)
+
+
+def _transport(folder: str) -> SocketTransport:
+    return SocketTransport(_SECRET, _NODE, Path(folder))

@@ -1,0 +1,140 @@
+"""The command line on a real Ray of its own: what it starts, what it prints, what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+
+LLMGINE = str(Path(sys.executable).parent / "llmgine")
+
+
+class Place:
+    """A folder of its own for commands, whose processes are told by their environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("LLMGINE_")},
+            "LLMGINE_DATA_DIR": str(folder / "data"),
+            "RAY_ADDRESS": "local",
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [LLMGINE, *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=150)
+        assert process.returncode == code, f"{arguments}: {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in err
+        return out, err
+
+    def processes(self) -> list[str]:
+        """What runs now and was started from here."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environ = (folder / "environ").read_bytes()
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if f"LLMGINE_DATA_DIR={self.folder}/data".encode() in environ and command:
+                found.append(f"{folder.name} {command[:100]}")
+        return found
+
+    def rests(self, within: float = 15.0) -> None:
+        """Returns when nothing runs any more."""
+        until = time.monotonic() + within
+        while left := self.processes():
+            assert time.monotonic() < until, left
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    for line in place.processes():
+        os.kill(int(line.split()[0]), signal.SIGKILL)
+
+
+def test_ask_launches_and_ends(place: Place) -> None:
+    """Without a runtime `ask` launches one, answers, and leaves no process and no folder behind."""
+    out, err = place.run("ask", "one two three", "-m", "scripted/echo")
+    assert out == "one two three\n"
+    assert "error" not in err
+    place.rests()
+    assert list((place.folder / "data").iterdir()) == []
+
+
+def test_up_ask_status_down(place: Place) -> None:
+    """A runtime of `up` is joined by `ask`, keeps a session between asks, and is gone after `down`."""
+    place.run("up")
+    out, _ = place.run("ask", "first", "-m", "scripted/echo", "-s", "kept", "--json")
+    assert json.loads(out)["text"] == "first"
+    place.run("ask", "second", "-m", "scripted/echo", "-s", "kept")
+    found = json.loads(place.run("status", "--json")[0])
+    assert found["name"] == "default"
+    assert "kept" in json.dumps(found["sessions"])
+    assert "kept" in place.run("status")[0]
+    _, err = place.run("up", code=1)
+    assert "already runs" in err
+    place.run("down")
+    place.rests()
+    _, err = place.run("down", code=1)
+    assert "no runtime named default" in err
+
+
+def test_interrupted_ask_leaves_nothing(place: Place) -> None:
+    """Ctrl-C while an answer is awaited ends the command with 130 and everything that it started."""
+    place.environ["LLMGINE_PROVIDERS__SCRIPTS"] = json.dumps(
+        {"stall": {"replies": [{"text": "so far", "fault": {"kind": "stall", "after_chunks": 1}}]}}
+    )
+    process = place.start("ask", "hi", "-m", "scripted/stall")
+    assert process.stdout is not None
+    assert process.stdout.read(1) == "s"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    place.rests()
+
+
+def test_holder_that_is_killed_leaves_nothing(place: Place) -> None:
+    """A runtime whose holder is killed ends after its lease, and the next `up` of its name works."""
+    place.environ["LLMGINE_CONTROL__OWNER_GRACE"] = "1"
+    _, err = place.run("up")
+    pid = int(err.split("held by process ")[1].split(";")[0])
+    os.kill(pid, signal.SIGKILL)
+    place.rests(within=60)
+    _, err = place.run("status", code=1)
+    assert "no runtime named default" in err
+    place.run("up")
+    place.run("down")
+    place.rests()
+
+
+def test_demo(place: Place, weights: None) -> None:
+    """The demo shows three answers, a tool call, a waterfall and bus counters, and leaves nothing behind."""
+    out, _ = place.run("demo")
+    for shown in ("[weather] ", "[sky] ", "[rivers] ", "→ get_weather(", "← ", "━", "events_published_total"):
+        assert shown in out
+    place.rests()
