@@ -17,7 +17,10 @@ ALL = "all"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when every case that was asked for has been measured."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.quick and options.record:
+        parser.error("--record takes the figures of a whole run; leave out --quick")
     if options.case is None:
         print(_listing())
         return 0
@@ -33,9 +36,10 @@ def _run(name: str, options: argparse.Namespace) -> int:
     except CaseFailed as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
-    if options.quick and not options.json:
-        print("a quick run shows that it works; its figures are no measurement", file=sys.stderr)
     print(result.json if options.json else result.table, flush=True)
+    if options.quick:
+        print("a quick run shows that the case works: its figures are not kept", file=sys.stderr)
+        return 0
     store.keep(result)
     if options.record:
         store.record(result)
@@ -43,7 +47,9 @@ def _run(name: str, options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures llmgine beside its peers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measures llmgine beside its peers."
+    )
     parser.add_argument("case", nargs="?", choices=[*CASES, ALL], help="without one, the cases are listed")
     parser.add_argument("--json", action="store_true", help="one line of JSON per case instead of a table")
     parser.add_argument("--quick", action="store_true", help="2 short rounds: it shows that the case works")
@@ -55,5 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 def _listing() -> str:
     width = max(map(len, CASES))
     lines = [f"  {name.ljust(width)}  {case.summary}" for name, case in CASES.items()]
-    hint = "python -m benchmarks CASE runs one, `all` every one; python -m benchmarks.report draws the last results"
+    hint = (
+        "`python -m benchmarks CASE` runs one, `all` runs every one, and `python -m benchmarks.report` draws"
+    )
     return "\n".join(["Cases:", *lines, "", hint])

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from typing import Any
 
 import uvloop
@@ -25,9 +26,14 @@ def main(arguments: list[str]) -> int:
     answer = _take_stdout()
     try:
         report = uvloop.run(_measured(name, case, Effort(int(repeats), float(scale))))
-    except Violation as violation:
-        print(f"{name} in {case}: {violation}", file=sys.stderr)
-        return 1
+    except Exception as error:
+        if isinstance(error, Violation):
+            print(f"{name} in {case}: {error}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
+        # Without the usual goodbyes: Ray's takes a minute once its servers are gone, and the harness
+        # ends whatever is left.
+        os._exit(1)
     with os.fdopen(answer, "w", encoding="utf-8") as stream:
         stream.write(json.dumps(report) + "\n")
     return 0

@@ -11,7 +11,8 @@ from benchmarks.contract import Effort, Violation
 from benchmarks.figures import percentile
 
 TEXT: Final = "x" * 64
-SESSIONS: Final = 256  # where a measurement does not say another number
+SESSIONS: Final = 16  # where a measurement does not say another number
+UNDER_WAY: Final = 1_000  # publishes or calls at one time, where throughput is measured
 RATE: Final = 1_000  # events per second where latency is measured
 NS_PER_US: Final = 1_000
 NS_PER_S: Final = 1_000_000_000

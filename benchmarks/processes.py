@@ -41,7 +41,7 @@ def run(module: str, arguments: Sequence[str], timeout: float) -> subprocess.Com
             output, _ = process.communicate(timeout=timeout)
         finally:
             process.kill()
-            _end_marked(mark)
+            _end_descendants(process.pid, mark, folder)
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
@@ -78,10 +78,10 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_marked(mark: str) -> None:
+def _end_descendants(session: int, mark: str, folder: Path) -> None:
     """Ends what the process left behind: Ray's processes are no children of it and may outlive it."""
     give_up = time.monotonic() + _FORGETTING
-    while (left := _marked(mark)) and time.monotonic() < give_up:
+    while (left := _descendants(session, mark, folder)) and time.monotonic() < give_up:
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -90,13 +90,23 @@ def _end_marked(mark: str) -> None:
         time.sleep(0.02)
 
 
-def _marked(mark: str) -> list[int]:
+def _descendants(session: int, mark: str, folder: Path) -> list[int]:
+    """Who lives in the session, carries the mark, or works in the folder.
+
+    Each alone is not enough: some processes begin a session of their own, and those that set their
+    title overwrite their environment with it.
+    """
     wanted = f"{_MARK}={mark}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            state = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-            if state != "Z" and wanted in (entry / "environ").read_bytes().split(b"\0"):
+            fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            state, its_session = fields[0], int(fields[3])
+            if state != "Z" and (
+                its_session == session
+                or wanted in (entry / "environ").read_bytes().split(b"\0")
+                or (entry / "cwd").readlink().is_relative_to(folder)
+            ):
                 found.append(int(entry.name))
         except OSError:
             continue

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 LAST: Final = ROOT / "build" / "benchmarks"
 HISTORY: Final = ROOT / "benchmarks" / "history.csv"
 
-COLUMNS: Final = ("date", "version", "case", "contender", "figure", "median", "least", "greatest", "processor")
+COLUMNS: Final = (
+    "date",
+    "version",
+    "case",
+    "contender",
+    "figure",
+    "median",
+    "least",
+    "greatest",
+    "processor",
+)
 
 
 def keep(result: Result, folder: Path = LAST) -> Path:
@@ -58,7 +68,15 @@ def _rows(date: str, result: Result, name: str, one: Outcome) -> list[list[Any]]
     version = result.versions.get("llmgine-ray", "")
     processor = result.machine.get("processor", "")
     return [
-        [date, version, result.case.name, name, figure, *map(_short, (f.value, f.least, f.greatest)), processor]
+        [
+            date,
+            version,
+            result.case.name,
+            name,
+            figure,
+            *map(_short, (f.value, f.least, f.greatest)),
+            processor,
+        ]
         for figure, f in one.figures.items()
     ]
 

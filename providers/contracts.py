@@ -220,7 +220,13 @@ class Usage(Contract):
             theirs: int | None = getattr(other, name)
             return theirs if mine is None else mine if theirs is None else mine + theirs
 
-        names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+        names = (
+            "input_tokens",
+            "output_tokens",
+            "cache_read_tokens",
+            "cache_write_tokens",
+            "reasoning_tokens",
+        )
         sources = {self.source, other.source}
         source = sources.pop() if len(sources) == 1 else UsageSource.PARTIAL
         return Usage(**{name: add(name) for name in names}, source=source)

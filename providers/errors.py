@@ -118,7 +118,12 @@ class ProviderError(LlmgineError):
 
     def to_wire(self) -> dict[str, Any]:
         """Plain values that `from_wire` turns back into an equal error."""
-        return {**self.__dict__, "kind": self.kind.value, "phase": self.phase.value, "scope": self.scope.value}
+        return {
+            **self.__dict__,
+            "kind": self.kind.value,
+            "phase": self.phase.value,
+            "scope": self.scope.value,
+        }
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> ProviderError:

@@ -37,7 +37,7 @@ class Bus:
         concurrency: int | None = None,
         deadline: float | None = None,
     ) -> Subscription:
-        """Calls `handler(event)` or `handler(event, delivery)` in this process, for the class and its subclasses.
+        """Calls `handler(event)` or `handler(event, delivery)` here, for the class and its subclasses.
 
         With `session_id` it hears that session's events only. `priority` orders the handlers of one
         event, the lower first; `deadline` bounds one attempt, in seconds. It is registered when this
@@ -84,7 +84,7 @@ class Bus:
         )
 
     async def publish(self, event: Event, wait: bool = False) -> Receipt:
-        """Returns once the event is admitted; with `wait`, once its own handlers are done, with their outcomes."""
+        """Returns once the event is admitted; with `wait`, once its own handlers are done."""
         return await self._client.publish(event, wait)
 
     async def execute(self, command: Command[R], *, deadline: float | None = None) -> CommandResult[R]:

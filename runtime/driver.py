@@ -7,13 +7,12 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from llmgine.actors.bus import BusClient
 from llmgine.actors.control import Cluster, Ground, Membership, names
 from llmgine.actors.link import Identity, Transport
-from llmgine.actors.sessions import Engine, Tool, ToolChatEngine
 from llmgine.actors.sessions.code import SessionCode, pack
 from llmgine.actors.telemetry import TelemetryShipper
 from llmgine.runtime.settings import Settings
@@ -77,13 +76,9 @@ class Driver:
             self._shipper.start()
         await self.bus.start()
 
-    async def pack(self, tools: Sequence[Tool[..., Any]], engine: Engine | None) -> Any:
-        """The session's code as it travels to its actor: bytes, live objects within one process, or None."""
-        if not tools and engine is None:
-            return None
-        if self._in_process:
-            return SessionCode(tuple(tools), engine or ToolChatEngine())
-        return await asyncio.to_thread(pack, tools, engine)
+    async def pack(self, code: SessionCode) -> Any:
+        """The session's code as it travels to its actor: bytes, or the live objects within one process."""
+        return code if self._in_process else await asyncio.to_thread(pack, code.tools, code.engine)
 
     async def settle(self) -> None:
         """Waits until what this driver published is handled, and hands over its spans."""

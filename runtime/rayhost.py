@@ -8,31 +8,34 @@ import os
 from dataclasses import dataclass
 
 from llmgine.actors.control import RayUnavailable, RuntimeNotFound
+from llmgine.runtime.watchman import Watchman, below, is_ray
 
-# Where Ray puts the address of the cluster that `ray start` started on this machine.
 _HINT = "set RAY_ADDRESS to a cluster's host:port, or to `local` for one of its own on this machine"
 
 
 @dataclass(frozen=True, slots=True)
 class RayHost:
-    """The connection of this process to Ray. `joined` says that it was there before us."""
+    """The connection of this process to Ray. `ours` says that connecting was our doing."""
 
     address: str
     auth_mode: str
-    joined: bool
+    ours: bool
+    watchman: Watchman | None = None
 
     async def leave(self) -> None:
         """Undoes what connecting did: ends the cluster if it was started here, else lets go of it."""
-        if self.joined:
+        if not self.ours:
             return
         import ray
 
         await asyncio.to_thread(ray.shutdown)
+        if self.watchman is not None:
+            await asyncio.to_thread(self.watchman.dismiss)
 
 
 async def start_or_join(namespace: str) -> RayHost:
     """The cluster that RAY_ADDRESS or `ray start` names, else a new one that ends with this process."""
-    return await _connect(None, namespace)
+    return _connect(None, namespace)
 
 
 async def join(address: str, namespace: str, auth_mode: str | None = None) -> RayHost:
@@ -40,7 +43,7 @@ async def join(address: str, namespace: str, auth_mode: str | None = None) -> Ra
     if auth_mode:
         os.environ.setdefault("RAY_AUTH_MODE", auth_mode)
     try:
-        return await _connect(address, namespace)
+        return _connect(address, namespace)
     except ConnectionError as error:
         raise RuntimeNotFound(f"no Ray cluster answers at {address}: {error}") from None
 
@@ -56,7 +59,7 @@ def known_address() -> str | None:
     return found
 
 
-async def _connect(address: str | None, namespace: str) -> RayHost:
+def _connect(address: str | None, namespace: str) -> RayHost:
     stated = address or os.environ.get("RAY_ADDRESS", "")
     if stated.startswith("ray://"):
         raise RayUnavailable(
@@ -69,19 +72,21 @@ async def _connect(address: str | None, namespace: str) -> RayHost:
     except ImportError as error:
         raise RayUnavailable(f"Ray cannot be imported ({error}); pip install 'ray[default]'") from None
     if ray.is_initialized():
-        return _host(joined=True)
+        return _host(ours=False)
+    before = below(os.getpid())
     try:
-        # In a thread, because it blocks for seconds and a driver's loop may have other work.
-        await asyncio.to_thread(_initialise, address, namespace)
+        # It blocks this loop for seconds. In a thread of its own it would not, but the kernel ends Ray's
+        # servers with the thread that started them.
+        _initialise(address, namespace)
     except ConnectionError:
         if address is None:
-            raise RayUnavailable(
-                f"the Ray cluster at {stated or 'the last known address'} does not answer; {_HINT}"
-            ) from None
+            shown = stated or "the last known address"
+            raise RayUnavailable(f"the Ray cluster at {shown} does not answer; {_HINT}") from None
         raise
     except Exception as error:
         raise RayUnavailable(f"Ray could not be started or reached: {_first_line(error)}; {_HINT}") from error
-    return _host(joined=False)
+    started = {pid: at for pid, at in below(os.getpid()).items() if pid not in before and is_ray(pid)}
+    return _host(ours=True, watchman=Watchman(started) if started else None)
 
 
 def _initialise(address: str | None, namespace: str) -> None:
@@ -96,14 +101,11 @@ def _initialise(address: str | None, namespace: str) -> None:
     )
 
 
-def _host(*, joined: bool) -> RayHost:
+def _host(*, ours: bool, watchman: Watchman | None = None) -> RayHost:
     import ray
 
-    return RayHost(
-        address=str(ray.get_runtime_context().gcs_address),
-        auth_mode=os.environ.get("RAY_AUTH_MODE", "disabled"),
-        joined=joined,
-    )
+    address = str(ray.get_runtime_context().gcs_address)
+    return RayHost(address, os.environ.get("RAY_AUTH_MODE", "disabled"), ours, watchman)
 
 
 def _first_line(error: BaseException) -> str:

@@ -43,7 +43,7 @@ class Runtime:
         name: str = "default",
         detached: bool = False,
     ) -> Self:
-        """A new runtime on the Ray cluster that this driver stands in, else on one of its own on this machine.
+        """A new runtime: on the Ray cluster that this driver stands in, else on one of its own.
 
         It lives while this driver does; `detached=True` lets it live until `stop()`. Raises
         `RuntimeExists`, `RayUnavailable`, or `SettingsError`.

@@ -15,10 +15,12 @@ from llmgine.actors.sessions import (
     SessionClient,
     SessionClosed,
     Tool,
+    ToolChatEngine,
     TurnClient,
     TurnEvent,
     as_tools,
 )
+from llmgine.actors.sessions.code import SessionCode, fingerprint
 from llmgine.providers import InvalidRequest, Message
 from llmgine.providers.catalogue import resolve
 from llmgine.runtime.bus import C, E, Handler, R, ScopedBus
@@ -50,21 +52,22 @@ class Session:
         self._bus = ScopedBus(driver.bus, self.id)
         self._driver = driver
         self._system = system
-        self._tools = as_tools(tools)
-        self._engine = engine
+        # What is no tool is refused here, where it was written.
+        brought = as_tools(tools)
+        self._code = SessionCode(brought, engine or ToolChatEngine()) if brought or engine else None
         self._stay = stay
         self._handle = uuid.uuid4().hex
         self._client: SessionClient | None = None
 
     async def open(self) -> Self:
         """Attaches to the session, which is started where it is not open yet."""
-        code = await self._driver.pack(self._tools, self._engine)
+        code = None if self._code is None else await self._driver.pack(self._code)
         spec = {
             "session_id": self.id,
             "model": self.model,
             "system": self._system,
             "stay": self._stay,
-            "fingerprint": self._fingerprint(code),
+            "fingerprint": self._fingerprint(),
         }
         self._driver.attached.add((self.id, self._handle))
         try:
@@ -181,12 +184,12 @@ class Session:
             )
         return self._client
 
-    def _fingerprint(self, code: Any) -> str:
+    def _fingerprint(self) -> str:
         """What must be equal for two handles to share a session; empty where this one brings nothing."""
-        if code is None and self._system is None:
+        if self._code is None and self._system is None:
             return ""
-        brought = code if isinstance(code, bytes) else repr(code).encode()
-        return hashlib.sha256(brought + b"\0" + (self._system or "").encode()).hexdigest()
+        code = "" if self._code is None else fingerprint(self._code)
+        return hashlib.sha256(f"{code}\n{self._system or ''}".encode()).hexdigest()
 
     def _model(self, model: str | None) -> str:
         """The handle's own model, whatever the driver that opened the session chose."""

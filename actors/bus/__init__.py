@@ -1,7 +1,7 @@
 if __name__ != "llmgine.actors.bus":
     raise ImportError(f"import llmgine.actors.bus, not {__name__}")
 
-from llmgine.actors.bus.client import BusClient, Leftover, Subscription, SubscriptionRegistry
+from llmgine.actors.bus.client import BusClient
 from llmgine.actors.bus.errors import (
     BusClosed,
     BusError,
@@ -30,6 +30,7 @@ from llmgine.actors.bus.messages import (
     Receipt,
 )
 from llmgine.actors.bus.options import BusOptions
+from llmgine.actors.bus.registration import Leftover, Subscription, SubscriptionRegistry
 from llmgine.actors.bus.router import RouterCore
 from llmgine.actors.bus.service import RouterService
 from llmgine.actors.bus.subscriptions import SubscriptionRecord, SubscriptionTable, TableStatistics

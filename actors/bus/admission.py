@@ -195,7 +195,7 @@ class Admission:
         head = record.head
         reason: Reason = "depth" if kind == "depth" else "no_handler"
         failure = Failure(reason, record.id, head.lineage, head.line.session, "", 0, kind, text)
-        self._state.note(failure)
+        self._state.failures.take(failure)
 
     # Time
 

@@ -15,24 +15,25 @@ _OVERHEAD = 256
 class Answers:
     """Collects answers of one link; consecutive entries become ranges."""
 
-    __slots__ = ("_done", "_outcomes", "_size")
+    __slots__ = ("_done", "_outcomes")
 
     def __init__(self) -> None:
         self._done: list[list[int]] = []
         self._outcomes: list[list[Any]] = []
-        self._size = 0
 
     def __bool__(self) -> bool:
         return bool(self._done or self._outcomes)
 
-    def done(self, number: int, entry: int) -> None:
+    def done(self, number: int, entry: int) -> bool:
+        """Whether this is the first range since the last flush, so that somebody must be woken."""
         ranges = self._done
         if ranges:
             last = ranges[-1]
             if last[2] == entry - 1 and last[0] == number:
                 last[2] = entry
-                return
+                return False
         ranges.append([number, entry, entry])
+        return len(ranges) == 1
 
     def outcome(self, number: int, entry: int, code: int, detail: Any) -> None:
         self._outcomes.append([number, entry, code, detail])

@@ -7,8 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.calls import Calls
@@ -19,11 +18,13 @@ from llmgine.actors.bus.messages import BUS, Command, CommandResult, Event, Mess
 from llmgine.actors.bus.observers import Observer, Observers
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.outbox import Outbox
+from llmgine.actors.bus.registration import Leftover, RouterPeer, Subscription, SubscriptionRegistry
 from llmgine.actors.bus.runner import Runner
 from llmgine.actors.bus.schema import fingerprint
 from llmgine.actors.bus.subscriptions import Kind, SubscriptionRecord
 from llmgine.actors.bus.talk import Talk
 from llmgine.actors.link import Connection, LinkError, Stream
+from llmgine.providers.errors import LlmgineError
 
 logger = logging.getLogger(__name__)
 
@@ -31,66 +32,6 @@ E = TypeVar("E", bound=Event)
 R = TypeVar("R")
 
 _POLICIES = ("block", "drop_oldest", "reject_new")
-
-
-class SubscriptionRegistry(Protocol):
-    """Who keeps the table of subscriptions; refusals are raised as `RegistrationRefused`."""
-
-    async def subscribe(self, record: dict[str, Any]) -> int: ...
-
-    async def unsubscribe(self, number: int) -> None: ...
-
-
-class RouterPeer(Protocol):
-    """Whatever gives a live connection to the router, dialling again after a break."""
-
-    async def connection(self) -> Connection: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """What a closed client leaves behind: messages whose handlers were not done, calls, handlers cut off."""
-
-    messages: int = 0
-    calls: int = 0
-    handlers: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.messages or self.calls or self.handlers)
-
-
-class Subscription:
-    """A registered handler; it receives nothing more once removed."""
-
-    def __init__(self, client: BusClient, record: SubscriptionRecord) -> None:
-        self._client = client
-        self._record = record
-
-    def __repr__(self) -> str:
-        record = self._record
-        state = "" if self.active else " removed"
-        return f"<Subscription {record.name!r} of {record.wire_name} in {record.session!r}{state}>"
-
-    @property
-    def name(self) -> str:
-        return self._record.name
-
-    @property
-    def number(self) -> int:
-        return self._record.number
-
-    @property
-    def session_id(self) -> str:
-        return self._record.session
-
-    @property
-    def active(self) -> bool:
-        """Whether this process still serves it: not removed, and not taken over by another one."""
-        return self._client.serves(self._record)
-
-    async def remove(self) -> None:
-        """Remove it; does nothing the second time, nor where another process has taken over."""
-        await self._client.remove(self)
 
 
 class BusClient:
@@ -343,18 +284,18 @@ class BusClient:
         return runner is not None and runner.record is record
 
     async def remove(self, subscription: Subscription) -> None:
-        record = subscription._record
-        if self.serves(record):
-            await self._unsubscribe(record)
+        """As `subscription.remove()`."""
+        if self.serves(subscription.record):
+            await self._unsubscribe(subscription.record)
 
     async def _unsubscribe(self, record: SubscriptionRecord) -> None:
         self._consumer.remove(record.number)
         self._wake()
         try:
-            await self._registry.unsubscribe(record.number)
-        except LinkError as error:
+            await self._registry.unsubscribe(record.number, self.identity, self.epoch)
+        except LlmgineError as error:
             # The table's owner is away: it removes what a client held when the client's lease ends.
-            logger.warning("handler %r could not be removed from the table: %s", record.name, error)
+            logger.info("handler %r could not be removed from the table: %s", record.name, error)
 
     # Figures
 

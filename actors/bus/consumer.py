@@ -177,11 +177,11 @@ class Consumer:
         if job.link != self._link:
             return
         number = job.runner.number
-        self.answers.done(number, job.entry)
+        if self.answers.done(number, job.entry):
+            self._wake()
         if job.twins:
             for entry in job.twins:
                 self.answers.done(number, entry)
-        self._wake()
 
     def answer(self, job: Job, code: int, detail: Any) -> None:
         """Any other outcome."""

@@ -96,8 +96,3 @@ class Lines:
         busy = {key: line for key, line in self._old.items() if line.running}
         self._old = self._young
         self._young = busy
-
-    def forget_session(self, session: str) -> None:
-        for generation in (self._young, self._old):
-            for key in [key for key, line in generation.items() if key[2] == session and not line.running]:
-                del generation[key]

@@ -135,6 +135,8 @@ class Deliveries:
         elif code == wire.HANDLED:
             mailbox.counters.handled += 1
             self.finish(mailbox, record, [name, True, "", "", "", detail[0], detail[1]])
+        elif code == wire.DISCARDED and mailbox.retiring:
+            mailbox.give_back(record)
         elif code == wire.DISCARDED:
             self.discard(mailbox, record)
         elif code == wire.FAILED:
@@ -184,7 +186,7 @@ class Deliveries:
     ) -> None:
         """An accepted delivery did not succeed: the one way from failure to what follows from it."""
         failure = self._failure(mailbox, record, reason, kind, text, attempts)
-        self._state.note(failure)
+        self._state.failures.take(failure)
         record.failed = True
         mailbox.counters.failed += 1
         if record.head.command:
@@ -194,7 +196,7 @@ class Deliveries:
 
     def refuse(self, mailbox: Mailbox, record: Record, reason: Reason, text: str) -> None:
         """The mailbox did not take the message, or gave its place to another."""
-        self._state.note(self._failure(mailbox, record, reason, reason, text, 0))
+        self._state.failures.take(self._failure(mailbox, record, reason, reason, text, 0))
         record.failed = True
         name = mailbox.subscription.name
         if reason == "overflow":
@@ -326,7 +328,7 @@ class Deliveries:
         client.lost.append(mailbox.subscription.number)
         client.ready.pop(mailbox, None)
         self._state.touch(client)
-        mailbox.retiring = True
+        mailbox.retiring, mailbox.returned = True, 0
         if not mailbox.inflight:
             self._hand_over(mailbox)
 

@@ -1,9 +1,10 @@
-"""The one place where it is decided what becomes of a delivery that did not succeed."""
+"""What is known of a delivery that did not succeed, and the one place that all of them come to."""
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 Reason = Literal[
     "handler",  # the handler raised or returned a failure
@@ -21,7 +22,7 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One delivery that did not succeed, with what is needed to retry or to keep it."""
+    """One delivery that did not succeed, with what is needed to keep it."""
 
     reason: Reason
     message: str
@@ -33,14 +34,13 @@ class Failure:
     text: str = ""
 
 
-class FailurePolicy(Protocol):
-    """Says after how many seconds a failed delivery is tried again; None ends it."""
+class FailureLog:
+    """Where every failure goes: each is counted by reason, the latest are listed. All of them are final."""
 
-    def retry_after(self, failure: Failure, now: float) -> float | None: ...
+    def __init__(self, history: int) -> None:
+        self.counts: Counter[Reason] = Counter()
+        self.latest: deque[Failure] = deque(maxlen=history)
 
-
-class NoRetries:
-    """Every failure is final; it is counted and listed, not kept for replay."""
-
-    def retry_after(self, failure: Failure, now: float) -> float | None:
-        return None
+    def take(self, failure: Failure) -> None:
+        self.counts[failure.reason] += 1
+        self.latest.append(failure)

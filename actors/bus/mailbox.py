@@ -54,6 +54,7 @@ class Mailbox:
         "pressed",
         "queue",
         "retiring",
+        "returned",
         "running",
         "subscription",
         "suspect",
@@ -82,6 +83,7 @@ class Mailbox:
         self.closing = False
         # Its owner has changed, and the former one has messages in hand.
         self.retiring = False
+        self.returned = 0
         self.configure(subscription, prefetch=prefetch, high=high, low=low)
 
     def configure(self, subscription: SubscriptionRecord, *, prefetch: int, high: float, low: float) -> None:
@@ -193,6 +195,12 @@ class Mailbox:
         self.urgent.extendleft(reversed([record for record in back if self._reenters(record)]))
         self.counters.redelivered += len(back)
         return len(back)
+
+    def give_back(self, record: Record) -> None:
+        """The former owner had not called its handler yet: it comes before what has not been handed out."""
+        self.queue.insert(self.returned, record)
+        self.returned += 1
+        record.sent = 0
 
     def _reenters(self, record: Record) -> bool:
         chain = record.head.chain

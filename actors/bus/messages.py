@@ -189,8 +189,7 @@ class HandlerOutcome:
         return cls(*wire)
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of a publish.
 
     `admitted`: every mailbox has taken its copy or refused it. False only for a publish inside a

@@ -14,7 +14,7 @@ from llmgine.actors.bus import wire
 from llmgine.actors.bus.admission import Admission
 from llmgine.actors.bus.delivery import Deliveries
 from llmgine.actors.bus.errors import ProtocolViolation, StaleRegistration
-from llmgine.actors.bus.failure import Failure, FailurePolicy, NoRetries
+from llmgine.actors.bus.failure import Failure
 from llmgine.actors.bus.mailbox import Mailbox
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.records import ClientState
@@ -25,8 +25,8 @@ from llmgine.actors.bus.subscriptions import SubscriptionRecord
 class RouterCore:
     """Fans events out and commands in; every accepted message ends handled, failed, dropped or discarded."""
 
-    def __init__(self, incarnation: str, options: BusOptions, policy: FailurePolicy | None = None) -> None:
-        self._state = RouterState(incarnation, options, policy or NoRetries())
+    def __init__(self, incarnation: str, options: BusOptions) -> None:
+        self._state = RouterState(incarnation, options)
         self._deliveries = Deliveries(self._state)
         self._admission = Admission(self._state, self._deliveries)
         self._lives = 0
@@ -39,7 +39,7 @@ class RouterCore:
     @property
     def failures(self) -> tuple[Failure, ...]:
         """The latest failures, oldest first."""
-        return tuple(self._state.history)
+        return tuple(self._state.failures.latest)
 
     @property
     def unsettled(self) -> int:
@@ -332,7 +332,7 @@ class RouterCore:
             "event_handlers": table.event_handlers,
             "command_handlers": table.command_handlers,
             "connected_clients": sum(client.connected for client in state.clients.values()),
-            "failures": dict(state.failures),
+            "failures": dict(state.failures.counts),
         }
 
     def validate(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Any
 
-from llmgine.actors.bus.failure import Failure, FailurePolicy, Reason
+from llmgine.actors.bus.failure import FailureLog
 from llmgine.actors.bus.mailbox import Mailbox
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.records import ClientState, ProducerLine, Record
@@ -16,10 +16,9 @@ from llmgine.actors.bus.subscriptions import SubscriptionTable
 class RouterState:
     """Tables and counters of one router, and the way of every settled message back to its producer."""
 
-    def __init__(self, incarnation: str, options: BusOptions, policy: FailurePolicy) -> None:
+    def __init__(self, incarnation: str, options: BusOptions) -> None:
         self.incarnation = incarnation
         self.options = options
-        self.policy = policy
         self.table = SubscriptionTable()
         self.mailboxes: dict[int, Mailbox] = {}
         self.closing: dict[int, Mailbox] = {}
@@ -33,8 +32,7 @@ class RouterState:
         self.backlog: deque[tuple[ClientState, list[Any]]] = deque()
         self.loaded = False
         self.counters: Counter[str] = Counter()
-        self.failures: Counter[Reason] = Counter()
-        self.history: deque[Failure] = deque(maxlen=options.history)
+        self.failures = FailureLog(options.history)
         self.unsettled = 0
         self.now = 0.0
 
@@ -129,8 +127,3 @@ class RouterState:
             elif record.head.depth:
                 self.admitted(record, deferred=True)
         self.touch(client)
-
-    def note(self, failure: Failure) -> None:
-        """Count and list a failure; the list keeps the latest ones."""
-        self.failures[failure.reason] += 1
-        self.history.append(failure)

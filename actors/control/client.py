@@ -42,9 +42,9 @@ class ControlClient:
         """The number of the subscription, once every router routes by it."""
         return int(await self.call("subscribe", record))
 
-    async def unsubscribe(self, number: int) -> None:
-        """Returns once no router routes to it."""
-        await self.call("unsubscribe", number)
+    async def unsubscribe(self, number: int, client: str, epoch: int) -> None:
+        """Returns once no router routes to it; does nothing where another client has taken it over."""
+        await self.call("unsubscribe", number, client, epoch)
 
     async def ensure_pool(self, provider: str) -> list[str]:
         """The names of the provider's actors, after starting its pool where there was none."""

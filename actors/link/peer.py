@@ -23,9 +23,9 @@ class Peer:
 
     Each dial asks `resolve` again, because a restarted actor listens elsewhere. Attempts follow each other
     after a random pause of up to 20 ms, 40 ms … 1 s; after `give_up` seconds of failures those who wait get
-    a `LinkError`, and the next call begins anew. `PeerGone` from `resolve` ends the attempts at once. `on_connect` is called with each new connection before
-    anyone uses it (what it raises is a failed attempt), `on_break` with each that ended other than by
-    `close()`.
+    a `LinkError`, and the next call begins anew. `PeerGone` from `resolve` ends the attempts at once.
+    `on_connect` is called with each new connection before anyone uses it, `on_break` with each that ended
+    other than by `close()`; neither may raise.
     """
 
     def __init__(

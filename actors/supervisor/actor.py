@@ -151,11 +151,7 @@ class SupervisorActor(ObservedActor):
             return
         match member.kind:
             case "session":
-                report = member.report
-                decisions = self._directory.died(
-                    report.get("session_id", ""), report.get("opening", 0), "its process died"
-                )
-                self._carry_out(decisions)
+                self._carry_out(self._directory.died(member.name, "its process died"))
             case "provider":
                 await self._pools.gone(member.name)
             case _:
@@ -216,9 +212,9 @@ class SupervisorActor(ObservedActor):
         await self._is_ready()
         return await self._subscriptions.add(record)
 
-    async def unsubscribe(self, number: int) -> None:
+    async def unsubscribe(self, number: int, client: str, epoch: int) -> None:
         await self._is_ready()
-        await self._subscriptions.remove(number)
+        await self._subscriptions.remove(number, (client, epoch))
 
     async def ensure_pool(self, provider: str) -> list[str]:
         await self._is_ready()

@@ -65,6 +65,8 @@ class Driver:
     connected: bool = True
     lost_at: float = 0.0
     detached: bool = False  # its sessions were taken from it
+    # The (session, handle) pairs that it said it holds; a restarted supervisor may hear of the driver first.
+    claims: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -103,8 +105,8 @@ class Directory:
 
     def driver_joined(self, driver_id: str, owner: bool, attached: Iterable[tuple[str, str]]) -> None:
         """A driver's link is up; `attached` are the (session, handle) pairs that it holds."""
-        self.drivers[driver_id] = Driver(driver_id, owner)
-        for session_id, handle in attached:
+        driver = self.drivers[driver_id] = Driver(driver_id, owner, claims=tuple(attached))
+        for session_id, handle in driver.claims:
             entry = self.sessions.get(session_id)
             if entry is not None and entry.state != "ending":
                 entry.handles[handle] = driver_id
@@ -173,12 +175,10 @@ class Directory:
         entry = self.session(session_id)
         return self._end(entry, None)
 
-    def died(self, session_id: str, opening: int, error: str) -> list[Decision]:
-        """The session's process is gone."""
-        entry = self.sessions.get(session_id)
-        if entry is None or entry.opening != opening:
-            return []
-        return self._end(entry, error, lost=True)
+    def died(self, actor: str, error: str) -> list[Decision]:
+        """A session's process is gone."""
+        lost = [entry for entry in self.sessions.values() if entry.actor == actor]
+        return [decision for entry in lost for decision in self._end(entry, error, lost=True)]
 
     def ended(self, session_id: str, opening: int) -> None:
         entry = self.sessions.get(session_id)
@@ -192,7 +192,7 @@ class Directory:
             raise SessionNotFound(f"no session {session_id!r} is open in this runtime") from None
 
     def adopt(self, report: dict[str, Any], now: float) -> None:
-        """A session actor came back to a restarted supervisor; its drivers may follow within their lease."""
+        """A session actor came back to a restarted supervisor; its drivers come before or after it."""
         session_id, opening = report["session_id"], report["opening"]
         self._next_opening = max(self._next_opening, opening + 1)
         known = self.sessions.get(session_id)
@@ -209,7 +209,10 @@ class Directory:
         )
         entry.orphan_until = now + self._leases.sessions
         entry.handles = {
-            handle: driver for handle, driver in report.get("handles", {}).items() if driver in self.drivers
+            handle: driver.id
+            for driver in self.drivers.values()
+            for claimed, handle in driver.claims
+            if claimed == session_id
         }
         self.sessions[session_id] = entry
 

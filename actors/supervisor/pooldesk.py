@@ -41,7 +41,7 @@ class PoolDesk:
             return self.table.members(provider)
 
     async def scale(self, provider: str, size: int) -> list[str]:
-        """The pool's actors, once exactly `size` take calls; surplus ones go when their streams have ended."""
+        """The pool's actors, once exactly `size` take calls; surplus ones finish their streams first."""
         async with self._lock(provider):
             await self._resize(provider, size)
             return self.table.members(provider)

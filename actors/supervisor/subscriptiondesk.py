@@ -20,7 +20,7 @@ class SubscriptionDesk:
         self._table = SubscriptionTable()
 
     def router_joined(self, member: Member, *, recovering: bool) -> None:
-        """A restarted supervisor learns the table from its routers; a restarted router from the supervisor."""
+        """A restarted supervisor learns the table from its routers, a restarted router from it."""
         if recovering:
             for wire in member.report.get("subscriptions", ()):
                 self._table.put(SubscriptionRecord.from_wire(wire))
@@ -31,8 +31,8 @@ class SubscriptionDesk:
         await self._tell({"add": [registered.to_wire()]})
         return registered.number
 
-    async def remove(self, number: int) -> None:
-        await self._removed([self._table.remove(number)])
+    async def remove(self, number: int, owner: tuple[str, int]) -> None:
+        await self._removed([self._table.remove(number, owner)])
 
     async def remove_scope(self, session: str) -> None:
         await self._removed(self._table.remove_scope(session))

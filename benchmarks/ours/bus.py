@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.child import started
 from benchmarks.contract import Effort, Measure, Round, Violation
-from benchmarks.load import NS_PER_S, SESSIONS, TEXT, check, latency_figures, pace_count, paced
+from benchmarks.load import NS_PER_S, SESSIONS, TEXT, UNDER_WAY, check, latency_figures, pace_count, paced
 from benchmarks.ours.bus_parts import FAN, Books, connected
 from benchmarks.ours.events import Fanned, Numbered
 from llmgine.runtime import Runtime
@@ -40,14 +40,21 @@ class Publisher:
     async def throughput(self, count: int, *, sessions: int = SESSIONS, fan: bool = False) -> float:
         """Events per second, from the first publish to the last event handled.
 
-        Each session has one publisher, which publishes its next event once the last is admitted.
+        So many publishes are under way at any time, each an `await publish`, taking turns by session.
         """
         made = Fanned if fan else Numbered
-        each = max(1, count // sessions)
+        names = [f"s{number}" for number in range(sessions)]
+        indices = iter(range(count))
+
+        async def publish() -> None:
+            for index in indices:
+                session, number = names[index % sessions], index // sessions
+                await self._publish(made(session_id=session, number=number, sent=0, text=TEXT))
+
         begun = time.monotonic_ns()
-        await asyncio.gather(*(self._publish_in(f"s{one}", each, made) for one in range(sessions)))
-        report = await self._settled(each * sessions, FAN if fan else 1)
-        return each * sessions * NS_PER_S / float(report["finished"] - begun)
+        await asyncio.gather(*(publish() for _ in range(UNDER_WAY)))
+        report = await self._settled(count, FAN if fan else 1)
+        return count * NS_PER_S / float(report["finished"] - begun)
 
     async def latencies(self, count: int) -> list[float]:
         """From publish to handler, in microseconds, at a fixed rate that waits for nothing."""
@@ -58,10 +65,6 @@ class Publisher:
         await asyncio.gather(*publishes)
         latencies: list[float] = (await self._settled(count, 1))["latencies"]
         return latencies
-
-    async def _publish_in(self, session: str, count: int, made: type[Numbered] | type[Fanned]) -> None:
-        for number in range(count):
-            await self._publish(made(session_id=session, number=number, sent=0, text=TEXT))
 
     async def _settled(self, sent: int, handlers: int) -> dict[str, Any]:
         left = await self._drain()

@@ -121,7 +121,7 @@ class _Registry:
     async def subscribe(self, record: dict[str, Any]) -> int:
         return int(await self._ask("subscribe", record))
 
-    async def unsubscribe(self, number: int) -> None:
+    async def unsubscribe(self, number: int, client: str, epoch: int) -> None:
         await self._ask("unsubscribe", number)
 
     async def _ask(self, verb: str, body: Any) -> Any:

@@ -160,7 +160,7 @@ async def _throughput(out: Framed, far: Child, count: int) -> float:
             await out.drain()
     report = await far.hear()
     check(report, count)
-    return count * NS_PER_S / (report["finished"] - begun)
+    return count * NS_PER_S / float(report["finished"] - begun)
 
 
 async def _latencies(out: Framed, far: Child, count: int) -> list[float]:

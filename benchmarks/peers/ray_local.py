@@ -11,9 +11,7 @@ def local_ray() -> Iterator[None]:
     """Ray on this machine with two CPUs, gone with the block."""
     import ray
 
-    ray.init(
-        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         yield
     finally:

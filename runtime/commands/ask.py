@@ -13,6 +13,7 @@ from llmgine.providers import Reset, TextDelta
 from llmgine.runtime.commands.output import UsageRefused, note, write
 from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_model, may_run_elsewhere
 from llmgine.runtime.commands.running import run
+from llmgine.runtime.commands.turns import submitted
 
 if TYPE_CHECKING:
     from llmgine.runtime import Reply, Session
@@ -72,7 +73,8 @@ async def _ask(
             if stream:
                 await stream_answer(session, prompt, model)
                 return
-            reply = await session.ask(prompt, model=model)
+            async with submitted(session, prompt, model) as turn:
+                reply = await turn.result()
             write((_as_json(reply) if as_json else reply.text) + "\n")
 
 
@@ -80,17 +82,18 @@ async def stream_answer(session: Session, prompt: str, model: str | None = None)
     """Writes the answer as it comes; the error of a failed turn is raised when what came is written."""
     written = ""
     try:
-        async for event in session.stream(prompt, model=model):
-            match event:
-                case TextDelta():
-                    written += event.text
-                    write(event.text)
-                case Reset() if written:
-                    write("\n")
-                    note("the model started again")
-                    written = ""
-                case TurnFailed():
-                    raise event.error
+        async with submitted(session, prompt, model) as turn:
+            async for event in turn.stream():
+                match event:
+                    case TextDelta():
+                        written += event.text
+                        write(event.text)
+                    case Reset() if written:
+                        write("\n")
+                        note("the model started again")
+                        written = ""
+                    case TurnFailed():
+                        raise event.error
     finally:
         if written and not written.endswith("\n"):
             write("\n")

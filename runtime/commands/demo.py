@@ -15,8 +15,9 @@ from llmgine.runtime import Event, Runtime, ToolChatEngine, tool
 from llmgine.runtime.commands.demo_view import SideBySide
 from llmgine.runtime.commands.output import note, out, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_model
-from llmgine.runtime.commands.running import run
+from llmgine.runtime.commands.running import heed_sigterm, run
 from llmgine.runtime.commands.status import counters
+from llmgine.runtime.commands.turns import submitted
 from llmgine.runtime.data import data_folder, remove_folder
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ async def _demo(settings: Settings) -> None:
             launching = Runtime.launch(settings, name=name)
             runtime = await launching.__aenter__()
         try:
+            heed_sigterm()
             note(f"started in {time.monotonic() - started:.1f} s")
             await _show(runtime, seen)
         finally:
@@ -150,20 +152,21 @@ async def _show(runtime: Runtime, seen: Seen) -> None:
 async def _talk(runtime: Runtime, session: Session, part: Part, view: SideBySide, seen: Seen) -> None:
     """One session's turn, shown as it comes, and the event that tells of it."""
     view.event(part.name, f"? {part.prompt}")
-    async for event in session.stream(part.prompt):
-        match event:
-            case TextDelta():
-                view.add(part.name, event.text)
-            case ToolCalled():
-                view.event(part.name, f"→ {event.call.name}({_arguments(event.call.arguments)})")
-            case ToolReturned():
-                view.event(part.name, f"← {event.result.text}")
-                if not event.result.is_error:
-                    seen.tool_results.append(event.result.text)
-            case TurnFailed():
-                raise event.error
-            case TurnDone():
-                seen.answers[part.name] = event.reply.text
+    async with submitted(session, part.prompt) as turn:
+        async for event in turn.stream():
+            match event:
+                case TextDelta():
+                    view.add(part.name, event.text)
+                case ToolCalled():
+                    view.event(part.name, f"→ {event.call.name}({_arguments(event.call.arguments)})")
+                case ToolReturned():
+                    view.event(part.name, f"← {event.result.text}")
+                    if not event.result.is_error:
+                        seen.tool_results.append(event.result.text)
+                case TurnFailed():
+                    raise event.error
+                case TurnDone():
+                    seen.answers[part.name] = event.reply.text
     words = len(seen.answers.get(part.name, "").split())
     await runtime.bus.publish(AnswerGiven(name=part.name, words=words), wait=True)
     seen.published += 1

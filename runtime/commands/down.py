@@ -13,7 +13,7 @@ from llmgine.providers.errors import LlmgineError
 from llmgine.runtime.commands.output import note, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, cluster_address
 from llmgine.runtime.commands.running import run
-from llmgine.runtime.data import folder_of, process_lives, read_holder, read_record
+from llmgine.runtime.data import folder_of, process_lives, read_holder, read_record, remove_record
 
 if TYPE_CHECKING:
     from llmgine.runtime.settings import Settings
@@ -67,7 +67,13 @@ def _end_holder(pid: int, patience: float) -> None:
 
 
 async def _stop(settings: Settings, name: str) -> None:
-    from llmgine.runtime import Runtime
+    from llmgine.runtime import Runtime, RuntimeNotFound
 
-    async with Runtime.connect(name=name) as runtime:
-        await runtime.stop()
+    folder = folder_of(settings.data_dir, name)
+    try:
+        async with Runtime.connect(name=name) as runtime:
+            await runtime.stop()
+    except RuntimeNotFound:
+        remove_record(folder)
+        raise
+    remove_record(folder)

@@ -24,14 +24,12 @@ _LOOK = 5.0
 async def hold(name: str, descriptor: int) -> int:
     """Holds the runtime until SIGTERM or SIGINT, or until somebody else has stopped it; the exit code."""
     ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    _heed_signals(ended)
     try:
         settings = load_settings()
         folder = data_folder(settings.data_dir, name)
         async with Runtime.launch(settings, name=name) as runtime:
+            _heed_signals(ended)  # again: Ray has put a handler of its own in front
             write_holder(folder)
             _tell(descriptor, {"ready": True})
             await _until(ended, runtime)
@@ -41,6 +39,13 @@ async def hold(name: str, descriptor: int) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _heed_signals(ended: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 async def _until(ended: asyncio.Event, runtime: Runtime) -> None:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from llmgine.runtime import Runtime, RuntimeNotFound
 from llmgine.runtime.commands.output import waiting
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, may_run_elsewhere
+from llmgine.runtime.commands.running import heed_sigterm
 from llmgine.runtime.data import data_folder, remove_folder
 from llmgine.runtime.settings import Settings
 
@@ -27,10 +28,12 @@ async def joined_or_launched(settings: Settings, purpose: str) -> AsyncIterator[
             except RuntimeNotFound:
                 pass
             else:
+                heed_sigterm()
                 yield runtime, True
                 return
         name = f"{purpose}-{os.getpid()}"
         stack.callback(remove_folder, data_folder(settings.data_dir, name))
         with waiting("starting a runtime for this command"):
             runtime = await stack.enter_async_context(Runtime.launch(settings, name=name))
+        heed_sigterm()
         yield runtime, False

@@ -103,23 +103,25 @@ def test_up_ask_status_down(place: Place) -> None:
     assert "no runtime named default" in err
 
 
-def test_interrupted_ask_leaves_nothing(place: Place) -> None:
-    """Ctrl-C while an answer is awaited ends the command with 130 and everything that it started."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_ask_leaves_nothing(place: Place, number: signal.Signals, code: int) -> None:
+    """Ctrl-C, or SIGTERM, while an answer is awaited ends the command and everything that it started."""
     place.environ["LLMGINE_PROVIDERS__SCRIPTS"] = json.dumps(
         {"stall": {"replies": [{"text": "so far", "fault": {"kind": "stall", "after_chunks": 1}}]}}
     )
     process = place.start("ask", "hi", "-m", "scripted/stall")
     assert process.stdout is not None
     assert process.stdout.read(1) == "s"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "Traceback" not in err
+    assert "received" not in err
     place.rests()
 
 
 def test_holder_that_is_killed_leaves_nothing(place: Place) -> None:
-    """A runtime whose holder is killed ends after its lease, and the next `up` of its name works."""
+    """A runtime whose holder is killed ends after its lease, and is not shown as running."""
     place.environ["LLMGINE_CONTROL__OWNER_GRACE"] = "1"
     _, err = place.run("up")
     pid = int(err.split("held by process ")[1].split(";")[0])
@@ -127,9 +129,6 @@ def test_holder_that_is_killed_leaves_nothing(place: Place) -> None:
     place.rests(within=60)
     _, err = place.run("status", code=1)
     assert "no runtime named default" in err
-    place.run("up")
-    place.run("down")
-    place.rests()
 
 
 def test_demo(place: Place, weights: None) -> None:
@@ -138,3 +137,18 @@ def test_demo(place: Place, weights: None) -> None:
     for shown in ("[weather] ", "[sky] ", "[rivers] ", "→ get_weather(", "← ", "━", "events_published_total"):
         assert shown in out
     place.rests()
+
+
+def test_up_in_a_cluster(place: Place, ray_cluster: str) -> None:
+    """In a cluster `up` leaves a runtime that needs no process of its own; `down` ends it and forgets it."""
+    name = f"up-{place.folder.name}"[:40]
+    place.environ["RAY_ADDRESS"] = ray_cluster
+    place.run("up", "--name", name)
+    _, err = place.run("up", "--name", name, code=1)
+    assert "runs already" in err
+    del place.environ["RAY_ADDRESS"]
+    found = json.loads(place.run("status", "--name", name, "--json")[0])
+    assert found["name"] == name
+    place.run("down", "--name", name)
+    _, err = place.run("down", "--name", name, code=1)
+    assert f"no runtime named {name}" in err

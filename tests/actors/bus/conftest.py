@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
 
-from llmgine.actors.bus import BusClient, BusOptions, RouterCore, RouterService, SubscriptionRecord, SubscriptionTable
+from llmgine.actors.bus import (
+    BusClient,
+    BusOptions,
+    RouterCore,
+    RouterService,
+    SubscriptionRecord,
+    SubscriptionTable,
+)
 from llmgine.actors.link import Address, Endpoint, Identity, MemoryTransport, Peer
 
 ROUTER = "router-0"
@@ -37,8 +44,8 @@ class World:
             self.service.add([settled.to_wire()])
         return settled.number
 
-    async def unsubscribe(self, number: int) -> None:
-        self.forget([self.table.remove(number)])
+    async def unsubscribe(self, number: int, client: str, epoch: int) -> None:
+        self.forget([self.table.remove(number, (client, epoch))])
 
     def end_session(self, session: str) -> None:
         self.forget(self.table.remove_scope(session))
@@ -46,7 +53,7 @@ class World:
     def lose_client(self, client: BusClient) -> None:
         self.forget(self.table.remove_client(client.identity))
 
-    def forget(self, removed: list[SubscriptionRecord | None]) -> None:
+    def forget(self, removed: Sequence[SubscriptionRecord | None]) -> None:
         if self.service is not None:
             self.service.remove([one.number for one in removed if one is not None])
 

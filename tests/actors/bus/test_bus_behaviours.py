@@ -167,7 +167,12 @@ async def test_publish_and_wait_returns_the_outcomes_of_its_own_handlers(world: 
     assert receipt.admitted
     assert len(receipt.outcomes) == 2
     [failed] = [outcome for outcome in receipt.outcomes if not outcome.success]
-    assert (failed.handler, failed.kind, failed.text, failed.reason) == ("bad", "RuntimeError", "no", "handler")
+    assert (failed.handler, failed.kind, failed.text, failed.reason) == (
+        "bad",
+        "RuntimeError",
+        "no",
+        "handler",
+    )
 
 
 async def test_a_waiting_publish_waits_for_no_other_event(world: World) -> None:
@@ -320,7 +325,9 @@ async def test_publishes_before_the_start_are_delivered_after_it(make_world: Any
     seen: list[str] = []
     client = world.client()
     publishes = [asyncio.create_task(client.publish(Noted(text=str(number)))) for number in range(3)]
-    registering = asyncio.create_task(client.register_event_handler(Noted, lambda event: seen.append(event.text)))
+    registering = asyncio.create_task(
+        client.register_event_handler(Noted, lambda event: seen.append(event.text))
+    )
     await asyncio.sleep(0)
     await world.start_router(load=False)
     assert not any(task.done() for task in publishes)
@@ -443,10 +450,16 @@ async def test_many_sessions_receive_exactly_their_own(world: World) -> None:
     for session in sessions:
         seen[session] = []
         await consumer.register_event_handler(
-            Noted, lambda event, s=session: seen[s].append(f"{event.session_id}/{event.text}"), session_id=session
+            Noted,
+            lambda event, s=session: seen[s].append(f"{event.session_id}/{event.text}"),
+            session_id=session,
         )
     await asyncio.gather(
-        *(publisher.publish(Noted(text=str(n), session_id=session)) for n in range(20) for session in sessions)
+        *(
+            publisher.publish(Noted(text=str(n), session_id=session))
+            for n in range(20)
+            for session in sessions
+        )
     )
     assert await publisher.drain() == 0
     assert seen == {session: [f"{session}/{n}" for n in range(20)] for session in sessions}

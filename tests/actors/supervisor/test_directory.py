@@ -61,7 +61,7 @@ def test_an_ending_is_decided_once() -> None:
     assert known.close("s") == [EndSession("s", None)]
     assert known.close("s") == []
     assert known.detach("s", "h", None) == []
-    assert known.died("s", 1, "its process died") == []
+    assert known.died(known.session("s").actor, "its process died") == []
     known.ended("s", 1)
     with pytest.raises(SessionNotFound, match="'s'"):
         known.session("s")
@@ -78,9 +78,17 @@ def test_each_opening_has_its_own_number_and_actor() -> None:
     second = known.session("s")
     assert second.opening > first.opening
     assert second.actor != first.actor
-    assert known.died("s", first.opening, "late") == []
+    assert known.died(first.actor, "late") == []
     known.ended("s", first.opening)
     assert known.session("s") is second
+
+
+def test_a_dead_process_ends_its_session() -> None:
+    """The session whose process died ends with that reason, whoever is attached; no other does."""
+    known = directory()
+    attach(known, "a")
+    attach(known, "b")
+    assert known.died(known.session("a").actor, "gone") == [EndSession("a", "gone", lost=True)]
 
 
 def test_other_tools_are_refused() -> None:
@@ -151,14 +159,16 @@ def test_a_guest_that_leaves_ends_only_what_it_held() -> None:
 def test_a_restarted_supervisor_rebuilds_from_reports() -> None:
     """Sessions report themselves, drivers what they hold; one that no driver claims ends after the lease."""
     known = directory()
-    for session, opening in (("held", 7), ("orphan", 8)):
+    known.driver_joined("early", owner=False, attached=[("early's", "e")])
+    for session, opening in (("held", 7), ("orphan", 8), ("early's", 9)):
         report = {"name": f"session-{session}-{opening}", "session_id": session, "opening": opening}
         known.adopt({**report, "model": "m/x", "stay": False, "fingerprint": ""}, 100.0)
     known.driver_joined("d", owner=True, attached=[("held", "h"), ("unknown", "i")])
     assert known.tick(129.0) == []
     assert known.tick(130.0) == [EndSession("orphan", "its drivers did not come back")]
     assert attach(known, "new")
-    assert known.session("new").opening == 9
+    assert known.session("new").opening == 10
+    assert known.detach("early's", "e", None) == [EndSession("early's", None)]
 
 
 def test_a_stopping_runtime_opens_nothing() -> None:

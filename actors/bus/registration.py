@@ -1,0 +1,77 @@
+"""What a client needs to register handlers, and what it gives to who does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from llmgine.actors.bus.subscriptions import SubscriptionRecord
+from llmgine.actors.link import Connection
+
+
+class SubscriptionRegistry(Protocol):
+    """Who keeps the table of subscriptions; refusals are raised as `RegistrationRefused`."""
+
+    async def subscribe(self, record: dict[str, Any]) -> int: ...
+
+    async def unsubscribe(self, number: int, client: str, epoch: int) -> None: ...
+
+
+class RouterPeer(Protocol):
+    """Whatever gives a live connection to the router, dialling again after a break."""
+
+    async def connection(self) -> Connection: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What a closed client leaves behind: messages whose handlers were not done, calls, handlers cut off."""
+
+    messages: int = 0
+    calls: int = 0
+    handlers: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.calls or self.handlers)
+
+
+class Server(Protocol):
+    """The client that runs a handler."""
+
+    def serves(self, record: SubscriptionRecord) -> bool: ...
+
+    async def remove(self, subscription: Subscription) -> None: ...
+
+
+class Subscription:
+    """A registered handler; it receives nothing more once removed."""
+
+    def __init__(self, client: Server, record: SubscriptionRecord) -> None:
+        self._client = client
+        self.record = record
+
+    def __repr__(self) -> str:
+        record = self.record
+        state = "" if self.active else " removed"
+        return f"<Subscription {record.name!r} of {record.wire_name} in {record.session!r}{state}>"
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def number(self) -> int:
+        return self.record.number
+
+    @property
+    def session_id(self) -> str:
+        return self.record.session
+
+    @property
+    def active(self) -> bool:
+        """Whether this process still serves it: not removed, and not taken over by another one."""
+        return self._client.serves(self.record)
+
+    async def remove(self) -> None:
+        """Remove it; does nothing the second time, nor where another process has taken over."""
+        await self._client.remove(self)
