@@ -71,11 +71,11 @@ class Sustained:
         self._settled = False
 
     async def find(self, effort: Effort) -> int:
-        """The largest number that held; the step between two tries is a quarter, at first a doubling."""
+        """The largest number that held in one of two tries; the next is a quarter more, at first twice."""
         seconds = effort.seconds(2.0)
         held = 0
         while 1 <= self._at <= _MOST:
-            if await self._holds(self._at, seconds):
+            if await self._holds(self._at, seconds) or await self._holds(self._at, seconds):
                 held = self._at
                 self._at = self._at * 2 if not self._settled else max(held + 1, round(held * _GROWTH))
             else:

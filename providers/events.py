@@ -11,7 +11,7 @@ and again in each reader. On the wire an event is a short list that begins with 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import TypeAdapter
 
@@ -23,14 +23,14 @@ _PART: TypeAdapter[Any] = TypeAdapter(AnyPart)
 
 @dataclass(slots=True)
 class TextDelta:
-    type: ClassVar[str] = "text_delta"
+    type: ClassVar[Literal["text_delta"]] = "text_delta"
     index: int
     text: str
 
 
 @dataclass(slots=True)
 class ThinkingDelta:
-    type: ClassVar[str] = "thinking_delta"
+    type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
     index: int
     text: str
 
@@ -39,7 +39,7 @@ class ThinkingDelta:
 class ToolCallStart:
     """A tool call began; its arguments follow as deltas of the same index."""
 
-    type: ClassVar[str] = "tool_call_start"
+    type: ClassVar[Literal["tool_call_start"]] = "tool_call_start"
     index: int
     id: str
     name: str
@@ -49,7 +49,7 @@ class ToolCallStart:
 class ToolCallDelta:
     """A piece of the call's arguments as JSON text."""
 
-    type: ClassVar[str] = "tool_call_delta"
+    type: ClassVar[Literal["tool_call_delta"]] = "tool_call_delta"
     index: int
     arguments: str
 
@@ -58,7 +58,7 @@ class ToolCallDelta:
 class PartDone:
     """A part is whole; `part` holds it with everything that deltas cannot carry."""
 
-    type: ClassVar[str] = "part_done"
+    type: ClassVar[Literal["part_done"]] = "part_done"
     index: int
     part: AnyPart
 
@@ -67,7 +67,7 @@ class PartDone:
 class Reset:
     """What came before is void: the call begins anew."""
 
-    type: ClassVar[str] = "reset"
+    type: ClassVar[Literal["reset"]] = "reset"
     reason: str
 
 
@@ -75,7 +75,7 @@ class Reset:
 class Done:
     """The call ended well; `response` is whole."""
 
-    type: ClassVar[str] = "done"
+    type: ClassVar[Literal["done"]] = "done"
     response: LLMResponse
 
 
@@ -83,7 +83,7 @@ class Done:
 class Failed:
     """The call failed; `partial` and `usage` are what had arrived."""
 
-    type: ClassVar[str] = "error"
+    type: ClassVar[Literal["error"]] = "error"
     error: ProviderError
     partial: Message | None = None
     usage: Usage | None = None

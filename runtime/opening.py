@@ -23,6 +23,7 @@ from llmgine.actors.control import (
     ControlClient,
     ControlError,
     LocalWorld,
+    NotSupported,
     RuntimeExists,
     RuntimeNotFound,
     RuntimeStopping,
@@ -66,6 +67,7 @@ class _Fate:
 @asynccontextmanager
 async def launched(settings: Settings, name: str, *, detached: bool) -> AsyncIterator[Driver]:
     """A new runtime on Ray, which ends with this block unless it is detached."""
+    _check_supported(settings)
     namespace = names.namespace(name)
     folder = data_folder(settings.data_dir, name)
     async with AsyncExitStack() as stack:
@@ -115,6 +117,7 @@ async def joined(settings: Settings, name: str, address: str | None) -> AsyncIte
 @asynccontextmanager
 async def held(settings: Settings, name: str) -> AsyncIterator[Driver]:
     """A runtime inside this process and loop, without Ray; it ends with this block."""
+    _check_supported(settings)
     names.namespace(name)
     world = LocalWorld()
     cluster = world.cluster()
@@ -135,6 +138,13 @@ async def stop_runtime(control: ControlClient) -> None:
         await control.call("stop_runtime")
     except (RuntimeStopping, RuntimeNotFound, ActorAway) as error:
         logger.info("the runtime stops already: %s", error)
+
+
+def _check_supported(settings: Settings) -> None:
+    if settings.bus.shards > 1:
+        raise NotSupported(
+            f"bus.shards is {settings.bus.shards}, and this version runs one router; set bus.shards to 1"
+        )
 
 
 async def _enter(driver: Driver, stack: AsyncExitStack, *, ends_runtime: bool) -> None:

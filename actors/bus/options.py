@@ -12,7 +12,7 @@ class BusOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shards: int = Field(1, ge=1, le=1, description="Router actors that share the sessions; one is supported.")
+    shards: int = Field(1, ge=1, description="Router actors that share the sessions; one is supported.")
     mailbox_capacity: int = Field(
         10_000, ge=1, description="Deliveries that wait for one subscription, at most."
     )

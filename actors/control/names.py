@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from llmgine.providers.errors import InvalidRequest
+
 SUPERVISOR = "supervisor"
 TELEMETRY = "telemetry"
 
@@ -12,9 +14,9 @@ _PROVIDER_NAME = re.compile(r"provider-(?P<pool>.+)-(?P<number>\d+)")
 
 
 def namespace(runtime: str) -> str:
-    """The Ray namespace that holds every actor of a runtime; ValueError for a name that cannot be one."""
+    """The Ray namespace that holds every actor of a runtime; `InvalidRequest` for a name that cannot be one."""
     if not _RUNTIME_NAME.fullmatch(runtime):
-        raise ValueError(
+        raise InvalidRequest(
             f"a runtime's name is 1 to 64 letters, digits, '.', '_' or '-' and begins with a letter "
             f"or digit, not {runtime!r}"
         )

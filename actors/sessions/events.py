@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from llmgine.actors.sessions.errors import error_from_wire, error_to_wire
 from llmgine.providers import events as provider_events
@@ -74,7 +74,7 @@ class Reply(Contract):
 class StepStarted:
     """A model call begins; steps count from 1."""
 
-    type: ClassVar[str] = "step_started"
+    type: ClassVar[Literal["step_started"]] = "step_started"
     step: int
     model: str
 
@@ -83,7 +83,7 @@ class StepStarted:
 class ToolCalled:
     """The model's call is whole and its tool is about to run."""
 
-    type: ClassVar[str] = "tool_called"
+    type: ClassVar[Literal["tool_called"]] = "tool_called"
     call: ToolCallPart
 
 
@@ -91,7 +91,7 @@ class ToolCalled:
 class ToolReturned:
     """What the model will be told of the call; errors, timeouts and cancels included."""
 
-    type: ClassVar[str] = "tool_returned"
+    type: ClassVar[Literal["tool_returned"]] = "tool_returned"
     result: ToolResultPart
 
 
@@ -99,7 +99,7 @@ class ToolReturned:
 class TurnDone:
     """The turn ended well."""
 
-    type: ClassVar[str] = "done"
+    type: ClassVar[Literal["done"]] = "done"
     reply: Reply
 
 
@@ -107,7 +107,7 @@ class TurnDone:
 class TurnFailed:
     """The turn ended without an answer; `partial` is what the unfinished model call had said."""
 
-    type: ClassVar[str] = "error"
+    type: ClassVar[Literal["error"]] = "error"
     error: LlmgineError
     partial: Message | None = None
 

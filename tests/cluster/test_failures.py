@@ -60,7 +60,7 @@ async def test_a_killed_session_takes_nothing_with_it(runtime: Runtime, eventual
 
 
 async def test_the_supervisor_can_be_killed(runtime: Runtime, eventually: Eventually) -> None:
-    """SIGKILL of the supervisor loses nothing: sessions, handlers and pools go on, and it comes back to them."""
+    """SIGKILL of the supervisor loses nothing: all goes on meanwhile, and it comes back to all of it."""
     heard: list[int] = []
     await runtime.bus.register_event_handler(Ping, lambda event: heard.append(event.number), name="pings")
     async with runtime.session("s", model="scripted/slow") as session:

@@ -30,7 +30,7 @@ from llmgine.providers.events import Done, PartDone, StreamEvent, TextDelta, Thi
 from llmgine.providers.sse import SseSplitter
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = Path(os.environ.get("LLMGINE_RECORDINGS") or ROOT.parent / "shared" / "recordings")
+FOLDER = Path(os.environ.get("RECORDINGS") or ROOT.parent / "shared" / "recordings")
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,11 @@ async def test_one_start_and_one_end_event_per_opening(runtime: Runtime) -> None
     await on_end.remove()
     mine = [entry for entry in seen if entry[1] == id]
     assert mine == [
-        ("start", id, None), ("end", id, None), ("start", id, None), ("end", id, "ZeroDivisionError: a mistake")
-    ]  # fmt: skip
+        ("start", id, None),
+        ("end", id, None),
+        ("start", id, None),
+        ("end", id, "ZeroDivisionError: a mistake"),
+    ]
 
 
 async def test_handlers_of_a_session_hear_only_their_own(runtime: Runtime) -> None:
