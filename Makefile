@@ -47,7 +47,7 @@ docs: $(VENV)/stamp  ## Write docs/settings.md from the settings' own descriptio
 	$(BIN)/python docs/write_settings.py
 
 bench: $(VENV)/stamp  ## All benchmarks, beside what could be used instead
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks all
 
 # In CI the tests of the local model must run; at home they skip where the weights cannot be fetched.
 weights: $(VENV)/stamp

@@ -61,7 +61,5 @@ def _parser() -> argparse.ArgumentParser:
 def _listing() -> str:
     width = max(map(len, CASES))
     lines = [f"  {name.ljust(width)}  {case.summary}" for name, case in CASES.items()]
-    hint = (
-        "`python -m benchmarks CASE` runs one, `all` runs every one, and `python -m benchmarks.report` draws"
-    )
+    hint = "`python -m benchmarks CASE` runs one, `all` every one; `python -m benchmarks.report` draws them"
     return "\n".join(["Cases:", *lines, "", hint])
