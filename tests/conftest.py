@@ -18,6 +18,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import pytest
 
 _attempts: list[str] = []
+_dashboards: list[str] = []
 
 
 def _is_outside(address: Any) -> bool:
@@ -112,16 +113,23 @@ def ray_cluster() -> Any:
     """The address of the one Ray that the cluster tests of this run share; it ends with the run."""
     import ray
 
-    ray.init(
+    context = ray.init(
         address="local",
         num_cpus=8,
-        include_dashboard=False,
+        include_dashboard=True,
         log_to_driver=False,
         logging_level="ERROR",
         namespace="llmgine-tests",
     )
+    _dashboards.append(context.dashboard_url)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_dashboard(ray_cluster: str) -> str:
+    """Where that Ray takes jobs, as host:port."""
+    return _dashboards[-1]
 
 
 async def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
