@@ -55,18 +55,28 @@ def test_examples_compile(example: Path) -> None:
         assert module == "llmgine.runtime"
 
 
-def test_bus_example_runs(clean_environ: Path) -> None:
-    """The bus example shows an event handled, a command answered and a failed command told."""
+def output_of(example: str, folder: Path) -> list[str]:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "bus.py")],
-        cwd=clean_environ,
+        [sys.executable, str(ROOT / "examples" / example)],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_scripted_example_runs(clean_environ: Path) -> None:
+    """The scripted example shows a tool call, an answer and a fault, each as its script says."""
+    lines = output_of("scripted.py", clean_environ)
+    assert lines == ["stock {'item': 'tea'} 4", "There are four left.", "overloaded, retryable: True"]
+
+
+def test_bus_example_runs(clean_environ: Path) -> None:
+    """The bus example shows an event handled, a command answered and a failed command told."""
+    lines = output_of("bus.py", clean_environ)
     assert lines[:3] == ["noted: tea", "handlers that have run: 1", "tea: 2.5"]
     assert lines[3].startswith("cake: ")
     assert "KeyError" in lines[3]
