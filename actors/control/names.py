@@ -14,7 +14,7 @@ _PROVIDER_NAME = re.compile(r"provider-(?P<pool>.+)-(?P<number>\d+)")
 
 
 def namespace(runtime: str) -> str:
-    """The Ray namespace that holds every actor of a runtime; `InvalidRequest` for a name that cannot be one."""
+    """The Ray namespace of a runtime; `InvalidRequest` for a name that cannot be one."""
     if not _RUNTIME_NAME.fullmatch(runtime):
         raise InvalidRequest(
             f"a runtime's name is 1 to 64 letters, digits, '.', '_' or '-' and begins with a letter "
