@@ -39,13 +39,23 @@ async def test_a_driver_runs_as_a_ray_job(
         'def which() -> str:\n    """Says whose tool this is."""\n    return "the job\'s own"\n'
     )
     client = JobSubmissionClient(f"http://{ray_dashboard}")
-    job = client.submit_job(
-        entrypoint=f"{sys.executable} driver.py {name}",
-        runtime_env={
-            "working_dir": str(folder),
-            "env_vars": {"LLMGINE_DATA_DIR": str(tmp_path / "data")},
-        },
-    )
+
+    def submitted() -> str | None:
+        try:
+            return client.submit_job(
+                entrypoint=f"{sys.executable} driver.py {name}",
+                runtime_env={
+                    "working_dir": str(folder),
+                    "env_vars": {"LLMGINE_DATA_DIR": str(tmp_path / "data")},
+                },
+            )
+        except RuntimeError as error:
+            # Ray takes jobs only a while after it is up, and says so.
+            if "try again later" not in str(error):
+                raise
+            return None
+
+    job = await eventually(submitted, timeout=60.0)
     over = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.STOPPED)
     await eventually(lambda: client.get_job_status(job) in over, timeout=60.0)
     log = client.get_job_logs(job)
