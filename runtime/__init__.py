@@ -20,6 +20,7 @@ from llmgine.actors.control import (
     RuntimeExists,
     RuntimeNotFound,
     RuntimeStopping,
+    StartFailed,
 )
 from llmgine.actors.sessions import (
     Engine,
@@ -112,6 +113,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SinglePassEngine",
+    "StartFailed",
     "Subscription",
     "TextDelta",
     "ThinkingDelta",

@@ -7,11 +7,19 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from llmgine.actors.bus import BusClient
-from llmgine.actors.control import Cluster, Ground, Membership, names
+from llmgine.actors.control import (
+    Cluster,
+    ControlError,
+    Ground,
+    Membership,
+    RuntimeNotFound,
+    RuntimeStopping,
+    names,
+)
 from llmgine.actors.link import Identity, Transport
 from llmgine.actors.sessions.code import SessionCode, pack
 from llmgine.actors.telemetry import TelemetryShipper
@@ -22,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # How long a driver that came in waits until the supervisor knows it.
 _WELCOME = 30.0
+# How long a driver that leaves waits for what it had begun to undo.
+_UNDOING = 10.0
 
 
 class Driver:
@@ -51,6 +61,7 @@ class Driver:
         self.recorder = open_recorder(self.id, settings.telemetry)
         # The (session, handle) pairs that this driver holds; told anew to a restarted supervisor.
         self.attached: set[tuple[str, str]] = set()
+        self._undoing: set[asyncio.Task[None]] = set()
         self._shipper = TelemetryShipper(self.recorder, self.ground.peer(names.TELEMETRY), settings.telemetry)
         self._membership = Membership(
             self.ground.peer(names.SUPERVISOR),
@@ -70,8 +81,14 @@ class Driver:
     async def open(self) -> None:
         """Returns once the supervisor knows this driver."""
         self._membership.start()
-        async with asyncio.timeout(_WELCOME):
-            await self._membership.welcomed()
+        try:
+            async with asyncio.timeout(_WELCOME):
+                await self._membership.welcomed()
+        except TimeoutError:
+            raise ControlError(
+                f"the supervisor of the runtime {self.runtime!r} runs, and no link to it stands after "
+                f"{_WELCOME:g} s; from another node it is reached over TCP only (control.tcp, at launch)"
+            ) from None
         if self.settings.telemetry.enabled:
             self._shipper.start()
         await self.bus.start()
@@ -80,6 +97,12 @@ class Driver:
         """The session's code as it travels to its actor: bytes, or the live objects within one process."""
         return code if self._in_process else await asyncio.to_thread(pack, code.tools, code.engine)
 
+    def undo(self, work: Coroutine[Any, Any, None]) -> None:
+        """Undoes in the background what a call that was given up may have done."""
+        task = asyncio.create_task(work, name=f"undo for {self.id}")
+        self._undoing.add(task)
+        task.add_done_callback(self._undoing.discard)
+
     async def settle(self) -> None:
         """Waits until what this driver published is handled, and hands over its spans."""
         await self._last("the bus", self.bus.drain)
@@ -87,6 +110,7 @@ class Driver:
 
     async def close(self) -> None:
         """Says goodbye, unless the runtime went with it, and lets go of every link."""
+        await self._finish_undoing()
         await self._last("the bus", self.bus.close)
         await self._last("telemetry", self._shipper.close)
         if not self.owner:
@@ -95,6 +119,12 @@ class Driver:
             )
         await self._membership.close()
         self.ground.close()
+
+    async def _finish_undoing(self) -> None:
+        if self._undoing:
+            _, late = await asyncio.wait(self._undoing, timeout=_UNDOING)
+            for task in late:
+                task.cancel()
 
     def _report(self) -> dict[str, Any]:
         return {
@@ -117,5 +147,7 @@ class Driver:
         """A goodbye that fails must not keep the others from theirs."""
         try:
             await goodbye()
+        except (RuntimeNotFound, RuntimeStopping) as error:
+            logger.info("leaving the runtime %r: %s", self.runtime, error)
         except Exception as error:
             logger.warning("leaving the runtime %r: %s: %s", self.runtime, whom, error)

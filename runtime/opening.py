@@ -23,6 +23,7 @@ from llmgine.actors.control import (
     ControlClient,
     ControlError,
     LocalWorld,
+    NameTaken,
     NotSupported,
     RuntimeExists,
     RuntimeNotFound,
@@ -59,7 +60,7 @@ _FORGETTING = 10.0
 
 
 class _Fate:
-    """Whether the actors of a launch outlive its block."""
+    """Whether the actors of a launch outlive its block, or are not its own."""
 
     kept = False
 
@@ -84,7 +85,7 @@ async def launched(settings: Settings, name: str, *, detached: bool) -> AsyncIte
         fate = _Fate()
         stack.push_async_callback(_end_actors, cluster, fate)
         boot = Boot(name, names.SUPERVISOR, "supervisor", world, settings.to_wire(), detached)
-        await _raise_supervisor(cluster, boot)
+        await _raise_supervisor(cluster, boot, fate)
         driver = Driver(name, cluster, transport, settings, owner=not detached)
         await _enter(driver, stack, ends_runtime=not detached)
         record = RuntimeRecord(name, host.address, host.auth_mode, detached=detached)
@@ -106,7 +107,7 @@ async def joined(settings: Settings, name: str, address: str | None) -> AsyncIte
         from llmgine.actors.control.ray_cluster import RayCluster
 
         cluster = RayCluster(name)
-        world, wire = await _introduced(cluster, name, where)
+        world, wire = await _introduced(cluster, name, host.address)
         transport = BridgedTransport(lambda: world.transport(cluster, tcp=False))
         stack.push_async_callback(transport.close)
         driver = Driver(name, cluster, transport, Settings(**wire), owner=False)
@@ -122,9 +123,10 @@ async def held(settings: Settings, name: str) -> AsyncIterator[Driver]:
     world = LocalWorld()
     cluster = world.cluster()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(_end_actors, cluster, _Fate())
+        fate = _Fate()
+        stack.push_async_callback(_end_actors, cluster, fate)
         boot = Boot(name, names.SUPERVISOR, "supervisor", world, settings.to_wire())
-        await _raise_supervisor(cluster, boot)
+        await _raise_supervisor(cluster, boot, fate)
         driver = Driver(
             name, cluster, world.transport(cluster, tcp=False), settings, owner=True, in_process=True
         )
@@ -174,6 +176,12 @@ async def _clear_leftovers(cluster: Cluster, name: str) -> None:
                 await _answer(cluster)
         except ActorGone:
             pass
+        except TimeoutError:
+            raise RuntimeExists(
+                f"the runtime {name!r} is on this Ray cluster, and its supervisor has not answered for "
+                f"{_SIGN_OF_LIFE:g} s; join it with Runtime.connect(name={name!r}) when it does, end it with "
+                f"`llmgine down --name {name}`, or launch under another name"
+            ) from None
         else:
             raise RuntimeExists(
                 f"the runtime {name!r} runs already on this Ray cluster; join it with "
@@ -181,7 +189,8 @@ async def _clear_leftovers(cluster: Cluster, name: str) -> None:
             )
     if present:
         logger.warning("ending what a dead runtime %r left: %s", name, ", ".join(present))
-        await _end_actors(cluster, _Fate())
+        # A supervisor among them has died; one that comes now is another launch's.
+        await _end_all(cluster, but=names.SUPERVISOR)
 
 
 async def _answer(cluster: Cluster) -> None:
@@ -193,10 +202,17 @@ async def _answer(cluster: Cluster) -> None:
             await asyncio.sleep(0.2)
 
 
-async def _raise_supervisor(cluster: Cluster, boot: Boot) -> None:
+async def _raise_supervisor(cluster: Cluster, boot: Boot, fate: _Fate) -> None:
     """Returns once the first actors are up; the supervisor's own failure to start them is raised here."""
     options = SpawnOptions(boot.settings["control"]["actor_cpus"])
-    await cluster.spawn(boot, SupervisorActor, options)
+    try:
+        await cluster.spawn(boot, SupervisorActor, options)
+    except NameTaken:
+        fate.kept = True  # They are another launch's, which was faster.
+        raise RuntimeExists(
+            f"the runtime {boot.runtime!r} was launched by somebody else just now; join it with "
+            f"Runtime.connect(name={boot.runtime!r}), or launch under another name"
+        ) from None
     try:
         await ControlClient(cluster, boot.runtime).call("introduce", timeout=_LAUNCH)
     except TimeoutError:
@@ -211,11 +227,23 @@ async def _end_actors(cluster: Cluster, fate: _Fate) -> None:
     if fate.kept:
         return
     await cluster.kill(names.SUPERVISOR)
-    async with asyncio.timeout(_FORGETTING):
-        while present := await cluster.names():
-            await asyncio.gather(*(cluster.kill(name) for name in present))
-            if await cluster.names():
+    await _end_all(cluster)
+
+
+async def _end_all(cluster: Cluster, but: str = "") -> None:
+    """Returns once no actor is left; those that come late, because they were being started, go too."""
+    present: list[str] = []
+    try:
+        async with asyncio.timeout(_FORGETTING):
+            while present := [name for name in await cluster.names() if name != but]:
+                await asyncio.gather(*(cluster.kill(name) for name in present))
                 await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise ControlError(
+            f"{', '.join(present)} were ended, and Ray still lists them after {_FORGETTING:g} s; "
+            f"`ray status` tells whether the cluster is well, and the next launch under this name ends them "
+            f"again"
+        ) from None
 
 
 def _where(settings: Settings, name: str, address: str | None) -> tuple[str, str | None]:
@@ -243,5 +271,10 @@ async def _introduced(cluster: Cluster, name: str, where: str) -> tuple[RayWorld
         raise RuntimeNotFound(
             f"no runtime {name!r} runs on the Ray cluster at {where}; launch one there with "
             f"Runtime.launch(name={name!r}, detached=True)"
+        ) from None
+    except (ActorAway, TimeoutError) as error:
+        raise ControlError(
+            f"the runtime {name!r} is on the Ray cluster at {where}, and its supervisor does not answer "
+            f"({error}); try again when Ray has restarted it, or end it with `llmgine down --name {name}`"
         ) from None
     return world, wire

@@ -71,9 +71,6 @@ class Runtime:
         if self._driver is not None:
             raise RuntimeError("this runtime is open already; make another with Runtime.connect()")
         self._driver = await self._stack.enter_async_context(self._entrance())
-        self.bus = Bus(self._driver.bus)
-        self.telemetry = TelemetryClient(self._driver.ground.peer(names.TELEMETRY))
-        self.pools = Pools(self._driver.control, self._driver.settings.providers)
         return self
 
     async def __aexit__(
@@ -86,8 +83,10 @@ class Runtime:
 
     async def leave(self) -> None:
         """What the end of the block does: a launched runtime ends, a joined or detached one goes on."""
-        await self._stack.aclose()
-        self._driver = None
+        try:
+            await self._stack.aclose()
+        finally:
+            self._driver = None
 
     async def stop(self) -> None:
         """Ends the runtime, whoever launched it, after what is admitted has drained."""
@@ -107,6 +106,21 @@ class Runtime:
     def settings(self) -> Settings:
         """The settings that the runtime was launched with."""
         return self._open().settings
+
+    @property
+    def bus(self) -> Bus:
+        """Events and commands, of all sessions."""
+        return Bus(self._open().bus)
+
+    @property
+    def pools(self) -> Pools:
+        """Provider pools, by the provider's name."""
+        return Pools(self._open().control, self._open().settings.providers)
+
+    @property
+    def telemetry(self) -> TelemetryClient:
+        """What the telemetry actor holds: traces, metrics, what is running."""
+        return TelemetryClient(self._open().ground.peer(names.TELEMETRY))
 
     def session(
         self,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from llmgine.actors.bus import Command, CommandResult, Event, Receipt, Subscription
+from llmgine.actors.control import RuntimeNotFound, RuntimeStopping
 from llmgine.actors.sessions import (
     Engine,
     Reply,
@@ -21,12 +24,14 @@ from llmgine.actors.sessions import (
     as_tools,
 )
 from llmgine.actors.sessions.code import SessionCode, fingerprint
-from llmgine.providers import InvalidRequest, Message
+from llmgine.providers import InvalidRequest, LlmgineError, Message
 from llmgine.providers.catalogue import resolve
 from llmgine.runtime.bus import C, E, Handler, R, ScopedBus
 from llmgine.runtime.driver import Driver
 
 _LONGEST_ID = 200
+
+logger = logging.getLogger(__name__)
 
 
 class Session:
@@ -69,13 +74,19 @@ class Session:
             "stay": self._stay,
             "fingerprint": self._fingerprint(),
         }
-        self._driver.attached.add((self.id, self._handle))
+        driver = self._driver
+        driver.attached.add((self.id, self._handle))
+        opening = asyncio.ensure_future(
+            driver.control.call("open_session", driver.id, self._handle, spec, code)
+        )
         try:
-            where = await self._driver.control.call("open_session", self._driver.id, self._handle, spec, code)
+            where = await asyncio.shield(opening)
         except BaseException:
-            self._driver.attached.discard((self.id, self._handle))
+            driver.attached.discard((self.id, self._handle))
+            if not opening.done():
+                driver.undo(self._give_up(opening))
             raise
-        self._client = SessionClient(self.id, self._driver.ground.peer(where["actor"]))
+        self._client = SessionClient(self.id, driver.ground.peer(where["actor"]))
         return self
 
     async def leave(self, error: str | None = None) -> None:
@@ -84,11 +95,15 @@ class Session:
             return
         self._client = None
         self._driver.attached.discard((self.id, self._handle))
-        await self._driver.control.call("detach_session", self.id, self._handle, error)
-        await self._bus.remove_all()
+        try:
+            await self._driver.control.call("detach_session", self.id, self._handle, error)
+        except (RuntimeNotFound, RuntimeStopping) as gone:
+            logger.info("session %s ended with its runtime: %s", self.id, gone)
+        finally:
+            await self._bus.remove_all()
 
     async def close(self) -> None:
-        """Ends the session, whoever else is attached."""
+        """Ends the session, whoever else is attached; returns when it has ended."""
         await self._driver.control.call("close_session", self.id)
 
     async def ask(
@@ -175,6 +190,16 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.leave(None if error is None else f"{type(error).__name__}: {error}")
+
+    async def _give_up(self, opening: asyncio.Future[Any]) -> None:
+        """The opening was given up on this side only: what it comes to is left again."""
+        try:
+            await opening
+            await self._driver.control.call(
+                "detach_session", self.id, self._handle, "its opening was given up"
+            )
+        except LlmgineError as error:
+            logger.info("session %s, whose opening was given up: %s", self.id, error)
 
     def _asked(self) -> SessionClient:
         if self._client is None:

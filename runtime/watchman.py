@@ -10,6 +10,7 @@ is never touched. Where there is no /proc, nothing is watched.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -91,7 +92,8 @@ def _end(watched: dict[int, int]) -> None:
         left = [pid for pid, started in watched.items() if _runs(pid, started)]
         if sign is not None:
             for pid in left:
-                os.kill(pid, sign)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, sign)
         deadline = time.monotonic() + _MOMENT
         while time.monotonic() < deadline and any(_runs(pid, watched[pid]) for pid in left):
             time.sleep(0.05)

@@ -17,7 +17,6 @@ from llmgine.actors.bus.messages import (
     Command,
     CommandError,
     CommandResult,
-    Envelope,
     Event,
     HandlerOutcome,
     Message,
@@ -28,12 +27,22 @@ from llmgine.actors.bus.messages import (
 )
 from llmgine.actors.bus.observers import Observers
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.outbox import Entry, Outbox
+from llmgine.actors.bus.outbox import Entry, Outbox, RunHead
 from llmgine.actors.bus.payload import Encoder, ResultCodec
 from llmgine.actors.bus.runner import current_job
 from llmgine.actors.bus.wire import failed_answer
 
 R = TypeVar("R")
+
+
+class _Encoder(Encoder):
+    """With what its messages have in common outside of handlers, by flags."""
+
+    __slots__ = ("heads",)
+
+    def __init__(self, message_class: type[Message], max_bytes: int) -> None:
+        super().__init__(message_class, max_bytes)
+        self.heads = {flags: RunHead(self.lineage, flags=flags) for flags in (0, wire.WAIT, wire.COMMAND)}
 
 
 class Calls:
@@ -53,6 +62,7 @@ class Calls:
     ) -> None:
         self._identity = identity
         self._epoch = epoch
+        self._origin = f"{identity}:{epoch}"
         self._outbox = outbox
         self._consumer = consumer
         self._observers = observers
@@ -60,7 +70,7 @@ class Calls:
         self._wake = wake
         self._wall_clock = wall_clock
         self._trace = trace
-        self._encoders: dict[type[Message], Encoder] = {}
+        self._encoders: dict[type[Message], _Encoder] = {}
         self._results: dict[type[Message], ResultCodec] = {}
         self._room: deque[asyncio.Future[None]] = deque()
         self._idle: list[asyncio.Future[None]] = []
@@ -88,7 +98,9 @@ class Calls:
         session = event.session_id
         stuck = job is not None and (not self.connected or self._outbox.is_stuck(session))
         entry = self._enter(event, 0, job)
-        identity = f"{self._identity}:{self._epoch}:{session}:{entry.sequence}"
+        # Its fields are packed: a thousand publishes that wait need not keep a thousand events.
+        del event
+        identity = f"{self._origin}:{session}:{entry.sequence}"
         if stuck:
             return Receipt(identity, False)
         waiter = entry.waiter = asyncio.get_running_loop().create_future()
@@ -100,7 +112,10 @@ class Calls:
                 deferred = await waiter
             finally:
                 self._nested.pop(entry, None)
-        return Receipt(identity, not deferred and not _is_refused(entry), entry.refused)
+        refused = entry.refused
+        # As Receipt(...), which costs four times as much.
+        fields = (identity, not (deferred or (refused and _is_refused(refused))), refused, ())
+        return tuple.__new__(Receipt, fields)
 
     async def publish_and_wait(self, event: Event) -> Receipt:
         """As `publish`, and until each of the event's own handlers is done."""
@@ -109,9 +124,9 @@ class Calls:
             await self._wait_for_room(job)
         entry = self._enter(event, wire.WAIT, job)
         answer = await self._answer(entry, event.session_id, job)
-        identity = f"{self._identity}:{self._epoch}:{event.session_id}:{entry.sequence}"
+        identity = f"{self._origin}:{event.session_id}:{entry.sequence}"
         outcomes = tuple(HandlerOutcome.from_wire(outcome) for outcome in answer)
-        return Receipt(identity, not _is_refused(entry), entry.refused, outcomes)
+        return Receipt(identity, not _is_refused(entry.refused), entry.refused, outcomes)
 
     async def execute(self, command: Command[R], deadline: float) -> CommandResult[R]:
         """The command's result, or a failure that says what is known at the deadline."""
@@ -138,7 +153,7 @@ class Calls:
 
     async def _answer(self, entry: Entry, session: str, job: Job | None) -> Any:
         """Wait for the answer; a handler that waits leaves its place to others meanwhile."""
-        waiter = entry.waiter = asyncio.get_running_loop().create_future()
+        waiter = entry.answer = asyncio.get_running_loop().create_future()
         self._pending[entry] = session
         if job is None or job.answered:
             job = None
@@ -158,28 +173,30 @@ class Calls:
         if is_stamped(message):
             # One message, one identity: what was received or published before goes as a copy.
             message = message.model_copy()
-        encoder = self._encoders.get(type(message))
-        if encoder is None:
-            encoder = self._encoders[type(message)] = Encoder(type(message), self._options.max_payload_bytes)
+        encoder = self._encoders.get(type(message)) or self._encoder(type(message))
         now = self._wall_clock()
-        depth, extra, trace = 0, None, None
+        trace = None
+        head = encoder.heads[flags]
         if job is not None:
-            depth = job.head.depth + 1
             trace = job.trace
-            if flags and not job.answered:
-                extra = _chain(job)
+            extra = _chain(job) if flags and not job.answered else None
+            head = head._replace(depth=job.head.depth + 1, extra=extra)
         if self._trace is not None:
             trace = self._trace() or trace
         session = message.session_id
-        entry = Entry(encoder.lineage, encoder.encode(message, now, trace), depth, flags, extra)
-        sequence = self._outbox.add(session, entry)
-        # As Envelope(...), which costs three times as much.
-        envelope = (self._identity, self._epoch, session, sequence, now, trace, depth, 1, None)
-        stamp(message, tuple.__new__(Envelope, envelope))
-        if self._observers and not flags & wire.COMMAND:
+        entry = Entry(head, encoder.encode(message, now, trace))
+        outbox = self._outbox
+        if not outbox.has_unsent:
+            self._wake()
+        sequence = outbox.add(session, entry)
+        stamp(message, (self._identity, self._epoch, session, sequence, now, trace, head.depth, 1, None))
+        if self._observers.watching and not flags & wire.COMMAND:
             self._observers.see(message)  # type: ignore[arg-type]  # what is no command is an event
-        self._wake()
         return entry
+
+    def _encoder(self, message_class: type[Message]) -> _Encoder:
+        encoder = self._encoders[message_class] = _Encoder(message_class, self._options.max_payload_bytes)
+        return encoder
 
     async def _wait_for_room(self, job: Job | None) -> None:
         if job is not None and not job.answered:
@@ -211,10 +228,10 @@ class Calls:
     # Deadlines of commands
 
     def _expire(self, entry: Entry, session: str) -> None:
-        if entry.waiter.done():
+        if entry.answer.done():
             return
         if self._outbox.give_up(session, entry.sequence):
-            entry.waiter.set_result(
+            entry.answer.set_result(
                 failed_answer("deadline", "the router was not reached before the deadline")
             )
             return
@@ -229,9 +246,9 @@ class Calls:
             self._wake()
 
     def _unanswered(self, entry: Entry) -> None:
-        if not entry.waiter.done():
+        if not entry.answer.done():
             text = "the deadline passed, and the router could not say how far the command has come"
-            entry.waiter.set_result(failed_answer("outcome_unknown", text))
+            entry.answer.set_result(failed_answer("outcome_unknown", text))
 
     def _result(self, command: Command[R], answer: Any) -> CommandResult[R]:
         success, packed, kind, text, retryable, attempts, duration = answer
@@ -296,7 +313,7 @@ class Calls:
                 if refused:
                     entry.refused = tuple((name, reason) for name, reason in refused)
                 waiter = entry.waiter
-                if waiter is not None and not entry.flags & _ANSWERED and not waiter.done():
+                if waiter is not None and not waiter.done():
                     waiter.set_result(False)
 
     def settled(self, ranges: list[Any]) -> None:
@@ -311,8 +328,8 @@ class Calls:
         for session, sequence, answer in results:
             self._confirmed.append([session, sequence])
             for entry in self._outbox.settled(session, sequence, sequence):
-                if entry.waiter is not None and not entry.waiter.done():
-                    entry.waiter.set_result(answer)
+                if entry.answer is not None and not entry.answer.done():
+                    entry.answer.set_result(answer)
         self._progress()
 
     def _progress(self) -> None:
@@ -337,13 +354,13 @@ class Calls:
         """Nobody will answer any more."""
         closed = BusClosed(f"the bus client of {self._identity!r} was closed before this was done")
         for entry, _ in list(self._pending.items()):
-            if entry.waiter.done():
+            if entry.answer.done():
                 continue
-            if entry.flags & wire.COMMAND:
+            if entry.head.flags & wire.COMMAND:
                 text = "the bus client was closed before the answer came"
-                entry.waiter.set_result(failed_answer("closed", text))
+                entry.answer.set_result(failed_answer("closed", text))
             else:
-                entry.waiter.set_exception(closed)
+                entry.answer.set_exception(closed)
         for line in self._outbox.lines.values():
             for entry in line.entries.values():
                 if entry.waiter is not None and not entry.waiter.done():
@@ -353,12 +370,9 @@ class Calls:
                 waiter.set_exception(closed)
 
 
-_ANSWERED = wire.COMMAND | wire.WAIT
-
-
-def _is_refused(entry: Entry) -> bool:
+def _is_refused(refused: tuple[tuple[str, str], ...]) -> bool:
     """Whether the router refused the event itself, rather than some handler's mailbox its copy."""
-    return bool(entry.refused) and any(not handler for handler, _ in entry.refused)
+    return any(not handler for handler, _ in refused)
 
 
 def _chain(job: Job) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from llmgine.actors.bus import wire
@@ -139,17 +139,22 @@ class BusClient:
 
     # Publishing
 
-    async def publish(self, event: Event, wait: bool = False) -> Receipt:
+    def publish(self, event: Event, wait: bool = False) -> Coroutine[Any, Any, Receipt]:
         """Returns once the router has the event in its handlers' mailboxes.
 
         With `wait`, once each of its own handlers is done; `Receipt.outcomes` says how. No handler's
         exception is raised here. Raises UnsendableMessage, Overloaded (inside a handler), BusClosed.
         """
+        # The inner coroutine itself, for one more around it would cost every publish.
         if self._reader is None:
-            self._start()
+            return self._publish_first(event, wait)
         if wait:
-            return await self._calls.publish_and_wait(event)
-        return await self._calls.publish(event)
+            return self._calls.publish_and_wait(event)
+        return self._calls.publish(event)
+
+    async def _publish_first(self, event: Event, wait: bool) -> Receipt:
+        self._start()
+        return await self.publish(event, wait)
 
     async def execute(self, command: Command[R], *, deadline: float | None = None) -> CommandResult[R]:
         """Have the command done by its one handler: the session's, else the bus's.

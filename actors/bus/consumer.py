@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from llmgine.actors.bus import wire
@@ -40,7 +40,7 @@ class Consumer:
 
     @property
     def running(self) -> int:
-        """Deliveries inside a handler now."""
+        """Deliveries whose handler is suspended now."""
         return len(self._running)
 
     @property
@@ -59,10 +59,15 @@ class Consumer:
 
     def deliver(self, runs: list[Any], deliveries: list[Any]) -> None:
         """One DELIVER message of the router."""
-        flat: list[tuple[JobHead, int, bytes]] = []
+        # Three rows of equal length, for a tuple per message would be one more thing to collect.
+        heads: list[JobHead] = []
+        sequences: list[int] = []
+        bodies: list[bytes] = []
         for run in runs:
-            head = JobHead(run)
-            flat.extend([(head, sequence, body) for sequence, body in enumerate(run[9], run[4])])
+            first, held = run[4], run[9]
+            heads += [JobHead(run)] * len(held)
+            sequences += range(first, first + len(held))
+            bodies += held
         for number, entry, index, count, attempt, redelivered, reentrant in deliveries:
             runner = self.runners.get(number)
             if runner is None or runner.removed:
@@ -70,14 +75,16 @@ class Consumer:
                     self.answers.outcome(number, entry + offset, wire.DISCARDED, None)
                 self._wake()
                 continue
-            self._take(runner, entry, flat[index : index + count], attempt, redelivered, reentrant)
+            part = slice(index, index + count)
+            messages = zip(heads[part], sequences[part], bodies[part], strict=True)
+            self._take(runner, entry, messages, attempt, redelivered, reentrant)
             runner.pump()
 
     def _take(
         self,
         runner: Runner,
         entry: int,
-        messages: list[tuple[JobHead, int, bytes]],
+        messages: Iterable[tuple[JobHead, int, bytes]],
         attempt: int,
         redelivered: bool,
         reentrant: bool,

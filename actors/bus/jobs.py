@@ -148,6 +148,14 @@ class Lanes:
         self.count -= 1
         return item if isinstance(item, Job) else item.popleft()
 
+    def following(self, job: Job) -> Job | None:
+        """The next job of the same lane, to be run in place of `ended`; None where there is none."""
+        lane = self._lanes.get(job.head.session) if job.head.laned else None
+        if not lane:
+            return None
+        self.count -= 1
+        return lane.popleft()
+
     def ended(self, job: Job) -> None:
         """Its lane may go on."""
         if not job.head.laned or job.reentrant:

@@ -75,12 +75,11 @@ class Message(BaseModel):
     @property
     def envelope(self) -> Envelope:
         try:
-            found: Envelope = _envelope_of(self)
+            return Envelope._make(_envelope_of(self))
         except AttributeError:
             raise NotPublished(
                 f"this {type(self).__name__} has no identity yet: it gets one from publish() or execute()"
             ) from None
-        return found
 
     @property
     def id(self) -> str:
@@ -109,19 +108,17 @@ class Command(Message, Generic[R]):
 
 
 stamp = Message.__dict__["_envelope"].__set__
-"""`stamp(message, envelope)`: the one way past the frozen model, for the bus itself."""
+"""`stamp(message, fields)`: the one way past the frozen model, for the bus itself.
 
+`fields` are an envelope's as a plain tuple, which the garbage collector soon leaves alone.
+"""
 
 _envelope_of = Message.__dict__["_envelope"].__get__
 
 
 def is_stamped(message: Message) -> bool:
-    # Not hasattr: pydantic would search its own ways for the missing attribute.
-    try:
-        _envelope_of(message)
-    except AttributeError:
-        return False
-    return True
+    # Through super, for pydantic would search its own ways for the missing attribute.
+    return getattr(super(type(message), message), "_envelope", None) is not None
 
 
 def _module_name(module: str) -> str:

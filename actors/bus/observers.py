@@ -20,20 +20,22 @@ class Observers:
         self._numbers = itertools.count()
         # Replaced, never changed: an observer may remove itself while it is called.
         self._observers: dict[int, Observer] = {}
+        self.watching = False
         self.failures = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._observers)
 
     def add(self, observer: Observer) -> Callable[[], None]:
         """Returns what removes it again; removing twice does nothing."""
         number = next(self._numbers)
-        self._observers = {**self._observers, number: observer}
+        self._set({**self._observers, number: observer})
 
         def remove() -> None:
-            self._observers = {key: one for key, one in self._observers.items() if key != number}
+            self._set({key: one for key, one in self._observers.items() if key != number})
 
         return remove
+
+    def _set(self, observers: dict[int, Observer]) -> None:
+        self._observers = observers
+        self.watching = bool(observers)
 
     def see(self, event: Event) -> None:
         for observer in self._observers.values():

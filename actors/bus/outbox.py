@@ -7,8 +7,9 @@ Per session an `OutboxLine` numbers the messages and keeps each until its handle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from itertools import repeat
+from typing import Any, NamedTuple
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.options import BusOptions
@@ -17,31 +18,26 @@ _OVERHEAD = 64
 _IDLE_LINES = 4_096
 
 
+class RunHead(NamedTuple):
+    """What messages must have in common to travel in one run."""
+
+    lineage: str
+    depth: int = 0
+    flags: int = 0
+    extra: dict[str, Any] | None = None
+
+
 class Entry:
-    """One message with whom to tell what became of it; `waiter` and `answer` belong to the client."""
+    """One message with whom to tell what became of it.
 
-    __slots__ = (
-        "admitted",
-        "answer",
-        "body",
-        "depth",
-        "extra",
-        "flags",
-        "lineage",
-        "refused",
-        "sequence",
-        "since",
-        "waiter",
-    )
+    Both futures belong to the client: `waiter` waits for admission, `answer` for the outcome.
+    """
 
-    def __init__(
-        self, lineage: str, body: bytes, depth: int, flags: int, extra: dict[str, Any] | None
-    ) -> None:
-        self.lineage = lineage
+    __slots__ = ("admitted", "answer", "body", "head", "refused", "sequence", "since", "waiter")
+
+    def __init__(self, head: RunHead, body: bytes) -> None:
+        self.head = head
         self.body = body
-        self.depth = depth
-        self.flags = flags
-        self.extra = extra
         self.sequence = 0
         # The table's serial when it was sent first, as far as this client knew.
         self.since = 0
@@ -51,8 +47,9 @@ class Entry:
         self.answer: Any = None
 
 
+_VOID = RunHead("", flags=wire.VOID)
 # What was settled before the router lost its memory: it keeps its place in the row.
-_GAP = Entry("", b"", 0, wire.VOID, None)
+_GAP = Entry(_VOID, b"")
 
 
 class OutboxLine:
@@ -139,85 +136,76 @@ class Outbox:
     def runs(self) -> list[list[Any]]:
         """The next PUBLISH's worth of runs, now taken as sent; empty when nothing may go."""
         runs: list[list[Any]] = []
-        count = size = 0
+        count = wire.BATCH_EVENTS
+        size = wire.BATCH_BYTES
         for line in list(self._unsent):
-            floor = line.floor
-            # The line's own order decides: a run ends where the next message differs.
-            head: Entry | None = None
-            bodies: list[bytes] = []
-            while (
-                line.sent + 1 < line.next
-                and line.unadmitted < self._window
-                and line.sent + 1 - floor < self._span
-                and count < wire.BATCH_EVENTS
-                and size < wire.BATCH_BYTES
-            ):
-                line.sent += 1
-                entry = line.entries.get(line.sent, _GAP)
-                if entry is not _GAP:
-                    line.unadmitted += 1
-                    entry.since = entry.since or self.serial
-                if (
-                    head is None
-                    or entry.lineage is not head.lineage
-                    or entry.depth != head.depth
-                    or entry.flags != head.flags
-                    or entry.extra is not head.extra
-                ):
-                    head, bodies = entry, []
-                    runs.append(
-                        [
-                            line.session,
-                            entry.lineage,
-                            line.sent,
-                            floor,
-                            entry.depth,
-                            entry.flags,
-                            entry.extra,
-                            bodies,
-                        ]
-                    )
-                bodies.append(entry.body)
-                count += 1
-                size += len(entry.body)
-            if line.sent + 1 < line.next and (count >= wire.BATCH_EVENTS or size >= wire.BATCH_BYTES):
+            sent = line.sent
+            size = self._cut(line, runs, count, size)
+            count -= line.sent - sent
+            if line.sent + 1 < line.next and (count <= 0 or size <= 0):
                 break
             # Sent, or its window is full: what is admitted or settled puts it back.
             del self._unsent[line]
         return runs
 
-    def admitted(self, session: str, first: int, last: int) -> Iterator[Entry]:
-        """These are in the router's mailboxes; yields those of which that is news."""
+    def _cut(self, line: OutboxLine, runs: list[list[Any]], count: int, size: int) -> int:
+        """Take what may go of one line, at most so much; returns how much of `size` is left."""
+        floor, first = line.floor, line.sent + 1
+        # The line's own order decides: a run ends where the next message differs.
+        head: RunHead | None = None
+        append: Any = None
+        get, unadmitted = line.entries.get, line.unadmitted
+        for sequence in range(first, min(line.next, first + count, floor + self._span)):
+            if size <= 0 or unadmitted >= self._window:
+                break
+            entry = get(sequence, _GAP)
+            line.sent = sequence
+            if entry is not _GAP:
+                unadmitted += 1
+                entry.since = entry.since or self.serial
+            if entry.head is not head and entry.head != head:
+                head = entry.head
+                bodies: list[bytes] = []
+                append = bodies.append
+                runs.append([line.session, head.lineage, sequence, floor, *head[1:], bodies])
+            append(entry.body)
+            size -= len(entry.body)
+        line.unadmitted = unadmitted
+        return size
+
+    def admitted(self, session: str, first: int, last: int) -> list[Entry]:
+        """These are in the router's mailboxes; returns those of which that is news."""
         line = self.lines.get(session)
         if line is None:
-            return
-        entries = line.entries
-        for sequence in range(first, last + 1):
-            entry = entries.get(sequence)
+            return []
+        news = []
+        for entry in map(line.entries.get, range(first, last + 1)):
             if entry is not None and not entry.admitted:
                 entry.admitted = True
-                line.unadmitted -= 1
-                yield entry
+                news.append(entry)
+        line.unadmitted -= len(news)
         if line.sent + 1 < line.next:
             self._unsent[line] = None
+        return news
 
-    def settled(self, session: str, first: int, last: int) -> Iterator[Entry]:
-        """Every handler of these is done; yields what was kept of them, now forgotten."""
+    def settled(self, session: str, first: int, last: int) -> list[Entry]:
+        """Every handler of these is done; returns what was kept of them, now forgotten."""
         line = self.lines.get(session)
         if line is None:
-            return
-        entries = line.entries
-        for sequence in range(first, last + 1):
-            entry = entries.pop(sequence, None)
-            if entry is None:
-                continue
+            return []
+        known = [
+            entry
+            for entry in map(line.entries.pop, range(first, last + 1), repeat(None))
+            if entry is not None
+        ]
+        for entry in known:
+            self.bytes -= len(entry.body) + _OVERHEAD
             if not entry.admitted:
                 line.unadmitted -= 1
-            self.bytes -= len(entry.body) + _OVERHEAD
-            self.count -= 1
-            yield entry
+        self.count -= len(known)
         if line.sent + 1 < line.next:
             self._unsent[line] = None
+        return known
 
     def find(self, session: str, sequence: int) -> Entry | None:
         line = self.lines.get(session)
@@ -230,7 +218,7 @@ class Outbox:
             return False
         entry = line.entries[sequence]
         self.bytes -= len(entry.body)
-        entry.body, entry.flags, entry.extra = b"", wire.VOID, None
+        entry.body, entry.head = b"", _VOID
         return True
 
     def hello(self) -> list[list[Any]]:
@@ -264,6 +252,7 @@ class Outbox:
 
 def _repeat(entry: Entry) -> None:
     """It may have reached handlers: they look for duplicates, and commands say how old they are."""
-    entry.flags |= wire.AGAIN
-    if entry.flags & wire.COMMAND:
-        entry.extra = {**(entry.extra or {}), "since": max(1, entry.since)}
+    flags, extra = entry.head.flags | wire.AGAIN, entry.head.extra
+    if flags & wire.COMMAND:
+        extra = {**(extra or {}), "since": max(1, entry.since)}
+    entry.head = entry.head._replace(flags=flags, extra=extra)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Callable
+import types
+from collections.abc import Awaitable, Callable, Generator
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from llmgine.actors.bus.messages import (
     Command,
     CommandError,
     CommandResult,
-    Envelope,
     Message,
     result_type,
     stamp,
@@ -37,6 +37,9 @@ current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("llmgin
 
 # After so many deliveries without a pause a worker lets the loop do other things.
 _TURN = 128
+# One lane's deliveries in a row, at most: their answers then make one range.
+_ROW = 32
+_ROW_SECONDS = 0.001
 
 
 class Runner:
@@ -106,17 +109,10 @@ class Runner:
 
     async def _work(self) -> None:
         lanes = self.lanes
-        task = asyncio.current_task()
-        assert task is not None
         turn = 0
         try:
             while lanes and self._workers <= self.record.concurrency + self.suspended:
-                job = lanes.start()
-                try:
-                    await self._run(job, task)
-                finally:
-                    lanes.ended(job)
-                turn += 1
+                turn += await self._row(lanes.start())
                 if turn >= _TURN:
                     turn = 0
                     await asyncio.sleep(0)
@@ -124,39 +120,82 @@ class Runner:
             self._workers -= 1
         self.pump()
 
+    async def _row(self, job: Job) -> int:
+        """Run a job and, as long as they are quick, those behind it in its lane; how many."""
+        lanes, clock = self.lanes, self._clock
+        began = clock()
+        until = began + _ROW_SECONDS
+        count = 0
+        try:
+            while True:
+                count += 1
+                pending = self._begin(job, began)
+                if pending is not None:
+                    await self._finish(job, pending, began)
+                began = clock()
+                following = lanes.following(job) if count < _ROW and began < until else None
+                if following is None:
+                    return count
+                job = following
+        finally:
+            lanes.ended(job)
+
     async def _run_beside(self, job: Job) -> None:
         """A handler that its own delivery waits for: outside of lane and concurrency."""
-        task = asyncio.current_task()
-        assert task is not None
-        await self._run(job, task)
+        began = self._clock()
+        pending = self._begin(job, began)
+        if pending is not None:
+            await self._finish(job, pending, began)
 
     # One delivery
 
-    async def _run(self, job: Job, task: asyncio.Task[Any]) -> None:
-        consumer = self._consumer
+    def _begin(self, job: Job, began: float) -> Awaitable[Any] | None:
+        """Call the handler; what is returned is still to be awaited."""
         if self.removed:
-            consumer.answer(job, wire.DISCARDED, None)
-            return
-        began = self._clock()
+            self._consumer.answer(job, wire.DISCARDED, None)
+            return None
         if job.aborted:
             self._failed(job, "cancelled", "cancelled", job.aborted, began)
-            return
+            return None
         try:
             message = self._message(job)
         except UndecodableMessage as error:
             self._failed(job, "undecodable", "undecodable", str(error), began)
-            return
-        job.task = task
-        job.deadline = began + self.record.deadline
-        consumer.started(job)
-        token = current_job.set(job)
+            return None
+        # Nobody else's code runs in this context, so nothing has to be set back.
+        current_job.set(job)
         try:
             if self._with_delivery:
-                value = self._handler(message, self._delivery(job, message))
+                value = self._handler(message, self._delivery(job))
             else:
                 value = self._handler(message)
-            if type(value) is CoroutineType or (value is not None and inspect.isawaitable(value)):
-                value = await value
+            if type(value) is CoroutineType:
+                # Most handlers end with their first step, and need no watching.
+                try:
+                    blocked = value.send(None)
+                except StopIteration as returned:
+                    value = returned.value
+                else:
+                    return _resumed(value, blocked)
+            elif value is not None and inspect.isawaitable(value):
+                return value
+        except asyncio.CancelledError:
+            self._cancelled(job, began)
+        except (Exception, SystemExit) as error:
+            self._failed(job, "handler", type(error).__name__, str(error), began)
+        else:
+            self._returned(job, value, began)
+        return None
+
+    async def _finish(self, job: Job, pending: Awaitable[Any], began: float) -> None:
+        """Wait for the handler, which may be cancelled, and is at its deadline."""
+        consumer = self._consumer
+        task = job.task = asyncio.current_task()
+        assert task is not None
+        job.deadline = began + self.record.deadline
+        consumer.started(job)
+        try:
+            value = await pending
         except asyncio.CancelledError:
             if consumer.closing and not job.aborted:
                 raise
@@ -166,7 +205,6 @@ class Runner:
         else:
             self._returned(job, value, began)
         finally:
-            current_job.reset(token)
             consumer.ended(job)
             job.task = None
             if job.aborted:
@@ -179,12 +217,10 @@ class Runner:
         exact = head.wire_name == self._wire_name
         message, time, trace = self._decoder.decode(job.body, head.session, exact=exact)
         job.trace = trace
-        # As Envelope(...), which costs three times as much.
-        envelope = (*head.key, job.sequence, time, trace, head.depth, job.attempt, None)
-        stamp(message, tuple.__new__(Envelope, envelope))
+        stamp(message, (*head.key, job.sequence, time, trace, head.depth, job.attempt, None))
         return message
 
-    def _delivery(self, job: Job, message: Message) -> Delivery:
+    def _delivery(self, job: Job) -> Delivery:
         head = job.head
         return Delivery(
             f"{job.id}/{self.record.name}",
@@ -194,7 +230,7 @@ class Runner:
             job.redelivered,
             head.producer,
             head.depth,
-            message.envelope.trace,
+            job.trace,
         )
 
     def _returned(self, job: Job, value: Any, began: float) -> None:
@@ -251,3 +287,18 @@ class Runner:
         """It ignores its cancellation: the attempt has failed, its place stays taken."""
         text = f"{self.record.name} ignored its cancellation at the deadline of {self.record.deadline:g} s"
         self._failed(job, "deadline", "deadline", text, job.deadline - self.record.deadline)
+
+
+@types.coroutine
+def _resumed(coroutine: CoroutineType[Any, Any, Any], blocked: Any) -> Generator[Any, Any, Any]:
+    """Awaits a coroutine that has made its first step and waits for `blocked`."""
+    try:
+        while True:
+            try:
+                sent = yield blocked
+            except BaseException as error:
+                blocked = coroutine.throw(error)
+            else:
+                blocked = coroutine.send(sent)
+    except StopIteration as returned:
+        return returned.value

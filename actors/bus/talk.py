@@ -36,6 +36,8 @@ class Talk:
             while True:
                 message = self._unsent if self._unsent is not None else self._next_message()
                 if message is None:
+                    # This is the end of the turn: the link need not wait for another one.
+                    self._stream.flush()
                     return
                 self._unsent = message
                 if not self._stream.try_send(message):

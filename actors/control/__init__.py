@@ -5,11 +5,13 @@ from llmgine.actors.control.errors import (
     ActorAway,
     ActorGone,
     ControlError,
+    NameTaken,
     NotSupported,
     RayUnavailable,
     RuntimeExists,
     RuntimeNotFound,
     RuntimeStopping,
+    StartFailed,
 )
 from llmgine.actors.control.ground import Ground
 from llmgine.actors.control.local_cluster import LocalCluster, LocalWorld
@@ -28,6 +30,7 @@ __all__ = [
     "LocalCluster",
     "LocalWorld",
     "Membership",
+    "NameTaken",
     "NotSupported",
     "RayUnavailable",
     "RuntimeActor",
@@ -35,5 +38,6 @@ __all__ = [
     "RuntimeNotFound",
     "RuntimeStopping",
     "SpawnOptions",
+    "StartFailed",
     "World",
 ]

@@ -50,6 +50,7 @@ class RuntimeActor:
         self._endpoint: Endpoint | None = None
         self._membership: Membership | None = None
         self._open_task: asyncio.Task[None] | None = None
+        self._stop_task: asyncio.Task[None] | None = None
         self._stopped = False
 
     # What a subclass says of itself.
@@ -84,33 +85,34 @@ class RuntimeActor:
         """Where this actor listens, as wire; opens it first in this life of its process."""
         if self._open_task is None:
             self._open_task = asyncio.create_task(self._open(), name=f"open {self.name}")
+        opening = self._open_task
         try:
-            await asyncio.shield(self._open_task)
+            await asyncio.shield(opening)
         except BaseException:
-            if self._open_task.done():
-                self._open_task = None
+            if opening.done() and self._open_task is opening:
+                self._open_task = None  # the next who asks may have more luck
             raise
         assert self._endpoint is not None
         return self._endpoint.address.to_wire()
 
     async def stop(self, grace: float) -> None:
-        """Takes nothing new, drains, and lets go of every link; the process stays for its owner to end."""
-        if self._stopped:
-            return
-        self._stopped = True
-        await self.drain(grace)
-        await self.drained()
-        await self.abandon()
+        """Takes nothing new, drains, and lets go of every link; the process stays for its owner to end.
+
+        Asked again, it waits for the end of the first draining.
+        """
+        if self._stop_task is None:
+            self._stop_task = asyncio.create_task(self._stop(grace), name=f"stop {self.name}")
+        await asyncio.shield(self._stop_task)
 
     async def abandon(self) -> None:
         """Lets go of everything at once, as a crash would, but leaves no task behind."""
         self._stopped = True
+        for task in (self._open_task, self._stop_task):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
         if self._membership is not None:
             await self._membership.close()
-        if self._ground is not None:
-            self._ground.close()
-        if self._endpoint is not None:
-            await self._endpoint.close()
+        await self._let_go()
 
     # What a subclass uses.
 
@@ -139,11 +141,19 @@ class RuntimeActor:
         try:
             async with asyncio.timeout(_EXIT_PATIENCE):
                 await self.cluster.kill(self.name)
-                await asyncio.sleep(_EXIT_PATIENCE)
         except Exception:
             logger.exception("%s could not be ended through the cluster", self.name)
         if self.boot.world.owns_process:
+            await asyncio.sleep(_EXIT_PATIENCE)
             os._exit(1)
+
+    async def _stop(self, grace: float) -> None:
+        self._stopped = True
+        try:
+            await self.drain(grace)
+            await self.drained()
+        finally:
+            await self.abandon()
 
     async def _open(self) -> None:
         tcp = self.options.tcp == "always" or (
@@ -151,8 +161,12 @@ class RuntimeActor:
         )
         transport = self.boot.world.transport(self.cluster, tcp=tcp)
         self._ground = Ground(self.boot.runtime, self.identity, self.cluster, transport)
-        self._endpoint = await transport.listen(self.identity, self.handlers())
-        await self.opened()
+        try:
+            self._endpoint = await transport.listen(self.identity, self.handlers())
+            await self.opened()
+        except BaseException:
+            await self._let_go()
+            raise
         if self.name == names.SUPERVISOR:
             return
         self._membership = Membership(
@@ -164,6 +178,12 @@ class RuntimeActor:
         )
         self._membership.start()
 
+    async def _let_go(self) -> None:
+        if self._ground is not None:
+            self._ground.close()
+        if self._endpoint is not None:
+            await self._endpoint.close()
+
     def _full_report(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -171,5 +191,6 @@ class RuntimeActor:
             "epoch": self.identity.epoch,
             "pid": os.getpid(),
             "wants": list(self.wants()),
+            "stopping": self._stopped,
             **self.report(),
         }

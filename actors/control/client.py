@@ -16,7 +16,8 @@ _RETRY_PAUSE = 0.1
 class ControlClient:
     """Calls the supervisor; while it restarts, a call waits for up to `patience` seconds.
 
-    Every verb may reach the supervisor twice and is idempotent there.
+    Every verb may reach the supervisor twice and is idempotent there. No verb fails with `ActorGone` or
+    `ActorAway` of another actor, so these always speak of the supervisor.
     """
 
     def __init__(self, cluster: Cluster, runtime: str, *, patience: float = 20.0) -> None:
@@ -39,7 +40,7 @@ class ControlClient:
                 await asyncio.sleep(_RETRY_PAUSE)
 
     async def subscribe(self, record: dict[str, Any]) -> int:
-        """The number of the subscription, once every router routes by it."""
+        """The number of the subscription, once every router that is not away routes by it."""
         return int(await self.call("subscribe", record))
 
     async def unsubscribe(self, number: int, client: str, epoch: int) -> None:

@@ -32,11 +32,17 @@ class Cluster(Protocol):
         ...
 
     async def spawn(self, boot: Boot, actor: type[RuntimeActor], options: SpawnOptions) -> None:
-        """Creates the actor `boot.name`; returns when its place is asked for, not when it is up."""
+        """Creates the actor `boot.name`; returns when its place is asked for, not when it is up.
+
+        `NameTaken` where one of that name lives.
+        """
         ...
 
     async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> Any:
-        """The method's answer, or the error it raised; `ActorGone`, `ActorAway`, or TimeoutError."""
+        """The method's answer, or the error it raised; `ActorGone`, `ActorAway`, or TimeoutError.
+
+        The method goes on when its caller gives up, and may run although its answer was lost.
+        """
         ...
 
     async def kill(self, name: str) -> None:

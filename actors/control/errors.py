@@ -4,6 +4,8 @@ LlmgineError
 └── ControlError
     ├── ActorGone          no actor of that name lives, and none will come back by itself
     ├── ActorAway          the actor is there and could not be reached now; asking again is right
+    ├── NameTaken          an actor of that name lives already
+    ├── StartFailed        an actor of the runtime could not be started; says what may be missing
     ├── RuntimeExists      a runtime of that name already runs
     ├── RuntimeNotFound    no runtime of that name runs where it was looked for
     ├── RuntimeStopping    the runtime is going away and takes nothing new
@@ -26,6 +28,14 @@ class ActorGone(ControlError):
 
 class ActorAway(ControlError):
     """The actor could not be reached now; asking again is right."""
+
+
+class NameTaken(ControlError):
+    """An actor of that name lives already."""
+
+
+class StartFailed(ControlError):
+    """An actor of the runtime could not be started; the message names what may be missing."""
 
 
 class RuntimeExists(ControlError):

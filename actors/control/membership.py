@@ -3,6 +3,7 @@
 One stream of kind "member" per process. Its header is the process's report of itself, sent anew
 after each break, so that a restarted supervisor can rebuild its tables from its members. Then the
 supervisor pushes `[number, kind, body]`, and each is acknowledged with its number once applied.
+A push that cannot be applied breaks the stream: with the next one come whole tables.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from llmgine.actors.link import LinkError, Peer, Stream
+from llmgine.actors.link import LinkError, Peer
 
 logger = logging.getLogger(__name__)
 
 MEMBER = "member"
 
-# Between two tries where the first failed at once; a peer's own attempts have their own pauses.
+# Between two streams, in seconds; a peer's own attempts have their own pauses.
 _PAUSE = 0.2
 
 
@@ -64,22 +65,27 @@ class Membership:
         heard = loop.time()
         while loop.time() - heard < self._silence:
             try:
-                connection = await self._supervisor.connection()
-                stream = connection.open(MEMBER, self._report())
-                await self._serve(stream)
+                await self._serve()
             except LinkError as error:
                 logger.info("the link to the supervisor broke: %s", error)
-                await asyncio.sleep(_PAUSE)
+            except Exception:
+                logger.exception("what the supervisor said could not be taken in; it is asked anew")
             if self._welcomed.is_set():
                 heard = loop.time()
                 self._welcomed.clear()
+            await asyncio.sleep(_PAUSE)
         logger.error("the supervisor has been silent for %g s", self._silence)
         await self._on_silence()
 
-    async def _serve(self, stream: Stream) -> None:
-        async for number, kind, body in stream:
-            if kind == "welcome":
-                self._welcomed.set()
-            else:
-                await self._on_push(kind, body)
-            await stream.send(number)
+    async def _serve(self) -> None:
+        connection = await self._supervisor.connection()
+        stream = connection.open(MEMBER, self._report())
+        try:
+            async for number, kind, body in stream:
+                if kind == "welcome":
+                    self._welcomed.set()
+                else:
+                    await self._on_push(kind, body)
+                await stream.send(number)
+        finally:
+            stream.reset("left", "this stream is over")

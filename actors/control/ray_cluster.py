@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import (
+    ActorAlreadyExistsError,
     ActorDiedError,
     ActorUnavailableError,
     GetTimeoutError,
@@ -25,8 +26,11 @@ from ray.exceptions import (
 from llmgine.actors.control import names
 from llmgine.actors.control.actor import RuntimeActor
 from llmgine.actors.control.cluster import Boot, SpawnOptions
-from llmgine.actors.control.errors import ActorAway, ActorGone, ControlError
+from llmgine.actors.control.errors import ActorAway, ActorGone, ControlError, NameTaken
 from llmgine.actors.link import Address, LinkOptions, SocketTransport
+
+# Actor handles that are kept, the latest; asking Ray for one again takes a millisecond.
+_HANDLES = 256
 
 
 class RayCluster:
@@ -50,14 +54,27 @@ class RayCluster:
             max_task_retries=0,
         )
         # Creating a named actor asks the GCS first, and blocks meanwhile.
-        self._handles[boot.name] = await asyncio.to_thread(remote.remote, boot)
+        creating = asyncio.ensure_future(asyncio.to_thread(remote.remote, boot))
+        try:
+            self._keep(boot.name, await asyncio.shield(creating))
+        except ActorAlreadyExistsError:
+            raise NameTaken(f"an actor {boot.name!r} lives in {self._namespace} already") from None
+        except asyncio.CancelledError:
+            # Whoever ends the actor afterwards must find it.
+            await asyncio.wait({creating})
+            raise
 
     async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> Any:
         handle = await self._handle(name)
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout):
+            async with limit:
                 with self._translated(name):
                     return await getattr(handle, method).remote(*arguments)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimeoutError(f"{name} did not answer {method!r} within {timeout:g} s") from None
         except ActorGone:
             # A name can be taken again by a new actor, which the old handle does not reach.
             self._handles.pop(name, None)
@@ -87,11 +104,17 @@ class RayCluster:
         handle = self._handles.get(name)
         if handle is None:
             try:
-                handle = await asyncio.to_thread(ray.get_actor, name, self._namespace)
+                with self._translated("the Ray cluster"):
+                    handle = await asyncio.to_thread(ray.get_actor, name, self._namespace)
             except ValueError:
                 raise ActorGone(f"no actor {name!r} in {self._namespace}") from None
-            self._handles[name] = handle
+            self._keep(name, handle)
         return handle
+
+    def _keep(self, name: str, handle: Any) -> None:
+        self._handles[name] = handle
+        while len(self._handles) > _HANDLES:
+            self._handles.pop(next(iter(self._handles)))
 
     @contextmanager
     def _translated(self, name: str) -> Iterator[None]:

@@ -80,7 +80,7 @@ class LinkConnection:
 
     def close(self) -> None:
         if not self.is_closed:
-            self._flush()
+            self.flush()
             self._break("this side closed the connection")
             self._wire.close()
             running = _current_task()
@@ -96,13 +96,21 @@ class LinkConnection:
     def write(self, body: bytes) -> None:
         out = self._out
         if not out:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         size = len(body)
         out.append(size.to_bytes(HEADER_BYTES, "big"))
         out.append(body)
         self._out_bytes += size
         if self._out_bytes > FLUSH_BYTES:
-            self._flush()
+            self.flush()
+
+    def flush(self) -> None:
+        out = self._out
+        if out:
+            data = b"".join(out)
+            out.clear()
+            self._out_bytes = 0
+            self._wire.write(data)
 
     def write_control(self, frame: tuple[Any, ...]) -> None:
         """Write a frame that needs no credit; a peer that reads none of many is dropped."""
@@ -240,14 +248,6 @@ class LinkConnection:
         log.warning("dropping the connection with %r: %s", self.peer.name, reason)
         self._break(f"dropped: {reason}")
         self._wire.close(reason)
-
-    def _flush(self) -> None:
-        out = self._out
-        if out:
-            data = b"".join(out)
-            out.clear()
-            self._out_bytes = 0
-            self._wire.write(data)
 
 
 _FIELDS: Final = {FINISH: 3, RESET: 4, CREDIT: 4}

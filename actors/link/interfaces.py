@@ -32,6 +32,9 @@ class Stream(Protocol):
     def try_send(self, message: Any) -> bool:
         """Send now, or return False when there is no credit; never waits."""
 
+    def flush(self) -> None:
+        """Let what was sent over this connection leave now, not at the end of the loop's turn."""
+
     async def ready(self) -> None:
         """Wait until `try_send` would succeed."""
 

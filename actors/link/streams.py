@@ -22,6 +22,7 @@ class Carrier(Protocol):
     def encode(self, frame: Any) -> bytes: ...
     def write(self, body: bytes) -> None: ...
     def write_control(self, frame: tuple[Any, ...]) -> None: ...
+    def flush(self) -> None: ...
     def forget(self, stream_id: int) -> None: ...
 
 
@@ -117,6 +118,9 @@ class LinkStream:
     async def send(self, message: Any) -> None:
         while not self.try_send(message):
             await self._sendable.wait()
+
+    def flush(self) -> None:
+        self._carrier.flush()
 
     async def ready(self) -> None:
         while True:

@@ -7,12 +7,14 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, cast
 
+from pydantic import ValidationError
+
 from llmgine.actors.control import Boot, names
 from llmgine.actors.link import LinkError, Stream, StreamHandler
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.options import PoolsOptions
 from llmgine.actors.telemetry import ObservedActor
-from llmgine.providers import Done, Failed, LlmgineError, LLMRequest, StreamEvent
+from llmgine.providers import Done, Failed, InvalidRequest, LlmgineError, LLMRequest, StreamEvent
 from llmgine.providers.events import to_wire
 from llmgine.providers.options import ProvidersOptions
 from llmgine.providers.registry import Provider, open_provider
@@ -34,8 +36,7 @@ class ProviderActor(ObservedActor):
         self._pool, _ = names.parse_provider(boot.name)
         self._options = ProvidersOptions.model_validate(boot.settings["providers"])
         self._limit = PoolsOptions.model_validate(boot.settings["pools"]).of(self._pool).max_in_flight
-        self._provider: Provider | None = None
-        self._provider_lock = asyncio.Lock()
+        self._provider: asyncio.Task[Provider] | None = None
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -50,8 +51,14 @@ class ProviderActor(ObservedActor):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._idle.wait()
-        if self._provider is not None:
-            await self._provider.aclose()
+
+    async def abandon(self) -> None:
+        await super().abandon()
+        opening, self._provider = self._provider, None
+        if opening is not None and not opening.done():
+            opening.cancel()
+        elif opening is not None and not _has_failed(opening):
+            await opening.result().aclose()
 
     async def _serve(self, stream: Stream) -> None:
         if self._in_flight >= self._limit or self.stopped:
@@ -72,21 +79,14 @@ class ProviderActor(ObservedActor):
     async def _call(self, stream: Stream) -> None:
         body, session, trace = stream.header
         try:
-            request = LLMRequest.model_validate_json(body)
+            request = _parsed(body)
             provider = await self._opened_provider()
         except LlmgineError as error:
             await stream.send(wire.failure_to_wire(error))
             stream.finish()
             return
         await stream.send([wire.ACCEPTED, self._in_flight])
-        parent = trace and TraceContext.from_wire(trace)
-        span = self.recorder.start(
-            spans.SPAN_POOL_CALL,
-            kind="client",
-            parent=parent,
-            session=session,
-            attributes={spans.LLMGINE_POOL: self._pool, spans.LLMGINE_PROVIDER_ACTOR: self.name},
-        )
+        span = self._span(session, trace)
         events = cast("AsyncGenerator[StreamEvent, None]", provider.stream(request))
         forwarding = asyncio.create_task(self._forward(events, stream, span))
         given_up = asyncio.create_task(stream.wait_closed())
@@ -100,6 +100,15 @@ class ProviderActor(ObservedActor):
             span.end(error="cancelled")
         if isinstance(outcome, Exception):
             raise outcome
+
+    def _span(self, session: str, trace: bytes | None) -> OpenSpan:
+        return self.recorder.start(
+            spans.SPAN_POOL_CALL,
+            kind="client",
+            parent=None if trace is None else TraceContext.from_wire(trace),
+            session=session,
+            attributes={spans.LLMGINE_POOL: self._pool, spans.LLMGINE_PROVIDER_ACTOR: self.name},
+        )
 
     async def _forward(
         self, events: AsyncGenerator[StreamEvent, None], stream: Stream, span: OpenSpan
@@ -115,7 +124,23 @@ class ProviderActor(ObservedActor):
         stream.finish()
 
     async def _opened_provider(self) -> Provider:
-        async with self._provider_lock:
-            if self._provider is None:
-                self._provider = open_provider(self._pool, self._options)
-            return self._provider
+        """The provider, opened once by the first call that needs it, whether that call goes on or not."""
+        if self._provider is None or _has_failed(self._provider):
+            # In a thread: loading an SDK takes a second or two, in which other links must not fall silent.
+            opening = asyncio.to_thread(open_provider, self._pool, self._options)
+            self._provider = asyncio.create_task(opening, name=f"open {self._pool}")
+        return await asyncio.shield(self._provider)
+
+
+def _has_failed(opening: asyncio.Task[Provider]) -> bool:
+    return opening.done() and (opening.cancelled() or opening.exception() is not None)
+
+
+def _parsed(body: bytes) -> LLMRequest:
+    try:
+        return LLMRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidRequest(
+            f"the provider actor cannot read this request: {error}; is one version of llmgine installed on "
+            f"every node?"
+        ) from None

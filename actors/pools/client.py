@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
-from llmgine.actors.link import LinkError, Peer, Stream, StreamReset
+from llmgine.actors.link import EndOfStream, LinkError, Peer, Stream, StreamReset
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.routing import Router
 from llmgine.providers import (
@@ -90,10 +90,10 @@ class PoolClient:
                     yield _with_attempt(event, actor, model, clock() - began)
                     return
                 yield event
-            yield _lost(actor, model, phase, "it ended the stream without a last event")
+            yield _lost(actor, model, phase, EndOfStream("it ended the stream without a last event"))
         except LinkError as error:
             router.refused(actor, 0, clock() + _BROKEN_PAUSE)
-            yield _lost(actor, model, phase, str(error))
+            yield _lost(actor, model, phase, error)
         finally:
             router.finished(actor)
             if not over:
@@ -101,8 +101,7 @@ class PoolClient:
 
     async def _admit(self, model: ModelName, header: list[Any]) -> tuple[str, Stream]:
         """A stream that an actor of the pool has accepted; each actor is asked once."""
-        if not self._members.get(model.provider):
-            self.update({**self._members, model.provider: await self._registry.ensure_pool(model.provider)})
+        await self._ensure(model.provider)
         router = self._router(model.provider)
         clock = asyncio.get_running_loop().time
         reasons: dict[str, str] = {}
@@ -131,6 +130,14 @@ class PoolClient:
             router.finished(actor)
         raise _overloaded(model, reasons)
 
+    async def _ensure(self, provider: str) -> None:
+        if self._members.get(provider):
+            return
+        actors = await self._registry.ensure_pool(provider)
+        # A table that was pushed meanwhile is newer than this answer.
+        if not self._members.get(provider):
+            self.update({**self._members, provider: actors})
+
     def _router(self, provider: str) -> Router:
         if provider not in self._routers:
             self._routers[provider] = Router(self._chance)
@@ -145,11 +152,14 @@ def _with_attempt(event: Done | Failed, actor: str, model: ModelName, seconds: f
     return Done(event.response.model_copy(update={"attempts": attempts}))
 
 
-def _lost(actor: str, model: ModelName, phase: ErrorPhase, reason: str) -> Failed:
+def _lost(actor: str, model: ModelName, phase: ErrorPhase, error: LinkError) -> Failed:
+    """The call's end where the actor did not say one: it is gone, or what it runs has a mistake."""
+    mistake = isinstance(error, EndOfStream) or (isinstance(error, StreamReset) and error.code == "error")
+    what = "failed" if mistake else "was lost"
     return Failed(
         ProviderError(
-            f"the provider actor {actor} was lost during the call: {reason}",
-            kind=ErrorKind.CONNECTION,
+            f"the provider actor {actor} {what} during the call: {error}",
+            kind=ErrorKind.INTERNAL if mistake else ErrorKind.CONNECTION,
             phase=phase,
             scope=ErrorScope.ENDPOINT,
             provider=model.provider,

@@ -43,6 +43,7 @@ class SessionActor(ObservedActor):
         self._models: PoolClient | None = None
         self._bus: BusClient | None = None
         self._announcer: Announcer | None = None
+        self._adopting = asyncio.Lock()
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return dict.fromkeys(KINDS, self._serve)
@@ -53,7 +54,8 @@ class SessionActor(ObservedActor):
     def report(self) -> dict[str, Any]:
         if self._opening is None:
             return {}
-        return self._opening.model_dump(include={"session_id", "opening", "model", "stay", "fingerprint"})
+        told = self._opening.model_dump(include={"session_id", "opening", "model", "stay", "fingerprint"})
+        return {**told, "closing": self._host is not None and self._host.describe()["closing"]}
 
     async def opened(self) -> None:
         await super().opened()
@@ -74,7 +76,10 @@ class SessionActor(ObservedActor):
 
     async def adopt(self, opening: dict[str, Any], code: Any = None) -> None:
         """Takes a session on; `code` is what `pack` wrote, or a `SessionCode` within one process."""
-        wanted = Opening.model_validate(opening)
+        async with self._adopting:
+            await self._adopt(Opening.model_validate(opening), code)
+
+    async def _adopt(self, wanted: Opening, code: Any) -> None:
         if self._opening is not None:
             if self._opening == wanted:
                 return

@@ -11,11 +11,11 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from llmgine.actors.bus import BusClient, BusOptions
-from llmgine.actors.control import Boot, RuntimeStopping, World, names
+from llmgine.actors.control import ActorGone, Boot, RuntimeStopping, World, names
 from llmgine.actors.control.membership import MEMBER
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools import PoolsOptions
@@ -32,6 +32,7 @@ from llmgine.actors.supervisor.members import Member, Members
 from llmgine.actors.supervisor.pooldesk import PoolDesk
 from llmgine.actors.supervisor.sessiondesk import SessionDesk
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
+from llmgine.actors.supervisor.work import Work
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import TelemetryOptions
@@ -42,6 +43,10 @@ logger = logging.getLogger(__name__)
 _TICK = 0.5
 # How long a restarted supervisor waits for one living child to report itself.
 _RECOVERY = 15.0
+# How long after a failure an actor that the runtime cannot do without is started again.
+_RESTART_PAUSE = 1.0
+# How long the last actor waits for whoever stopped the runtime to end it.
+_FAREWELL = 5.0
 
 
 class SupervisorActor(ObservedActor):
@@ -59,15 +64,18 @@ class SupervisorActor(ObservedActor):
         self._members = Members(self._joined, self._lost)
         self._children = Children(self, self._members)
         self._subscriptions = SubscriptionDesk(self._members)
+        self._work = Work()
         self._pools = PoolDesk(
             self._children,
             self._members,
+            self._work,
             PoolsOptions.model_validate(boot.settings["pools"]),
             ProvidersOptions.model_validate(boot.settings["providers"]),
         )
         observed = TelemetryOptions.model_validate(boot.settings["telemetry"]).enabled
         self._essentials = {names.router(0)} | ({names.TELEMETRY} if observed else set())
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ready: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._began = time.time()
 
     # Coming up.
@@ -85,30 +93,66 @@ class SupervisorActor(ObservedActor):
             options=BusOptions.model_validate(self.settings["bus"]),
         )
         self._sessions = SessionDesk(
-            self, self._directory, self._children, self._subscriptions, self._bus, self.options
+            self,
+            self._directory,
+            self._children,
+            self._subscriptions,
+            self._bus,
+            self._work,
+            self.options,
         )
         children = [name for name in await self.cluster.names() if name != self.name]
         # Not awaited: children come to this actor's endpoint, which opens when this returns.
-        self._ready = self._spawn(self._recover(children) if children else self._start())
-        self._spawn(self._watch())
+        self._ready = self._work.start(self._begin(children), "begin")
+        self._work.start(self._watch(), "watch leases")
 
-    async def _start(self) -> None:
-        await asyncio.gather(*(self._start_essential(name) for name in self._essentials))
-        await self._bus.start()
-        self._directory.await_owner(self._now())
+    async def _begin(self, children: list[str]) -> None:
+        try:
+            if children:
+                await self._recover(children)
+            else:
+                await asyncio.gather(*(self._start_essential(name) for name in self._essentials))
+            await self._bus.start()
+        finally:
+            # Also where nothing could be started: then this actor must not wait for an owner forever.
+            self._directory.await_owner(self._now())
 
     async def _start_essential(self, name: str) -> None:
         kind = "telemetry" if name == names.TELEMETRY else "router"
         await self._children.start(name, kind, num_cpus=self.options.actor_cpus)
 
+    async def _bring_back(self, essential: str) -> None:
+        """An actor that the runtime cannot do without is started until it is there."""
+        while essential not in self._members:
+            try:
+                await self._start_essential(essential)
+            except Exception as error:
+                logger.error("%s is missing: %s", essential, error)
+                await asyncio.sleep(_RESTART_PAUSE)
+
     async def _recover(self, children: list[str]) -> None:
         logger.warning("the supervisor is back; waiting for %s", ", ".join(children))
         await asyncio.gather(*(self._recover_child(name) for name in children))
-        for name in self._essentials - {member.name for member in self._members.all()}:
-            await self._start_essential(name)
-        await self._bus.start()
-        self._directory.await_owner(self._now())
+        for name in self._essentials:
+            self._work.start(self._bring_back(name), f"bring back {name}")
+        self._take_up()
         await self._pools.tell()
+
+    def _take_up(self) -> None:
+        """What was half done when the former life of this actor ended is finished or undone."""
+        for member in self._members.all():
+            report = member.report
+            match member.kind:
+                case "session" if not report.get("session_id"):
+                    # Whoever asked for the session asks again, and gets another actor.
+                    self._work.start(self._children.end(member.name, 0.0), f"end {member.name}")
+                case "session" if report["stopping"] or report["closing"]:
+                    self._carry_out(self._directory.close(report["session_id"]))
+                case "provider" if report["stopping"]:
+                    self._pools.drain([member.name])
+        for client in self._subscriptions.clients():
+            if client not in self._members:
+                self._directory.expect(client, self._now())
 
     async def _recover_child(self, name: str) -> None:
         try:
@@ -122,15 +166,16 @@ class SupervisorActor(ObservedActor):
 
     def _joined(self, member: Member) -> None:
         report = member.report
+        recovering = self._ready is None or not self._ready.done()
         match member.kind:
             case "driver":
                 attached = [(session, handle) for session, handle in report["attached"]]
                 self._directory.driver_joined(member.name, report["owner"], attached)
             case "router":
-                self._subscriptions.router_joined(member, recovering=not self._ready.done())
+                self._subscriptions.router_joined(member, recovering=recovering)
             case "session" if report.get("session_id"):
                 self._directory.adopt(report, self._now())
-            case "provider" if not self._ready.done():
+            case "provider" if recovering and not report["stopping"]:
                 self._pools.table.joined(member.name)
             case _:
                 pass
@@ -143,37 +188,52 @@ class SupervisorActor(ObservedActor):
         if member.kind == "driver":
             self._directory.driver_lost(member.name, self._now())
         else:
-            self._spawn(self._inquire(member))
+            self._work.start(self._inquire(member), f"inquire after {member.name}")
 
     async def _inquire(self, member: Member) -> None:
         """An actor's link broke: Ray may be restarting it, only the link may have gone, or it is dead."""
-        if await self._children.alive(member.name):
-            return
-        match member.kind:
-            case "session":
-                self._carry_out(self._directory.died(member.name, "its process died"))
-            case "provider":
-                await self._pools.gone(member.name)
-            case _:
-                await self._start_essential(member.name)
+        if not await self._comes_back(member.name):
+            match member.kind:
+                case "session":
+                    self._carry_out(self._directory.died(member.name, "its process died"))
+                case "provider":
+                    await self._pools.gone(member.name)
+                case _:
+                    await self._bring_back(member.name)
+
+    async def _comes_back(self, name: str) -> bool:
+        """Whether the actor is here again, however long that takes to tell: a lost node says nothing."""
+        while True:
+            try:
+                await self._children.up(name)
+                return True
+            except ActorGone:
+                return False
+            except Exception as error:
+                logger.warning("%s is there and cannot be opened: %s", name, error)
+                await asyncio.sleep(_RESTART_PAUSE)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
-            self._carry_out(self._directory.tick(self._now()))
+            try:
+                self._carry_out(self._directory.tick(self._now()))
+            except Exception:
+                logger.exception("the supervisor's clock stumbled; it goes on")
 
     def _carry_out(self, decisions: list[Decision]) -> list[asyncio.Task[Any]]:
-        tasks: list[asyncio.Task[Any]] = []
-        for decision in decisions:
-            match decision:
-                case EndSession():
-                    tasks.append(self._sessions.end(decision))
-                case DropClient(driver_id):
-                    tasks.append(self._spawn(self._subscriptions.remove_client(driver_id)))
-                case EndRuntime(reason):
-                    logger.warning("the runtime %s ends: %s", self.boot.runtime, reason)
-                    tasks.append(self._spawn(self._end_runtime()))
-        return tasks
+        return [self._begin_to(decision) for decision in decisions]
+
+    def _begin_to(self, decision: Decision) -> asyncio.Task[Any]:
+        match decision:
+            case EndSession():
+                return self._sessions.end(decision)
+            case DropClient(driver_id):
+                work = self._subscriptions.remove_client(driver_id)
+                return self._work.start(work, f"drop the handlers of {driver_id}")
+            case EndRuntime(reason):
+                logger.warning("the runtime %s ends: %s", self.boot.runtime, reason)
+                return self._work.start(self._end_runtime(), "end the runtime")
 
     # What drivers and actors ask for, as calls of the cluster. Each may arrive twice.
 
@@ -195,18 +255,21 @@ class SupervisorActor(ObservedActor):
     async def detach_session(self, session_id: str, handle: str, error: str | None) -> None:
         """Returns once the handle is off, and the session ended if it was the last."""
         await self._is_ready()
-        await asyncio.gather(*self._carry_out(self._directory.detach(session_id, handle, error)))
+        self._carry_out(self._directory.detach(session_id, handle, error))
+        await self._sessions.ended(session_id)
 
     async def close_session(self, session_id: str) -> None:
+        """Returns once the session has ended, whoever ends it."""
         await self._is_ready()
-        await asyncio.gather(*self._carry_out(self._directory.close(session_id)))
+        self._carry_out(self._directory.close(session_id))
+        await self._sessions.ended(session_id)
 
     async def driver_left(self, driver_id: str) -> None:
         """A driver says goodbye; an owner's goodbye is `stop_runtime`."""
         await self._is_ready()
         await self._subscriptions.remove_client(driver_id)
-        decisions = self._directory.driver_left(driver_id)
-        await asyncio.gather(*self._carry_out([d for d in decisions if isinstance(d, EndSession)]))
+        endings = self._carry_out(self._directory.driver_left(driver_id))
+        await asyncio.gather(*endings, return_exceptions=True)
 
     async def subscribe(self, record: dict[str, Any]) -> int:
         await self._is_ready()
@@ -247,24 +310,35 @@ class SupervisorActor(ObservedActor):
     # Going down.
 
     async def stop_runtime(self) -> None:
-        """Ends every session and then every other actor; whoever asked ends this one."""
+        """Ends every session and then every other actor; whoever asked ends this one.
+
+        All who ask wait for the same ending. Where nobody does the last step, this actor ends itself.
+        """
+        await self.address()
+        if self._ending is None:
+            self._ending = self._work.start(self._end_others(), "stop the runtime")
+        await asyncio.shield(self._ending)
+
+    async def _end_others(self) -> None:
+        assert self._ready is not None
+        await asyncio.wait({self._ready})
         grace = self.options.stop_grace
-        await self._is_ready()
-        await asyncio.gather(*self._carry_out(self._directory.stop()))
-        await self._bus.close()
-        others = [name for name in await self.cluster.names() if name not in (self.name, names.TELEMETRY)]
-        await asyncio.gather(*(self._children.end(name, grace) for name in others))
-        await self.drained()
-        await self._children.end(names.TELEMETRY, grace)
+        try:
+            await asyncio.gather(*self._carry_out(self._directory.stop()), return_exceptions=True)
+            await self._bus.close()
+            mine = {self.name, names.TELEMETRY}
+            others = [name for name in await self.cluster.names() if name not in mine]
+            ends = (self._children.end(name, grace) for name in others)
+            await asyncio.gather(*ends, return_exceptions=True)
+            await self.drained()
+            if names.TELEMETRY in self._essentials:
+                await self._children.end(names.TELEMETRY, grace)
+        finally:
+            self._work.start(self._see_out(), "end the supervisor")
 
-    async def drain(self, grace: float) -> None:
-        for task in self._tasks:
-            task.cancel()
-
-    async def abandon(self) -> None:
-        for task in self._tasks - {asyncio.current_task()}:
-            task.cancel()
-        await super().abandon()
+    async def _see_out(self) -> None:
+        await asyncio.sleep(_FAREWELL)
+        await self.end_self()
 
     async def _end_runtime(self) -> None:
         try:
@@ -272,22 +346,18 @@ class SupervisorActor(ObservedActor):
         finally:
             await self.end_self()
 
+    async def abandon(self) -> None:
+        self._work.cancel()
+        await super().abandon()
+
     async def _is_ready(self) -> None:
-        if self._directory.stopping:
-            raise RuntimeStopping(f"the runtime {self.boot.runtime!r} is stopping")
         await self.address()
+        assert self._ready is not None
         await asyncio.shield(self._ready)
+        if self._directory.stopping:
+            raise RuntimeStopping(
+                f"the runtime {self.boot.runtime!r} is stopping; launch it again when it is gone"
+            )
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a task of the supervisor failed", exc_info=error)

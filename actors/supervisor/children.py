@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from llmgine.actors.bus.actor import RouterActor
-from llmgine.actors.control import ActorAway, ActorGone, RuntimeActor, SpawnOptions
+from llmgine.actors.control import ActorAway, ActorGone, RuntimeActor, SpawnOptions, StartFailed
 from llmgine.actors.pools.actor import ProviderActor
 from llmgine.actors.sessions.actor import SessionActor
 from llmgine.actors.supervisor.members import Members
@@ -25,6 +25,9 @@ _CLASSES: dict[str, type[RuntimeActor]] = {
 _START_PATIENCE = 60.0
 # Beyond the grace that an actor was given to drain, how long its answer may take.
 _STOP_SLACK = 2.0
+# How long an actor that listens may take to report itself before it is asked whether it still lives.
+_REPORT_PATIENCE = 1.0
+_PAUSE = 0.1
 
 
 class Children:
@@ -35,45 +38,50 @@ class Children:
         self._members = members
 
     async def start(self, name: str, kind: str, *, num_cpus: float, restarts: bool = True) -> None:
-        """Returns once the actor is up and known here; TimeoutError names what Ray may lack."""
+        """Returns once the actor is up and known here; `StartFailed`, and then nothing of it is left."""
         boot = self._supervisor.boot.child(name, kind)
-        await self._supervisor.cluster.spawn(boot, _CLASSES[kind], SpawnOptions(num_cpus, restarts))
+        options = SpawnOptions(num_cpus, restarts)
         try:
             async with asyncio.timeout(_START_PATIENCE):
+                await self._supervisor.cluster.spawn(boot, _CLASSES[kind], options)
                 await self.up(name)
-        except TimeoutError:
+        except BaseException as error:
             await self.end(name, 0.0)
-            raise TimeoutError(
-                f"{name} did not start within {_START_PATIENCE:g} s; does the cluster have {num_cpus:g} CPUs "
-                f"free? `ray status` tells, and control.actor_cpus and pools.default.num_cpus ask for less"
-            ) from None
+            if isinstance(error, TimeoutError):
+                raise StartFailed(
+                    f"{name} did not start within {_START_PATIENCE:g} s; does the cluster have {num_cpus:g} "
+                    f"CPUs free? `ray status` tells; with control.actor_cpus and pools.default.num_cpus it "
+                    f"asks for less"
+                ) from None
+            if isinstance(error, ActorGone):
+                raise StartFailed(
+                    f"{name} died while it started: {error}; is there memory left, and are the same versions "
+                    f"installed on every node? `ray list actors --detail` tells"
+                ) from None
+            raise
 
     async def up(self, name: str) -> None:
-        """Returns once the actor listens and has reported itself; asking opens it after a restart."""
+        """Returns once the actor listens and has reported itself, however long Ray takes to restart it.
+
+        `ActorGone` once it is known that it never will.
+        """
         while name not in self._members:
             try:
+                # Asking for its address opens it after a restart.
                 await self._supervisor.cluster.resolve(name)
-            except ActorAway:
-                await asyncio.sleep(0.1)
-                continue
-            await self._members.here([name])
-
-    async def alive(self, name: str) -> bool:
-        """Whether the actor lives or is being restarted."""
-        try:
-            await self._supervisor.cluster.resolve(name)
-        except ActorGone:
-            return False
-        except (ActorAway, TimeoutError):
-            pass
-        return True
+                async with asyncio.timeout(_REPORT_PATIENCE):
+                    await self._members.here([name])
+            except (ActorAway, TimeoutError):
+                await asyncio.sleep(_PAUSE)
 
     async def end(self, name: str, grace: float) -> None:
         """Lets the actor drain for `grace` seconds, then ends it for good."""
-        if grace:
-            try:
-                await self._supervisor.cluster.call(name, "stop", grace, timeout=grace + _STOP_SLACK)
-            except (ActorGone, ActorAway, TimeoutError) as error:
-                logger.warning("%s did not stop by itself: %s", name, error)
-        await self._supervisor.cluster.kill(name)
-        self._supervisor.ground.forget(name)
+        cluster = self._supervisor.cluster
+        try:
+            if grace:
+                await cluster.call(name, "stop", grace, timeout=grace + _STOP_SLACK)
+        except Exception as error:
+            logger.warning("%s did not stop by itself: %s", name, error)
+        finally:
+            await cluster.kill(name)
+            self._supervisor.ground.forget(name)

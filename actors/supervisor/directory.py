@@ -65,6 +65,7 @@ class Driver:
     connected: bool = True
     lost_at: float = 0.0
     detached: bool = False  # its sessions were taken from it
+    dropped: bool = False  # its subscriptions were
     # The (session, handle) pairs that it said it holds; a restarted supervisor may hear of the driver first.
     claims: tuple[tuple[str, str], ...] = ()
 
@@ -92,7 +93,7 @@ class Directory:
         self._leases = leases
         self._owned = owned
         self._next_opening = first_opening
-        self._owner_seen_until: float | None = None
+        self._owner_awaited_since: float | None = None
         self._stopping = False
         self.drivers: dict[str, Driver] = {}
         self.sessions: dict[str, SessionEntry] = {}
@@ -101,7 +102,7 @@ class Directory:
 
     def await_owner(self, now: float) -> None:
         """From now on the owner's lease runs, although it has not been seen yet."""
-        self._owner_seen_until = now
+        self._owner_awaited_since = now
 
     def driver_joined(self, driver_id: str, owner: bool, attached: Iterable[tuple[str, str]]) -> None:
         """A driver's link is up; `attached` are the (session, handle) pairs that it holds."""
@@ -110,6 +111,11 @@ class Directory:
             entry = self.sessions.get(session_id)
             if entry is not None and entry.state != "ending":
                 entry.handles[handle] = driver_id
+
+    def expect(self, driver_id: str, now: float) -> None:
+        """A driver that is not here holds something; unless it comes, its leases run from now."""
+        if driver_id not in self.drivers:
+            self.drivers[driver_id] = Driver(driver_id, owner=False, connected=False, lost_at=now)
 
     def driver_lost(self, driver_id: str, now: float) -> None:
         """A driver's link broke; its leases run from now."""
@@ -120,11 +126,8 @@ class Directory:
 
     def driver_left(self, driver_id: str) -> list[Decision]:
         """A driver said goodbye: its handles go at once."""
-        driver = self.drivers.pop(driver_id, None)
-        decisions = self._detach_all(driver_id, "its driver left")
-        if driver is not None and driver.owner:
-            decisions.append(EndRuntime("its owner left"))
-        return decisions
+        self.drivers.pop(driver_id, None)
+        return self._detach_all(driver_id, "its driver left")
 
     # Sessions.
 
@@ -137,17 +140,18 @@ class Directory:
         model: str,
         stay: bool,
         fingerprint: str,
+        now: float,
     ) -> tuple[SessionEntry, bool]:
         """The session's entry with this handle on it, and whether it is new and must be opened."""
         if self._stopping:
             raise RuntimeStopping("the runtime is stopping and opens no session")
+        self.expect(driver_id, now)
         entry = self.sessions.get(session_id)
         if entry is None:
             opening = self._next_opening
             self._next_opening += 1
-            entry = SessionEntry(
-                session_id, opening, names.session(session_id, opening), model, stay, fingerprint
-            )
+            actor = names.session(session_id, opening)
+            entry = SessionEntry(session_id, opening, actor, model, stay, fingerprint)
             self.sessions[session_id] = entry
             entry.handles[handle] = driver_id
             return entry, True
@@ -160,8 +164,11 @@ class Directory:
         entry.handles[handle] = driver_id
         return entry, False
 
-    def opened(self, session_id: str) -> None:
-        self.sessions[session_id].state = "open"
+    def opened(self, session_id: str, opening: int) -> None:
+        """The session's actor has taken it on; an ending that was decided meanwhile stands."""
+        entry = self.sessions.get(session_id)
+        if entry is not None and entry.opening == opening and entry.state == "opening":
+            entry.state = "open"
 
     def detach(self, session_id: str, handle: str, error: str | None) -> list[Decision]:
         """A handle was left; the last one ends the session unless it stays."""
@@ -171,13 +178,13 @@ class Directory:
         return self._unless_held(entry, error)
 
     def close(self, session_id: str) -> list[Decision]:
-        """The session ends, whoever is attached."""
-        entry = self.session(session_id)
-        return self._end(entry, None)
+        """The session ends, whoever is attached; nothing is left to do where it is not open."""
+        entry = self.sessions.get(session_id)
+        return [] if entry is None else self._end(entry, None)
 
     def died(self, actor: str, error: str) -> list[Decision]:
-        """A session's process is gone."""
-        lost = [entry for entry in self.sessions.values() if entry.actor == actor]
+        """A session's process is gone; one that is still opening fails by itself."""
+        lost = [entry for entry in self.sessions.values() if entry.actor == actor and entry.state == "open"]
         return [decision for entry in lost for decision in self._end(entry, error, lost=True)]
 
     def ended(self, session_id: str, opening: int) -> None:
@@ -189,7 +196,10 @@ class Directory:
         try:
             return self.sessions[session_id]
         except KeyError:
-            raise SessionNotFound(f"no session {session_id!r} is open in this runtime") from None
+            raise SessionNotFound(
+                f"no session {session_id!r} is open in this runtime; runtime.session({session_id!r}, "
+                f"model=...) opens one"
+            ) from None
 
     def adopt(self, report: dict[str, Any], now: float) -> None:
         """A session actor came back to a restarted supervisor; its drivers come before or after it."""
@@ -237,6 +247,7 @@ class Directory:
                 entry.orphan_until = None
                 decisions += self._unless_held(entry, "its drivers did not come back")
         if self._owned and not self._stopping and self._owner_overdue(now):
+            self._stopping = True
             decisions.append(EndRuntime("its owner is gone"))
         return decisions
 
@@ -244,7 +255,7 @@ class Directory:
         owners = [driver for driver in self.drivers.values() if driver.owner]
         if any(driver.connected for driver in owners):
             return False
-        since = max((driver.lost_at for driver in owners), default=self._owner_seen_until)
+        since = max((driver.lost_at for driver in owners), default=self._owner_awaited_since)
         return since is not None and now - since >= self._leases.owner
 
     def _lapse(self, driver: Driver, now: float) -> list[Decision]:
@@ -255,10 +266,12 @@ class Directory:
         if away >= self._leases.sessions and not driver.detached:
             driver.detached = True
             decisions += self._detach_all(driver.id, "the link to its driver was lost")
-        if away >= self._leases.subscriptions:
-            if not driver.owner:
-                del self.drivers[driver.id]
+        if away >= self._leases.subscriptions and not driver.dropped:
+            driver.dropped = True
             decisions.append(DropClient(driver.id))
+        # The owner is kept in mind, because the runtime's lease runs from when it was lost.
+        if driver.detached and driver.dropped and not driver.owner:
+            del self.drivers[driver.id]
         return decisions
 
     def _detach_all(self, driver_id: str, error: str) -> list[Decision]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from llmgine.actors.link import LinkBroken, LinkError, Stream
+from llmgine.actors.link import LinkBroken, LinkError, Stream, StreamReset
+
+logger = logging.getLogger(__name__)
+
+# How long a push may take to be applied before its member is cut off.
+_PATIENCE = 2.0
 
 
 class Member:
@@ -16,6 +22,7 @@ class Member:
         self.report: dict[str, Any] = stream.header
         self.name: str = self.report["name"]
         self.kind: str = self.report["kind"]
+        self.epoch: int = self.report["epoch"]
         self._stream = stream
         self._pushes: asyncio.Queue[tuple[int, str, Any]] = asyncio.Queue()
         self._unacknowledged: dict[int, asyncio.Future[None]] = {}
@@ -35,6 +42,10 @@ class Member:
         self._pushes.put_nowait((self._number, kind, body))
         return applied
 
+    def cut_off(self, code: str, reason: str) -> None:
+        """Ends the stream; a process that lives opens another, and is told everything anew."""
+        self._stream.reset(code, reason)
+
     async def serve(self) -> None:
         """Runs until the stream ends; every open push then fails."""
         sender = asyncio.create_task(self._send(), name=f"pushes to {self.name}")
@@ -43,8 +54,8 @@ class Member:
                 applied = self._unacknowledged.pop(number, None)
                 if applied is not None and not applied.done():
                     applied.set_result(None)
-        except LinkError:
-            pass
+        except LinkError as error:
+            logger.info("the member stream of %s ended: %s", self.name, error)
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
@@ -53,13 +64,16 @@ class Member:
                     applied.set_exception(LinkBroken(f"{self.name} went away"))
 
     async def _send(self) -> None:
-        while True:
-            number, kind, body = await self._pushes.get()
-            await self._stream.send([number, kind, body])
+        try:
+            while True:
+                number, kind, body = await self._pushes.get()
+                await self._stream.send([number, kind, body])
+        except LinkError as error:
+            self.cut_off("unsendable", str(error))
 
 
 class Members:
-    """All connected processes, by name; the newest stream of a name counts."""
+    """All connected processes, by name; the newest stream of a name's newest life counts."""
 
     def __init__(self, joined: Callable[[Member], None], lost: Callable[[Member], None]) -> None:
         self._joined = joined
@@ -70,10 +84,15 @@ class Members:
     async def serve(self, stream: Stream) -> None:
         """Serves one member stream until it breaks."""
         member = Member(stream)
+        former = self._members.get(member.name)
+        if former is not None:
+            if former.epoch > member.epoch:
+                raise StreamReset("stale", f"a later life of {member.name} is here")
+            former.cut_off("replaced", f"a newer stream of {member.name} has taken over")
         self._members[member.name] = member
-        self._joined(member)
-        self._announce()
         try:
+            self._joined(member)
+            self._announce()
             await member.serve()
         finally:
             if self._members.get(member.name) is member:
@@ -93,10 +112,19 @@ class Members:
             changed = self._changed
             await changed.wait()
 
-    async def push(self, table: str, body: Any) -> None:
-        """Pushes to every member that wants the table; returns once each applied it or went away."""
-        pushes = [member.push(table, body) for member in self._members.values() if member.wants(table)]
-        await asyncio.gather(*pushes, return_exceptions=True)
+    async def push(self, table: str, body: Any, *, patience: float = _PATIENCE) -> None:
+        """Pushes to every member that wants the table; returns once each applied it or went away.
+
+        A member that does not within `patience` seconds is cut off, so that it holds up nobody: it gets
+        the whole table when it comes back.
+        """
+        told = {member.push(table, body): member for member in self.all() if member.wants(table)}
+        if not told:
+            return
+        _, silent = await asyncio.wait(told, timeout=patience)
+        for applied in silent:
+            logger.warning("%s did not take in %s within %g s", told[applied].name, table, patience)
+            told[applied].cut_off("silent", f"a push of {table} was not applied within {patience:g} s")
 
     def _announce(self) -> None:
         self._changed.set()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterable
 
 from llmgine.actors.pools import PoolsOptions
 from llmgine.actors.supervisor.children import Children
 from llmgine.actors.supervisor.members import Members
 from llmgine.actors.supervisor.pooltable import PoolTable
+from llmgine.actors.supervisor.work import Lanes, Work
 from llmgine.providers import UnknownModel
 from llmgine.providers.options import ProvidersOptions
+
+logger = logging.getLogger(__name__)
 
 # A drained actor's streams run to their end; this is only the bound on one that never comes.
 _DRAIN_GRACE = 3600.0
@@ -22,28 +27,38 @@ class PoolDesk:
         self,
         children: Children,
         members: Members,
+        work: Work,
         pools: PoolsOptions,
         providers: ProvidersOptions,
     ) -> None:
         self.table = PoolTable()
         self._children = children
         self._members = members
+        self._work = work
         self._pools = pools
         self._providers = providers
-        self._draining: set[asyncio.Task[None]] = set()
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._lanes = Lanes()
 
     async def ensure(self, provider: str) -> list[str]:
-        """The pool's actors; a pool that has none yet starts at its size of the settings."""
-        async with self._lock(provider):
+        """The pool's actors; a pool that has none yet starts at its size of the settings.
+
+        One actor that takes calls is enough; raises why the first failed where none does.
+        """
+        self._check(provider)
+        async with self._lanes.of(provider):
             if not self.table.members(provider):
-                await self._resize(provider, max(1, self._pools.of(provider).size))
+                failures = await self._resize(provider, max(1, self._pools.of(provider).size))
+                if failures and not self.table.members(provider):
+                    raise failures[0]
             return self.table.members(provider)
 
     async def scale(self, provider: str, size: int) -> list[str]:
         """The pool's actors, once exactly `size` take calls; surplus ones finish their streams first."""
-        async with self._lock(provider):
-            await self._resize(provider, size)
+        self._check(provider)
+        async with self._lanes.of(provider):
+            failures = await self._resize(provider, size)
+            if failures:
+                raise failures[0]
             return self.table.members(provider)
 
     async def gone(self, actor: str) -> None:
@@ -51,32 +66,37 @@ class PoolDesk:
         if self.table.gone(actor):
             await self.tell()
 
+    def drain(self, actors: Iterable[str]) -> None:
+        """Lets actors that callers are not told of any more end their streams, and ends them."""
+        for actor in actors:
+            self._work.start(self._children.end(actor, _DRAIN_GRACE), f"drain {actor}")
+
     async def tell(self) -> None:
+        """Tells callers the table."""
         await self._members.push("pools", self.table.snapshot())
 
-    async def _resize(self, provider: str, size: int) -> None:
+    async def _resize(self, provider: str, size: int) -> list[BaseException]:
+        """Brings the pool as near to its size as it can; the errors of the actors that did not start."""
         change = self.table.resize(provider, size)
         num_cpus = self._pools.of(provider).num_cpus
         results = await asyncio.gather(
             *(self._children.start(actor, "provider", num_cpus=num_cpus) for actor in change.start),
             return_exceptions=True,
         )
-        for actor, result in zip(change.start, results, strict=True):
-            if result is None:
+        failures: list[BaseException] = []
+        for actor, failure in zip(change.start, results, strict=True):
+            if failure is None:
                 self.table.joined(actor)
+            else:
+                logger.warning("%s: %s", actor, failure)
+                failures.append(failure)
         await self.tell()
-        for actor in change.drain:
-            draining = asyncio.create_task(self._children.end(actor, _DRAIN_GRACE), name=f"drain {actor}")
-            self._draining.add(draining)
-            draining.add_done_callback(self._draining.discard)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        self.drain(change.drain)
+        return failures
 
-    def _lock(self, provider: str) -> asyncio.Lock:
+    def _check(self, provider: str) -> None:
         if provider not in self._providers.endpoints:
             known = ", ".join(sorted(self._providers.endpoints))
             raise UnknownModel(
                 f"no provider is called {provider!r}; known are {known}; add one under providers.endpoints"
             )
-        return self._locks.setdefault(provider, asyncio.Lock())

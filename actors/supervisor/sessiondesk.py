@@ -6,21 +6,28 @@ import asyncio
 import logging
 from typing import Any
 
-from llmgine.actors.bus import BusClient
-from llmgine.actors.control import ActorAway, ActorGone, ControlOptions, RuntimeActor
+from llmgine.actors.bus import BusClient, Event
+from llmgine.actors.control import ActorAway, ActorGone, ControlOptions, RuntimeActor, StartFailed
 from llmgine.actors.sessions import SessionEnded, SessionStarted
 from llmgine.actors.supervisor.children import Children
-from llmgine.actors.supervisor.directory import Directory, EndSession, SessionEntry
+from llmgine.actors.supervisor.directory import Directory, EndSession, SessionEntry, SessionNotFound
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
+from llmgine.actors.supervisor.work import Lanes, Work
+from llmgine.providers import LlmgineError
 
 logger = logging.getLogger(__name__)
 
-# How long an ending waits for the handlers of its own end event.
+# How long a session's start or end event, or the end of its turns, may hold up what follows.
 _LAST_WORD = 5.0
+# How long a session's own code may take to be loaded.
+_ADOPTION = 60.0
 
 
 class SessionDesk:
-    """What the supervisor does for sessions."""
+    """What the supervisor does for sessions.
+
+    Openings of one id follow each other; an ending waits for no opening but cuts it short.
+    """
 
     def __init__(
         self,
@@ -29,6 +36,7 @@ class SessionDesk:
         children: Children,
         subscriptions: SubscriptionDesk,
         bus: BusClient,
+        work: Work,
         options: ControlOptions,
     ) -> None:
         self._supervisor = supervisor
@@ -36,17 +44,17 @@ class SessionDesk:
         self._children = children
         self._subscriptions = subscriptions
         self._bus = bus
+        self._work = work
         self._options = options
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._lanes = Lanes()
+        self._openings: dict[str, asyncio.Task[None]] = {}
         self._endings: dict[str, asyncio.Task[None]] = {}
 
     async def open(self, driver_id: str, handle: str, spec: dict[str, Any], code: Any) -> dict[str, Any]:
         """Attaches the handle to the session, which is started where it is not open; says where it lives."""
         session_id = spec["session_id"]
-        lock = self._locks.setdefault(session_id, asyncio.Lock())
-        async with lock:
-            if (ending := self._endings.get(session_id)) is not None:
-                await asyncio.shield(ending)
+        async with self._lanes.of(session_id):
+            await self.ended(session_id)
             entry, new = self._directory.attach(
                 session_id,
                 driver_id,
@@ -54,6 +62,7 @@ class SessionDesk:
                 model=spec["model"],
                 stay=spec["stay"],
                 fingerprint=spec["fingerprint"],
+                now=asyncio.get_running_loop().time(),
             )
             if new:
                 await self._start(entry, spec, code)
@@ -77,48 +86,92 @@ class SessionDesk:
     def end(self, decision: EndSession) -> asyncio.Task[None]:
         """Carries out an ending; the task is done once nothing of the opening is left."""
         entry = self._directory.sessions[decision.session_id]
-        ending = asyncio.create_task(self._end(entry, decision), name=f"end {entry.actor}")
+        ending = self._work.start(self._end(entry, decision), f"end {entry.actor}")
         self._endings[entry.id] = ending
-        ending.add_done_callback(lambda _: self._endings.pop(entry.id, None))
+        ending.add_done_callback(lambda _: self._forget_ending(entry.id, ending))
         return ending
 
+    async def ended(self, session_id: str) -> None:
+        """Returns once no ending of that session is under way."""
+        ending = self._endings.get(session_id)
+        if ending is not None:
+            await asyncio.wait({ending})
+
+    def _forget_ending(self, session_id: str, ending: asyncio.Task[None]) -> None:
+        if self._endings.get(session_id) is ending:
+            del self._endings[session_id]
+
     async def _start(self, entry: SessionEntry, spec: dict[str, Any], code: Any) -> None:
+        opening = self._openings[entry.id] = asyncio.create_task(
+            self._bring_up(entry, spec, code), name=f"open {entry.actor}"
+        )
+        try:
+            await asyncio.wait({opening})
+        finally:
+            del self._openings[entry.id]
+            opening.cancel()  # of no effect unless this wait was given up
+        if opening.cancelled():
+            raise SessionNotFound(f"session {entry.id!r} was ended while it was being opened; open it again")
+        opening.result()
+        await self._publish(SessionStarted(session_id=entry.id, opening=entry.opening))
+
+    async def _bring_up(self, entry: SessionEntry, spec: dict[str, Any], code: Any) -> None:
         try:
             # Not brought back by Ray: an empty process under the session's name would answer as if
             # the conversation had never been.
             await self._children.start(
                 entry.actor, "session", num_cpus=self._options.actor_cpus, restarts=False
             )
-            opening = {**spec, "opening": entry.opening}
-            await self._supervisor.cluster.call(entry.actor, "adopt", opening, code)
+            await self._adopt(entry, {**spec, "opening": entry.opening}, code)
         except BaseException:
-            self._directory.ended(entry.id, entry.opening)
-            await self._children.end(entry.actor, 0.0)
+            await self._let_go(entry, 0.0)
             raise
-        self._directory.opened(entry.id)
-        await self._bus.publish(SessionStarted(session_id=entry.id, opening=entry.opening))
+        self._directory.opened(entry.id, entry.opening)
+
+    async def _adopt(self, entry: SessionEntry, opening: dict[str, Any], code: Any) -> None:
+        cluster = self._supervisor.cluster
+        try:
+            await cluster.call(entry.actor, "adopt", opening, code, timeout=_ADOPTION)
+        except (ActorGone, ActorAway, TimeoutError) as error:
+            raise StartFailed(
+                f"session {entry.id!r} could not be opened: {error}; does a module of its tools end the "
+                f"process or block when it is imported? `ray logs` has the actor's output"
+            ) from None
 
     async def _end(self, entry: SessionEntry, decision: EndSession) -> None:
+        opening = self._openings.get(entry.id)
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait({opening})
+            if opening.cancelled() or opening.exception() is not None:
+                return  # It never was open, and has tidied up after itself.
         grace = 0.0 if decision.lost else self._options.stop_grace
         try:
             if not decision.lost:
                 await self._finish_turns(entry, grace)
-            await self._say_ended(entry, decision.error)
+            await self._publish(
+                SessionEnded(session_id=entry.id, opening=entry.opening, error=decision.error), wait=True
+            )
             await self._subscriptions.remove_scope(entry.id)
         finally:
+            await self._let_go(entry, grace)
+
+    async def _let_go(self, entry: SessionEntry, grace: float) -> None:
+        try:
             await self._children.end(entry.actor, grace)
+        finally:
             self._directory.ended(entry.id, entry.opening)
 
     async def _finish_turns(self, entry: SessionEntry, grace: float) -> None:
         try:
             await self._supervisor.cluster.call(entry.actor, "end", grace, timeout=grace + _LAST_WORD)
-        except (ActorGone, ActorAway, TimeoutError) as error:
+        except Exception as error:
             logger.warning("session %s did not end by itself: %s", entry.id, error)
 
-    async def _say_ended(self, entry: SessionEntry, error: str | None) -> None:
-        ended = SessionEnded(session_id=entry.id, opening=entry.opening, error=error)
+    async def _publish(self, event: Event, *, wait: bool = False) -> None:
+        """Publishes; a bus that cannot take it now, or a slow handler, holds up no session for long."""
         try:
             async with asyncio.timeout(_LAST_WORD):
-                await self._bus.publish(ended, wait=True)
-        except TimeoutError:
-            logger.warning("handlers of the end of session %s are still running", entry.id)
+                await self._bus.publish(event, wait=wait)
+        except (TimeoutError, LlmgineError) as error:
+            logger.warning("%r is not handled yet: %s", event, error or "its time is up")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from llmgine.actors.bus import SubscriptionRecord, SubscriptionTable
-from llmgine.actors.control import names
 from llmgine.actors.supervisor.members import Member, Members
 
 _PUSH = "subscriptions"
 
 
 class SubscriptionDesk:
-    """What the supervisor does for the bus."""
+    """What the supervisor does for the bus.
+
+    A router that is away routes nothing, and comes back to a snapshot: it need not be waited for.
+    """
 
     def __init__(self, members: Members) -> None:
         self._members = members
@@ -28,7 +31,7 @@ class SubscriptionDesk:
 
     async def add(self, record: dict[str, Any]) -> int:
         registered = self._table.add(SubscriptionRecord.from_wire(record)).subscription
-        await self._tell({"add": [registered.to_wire()]})
+        await self._members.push(_PUSH, {"add": [registered.to_wire()]})
         return registered.number
 
     async def remove(self, number: int, owner: tuple[str, int]) -> None:
@@ -40,15 +43,14 @@ class SubscriptionDesk:
     async def remove_client(self, client: str) -> None:
         await self._removed(self._table.remove_client(client))
 
+    def clients(self) -> set[str]:
+        """Every process that has registered a handler."""
+        return {record.client for record in self._table}
+
     def statistics(self) -> dict[str, Any]:
         return asdict(self._table.statistics())
 
-    async def _removed(self, removed: list[Any]) -> None:
+    async def _removed(self, removed: Sequence[SubscriptionRecord | None]) -> None:
         numbers = [subscription.number for subscription in removed if subscription is not None]
         if numbers:
-            await self._tell({"remove": numbers})
-
-    async def _tell(self, change: dict[str, Any]) -> None:
-        await self._members.push(_PUSH, change)
-        # A router that is away now comes back to a snapshot that has the change in it.
-        await self._members.here([names.router(0)])
+            await self._members.push(_PUSH, {"remove": numbers})

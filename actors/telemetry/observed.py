@@ -14,6 +14,8 @@ class ObservedActor(RuntimeActor):
 
     async def opened(self) -> None:
         options = TelemetryOptions.model_validate(self.settings["telemetry"])
+        if self._shipper is not None:  # of an attempt to open that failed
+            await self._shipper.close(timeout=0)
         if options.enabled:
             self._shipper = TelemetryShipper(self.recorder, self.peer(names.TELEMETRY), options)
             self._shipper.start()

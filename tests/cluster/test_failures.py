@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llmgine.runtime import Event, Runtime, SessionEnded, SessionLost
+from llmgine.actors.control import Boot, NameTaken, SpawnOptions
+from llmgine.actors.control.ray_cluster import RayCluster, RayWorld
+from llmgine.actors.supervisor.actor import SupervisorActor
+from llmgine.runtime import Event, Runtime, RuntimeExists, SessionEnded, SessionLost
 
 pytestmark = pytest.mark.cluster
 
@@ -83,6 +86,42 @@ async def test_the_supervisor_can_be_killed(runtime: Runtime, eventually: Eventu
             assert (await other.ask("new")).text == "new"
         assert len(await session.history()) == 2
     assert (await runtime.status())["sessions"] == []
+
+
+async def test_the_supervisor_can_be_killed_while_a_session_opens(
+    runtime: Runtime, eventually: Eventually
+) -> None:
+    """The opening is begun anew by its next life, and what the former one had begun is gone."""
+    cluster = RayCluster(runtime.name)
+
+    async def actors() -> list[str]:
+        return [name for name in await cluster.names() if name.startswith("session-")]
+
+    before = await pid_of(runtime, "supervisor")
+    opening = asyncio.create_task(runtime.session("s", model="scripted/echo").open())
+    await eventually(actors)
+    os.kill(before, signal.SIGKILL)
+    session = await opening
+    assert (await session.ask("hello")).text == "hello"
+
+    async def one() -> bool:
+        return len(await actors()) == 1
+
+    await eventually(one)
+    await session.leave()
+    assert await actors() == []
+
+
+async def test_a_name_is_had_by_one_actor(runtime: Runtime, tmp_path: Path) -> None:
+    """A launch under a name that is taken is refused, and harms nothing of who has it."""
+    world = RayWorld(runtime.name, "another", b"secret", runtime.settings.link)
+    boot = Boot(runtime.name, "supervisor", "supervisor", world, runtime.settings.to_wire())
+    with pytest.raises(NameTaken, match="supervisor"):
+        await world.cluster().spawn(boot, SupervisorActor, SpawnOptions())
+    with pytest.raises(RuntimeExists, match=r"Runtime\.connect"):
+        async with Runtime.launch({"data_dir": tmp_path / "other"}, name=runtime.name):
+            pass
+    assert (await runtime.status())["name"] == runtime.name
 
 
 async def test_a_killed_provider_actor_is_replaced(runtime: Runtime, eventually: Eventually) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import Any
 
 import pytest
@@ -590,3 +591,58 @@ async def test_closing_reports_what_is_left(world: World) -> None:
     assert left.messages == 1
     with pytest.raises(BusError):
         await client.publish(Noted())
+
+
+@pytest.mark.parametrize("session", ["BUS", "s1"])
+async def test_a_handler_may_wait_at_any_step(world: World, session: str) -> None:
+    """Values, errors and cancellations come through, whether a handler ends at its first step or later."""
+    client, seen = world.client(), []
+    gate = asyncio.Event()
+
+    async def handle(event: Noted) -> None:
+        kind = event.text
+        if kind.startswith("late"):
+            await asyncio.sleep(0)
+        try:
+            if kind == "late gate":
+                await gate.wait()
+            async with asyncio.timeout(None if "error" not in kind else 0):
+                await asyncio.sleep(0 if "error" not in kind else 60)
+        except TimeoutError:
+            raise RuntimeError(kind) from None
+        finally:
+            seen.append(kind)
+            if len(seen) == 4:
+                gate.set()
+
+    await client.register_event_handler(Noted, handle, name="handle")
+    kinds = ["now", "late", "error", "late error", "late gate"]
+    pending = [
+        asyncio.ensure_future(client.publish(Noted(session_id=session, text=kind), wait=True))
+        for kind in kinds
+    ]
+    outcomes = [receipt.outcomes[0] for receipt in await asyncio.gather(*pending)]
+    assert [(one.success, one.text) for one in outcomes] == [
+        (True, ""),
+        (True, ""),
+        (False, "error"),
+        (False, "late error"),
+        (True, ""),
+    ]
+    if session != "BUS":
+        assert seen == kinds
+
+
+async def test_a_waiting_publish_keeps_no_event(make_world: Any) -> None:
+    """Until it is admitted a publish keeps the packed message alone."""
+    world = await make_world(router=False)
+    client = world.client()
+    await client.start()
+    event = Noted(text="x")
+    kept = weakref.ref(event)
+    publishing = asyncio.create_task(client.publish(event))
+    del event
+    await asyncio.sleep(0)
+    assert kept() is None
+    await world.start_router()
+    assert (await publishing).admitted

@@ -28,7 +28,7 @@ from llmgine.actors.bus.errors import ProtocolViolation
 from llmgine.actors.bus.handlers import anonymous_name, default_name, takes_delivery
 from llmgine.actors.bus.jobs import Job, JobHead, Lanes
 from llmgine.actors.bus.mailbox import Mailbox, Offer
-from llmgine.actors.bus.outbox import Entry, Outbox
+from llmgine.actors.bus.outbox import Entry, Outbox, RunHead
 from llmgine.actors.bus.records import ClientState, Head, ProducerLine, Record
 from llmgine.actors.bus.routes import Routes
 
@@ -256,7 +256,7 @@ def test_an_outbox_keeps_until_settled_and_sends_again() -> None:
     """What the router has not received goes again, from the floor and marked, when it lost its memory."""
     outbox = Outbox(BusOptions(max_unadmitted=4, max_unsettled=8))
     for _ in range(6):
-        outbox.add("s", Entry("E", b"x", 0, 0, None))
+        outbox.add("s", Entry(RunHead("E"), b"x"))
     [run] = outbox.runs()
     assert run[:3] == ["s", "E", 1]
     assert len(run[7]) == 4
@@ -278,11 +278,28 @@ def test_an_outbox_keeps_until_settled_and_sends_again() -> None:
     assert (outbox.count, outbox.bytes) == (0, 0)
 
 
+def test_an_outbox_cuts_a_run_where_messages_differ() -> None:
+    """Equal messages share a run, however many lines there are; a publish holds at most one batch."""
+    outbox = Outbox(BusOptions())
+    for line in ("E", "E", "F"):
+        outbox.add("s", Entry(RunHead(line), b"x"))
+    for _ in range(wire.BATCH_EVENTS):
+        outbox.add("t", Entry(RunHead("E"), b"x"))
+    first, second = outbox.runs(), outbox.runs()
+    assert [(run[1], run[2], len(run[7])) for run in first] == [
+        ("E", 1, 2),
+        ("F", 3, 1),
+        ("E", 1, wire.BATCH_EVENTS - 3),
+    ]
+    assert [(run[2], len(run[7])) for run in second] == [(wire.BATCH_EVENTS - 2, 3)]
+    assert not outbox.has_unsent
+
+
 def test_a_message_that_was_never_sent_can_be_given_up() -> None:
     """It keeps its place in the row and nothing else; one that was sent cannot."""
     outbox = Outbox(BusOptions(max_unadmitted=1))
     for _ in range(2):
-        outbox.add("s", Entry("E", b"x", 0, wire.COMMAND, None))
+        outbox.add("s", Entry(RunHead("E", flags=wire.COMMAND), b"x"))
     outbox.runs()
     assert not outbox.give_up("s", 1)
     assert outbox.give_up("s", 2)
@@ -313,6 +330,22 @@ def test_lanes_keep_a_sessions_order_and_let_others_pass() -> None:
     assert lanes.count == 0
 
 
+def test_a_lane_may_go_on_without_being_closed() -> None:
+    """What follows a job in its lane can run in its place; commands and bus events have no lane."""
+    lanes = Lanes()
+    for session in ("s1", "BUS", "s1"):
+        lanes.add(job(session, lanes.count + 1))
+    first, second = lanes.start(), lanes.start()
+    assert lanes.following(second) is None
+    third = lanes.following(first)
+    assert third is not None
+    assert (third.sequence, lanes.count) == (3, 0)
+    assert lanes.following(third) is None
+    lanes.ended(third)
+    lanes.add(job("s1", 4))
+    assert lanes.start().sequence == 4
+
+
 @given(st.integers(0, 2**32))
 def test_lanes_lose_nothing(seed: int) -> None:
     """Whatever starts, ends and is cleared, each session's jobs start in order and all come out."""
@@ -330,7 +363,11 @@ def test_lanes_lose_nothing(seed: int) -> None:
         if running and choose.random() < 0.5:
             ended = running.pop(choose.randrange(len(running)))
             seen.setdefault(ended.head.session, []).append(ended.sequence)
-            lanes.ended(ended)
+            following = lanes.following(ended) if choose.random() < 0.5 else None
+            if following is None:
+                lanes.ended(ended)
+            else:
+                running.append(following)
         if choose.random() < 0.05:
             added -= len(lanes.clear())
     while running or lanes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmgine.actors.bus import BusOptions, RouterCore, SubscriptionRecord, SubscriptionTable, wire
 from llmgine.actors.bus.dedup import Lines
-from llmgine.actors.bus.outbox import Entry, Outbox
+from llmgine.actors.bus.outbox import Entry, Outbox, RunHead
 
 OPTIONS = BusOptions(
     mailbox_capacity=8, prefetch=4, max_unadmitted=6, max_unsettled=40, block_timeout=1e9, client_lease=1e9
@@ -135,7 +135,7 @@ class World:
         session = self.choose.choice(["BUS", "s1", "s2"])
         for _ in range(self.choose.randint(1, 6)):
             key = (client.name, session)
-            self.published[key] = client.outbox.add(session, Entry(LINEAGE, b"x", 0, 0, None))
+            self.published[key] = client.outbox.add(session, Entry(RunHead(LINEAGE), b"x"))
 
     def step(self) -> None:
         choose = self.choose

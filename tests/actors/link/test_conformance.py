@@ -70,6 +70,20 @@ async def test_messages_of_a_stream_arrive_in_order_in_both_directions(net: Net)
     await sending
 
 
+async def test_what_is_flushed_keeps_its_place(net: Net) -> None:
+    """Flushing at any time, also twice or with nothing to send, changes neither order nor number."""
+    stream = (await net.pair({"echo": echo})).open("echo")
+    stream.flush()
+    for number in range(4):
+        assert stream.try_send(number)
+        if number % 2:
+            stream.flush()
+            stream.flush()
+    stream.finish()
+    assert [message async for message in stream] == list(range(4))
+    stream.flush()
+
+
 async def test_any_msgpack_value_travels(net: Net) -> None:
     """Nested values, bytes, integer keys and None arrive as they were; tuples as lists, except in keys."""
     stream = (await net.pair({"echo": echo})).open("echo")

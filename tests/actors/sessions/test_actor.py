@@ -135,4 +135,6 @@ async def test_what_a_restarted_supervisor_is_told(stage: Stage) -> None:
     actor = stage.cluster._actors["session-s1-1"]
     assert actor.report() == {}
     await stage.call("adopt", OPENING, None)
-    assert actor.report() == OPENING
+    assert actor.report() == {**OPENING, "closing": False}
+    await stage.call("end", 1.0)
+    assert actor.report()["closing"]

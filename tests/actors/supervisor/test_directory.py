@@ -30,10 +30,11 @@ def attach(
     *,
     stay: bool = False,
     fingerprint: str = "",
+    now: float = 0.0,
 ) -> bool:
-    entry, new = to.attach(session, driver, handle, model="m/x", stay=stay, fingerprint=fingerprint)
+    entry, new = to.attach(session, driver, handle, model="m/x", stay=stay, fingerprint=fingerprint, now=now)
     if new:
-        to.opened(entry.id)
+        to.opened(entry.id, entry.opening)
     return new
 
 
@@ -180,3 +181,44 @@ def test_a_stopping_runtime_opens_nothing() -> None:
     assert known.stop() == []
     with pytest.raises(RuntimeStopping):
         attach(known, "c")
+
+
+def test_long_leases_are_kept() -> None:
+    """A driver is forgotten when it has lost both its sessions and its subscriptions, in whichever order."""
+    known = Directory(Leases(sessions=100.0, subscriptions=60.0), owned=False, first_opening=1)
+    known.driver_joined("d", owner=False, attached=())
+    attach(known)
+    known.driver_lost("d", 0.0)
+    assert known.tick(60.0) == [DropClient("d")]
+    assert known.tick(61.0) == []
+    assert known.tick(100.0) == [EndSession("s", "the link to its driver was lost")]
+    assert known.drivers == {}
+
+
+def test_a_driver_that_was_never_here_has_its_lease() -> None:
+    """A session that was opened for a driver whose link never stood ends after the lease."""
+    known = directory(owned=False)
+    attach(known, driver="ghost", now=100.0)
+    assert known.tick(129.0) == []
+    assert known.tick(130.0) == [EndSession("s", "the link to its driver was lost")]
+
+
+def test_an_end_is_decided_once() -> None:
+    """A runtime whose owner is gone is ended once, and opens nothing meanwhile."""
+    known = directory()
+    known.await_owner(0.0)
+    assert known.tick(10.0) == [EndRuntime("its owner is gone")]
+    assert known.tick(11.0) == []
+    with pytest.raises(RuntimeStopping):
+        attach(known)
+
+
+def test_an_ending_is_not_undone_by_an_opening() -> None:
+    """A session that was closed while it opened stays closed, and one that is opening cannot be lost."""
+    known = directory()
+    entry, _ = known.attach("s", "d", "h", model="m/x", stay=False, fingerprint="", now=0.0)
+    assert known.died(entry.actor, "gone") == []
+    assert known.close("s") == [EndSession("s", None)]
+    known.opened("s", entry.opening)
+    assert known.session("s").state == "ending"
+    assert known.close("nowhere") == []

@@ -1,0 +1,50 @@
+"""Doubles of what the supervisor's desks act on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+
+class Gate:
+    """Lets those through who come, unless it is shut; tells who came."""
+
+    def __init__(self) -> None:
+        self.came: list[str] = []
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def shut(self) -> None:
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def through(self, who: str) -> None:
+        self.came.append(who)
+        await self._open.wait()
+
+
+class FakeChildren:
+    """Actors as names; starting and ending pass a gate each."""
+
+    def __init__(self) -> None:
+        self.starting, self.ending = Gate(), Gate()
+        self.alive: set[str] = set()
+        self.failures: dict[str, Exception] = {}
+
+    async def start(self, name: str, kind: str, *, num_cpus: float, restarts: bool = True) -> None:
+        await self.starting.through(name)
+        if name in self.failures:
+            raise self.failures[name]
+        self.alive.add(name)
+
+    async def end(self, name: str, grace: float) -> None:
+        await self.ending.through(name)
+        self.alive.discard(name)
+
+
+@pytest.fixture
+def children() -> FakeChildren:
+    return FakeChildren()

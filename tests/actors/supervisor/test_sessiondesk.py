@@ -1,0 +1,186 @@
+"""Openings and endings of sessions that cross each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from llmgine.actors.bus import Event
+from llmgine.actors.control import ActorGone, ControlOptions, StartFailed
+from llmgine.actors.supervisor.directory import Directory, Leases, SessionConflict, SessionNotFound
+from llmgine.actors.supervisor.sessiondesk import SessionDesk
+from llmgine.actors.supervisor.work import Work
+
+Until = Callable[..., Any]
+
+
+class Desk:
+    """A session desk over doubles; `log` is what happened, in order."""
+
+    def __init__(self, children: Any) -> None:
+        self.children = children
+        self.log: list[str] = []
+        self.errors: dict[str, Exception] = {}
+        self.directory = Directory(Leases(), owned=False, first_opening=1)
+        supervisor = SimpleNamespace(cluster=self)
+        options = ControlOptions(stop_grace=1.0)
+        self.desk = SessionDesk(
+            cast(Any, supervisor), self.directory, children, cast(Any, self), cast(Any, self), Work(), options
+        )
+
+    # What the desk acts on: the cluster, the bus, the table of subscriptions.
+
+    async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> None:
+        self.log.append(f"{method} {name}")
+        if method in self.errors:
+            raise self.errors[method]
+
+    async def publish(self, event: Event, wait: bool = False) -> None:
+        self.log.append(f"{type(event).__name__} {event.model_dump()['opening']}")
+        if "publish" in self.errors:
+            raise self.errors["publish"]
+
+    async def remove_scope(self, session: str) -> None:
+        self.log.append(f"unregister {session}")
+
+    # What the tests do.
+
+    def open(self, handle: str = "h", **spec: Any) -> asyncio.Task[dict[str, Any]]:
+        whole = {"session_id": "s", "model": "m/x", "stay": False, "fingerprint": "", **spec}
+        return asyncio.create_task(self.desk.open("d", handle, whole, None))
+
+    def close(self) -> asyncio.Task[None]:
+        return asyncio.create_task(self._ended(self.directory.close("s")))
+
+    def detach(self, handle: str = "h") -> asyncio.Task[None]:
+        return asyncio.create_task(self._ended(self.directory.detach("s", handle, None)))
+
+    async def _ended(self, decisions: list[Any]) -> None:
+        for decision in decisions:
+            self.desk.end(decision)
+        await self.desk.ended("s")
+
+
+@pytest.fixture
+def desk(children: Any) -> Desk:
+    return Desk(children)
+
+
+async def test_a_session_from_opening_to_end(desk: Desk) -> None:
+    """One start event follows the adoption; turns end, the end event is said, handlers go, the actor goes."""
+    where = await desk.open()
+    assert (where["actor"], where["state"]) == ("session-s-1", "open")
+    await desk.detach()
+    assert desk.log == [
+        "adopt session-s-1",
+        "SessionStarted 1",
+        "end session-s-1",
+        "SessionEnded 1",
+        "unregister s",
+    ]
+    assert desk.children.alive == set()
+    assert desk.directory.sessions == {}
+    assert len(desk.desk._lanes) == 0
+    assert not desk.desk._endings
+    assert not desk.desk._openings
+
+
+async def test_openings_of_one_id_share_one_actor(desk: Desk) -> None:
+    """Whoever opens a session that is being opened attaches to it."""
+    desk.children.starting.shut()
+    opens = [desk.open("a"), desk.open("b"), desk.open("b")]
+    await asyncio.sleep(0)
+    desk.children.starting.open()
+    actors = {where["actor"] for where in await asyncio.gather(*opens)}
+    assert actors == {"session-s-1"}
+    assert desk.children.starting.came == ["session-s-1"]
+    assert desk.directory.session("s").handles == {"a": "d", "b": "d"}
+
+
+async def test_closing_cuts_an_opening_short(desk: Desk, until: Until) -> None:
+    """A session that is closed while it opens never starts: no event, no actor, and who opened is told."""
+    desk.children.starting.shut()
+    opening = desk.open()
+    await until(lambda: desk.children.starting.came)
+    await desk.close()
+    with pytest.raises(SessionNotFound, match="while it was being opened"):
+        await opening
+    assert desk.log == []
+    assert desk.children.ending.came == ["session-s-1"]
+    desk.children.starting.open()
+    assert (await desk.open())["actor"] == "session-s-2"
+
+
+async def test_opening_again_waits_for_the_ending(desk: Desk, until: Until) -> None:
+    """The next opening begins when nothing of the former one is left."""
+    await desk.open()
+    desk.children.ending.shut()
+    closing = desk.close()
+    await until(lambda: desk.children.ending.came)
+    opening = desk.open("again")
+    await asyncio.sleep(0)
+    assert not opening.done()
+    desk.children.ending.open()
+    await closing
+    assert (await opening)["actor"] == "session-s-2"
+    assert desk.log[-2:] == ["adopt session-s-2", "SessionStarted 2"]
+
+
+async def test_all_who_close_wait_for_the_end(desk: Desk, until: Until) -> None:
+    """A second close, and a detach meanwhile, return when the session has ended, which it does once."""
+    await desk.open()
+    desk.children.ending.shut()
+    asked = [desk.close(), desk.close(), desk.detach()]
+    await until(lambda: desk.children.ending.came)
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in asked)
+    desk.children.ending.open()
+    await asyncio.gather(*asked)
+    assert desk.log.count("SessionEnded 1") == 1
+
+
+async def test_an_actor_that_does_not_start_leaves_no_session(desk: Desk) -> None:
+    """A failed opening says why and leaves the id free for the next."""
+    desk.children.failures["session-s-1"] = StartFailed("no CPUs")
+    with pytest.raises(StartFailed, match="no CPUs"):
+        await desk.open()
+    assert desk.directory.sessions == {}
+    assert (await desk.open())["actor"] == "session-s-2"
+
+
+async def test_a_process_that_dies_at_adoption(desk: Desk) -> None:
+    """It is an error of that session and does not say that the runtime is gone."""
+    desk.errors["adopt"] = ActorGone("session-s-1 has died")
+    with pytest.raises(StartFailed, match="session 's' could not be opened"):
+        await desk.open()
+    assert desk.children.alive == set()
+
+
+async def test_an_ending_goes_through(desk: Desk) -> None:
+    """Neither turns that cannot be ended nor a bus that takes nothing keep a session from ending."""
+    await desk.open()
+    desk.errors.update(end=ValueError("a bug"), publish=TimeoutError())
+    await desk.close()
+    assert "unregister s" in desk.log
+    assert desk.children.alive == set()
+    assert desk.directory.sessions == {}
+
+
+async def test_a_lost_session_is_not_asked_for_its_turns(desk: Desk) -> None:
+    """The end of a session whose process died is said at once, with the reason."""
+    await desk.open()
+    await desk._ended(desk.directory.died("session-s-1", "its process died"))
+    assert "end session-s-1" not in desk.log
+    assert "SessionEnded 1" in desk.log
+
+
+async def test_a_refused_handle_changes_nothing(desk: Desk) -> None:
+    """Attaching with other tools is refused and leaves the session as it was."""
+    await desk.open("a", fingerprint="one")
+    with pytest.raises(SessionConflict):
+        await desk.open("b", fingerprint="two")
+    assert desk.directory.session("s").handles == {"a": "d"}
