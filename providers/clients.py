@@ -26,13 +26,14 @@ _PATHS: dict[Api, tuple[Sdk, str]] = {
     "openai-chat": ("openai", "/chat/completions"),
     "anthropic-messages": ("anthropic", "/v1/messages"),
 }
+_VENDORS: dict[Sdk, str] = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 _KEEPALIVE = 30.0  # seconds; below the minute after which common proxies drop an idle connection
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a client goes and as whom; equal sites share one client."""
+    """Where a client goes and as whom; equal sites share one client. No `base_url` is the vendor's own."""
 
     api: Api
     base_url: str | None
@@ -159,21 +160,28 @@ def _make(name: Sdk, sdk: Any, site: Site) -> Any:
         max_connections=site.max_connections, max_keepalive_connections=100, keepalive_expiry=_KEEPALIVE
     )
     local = site.base_url is not None and urlsplit(site.base_url).hostname in _LOOPBACK
-    # Proxies of the environment are for the world outside, not for a server in this machine.
+    # Proxies of the environment are for the world outside, not for a server in this machine. A redirect
+    # to another host would take the key and the prompt along.
     http = httpx2.AsyncClient(
-        limits=limits, timeout=httpx2.Timeout(None), follow_redirects=True, trust_env=not local
+        limits=limits, timeout=httpx2.Timeout(None), follow_redirects=False, trust_env=not local
     )
     key = site.key.get_secret_value() if site.key else "none"
     common = {
         "api_key": key,
-        "base_url": site.base_url,
+        "base_url": site.base_url or _VENDORS[name],  # with None the SDK asks the environment
         "max_retries": 0,
         "http_client": http,
         "default_headers": dict(site.headers),
     }
-    if name == "anthropic":
-        return sdk.AsyncAnthropic(**common, open_telemetry=False)
-    return sdk.AsyncOpenAI(**common)
+    client = (
+        sdk.AsyncAnthropic(**common, open_telemetry=False)
+        if name == "anthropic"
+        else sdk.AsyncOpenAI(**common)
+    )
+    # The SDKs add the headers of OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS for every server,
+    # in place of its key where they name one; what the settings say holds.
+    client._custom_headers = dict(site.headers)
+    return client
 
 
 def _request_headers(sdk: Any, site: Site) -> dict[str, Any]:

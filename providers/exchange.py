@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from llmgine.providers.clients import Answer, Client
 from llmgine.providers.codecs.codec import Codec, Decoder, Target
-from llmgine.providers.contracts import Adjustment, LLMResponse, TextPart, ThinkingPart, ToolCallPart
+from llmgine.providers.contracts import (
+    Adjustment,
+    LLMResponse,
+    RefusalPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+)
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 from llmgine.providers.events import (
     Done,
@@ -30,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _STREAM_TYPES = frozenset({"text/event-stream", "text/plain", "application/octet-stream", ""})
 _LARGEST_BODY = 64 * 1024 * 1024
+_LONGEST_CODE = 200
 _REST_SECONDS = 1.0
 _REST_BYTES = 64 * 1024
 
@@ -64,6 +72,7 @@ class Exchange:
         self._answer: Answer | None = None
         self._chunks: AsyncIterator[bytes] | None = None
         loop = asyncio.get_running_loop()
+        self._received = 0
         self._timer = WaitTimer(loop)
         self._time = loop.time
         self._begun = self._time()
@@ -160,6 +169,9 @@ class Exchange:
     async def _chunk(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         chunk = await self._timer.wait(anext(chunks, None), self._limit())
         self._begins = False
+        self._received += 0 if chunk is None else len(chunk)
+        if self._received > _LARGEST_BODY:
+            raise self._error("the answer is larger than 64 MiB", ErrorKind.MALFORMED)
         return chunk
 
     def _limit(self) -> float:
@@ -182,13 +194,9 @@ class Exchange:
 
     async def _body(self, answer: Answer) -> bytes:
         pieces: list[bytes] = []
-        size = 0
         chunks = answer.chunks()
         while (chunk := await self._chunk(chunks)) is not None:
             pieces.append(chunk)
-            size += len(chunk)
-            if size > _LARGEST_BODY:
-                raise self._error("the answer is larger than 64 MiB", ErrorKind.MALFORMED)
         return b"".join(pieces)
 
     def _broke(self, error: ProviderError) -> list[StreamEvent]:
@@ -204,6 +212,7 @@ class Exchange:
             error.provider, error.model = self._prepared.target.provider, self._prepared.target.model
             error.request_id = error.request_id or request_id
             error.message = self._scrub(error.message)
+            error.code = error.code and self._scrub(error.code)[:_LONGEST_CODE]
             error.args = (error.message,)
 
     def _error(self, message: str, kind: ErrorKind, phase: ErrorPhase | None = None) -> ProviderError:
@@ -242,6 +251,12 @@ class Exchange:
                 return self._error(f"no connection: {text}", ErrorKind.CONNECTION, ErrorPhase.CONNECT)
             case httpx2.DecodingError() | json.JSONDecodeError():
                 return self._error(f"the answer cannot be read: {text}", ErrorKind.MALFORMED)
+            case httpx2.LocalProtocolError():  # its text quotes the header, which may be a secret
+                return self._error(
+                    "a header cannot be sent: look at the endpoint's headers and at extra_headers",
+                    ErrorKind.INVALID_REQUEST,
+                    ErrorPhase.REQUEST,
+                )
             case httpx2.HTTPError() | httpx2.StreamError() | OSError():
                 return self._error(f"the connection broke: {text}", ErrorKind.CONNECTION)
             case _:
@@ -253,13 +268,14 @@ def as_events(response: LLMResponse) -> list[StreamEvent]:
     events: list[StreamEvent] = []
     for index, part in enumerate(response.message.parts):
         match part:
-            case TextPart(text=text) if text:
+            case TextPart(text=text) | RefusalPart(text=text) if text:
                 events.append(TextDelta(index, text))
             case ThinkingPart(text=text) if text:
                 events.append(ThinkingDelta(index, text))
             case ToolCallPart():
-                raw = part.raw_arguments or json.dumps(part.arguments or {}, ensure_ascii=False)
-                events += [ToolCallStart(index, part.id, part.name), ToolCallDelta(index, raw)]
+                events.append(ToolCallStart(index, part.id, part.name))
+                if part.raw_arguments:
+                    events.append(ToolCallDelta(index, part.raw_arguments))
         events.append(PartDone(index, part))
     events.append(Done(response))
     return events

@@ -18,7 +18,16 @@ Api = Literal["openai-chat", "anthropic-messages"]
 Kind = Literal["openai", "anthropic", "openai-compatible", "local", "scripted"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-_KEY_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_HEADER = re.compile(
+    r"authorization|cookie|secret|api-?key|subscription-key|(auth|access|security)-?token|^(x-)?(key|token)$",
+    re.I,
+)
+
+
+def holds_key(header: str) -> bool:
+    """Whether a header of this name is known to carry a key, which belongs in no setting and no request."""
+    return _KEY_HEADER.search(header) is not None
 
 
 class _Options(BaseModel):
@@ -27,7 +36,11 @@ class _Options(BaseModel):
 
 
 class Timeouts(_Options):
-    """How long a call may take, in seconds. A request's own deadline and idle timeout go before."""
+    """How long a call may take, in seconds.
+
+    A request's own idle timeout goes before; its deadline can only shorten `total`, because every
+    call of a session carries what is left of its turn.
+    """
 
     connect: float = Field(default=5.0, gt=0, description="until a connection stands")
     first_byte: float = Field(default=300.0, gt=0, description="from the start until the answer's first byte")
@@ -56,14 +69,23 @@ class EndpointOptions(_Options):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url is an http or https URL")
-        if parts.username or parts.password:
-            raise ValueError("base_url holds no user or password: put the key in key_file or key_env")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError(
+                "base_url holds no user, password or query: put the key in key_file or key_env"
+            )
+        return value
+
+    @field_validator("key_env")
+    @classmethod
+    def _a_variable(cls, value: str | None) -> str | None:
+        if value is not None and not _VARIABLE.fullmatch(value):
+            raise ValueError("key_env is the name of an environment variable, not the key itself")
         return value
 
     @field_validator("headers")
     @classmethod
     def _no_keys(cls, value: dict[str, str]) -> dict[str, str]:
-        keys = sorted(name for name in value if name.lower() in _KEY_HEADERS)
+        keys = sorted(filter(holds_key, value))
         if keys:
             raise ValueError(f"header {keys[0]} holds a key: put the key in key_file or key_env")
         return value

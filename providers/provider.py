@@ -81,15 +81,16 @@ class HttpProvider:
             body = json.dumps(
                 encoded.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False
             ).encode()
-        except (InvalidRequest, ValueError, TypeError) as error:
+        except (InvalidRequest, ValueError, TypeError, RecursionError) as error:
             raise ProviderError(
                 f"the request cannot be sent: {error}",
                 kind=ErrorKind.INVALID_REQUEST,
                 phase=ErrorPhase.REQUEST,
                 scope=ErrorScope.REQUEST,
             ) from None
-        given = {"idle": request.idle_timeout, "total": request.deadline}
-        timeouts = self._timeouts.model_copy(update={name: time for name, time in given.items() if time})
+        total = min(request.deadline or self._timeouts.total, self._timeouts.total)
+        times = {"idle": request.idle_timeout or self._timeouts.idle, "total": total}
+        timeouts = self._timeouts.model_copy(update=times)
         headers = encoded.headers
         return Prepared(target, body, headers, timeouts, encoded.adjustments)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,3 +91,18 @@ def anonymous_name(handler: Handler, owner: str, count: int) -> str:
     """A name of its own for a lambda, closure, method or callable object."""
     inner = handler.func if isinstance(handler, functools.partial) else handler
     return f"{_qualified(inner)}@{owner}#{count}"
+
+
+@types.coroutine
+def resumed(coroutine: types.CoroutineType[Any, Any, Any], blocked: Any) -> Generator[Any, Any, Any]:
+    """Awaits a coroutine that has made its first step and waits for `blocked`."""
+    try:
+        while True:
+            try:
+                sent = yield blocked
+            except BaseException as error:
+                blocked = coroutine.throw(error)
+            else:
+                blocked = coroutine.send(sent)
+    except StopIteration as returned:
+        return returned.value

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.dedup import Lines
 from llmgine.actors.bus.errors import UndecodableMessage, UnsendableMessage
-from llmgine.actors.bus.handlers import Delivery, Handler, takes_delivery
+from llmgine.actors.bus.handlers import Delivery, Handler, resumed, takes_delivery
 from llmgine.actors.bus.jobs import Job, Lanes
 from llmgine.actors.bus.messages import (
     Command,
@@ -162,6 +161,9 @@ class Runner:
         except UndecodableMessage as error:
             self._failed(job, "undecodable", "undecodable", str(error), began)
             return None
+        return self._call(job, message, began)
+
+    def _call(self, job: Job, message: Message, began: float) -> Awaitable[Any] | None:
         # Nobody else's code runs in this context, so nothing has to be set back.
         current_job.set(job)
         try:
@@ -176,7 +178,7 @@ class Runner:
                 except StopIteration as returned:
                     value = returned.value
                 else:
-                    return _resumed(value, blocked)
+                    return resumed(value, blocked)
             elif value is not None and inspect.isawaitable(value):
                 return value
         except asyncio.CancelledError:
@@ -287,18 +289,3 @@ class Runner:
         """It ignores its cancellation: the attempt has failed, its place stays taken."""
         text = f"{self.record.name} ignored its cancellation at the deadline of {self.record.deadline:g} s"
         self._failed(job, "deadline", "deadline", text, job.deadline - self.record.deadline)
-
-
-@types.coroutine
-def _resumed(coroutine: CoroutineType[Any, Any, Any], blocked: Any) -> Generator[Any, Any, Any]:
-    """Awaits a coroutine that has made its first step and waits for `blocked`."""
-    try:
-        while True:
-            try:
-                sent = yield blocked
-            except BaseException as error:
-                blocked = coroutine.throw(error)
-            else:
-                blocked = coroutine.send(sent)
-    except StopIteration as returned:
-        return returned.value

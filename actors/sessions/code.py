@@ -7,12 +7,17 @@ of the same name and each keeps its own.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import importlib
+import io
+import os
 import site
 import sys
 import sysconfig
 import threading
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -111,9 +116,10 @@ def _body(code: Any) -> bytes:
 
 def _dumped(cloudpickle: Any, code: SessionCode) -> bytes:
     try:
-        body: bytes = cloudpickle.dumps(code)
+        body = _dumps(cloudpickle, code)
     except Exception as error:
-        culprit = next((part for part in (*code.tools, code.engine) if not _dumps(cloudpickle, part)), code)
+        parts = (*code.tools, code.engine)
+        culprit = next((part for part in parts if not _travels(cloudpickle, part)), code)
         raise UnsendableCode(
             f"{culprit!r} cannot travel to the session's process: {type(error).__name__}: {error}; "
             "open connections, locks and files inside the function instead of at module level"
@@ -121,9 +127,19 @@ def _dumped(cloudpickle: Any, code: SessionCode) -> bytes:
     return body
 
 
-def _dumps(cloudpickle: Any, part: Any) -> bool:
+def _dumps(cloudpickle: Any, value: Any) -> bytes:
+    # A dataclass by value knows an absent default by this one object, which cloudpickle would copy.
+    known = {type(dataclasses.MISSING): lambda _: (getattr, (dataclasses, "MISSING"))}
+    table = ChainMap(known, cloudpickle.CloudPickler.dispatch_table)
+    pickler = type("Pickler", (cloudpickle.CloudPickler,), {"dispatch_table": table})
+    stream = io.BytesIO()
+    pickler(stream).dump(value)
+    return stream.getvalue()
+
+
+def _travels(cloudpickle: Any, part: Any) -> bool:
     try:
-        cloudpickle.dumps(part)
+        _dumps(cloudpickle, part)
     except Exception:
         return False
     return True
@@ -145,16 +161,16 @@ def _by_value(cloudpickle: Any, modules: Sequence[ModuleType]) -> Iterator[None]
 
 def own_modules(code: SessionCode) -> list[ModuleType]:
     """The loaded modules that are the user's own: beside the script, or reached from tools and engine."""
-    roots = _own_folders()
+    roots, installed = _own_folders(), _installed_folders()
     found = {
         name: module
         for name, module in list(sys.modules.items())
-        if _is_own(module) and _is_below(Path(str(module.__file__)), roots)
+        if _is_own(module, installed) and _is_below(str(module.__file__), roots)
     }
     queue: list[Any] = [tool.function for tool in code.tools] + [type(code.engine)]
     while queue:
         module = sys.modules.get(getattr(queue.pop(), "__module__", None) or "")
-        if module is not None and module.__name__ not in found and _is_own(module):
+        if module is not None and module.__name__ not in found and _is_own(module, installed):
             found[module.__name__] = module
             queue += _reached(module)
     return list(found.values())
@@ -178,7 +194,7 @@ class _Named:
         self.__module__ = module
 
 
-def _is_own(module: Any) -> bool:
+def _is_own(module: Any, installed: Iterable[Path]) -> bool:
     """Neither installed nor ours nor built in; `__main__` travels by value in any case."""
     name = getattr(module, "__name__", "")
     file = getattr(module, "__file__", None)
@@ -188,7 +204,7 @@ def _is_own(module: Any) -> bool:
         return False
     if sys.modules.get(name) is not module:
         return False
-    return not _is_below(Path(file), _installed_folders())
+    return not _is_below(file, installed)
 
 
 def _installed_folders() -> list[Path]:
@@ -206,6 +222,11 @@ def _own_folders() -> list[Path]:
     return [folder.resolve() for folder in folders]
 
 
-def _is_below(file: Path, folders: Iterable[Path]) -> bool:
-    resolved = file.resolve()
-    return any(resolved.is_relative_to(folder) for folder in folders)
+def _is_below(file: str, folders: Iterable[Path]) -> bool:
+    folder = _resolved(os.path.dirname(file))
+    return any(folder.is_relative_to(other) for other in folders)
+
+
+@functools.cache
+def _resolved(folder: str) -> Path:
+    return Path(folder).resolve()

@@ -123,7 +123,12 @@ def error_to_wire(error: LlmgineError) -> dict[str, Any]:
         return {"class": "ProviderError", "fields": error.to_wire()}
     name = next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _TRAVELLING), "TurnError")
     text = str(error) if type(error).__name__ == name else f"{type(error).__name__}: {error}"
-    return {"class": name, "text": text}
+    return {"class": name, "text": sendable(text)}
+
+
+def sendable(text: str) -> str:
+    """The text with a question mark for each lone surrogate, which no UTF-8 holds."""
+    return text.encode(errors="replace").decode()
 
 
 def error_from_wire(wire: dict[str, Any]) -> LlmgineError:

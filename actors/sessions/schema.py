@@ -64,6 +64,8 @@ def read_signature(function: Callable[..., Any], name: str) -> Signature:
             reason = f"parameter {parameter.name!r} has no type; annotate it, as in {parameter.name}: str"
             raise ToolDefinitionError(name, reason)
         types[parameter.name] = hints[parameter.name]
+        if parameter.default is None:  # `x: str = None` takes None, whatever it is called
+            types[parameter.name] = hints[parameter.name] | None
         if parameter.default is not inspect.Parameter.empty:
             defaults[parameter.name] = parameter.default
     return Signature(types, defaults)
@@ -74,10 +76,21 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
     if not inspect.isroutine(target) and not inspect.isclass(target):
         target = type(target).__call__
     try:
-        return typing.get_type_hints(target, include_extras=True)
+        return typing.get_type_hints(_Parameters(target), include_extras=True)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
         reason = f"its annotations cannot be resolved ({error}); define or import the type at module level"
         raise ToolDefinitionError(name, reason) from error
+
+
+class _Parameters:
+    """A function as its parameters alone; what it returns need not be known when it runs."""
+
+    def __init__(self, function: Any) -> None:
+        function = inspect.unwrap(function)
+        hints = getattr(function, "__annotations__", {})
+        self.__annotations__ = {name: hint for name, hint in hints.items() if name != "return"}
+        self.__globals__ = getattr(function, "__globals__", {})
+        self.__type_params__ = getattr(function, "__type_params__", ())
 
 
 def _without_partial(function: Any) -> Any:

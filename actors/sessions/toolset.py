@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import PydanticSerializationError, to_json
 
+from llmgine.actors.sessions.errors import sendable
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.tools import Tool, as_tools
 from llmgine.providers.contracts import ImagePart, TextPart, ToolCallPart, ToolResultPart, ToolSpec
@@ -65,27 +66,30 @@ class Toolset:
 
     async def run(self, call: ToolCallPart) -> ToolResultPart:
         """The call's result; whatever goes wrong is a result with `is_error` that says what."""
+        content: tuple[TextPart | ImagePart, ...]
         try:
             value = await self._value(call)
-            content = as_content(call.name, value, self._options.tool_result_bytes)
+            content, failed = as_content(call.name, value, self._options.tool_result_bytes), False
         except ToolFailed as error:
-            return ToolResultPart(
-                call_id=call.id, name=call.name, content=(TextPart(text=str(error)),), is_error=True
-            )
-        return ToolResultPart(call_id=call.id, name=call.name, content=content)
+            content, failed = (TextPart(text=str(error)),), True
+        except Exception as error:  # no room for a thread, or a value whose own code fails when it is written
+            content, failed = (TextPart(text=_raised(call.name, error)),), True
+        return ToolResultPart(call_id=call.id, name=call.name, content=content, is_error=failed)
 
     async def _value(self, call: ToolCallPart) -> Any:
         tool = self.tools.get(call.name)
         if tool is None:
             known = ", ".join(self.tools) or "none"
-            raise ToolFailed(f"There is no tool named {call.name!r}. Tools: {known}.")
+            raise ToolFailed(f"There is no tool named {_cut(repr(call.name))}. Tools: {known}.")
         if call.arguments is None:
             given = _cut(call.raw_arguments)
             raise ToolFailed(f"The arguments of {call.name} must be one JSON object, not: {given}")
         try:
             arguments = tool.validate(call.arguments)
         except ValueError as error:
-            raise ToolFailed(f"The arguments of {call.name} are wrong: {error}") from None
+            raise ToolFailed(f"The arguments of {call.name} are wrong: {_cut(str(error))}") from None
+        except Exception as error:  # a validator of the user's own
+            raise ToolFailed(f"The arguments of {call.name} are wrong: {_told(error)}") from None
         slots = self._slots.get(call.name)
         if slots is None:
             return await self._bounded(tool, arguments)
@@ -156,14 +160,14 @@ async def _awaited(tool: Tool[..., Any], awaitable: Awaitable[Any]) -> Any:
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # SystemExit from a tool must not end the actor
-        raise ToolFailed(_raised(tool, error)) from None
+        raise ToolFailed(_raised(tool.name, error)) from None
 
 
 def _outcome(tool: Tool[..., Any], work: Callable[[], T]) -> Callable[[], T]:
     try:
         value = work()
     except BaseException as error:
-        failure = ToolFailed(_raised(tool, error))
+        failure = ToolFailed(_raised(tool.name, error))
 
         def fail() -> T:
             raise failure
@@ -182,12 +186,21 @@ def _consume(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
-def _raised(tool: Tool[..., Any], error: BaseException) -> str:
-    return f"{tool.name} failed: {_cut(f'{type(error).__name__}: {error}')}"
+def _raised(name: str, error: BaseException) -> str:
+    return f"{name} failed: {_told(error)}"
+
+
+def _told(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # a class of the user's own that cannot even be shown
+        text = "it has no text"
+    return _cut(f"{type(error).__name__}: {text}")
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
+    text = text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
+    return sendable(text)
 
 
 def as_content(name: str, value: Any, limit: int) -> tuple[TextPart | ImagePart, ...]:
@@ -229,6 +242,6 @@ def bounded_text(text: str, limit: int) -> str:
     """The text, or as much of it as fits into `limit` bytes and a note of what is missing."""
     data = text.encode(errors="replace")
     if len(data) <= limit:
-        return text
+        return data.decode()
     kept = data[:limit].decode(errors="ignore")
     return f"{kept}\n[cut: {len(data) - limit} of {len(data)} bytes left out]"

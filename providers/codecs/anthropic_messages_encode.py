@@ -18,6 +18,7 @@ from llmgine.providers.contracts import (
     ToolResultPart,
 )
 
+_REASONING = frozenset({"thinking", "redacted_thinking"})
 _WIRE_ROLES = {"user": "user", "tool": "user", "assistant": "assistant", "system": "system"}
 
 
@@ -54,7 +55,7 @@ class MessagesEncoding:
         texts = [part.text for message in leading for part in message.parts if isinstance(part, TextPart)]
         if self._encoding.request.system is not None:
             texts.insert(0, self._encoding.request.system)
-        texts = [text for text in texts if text]
+        texts = [text for text in texts if text.strip()]
         return texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts]
 
     def _sampling(self) -> dict[str, Any]:
@@ -112,6 +113,8 @@ class MessagesEncoding:
             for position, part in enumerate(message.parts):
                 blocks += self._block(part, f"messages[{number}].parts[{position}]", message.role)
             role = _WIRE_ROLES[message.role]
+            if blocks and role != "assistant":
+                self._end_turn(sent, f"messages[{number - 1}]")
             if not blocks:
                 if role != "assistant":
                     self._encoding.invalid(f"messages[{number}]", "nothing of it can be sent; give it text")
@@ -119,9 +122,21 @@ class MessagesEncoding:
                 sent[-1]["content"] += blocks
             else:
                 sent.append({"role": role, "content": blocks})
+        self._end_turn(sent, f"messages[{len(self._encoding.request.messages) - 1}]")
         if not sent:
             self._encoding.invalid("messages", "the Messages protocol needs one message besides the system's")
         return sent
+
+    def _end_turn(self, sent: list[dict[str, Any]], field: str) -> None:
+        """Takes reasoning off the end of the model's turn: the protocol refuses a turn that ends with it."""
+        if not sent or sent[-1]["role"] != "assistant":
+            return
+        blocks = sent[-1]["content"]
+        while blocks and blocks[-1]["type"] in _REASONING:
+            blocks.pop()
+            self._encoding.dropped(field, "reasoning without an answer after it is refused")
+        if not blocks:
+            sent.pop()
 
     def _block(self, part: AnyPart, field: str, role: str) -> list[dict[str, Any]]:
         match part:
@@ -146,7 +161,7 @@ class MessagesEncoding:
                 return []
 
     def _text(self, part: TextPart | RefusalPart, field: str) -> list[dict[str, Any]]:
-        if not part.text:  # the protocol refuses empty blocks
+        if not part.text.strip():  # the protocol refuses blank blocks
             return []
         block: dict[str, Any] = {"type": "text", "text": part.text}
         if isinstance(part, TextPart) and part.citations:
@@ -174,14 +189,15 @@ class MessagesEncoding:
         if arguments is None:
             arguments = {"raw_arguments": part.raw_arguments}
             self._encoding.changed(field, "arguments that are no JSON object are sent as a string in one")
-        block = {"type": "tool_use", "id": self._ids.call(part.id), "name": part.name, "input": arguments}
+        name = self._encoding.tool_name(part, field)
+        block = {"type": "tool_use", "id": self._ids.call(part.id), "name": name, "input": arguments}
         return block | part.provider_data if self._encoding.is_native(part) else block
 
     def _result(self, part: ToolResultPart) -> dict[str, Any]:
         blocks = [
             _image(item) if isinstance(item, ImagePart) else {"type": "text", "text": item.text}
             for item in part.content
-            if isinstance(item, ImagePart) or item.text
+            if isinstance(item, ImagePart) or item.text.strip()
         ]
         only_text = all(isinstance(item, TextPart) for item in part.content) and len(blocks) < 2
         content = part.text if only_text else blocks

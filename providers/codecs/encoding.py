@@ -19,6 +19,7 @@ from llmgine.providers.contracts import (
     ToolCallPart,
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
+from llmgine.providers.options import holds_key
 
 _ALLOWED = {
     "system": {"text"},
@@ -27,6 +28,7 @@ _ALLOWED = {
     "tool": {"tool_result"},
 }
 _UNWANTED_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
+_LONGEST_NAME = 64
 
 
 class Encoding:
@@ -62,6 +64,13 @@ class Encoding:
     def changed(self, field: str, reason: str) -> None:
         self._adjustments.append(Adjustment(field=field, action="changed", reason=reason))
 
+    def tool_name(self, part: ToolCallPart, field: str) -> str:
+        """The called tool's name as every protocol takes it: a model may have made up any other."""
+        name = _UNWANTED_IN_ID.sub("_", part.name)[:_LONGEST_NAME] or "unnamed"
+        if name != part.name:
+            self.changed(f"{field}.name", "the model called a tool by a name that no protocol takes back")
+        return name
+
     def invalid(self, field: str, reason: str) -> NoReturn:
         raise InvalidRequest(f"{field}: {reason}")
 
@@ -87,8 +96,19 @@ class Encoding:
             self.invalid("tool_choice", f"no tool is named {choice.name!r}; add it to `tools`")
         if choice == "required" and not names:
             self.invalid("tool_choice", "a call is required but `tools` is empty")
-        if self.request.provider_options.get("stream", True) is not True:
+        self._check_options()
+
+    def _check_options(self) -> None:
+        options = self.request.provider_options
+        if options.get("stream", True) is not True:
             self.invalid("provider_options.stream", "every call is streamed; leave it out")
+        for name in ("model", "messages"):
+            if name in options:
+                self.invalid(f"provider_options.{name}", f"it has a field of its own; set `{name}` instead")
+        for name in self.request.extra_headers:
+            if holds_key(name):
+                reason = "it holds a key, which no request carries; use the endpoint's key_file or key_env"
+                self.invalid(f"extra_headers.{name}", reason)
 
 
 class CallIds:

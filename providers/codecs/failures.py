@@ -119,6 +119,10 @@ def http_failure(
         payload = body.decode("utf-8", "replace")
     retryable = {"true": True, "false": False}.get(named.get("x-should-retry", ""))
     error = failure(target, payload, status=status, phase=phase, retryable=retryable)
+    if 300 <= status < 400:
+        error.message = f"{target.provider} sends calls on to {named.get('location', 'another place')[:500]}"
+        error.message += " and redirects are not followed, lest the key goes along; set its base_url"
+        error.args = (error.message,)
     error.request_id = named.get("request-id") or named.get("x-request-id") or error.request_id
     error.retry_after = _retry_after(named)
     return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmgine.providers.codecs.assembly import compact
 from llmgine.providers.codecs.encoding import (
     CallIds,
     Encoding,
@@ -135,7 +136,7 @@ class ChatEncoding:
                 case RefusalPart():
                     (texts if self._compatible else refusals).append(part.text)
                 case ToolCallPart():
-                    calls.append(self._call(part))
+                    calls.append(self._call(part, place))
                 case ThinkingPart():
                     self._thinking(part, place, thoughts)
                 case OpaquePart():
@@ -157,13 +158,18 @@ class ChatEncoding:
         empty = not (text or blocks or calls or refusals or thoughts)
         return [] if empty else [sent | thoughts]
 
-    def _call(self, part: ToolCallPart) -> dict[str, Any]:
-        function = {"name": part.name, "arguments": arguments_text(part)}
+    def _call(self, part: ToolCallPart, field: str) -> dict[str, Any]:
+        arguments = arguments_text(part)
+        if part.arguments is None and self._compatible:
+            # Many servers parse what they get, and refuse the whole conversation where they cannot.
+            arguments = compact({"raw_arguments": part.raw_arguments})
+            self._encoding.changed(field, "arguments that are no JSON object are sent as a string in one")
+        function = {"name": self._encoding.tool_name(part, field), "arguments": arguments}
         sent: dict[str, Any] = {"id": self._ids.call(part.id), "type": "function", "function": function}
         if not self._encoding.is_native(part, same_model=True):
             return sent
         if part.provider_data.get("type") == "custom":
-            sent["custom"] = {"name": part.name, "input": part.raw_arguments}
+            sent["custom"] = {"name": function["name"], "input": part.raw_arguments}
             del sent["function"]
         return sent | part.provider_data
 

@@ -42,13 +42,14 @@ async def test_a_driver_runs_as_a_ray_job(
 
     def submitted() -> str | None:
         try:
-            return client.submit_job(
+            submission: str = client.submit_job(
                 entrypoint=f"{sys.executable} driver.py {name}",
                 runtime_env={
                     "working_dir": str(folder),
                     "env_vars": {"LLMGINE_DATA_DIR": str(tmp_path / "data")},
                 },
             )
+            return submission
         except RuntimeError as error:
             # Ray takes jobs only a while after it is up, and says so.
             if "try again later" not in str(error):
