@@ -274,6 +274,10 @@ class Calls:
         self._outbox.resume([(session, last) for session, last in received], again=again)
         self.connected = True
 
+    def table_at(self, serial: int) -> None:
+        """The table stands there now, so what is sent from here on was sent to no older handler."""
+        self._outbox.serial = max(self._outbox.serial, serial)
+
     def broken(self) -> None:
         """Nothing can be sent; handlers that publish go on, their messages wait here."""
         self.connected = False
@@ -302,7 +306,7 @@ class Calls:
 
     def admitted(self, ranges: list[Any], serial: int) -> None:
         outbox = self._outbox
-        outbox.serial = serial
+        self.table_at(serial)
         for session, first, last, refused, deferred in ranges:
             if deferred:
                 entry = outbox.find(session, first)
@@ -310,6 +314,8 @@ class Calls:
                     entry.waiter.set_result(True)
                 continue
             for entry in outbox.admitted(session, first, last):
+                # Handed to nobody before it was admitted, and so to no handler of an older table.
+                entry.since = max(entry.since, serial)
                 if refused:
                     entry.refused = tuple((name, reason) for name, reason in refused)
                 waiter = entry.waiter

@@ -394,6 +394,7 @@ class BusClient:
                     calls.welcome(received, serial, again=life != self._router_life)
                     self._router_life = life
                 case wire.ATTACHED:
+                    calls.table_at(message[2])
                     self._tell_attached(message[1], True)
                 case wire.LOST:
                     self._lost(message[1])

@@ -119,6 +119,7 @@ class ClientState:
     __slots__ = (
         "aborts",
         "admitted",
+        "admitted_at",
         "attached",
         "connected",
         "epoch",
@@ -150,6 +151,8 @@ class ClientState:
         """Forget what was to be said: after a break the client asks for where it stands."""
         self.notices: list[Any] = []
         self.admitted: list[list[Any]] = []
+        # Where the table stood when the first of these was admitted; None where it has not moved since.
+        self.admitted_at: int | None = None
         self.settled: list[list[Any]] = []
         self.results: list[list[Any]] = []
         self.attached: list[int] = []

@@ -196,7 +196,14 @@ class RouterCore:
         self._state.now = now
         self._put([SubscriptionRecord.from_wire(wire_) for wire_ in records])
 
+    def _about_to_change(self) -> None:
+        """What was admitted and not told yet was admitted under the table as it is."""
+        for client in self._state.clients.values():
+            if client.admitted and client.admitted_at is None:
+                client.admitted_at = self._state.table.serial
+
     def _put(self, records: Iterable[SubscriptionRecord]) -> None:
+        self._about_to_change()
         state = self._state
         for record in records:
             former = state.table.put(record)
@@ -226,6 +233,7 @@ class RouterCore:
 
     def remove(self, numbers: Iterable[int], now: float) -> None:
         """Their handlers receive nothing more; what waits for them is discarded."""
+        self._about_to_change()
         state = self._state
         state.now = now
         for number in numbers:
@@ -243,8 +251,10 @@ class RouterCore:
         if client.notices:
             return client.notices.pop(0)
         if client.admitted:
-            message = [wire.ADMITTED, client.admitted, self._state.table.serial]
-            client.admitted = []
+            at = client.admitted_at
+            serial = self._state.table.serial if at is None else at
+            message = [wire.ADMITTED, client.admitted, serial]
+            client.admitted, client.admitted_at = [], None
             return message
         if client.results:
             return self._results(client)
@@ -252,7 +262,8 @@ class RouterCore:
             message, client.settled = [wire.SETTLED, client.settled], []
             return message
         if client.attached:
-            message, client.attached = [wire.ATTACHED, client.attached], []
+            message = [wire.ATTACHED, client.attached, self._state.table.serial]
+            client.attached = []
             return message
         if client.lost:
             message, client.lost = [wire.LOST, client.lost], []

@@ -25,7 +25,7 @@ Router to client
               run: [producer, epoch, session, lineage, first, floor, depth, flags, extra, bodies]
               delivery: [subscription, first entry, index, count, attempt, redelivered, reentrant]
               `index` counts the messages of all runs in this DELIVER from 0
-  ATTACHED    [numbers]
+  ATTACHED    [numbers], serial
   LOST        [numbers]        subscriptions that another client took over, or that were removed
   ABORT       [subscription, entry]    cancel this delivery if it still runs
   STATISTICS  [id, values]

@@ -132,6 +132,28 @@ async def test_a_command_runs_once_over_a_router_restart(world: World) -> None:
     assert (result.value, runs) == (1, 1)
 
 
+@pytest.mark.parametrize("same_process", [True, False])
+async def test_a_late_handler_is_no_replacement(world: World, same_process: bool) -> None:
+    """A handler that registered long after its caller connected is asked again by a new router, not given up."""
+    inside, gate = asyncio.Event(), asyncio.Event()
+
+    async def work(command: Work) -> int:
+        inside.set()
+        await gate.wait()
+        return 7
+
+    caller = world.client()
+    await caller.publish(Step(number=0))  # it is connected, and told where the table stands
+    server = caller if same_process else world.client()
+    await server.register_command_handler(Work, work)
+    calling = asyncio.create_task(caller.execute(Work()))
+    await inside.wait()
+    await world.restart_router()
+    gate.set()
+    result = await asyncio.wait_for(calling, 5)
+    assert (result.value, result.error) == (7, None)
+
+
 @pytest.mark.parametrize("idempotent", [False, True])
 async def test_a_command_whose_handler_died(world: World, idempotent: bool) -> None:
     """It runs again only where its handler is idempotent; else its outcome is unknown."""
