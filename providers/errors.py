@@ -84,7 +84,7 @@ class ProviderError(LlmgineError):
     """A model call failed.
 
     `retryable` says whether the same request may succeed later or elsewhere; `retry_after` is the
-    provider's own hint in seconds; `status` the HTTP status where there was one (an error frame
+    provider's own word in seconds; `hint` names the setting that mends it; `status` the HTTP status where there was one (an error frame
     inside a 200 stream has 200). What had arrived before the failure travels in the `Failed` event.
     """
 
@@ -102,6 +102,7 @@ class ProviderError(LlmgineError):
         request_id: str | None = None,
         retry_after: float | None = None,
         retryable: bool | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -115,6 +116,14 @@ class ProviderError(LlmgineError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.retryable = kind in _RETRYABLE if retryable is None else retryable
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Who failed, what it said, with which status, and what mends it, as far as each is known."""
+        whom = "/".join(part for part in (self.provider, self.model) if part)
+        status = f" (HTTP {self.status})" if self.status else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{whom}: {self.message}{status}{hint}" if whom else f"{self.message}{status}{hint}"
 
     def to_wire(self) -> dict[str, Any]:
         """Plain values that `from_wire` turns back into an equal error."""

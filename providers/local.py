@@ -47,28 +47,32 @@ class LocalProvider:
         self.name = name
         self._local = options.local
         self._timeouts = options.endpoints[name].timeouts
-        self._loaded: dict[str, tuple[ToolEmulation, _Key]] = {}
-        self._loading = asyncio.Lock()
+        self._loading: dict[str, asyncio.Task[tuple[ToolEmulation, _Key]]] = {}
         for api in {options.local.api, "openai-chat"}:
             clients.load(api)
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
         """The events of one call; the last is exactly one `Done` or `Failed`."""
         model = request.model.removeprefix(f"{self.name}/")
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            emulation = await self._model(model)
-        except ModelNotInstalled as error:
-            yield Failed(
-                ProviderError(
-                    str(error),
-                    kind=ErrorKind.NOT_FOUND,
-                    phase=ErrorPhase.REQUEST,
-                    scope=ErrorScope.MODEL,
-                    provider=self.name,
-                    model=model,
-                )
-            )
+            async with asyncio.timeout(request.deadline):
+                emulation = await self._model(model)
+        except TimeoutError:
+            text = f"the model was still being loaded at the deadline of {request.deadline:g} s"
+            yield self._failed(model, text, ErrorKind.TIMEOUT)
             return
+        except ModelNotInstalled as error:
+            yield self._failed(model, str(error), ErrorKind.NOT_FOUND)
+            return
+        except Exception as error:  # the engine raises what it likes
+            text = f"the model cannot be loaded: {type(error).__name__}: {error}"
+            yield self._failed(model, text, ErrorKind.INTERNAL)
+            return
+        if request.deadline is not None:
+            left = max(request.deadline - (clock() - began), 0.001)
+            request = request.model_copy(update={"deadline": left})
         source = emulation.stream(request)
         try:
             async for event in source:
@@ -78,18 +82,29 @@ class LocalProvider:
 
     async def aclose(self) -> None:
         """Close the connections, and unload each model that no other provider uses."""
-        loaded, self._loaded = self._loaded, {}
-        for emulation, key in loaded.values():
-            await emulation.aclose()
-            await asyncio.to_thread(_unload, key)
+        loading, self._loading = self._loading, {}
+        for loaded in await asyncio.gather(*loading.values(), return_exceptions=True):
+            if not isinstance(loaded, BaseException):
+                emulation, key = loaded
+                await emulation.aclose()
+                await asyncio.to_thread(_unload, key)
 
     async def _model(self, model: str) -> ToolEmulation:
-        async with self._loading:
-            if model not in self._loaded:
-                key = _Key.of(find_weights(model, self._local), self._local)
-                address = await asyncio.to_thread(_load, key, model)
-                self._loaded[model] = (self._reach(address), key)
-            return self._loaded[model][0]
+        """The model, loaded once, whether the call that began it goes on or not."""
+        task = self._loading.get(model)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._loading[model] = asyncio.create_task(self._load(model), name=f"load {model}")
+        emulation, _ = await asyncio.shield(task)
+        return emulation
+
+    async def _load(self, model: str) -> tuple[ToolEmulation, _Key]:
+        key = _Key.of(find_weights(model, self._local), self._local)
+        return self._reach(await asyncio.to_thread(_load, key, model)), key
+
+    def _failed(self, model: str, text: str, kind: ErrorKind) -> Failed:
+        error = ProviderError(text, kind=kind, phase=ErrorPhase.REQUEST, scope=ErrorScope.MODEL)
+        error.provider, error.model = self.name, model
+        return Failed(error)
 
     def _reach(self, address: str) -> ToolEmulation:
         chat = _over(self.name, "openai-chat", address, self._timeouts)

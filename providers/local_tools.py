@@ -106,9 +106,9 @@ class _Emulated:
                 if isinstance(event, TextDelta):
                     yield ToolCallDelta(0, event.text)
                 elif isinstance(event, Failed):
-                    yield Failed(event.error, None, self._with(event.usage))
+                    yield Failed(event.error, _cut_off(id_, tool, event.partial), self._with(event.usage))
                 elif isinstance(event, Done):
-                    part = _call_part(id_, tool, event.response)
+                    part = _call_part(id_, tool, event.response.message)
                     yield PartDone(0, part)
                     yield Done(self._called(event.response, part))
         finally:
@@ -132,13 +132,17 @@ class _Emulated:
             await _close(source)
 
     async def _drained(self, request: LLMRequest) -> LLMResponse:
-        async for event in self._emulation._constrained.stream(self._in_time(request)):
-            if isinstance(event, Done):
-                self.usage = self._with(event.response.usage)
-                return event.response
-            if isinstance(event, Failed):
-                self.usage = self._with(event.usage)
-                raise event.error
+        source = self._emulation._constrained.stream(self._in_time(request))
+        try:
+            async for event in source:
+                if isinstance(event, Done):
+                    self.usage = self._with(event.response.usage)
+                    return event.response
+                if isinstance(event, Failed):
+                    self.usage = self._with(event.usage)
+                    raise event.error
+        finally:
+            await _close(source)
         raise AssertionError("a stream ended without Done or Failed")
 
     def _in_time(self, request: LLMRequest) -> LLMRequest:
@@ -178,13 +182,17 @@ class _Emulated:
         return response.model_copy(update=fields)
 
 
-def _call_part(id_: str, tool: ToolSpec, response: LLMResponse) -> ToolCallPart:
-    raw = response.text
+def _cut_off(id_: str, tool: ToolSpec, partial: Message | None) -> Message | None:
+    return partial and Message(role="assistant", parts=(_call_part(id_, tool, partial),))
+
+
+def _call_part(id_: str, tool: ToolSpec, message: Message) -> ToolCallPart:
+    raw = message.text
     try:
         arguments = from_json(raw.encode())
     except ValueError:
         arguments = None
-    origin = response.message.parts[0].origin if response.message.parts else None
+    origin = message.parts[0].origin if message.parts else None
     return ToolCallPart(
         id=id_,
         name=tool.name,

@@ -70,9 +70,7 @@ class EndpointOptions(_Options):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("base_url is an http or https URL")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError(
-                "base_url holds no user, password or query: put the key in key_file or key_env"
-            )
+            raise ValueError("base_url holds no user, password or query: put the key in key_file or key_env")
         return value
 
     @field_validator("key_env")

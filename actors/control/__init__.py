@@ -4,6 +4,7 @@ from llmgine.actors.control.cluster import Boot, Cluster, SpawnOptions, World
 from llmgine.actors.control.errors import (
     ActorAway,
     ActorGone,
+    ClusterGone,
     ControlError,
     NameTaken,
     NotSupported,
@@ -23,6 +24,7 @@ __all__ = [
     "ActorGone",
     "Boot",
     "Cluster",
+    "ClusterGone",
     "ControlClient",
     "ControlError",
     "ControlOptions",

@@ -6,6 +6,7 @@ LlmgineError
     ├── ActorAway          the actor is there and could not be reached now; asking again is right
     ├── NameTaken          an actor of that name lives already
     ├── StartFailed        an actor of the runtime could not be started; says what may be missing
+    ├── ClusterGone        the cluster itself is gone, and the runtime with it
     ├── RuntimeExists      a runtime of that name already runs
     ├── RuntimeNotFound    no runtime of that name runs where it was looked for
     ├── RuntimeStopping    the runtime is going away and takes nothing new
@@ -36,6 +37,10 @@ class NameTaken(ControlError):
 
 class StartFailed(ControlError):
     """An actor of the runtime could not be started; the message names what may be missing."""
+
+
+class ClusterGone(ControlError):
+    """The cluster that the runtime ran on is gone; the message says where it was."""
 
 
 class RuntimeExists(ControlError):

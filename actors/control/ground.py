@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from llmgine.actors.control.client import ControlClient
 from llmgine.actors.control.cluster import Cluster
-from llmgine.actors.control.errors import ActorGone
+from llmgine.actors.control.errors import ActorGone, ClusterGone
 from llmgine.actors.link import Address, Identity, Peer, PeerGone, StreamHandler, Transport
 
 
@@ -42,7 +42,7 @@ class Ground:
     async def _resolve(self, name: str) -> Address:
         try:
             return await self.cluster.resolve(name)
-        except ActorGone as error:
+        except (ActorGone, ClusterGone) as error:
             raise PeerGone(str(error)) from None
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from llmgine.actors.control import names
 from llmgine.actors.control.actor import RuntimeActor
 from llmgine.actors.control.cluster import Boot, SpawnOptions
 from llmgine.actors.control.errors import ActorAway, ActorGone, ControlError, NameTaken
+from llmgine.actors.control.head import Head, in_thread
 from llmgine.actors.link import Address, LinkOptions, SocketTransport
 
 # Actor handles that are kept, the latest; asking Ray for one again takes a millisecond.
@@ -39,6 +40,7 @@ class RayCluster:
     def __init__(self, runtime: str) -> None:
         self._namespace = names.namespace(runtime)
         self._handles: dict[str, Any] = {}
+        self._head = Head(str(ray.get_runtime_context().gcs_address))
 
     @property
     def node(self) -> str:
@@ -54,7 +56,7 @@ class RayCluster:
             max_task_retries=0,
         )
         # Creating a named actor asks the GCS first, and blocks meanwhile.
-        creating = asyncio.ensure_future(asyncio.to_thread(remote.remote, boot))
+        creating = asyncio.ensure_future(in_thread(remote.remote, boot))
         try:
             self._keep(boot.name, await asyncio.shield(creating))
         except ActorAlreadyExistsError:
@@ -70,11 +72,15 @@ class RayCluster:
         try:
             async with limit:
                 with self._translated(name):
-                    return await getattr(handle, method).remote(*arguments)
+                    return await self._head.during(getattr(handle, method).remote(*arguments))
         except TimeoutError:
             if not limit.expired():
                 raise
             raise TimeoutError(f"{name} did not answer {method!r} within {timeout:g} s") from None
+        except ActorAway:
+            # It may be restarting, or everything may be gone.
+            await self._head.check()
+            raise
         except ActorGone:
             # A name can be taken again by a new actor, which the old handle does not reach.
             self._handles.pop(name, None)
@@ -86,18 +92,18 @@ class RayCluster:
         except ActorGone:
             return
         self._handles.pop(name, None)
-        await asyncio.to_thread(ray.kill, handle, no_restart=True)
+        await self._head.during(in_thread(ray.kill, handle, no_restart=True))
 
     async def names(self) -> list[str]:
         with self._translated("the Ray cluster"):
-            listed = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
+            listed = await self._head.during(in_thread(ray.util.list_named_actors, all_namespaces=True))
         return sorted(entry["name"] for entry in listed if entry["namespace"] == self._namespace)
 
     async def resolve(self, name: str) -> Address:
         return Address.from_wire(await self.call(name, "address", timeout=30.0))
 
     async def spans_nodes(self) -> bool:
-        nodes = await asyncio.to_thread(ray.nodes)
+        nodes = await self._head.during(in_thread(ray.nodes))
         return sum(1 for node in nodes if node["Alive"]) > 1
 
     async def _handle(self, name: str) -> Any:
@@ -105,7 +111,7 @@ class RayCluster:
         if handle is None:
             try:
                 with self._translated("the Ray cluster"):
-                    handle = await asyncio.to_thread(ray.get_actor, name, self._namespace)
+                    handle = await self._head.during(in_thread(ray.get_actor, name, self._namespace))
             except ValueError:
                 raise ActorGone(f"no actor {name!r} in {self._namespace}") from None
             self._keep(name, handle)

@@ -16,7 +16,8 @@ from llmgine.actors.pools.options import PoolsOptions
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers import Done, Failed, InvalidRequest, LlmgineError, LLMRequest, StreamEvent
 from llmgine.providers.events import to_wire
-from llmgine.providers.options import ProvidersOptions
+from llmgine.providers.hints import hint_for
+from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.providers.registry import Provider, open_provider
 from llmgine.telemetry import OpenSpan, TraceContext
 from llmgine.telemetry import names as spans
@@ -35,6 +36,7 @@ class ProviderActor(ObservedActor):
         super().__init__(boot)
         self._pool, _ = names.parse_provider(boot.name)
         self._options = ProvidersOptions.model_validate(boot.settings["providers"])
+        self._serves = self._options.endpoints.get(self._pool, EndpointOptions(kind="scripted"))
         self._limit = PoolsOptions.model_validate(boot.settings["pools"]).of(self._pool).max_in_flight
         self._provider: asyncio.Task[Provider] | None = None
         self._in_flight = 0
@@ -114,6 +116,8 @@ class ProviderActor(ObservedActor):
         self, events: AsyncGenerator[StreamEvent, None], stream: Stream, span: OpenSpan
     ) -> None:
         async for event in events:
+            if isinstance(event, Failed):
+                event.error.hint = hint_for(event.error, self._pool, self._serves)
             message = to_wire(event)
             if not stream.try_send(message):
                 await stream.send(message)
@@ -141,6 +145,12 @@ def _parsed(body: bytes) -> LLMRequest:
         return LLMRequest.model_validate_json(body)
     except ValidationError as error:
         raise InvalidRequest(
-            f"the provider actor cannot read this request: {error}; is one version of llmgine installed on "
-            f"every node?"
+            f"the provider actor cannot read this request ({_fields(error)}); is one version of llmgine "
+            f"installed on every node?"
         ) from None
+
+
+def _fields(error: ValidationError) -> str:
+    """What is wrong with which field, without what stands in it."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found[:3])

@@ -12,7 +12,7 @@ from llmgine.actors.control import names
 from llmgine.actors.link import Stream, StreamHandler
 from llmgine.actors.pools import PoolClient
 from llmgine.actors.sessions.announce import Announcer
-from llmgine.actors.sessions.client import REFUSED
+from llmgine.actors.sessions.asking import REFUSED
 from llmgine.actors.sessions.errors import SessionClosed, SessionError, SessionLost, error_to_wire
 from llmgine.actors.sessions.host import KINDS, SessionHost
 from llmgine.actors.sessions.opening import Opening, load_code, open_host

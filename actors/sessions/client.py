@@ -10,38 +10,21 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from llmgine.actors.link import Connection, LinkBroken, LinkError, Stream, StreamReset
-from llmgine.actors.sessions.errors import (
-    SessionError,
-    SessionLost,
-    TurnError,
-    UnknownTurn,
-    error_from_wire,
-)
+from llmgine.actors.link import LinkBroken, Stream, StreamReset
+from llmgine.actors.sessions.asking import FRUITLESS, Link, accepted, ask_link, lost, open_stream
+from llmgine.actors.sessions.errors import SessionError, TurnError, UnknownTurn
 from llmgine.actors.sessions.events import Reply, TurnDone, TurnEvent, TurnFailed, from_wire, is_terminal
 from llmgine.actors.sessions.output import OutputType
 from llmgine.actors.sessions.turn import TurnRequest
 from llmgine.providers.contracts import Message
-from llmgine.providers.errors import LlmgineError
-
-# The first message of each answer is this with a body, or REFUSED with an error as wire.
-ACCEPTED, REFUSED = "accepted", "refused"
-
-# Breaks in a row without a single new message before the session counts as lost.
-_FRUITLESS = 5
+from llmgine.providers.errors import InvalidRequest, LlmgineError
 
 # The loop holds its tasks weakly, and nobody waits for these.
 _cancelling: set[asyncio.Task[None]] = set()
-
-
-class Link(Protocol):
-    """Where connections to the session's actor come from: a `Peer`."""
-
-    async def connection(self) -> Connection: ...
 
 
 def new_turn_id(session_id: str) -> str:
@@ -142,7 +125,7 @@ class SessionClient:
             model=model,
             deadline=deadline,
             output=None if kind is None else kind.schema,
-            options=to_jsonable_python(dict(options or {})),
+            options=_plain(options or {}),
         )
         return TurnClient(request.turn_id, self._link, output=kind, request=request)
 
@@ -234,7 +217,7 @@ class TurnClient:
                 return
             except LinkBroken as error:
                 fruitless += 1
-                if fruitless >= _FRUITLESS:
+                if fruitless >= FRUITLESS:
                     raise lost(self.session_id, error) from error
             except StreamReset as error:
                 raise SessionError(
@@ -259,44 +242,8 @@ class TurnClient:
         self._taken_on = True
 
 
-async def open_stream(link: Link, kind: str, header: dict[str, Any]) -> Stream:
-    """A stream to the session's actor on which this side says no more; SessionLost where none is reached."""
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        connection = await link.connection()
-    except LinkError as error:
-        raise lost(header["session"], error) from error
-    stream = connection.open(kind, header)
-    stream.finish()
-    return stream
-
-
-async def accepted(stream: Stream) -> None:
-    """Reads the first message of an answer; raises what the session refused with."""
-    verdict, body = await stream.receive()
-    if verdict != ACCEPTED:
-        raise error_from_wire(body)
-
-
-async def ask_link(link: Link, kind: str, header: dict[str, Any]) -> list[Any]:
-    """All messages of a short answer; asked again where the link broke before it was whole."""
-    for attempt in range(_FRUITLESS):
-        stream = await open_stream(link, kind, header)
-        try:
-            await accepted(stream)
-            return [message async for message in stream]
-        except LinkBroken as error:
-            if attempt == _FRUITLESS - 1:
-                raise lost(header["session"], error) from error
-        except StreamReset as error:
-            raise SessionError(f"session {header['session']!r} gave up on {kind}: {error}") from error
-        finally:
-            stream.reset("left", "the reader has gone")
-    raise AssertionError("the last attempt returns or raises")
-
-
-def lost(session_id: str, error: Exception) -> SessionLost:
-    """The error that says what went with the session's process."""
-    return SessionLost(
-        f"the process of session {session_id!r} is gone or cannot be reached ({error}); its conversation "
-        "and its turns were kept in that process only"
-    )
+        return dict(to_jsonable_python(dict(options)))
+    except ValueError as error:
+        raise InvalidRequest(f"options= holds what is no JSON: {error}") from None

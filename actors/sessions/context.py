@@ -225,12 +225,11 @@ def _says_something(part: AnyPart) -> bool:
 
 def with_unique_calls(message: Message, store: ContextStore) -> Message:
     """The message with each call id that is taken renamed; servers without ids of their own repeat them."""
-    seen: set[str] = set()
+    calls = UniqueCalls(store)
     parts: list[AnyPart] = []
     for part in message.parts:
         if isinstance(part, ToolCallPart):
-            unique = _unique(part.id, lambda id_: id_ in seen or store.knows_call(id_))
-            seen.add(unique)
+            unique = calls.name(part.id)
             if unique != part.id:
                 parts.append(part.model_copy(update={"id": unique, "id_source": "synthesised"}))
                 continue
@@ -238,10 +237,17 @@ def with_unique_calls(message: Message, store: ContextStore) -> Message:
     return message.model_copy(update={"parts": tuple(parts)})
 
 
-def _unique(wanted: str, taken: Any) -> str:
-    if wanted and not taken(wanted):
-        return wanted
-    number = 2
-    while taken(f"{wanted or 'call'}-{number}"):
-        number += 1
-    return f"{wanted or 'call'}-{number}"
+class UniqueCalls:
+    """Names the calls of one answer in their order, so that no id comes twice in a conversation."""
+
+    def __init__(self, store: ContextStore) -> None:
+        self._store = store
+        self._seen: set[str] = set()
+
+    def name(self, wanted: str) -> str:
+        """The id that a call has in the conversation: its own, or where that is taken one like it."""
+        unique, number = wanted, 2
+        while not unique or unique in self._seen or self._store.knows_call(unique):
+            unique, number = f"{wanted or 'call'}-{number}", number + 1
+        self._seen.add(unique)
+        return unique

@@ -114,7 +114,7 @@ class ToolChatEngine:
         if view.results is not None:
             return self._call(view)
         if answer.tool_calls and answer.finish_reason not in _CUT_OFF:
-            return RunTools(answer.tool_calls)
+            return RunTools(_whole(answer))
         if answer.finish_reason in _GOES_ON:
             return self._call(view)
         return Finish()
@@ -130,6 +130,14 @@ class ToolChatEngine:
         if not view.tools or (view.steps > 0 and choice != "none"):
             choice = "auto"
         return CallModel(view.request(tool_choice=choice))
+
+
+def _whole(answer: LLMResponse) -> tuple[ToolCallPart, ...]:
+    """The calls; one that the limit cut off before its arguments is none without arguments."""
+    *before, last = answer.tool_calls
+    if answer.finish_reason is FinishReason.LENGTH and not last.raw_arguments and not last.arguments:
+        last = last.model_copy(update={"arguments": None, "raw_arguments": "(cut off by max_output_tokens)"})
+    return (*before, last)
 
 
 @dataclass(frozen=True, slots=True)

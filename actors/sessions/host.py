@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmgine.actors.link import LinkBroken, Stream, StreamHandler
-from llmgine.actors.sessions.client import ACCEPTED, REFUSED
+from llmgine.actors.sessions.asking import ACCEPTED, REFUSED
 from llmgine.actors.sessions.errors import (
     EngineFailed,
     SessionClosed,
@@ -30,7 +31,8 @@ from llmgine.actors.sessions.errors import (
 from llmgine.actors.sessions.events import TurnFailed
 from llmgine.actors.sessions.live import LiveTurn
 from llmgine.actors.sessions.options import SessionOptions
-from llmgine.actors.sessions.runner import Conversation, TurnRunner
+from llmgine.actors.sessions.runner import TurnRunner
+from llmgine.actors.sessions.steps import Conversation
 from llmgine.actors.sessions.turn import TurnRequest
 from llmgine.providers.errors import InvalidRequest, LlmgineError
 
@@ -101,7 +103,8 @@ class SessionHost:
             return known
         self._admit(request)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (request.deadline or self._options.turn_deadline)
+        seconds = self._options.turn_deadline if request.deadline is None else request.deadline
+        deadline = loop.time() + seconds
         turn = LiveTurn(request, deadline)
         turn.expiry = loop.call_at(deadline, self._expire, turn)
         self._turns[request.turn_id] = turn
@@ -130,7 +133,9 @@ class SessionHost:
             return True
         if turn.log.terminal is not None or turn.task is None:
             return False
-        turn.task.cancel()
+        if not turn.cancelling:  # a second one would cut short what the first one leaves in order
+            turn.cancelling = True
+            turn.task.cancel()
         return True
 
     def describe(self) -> dict[str, Any]:
@@ -175,6 +180,8 @@ class SessionHost:
                 raise SessionClosed(f"session {self.session_id!r} has ended ({self._closing})")
             if request.prompt.role != "user":
                 raise InvalidRequest(f"a prompt is a message of role user, not {request.prompt.role}")
+            if request.deadline is not None and not 0 < request.deadline < math.inf:
+                raise InvalidRequest(f"deadline= is a number of seconds above 0, not {request.deadline!r}")
             if len(self._waiting) >= self._options.queue:
                 raise SessionOverloaded(
                     f"{len(self._waiting)} turns wait in session {self.session_id!r} (sessions.queue); "
@@ -260,9 +267,9 @@ class SessionHost:
     def _on_submit(self, header: dict[str, Any]) -> Answer:
         try:
             request = TurnRequest.from_wire(header)
+            return _follow(self.submit(request), header)
         except (ValidationError, KeyError, TypeError) as error:
             raise InvalidRequest(f"this is no turn: {error}") from None
-        return _follow(self.submit(request), header)
 
     def _named(self, header: dict[str, Any]) -> LiveTurn:
         return self.find(str(header.get("turn_id")))

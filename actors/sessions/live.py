@@ -20,6 +20,7 @@ class LiveTurn:
         self.log = TurnLog()
         self.state: TurnState = "waiting"
         self.task: asyncio.Task[None] | None = None
+        self.cancelling = False
         self.expiry: asyncio.TimerHandle | None = None
         self._grown: set[asyncio.Event] = set()
 

@@ -12,8 +12,9 @@ from llmgine.actors.sessions.host import SessionHost
 from llmgine.actors.sessions.journal import Journal, NoJournal
 from llmgine.actors.sessions.observer import TurnObserver
 from llmgine.actors.sessions.options import SessionOptions
-from llmgine.actors.sessions.runner import Conversation, ModelCaller, TurnRunner
+from llmgine.actors.sessions.runner import TurnRunner
 from llmgine.actors.sessions.spans import TurnSpans
+from llmgine.actors.sessions.steps import Conversation, ModelCaller
 from llmgine.actors.sessions.toolset import Toolset
 from llmgine.actors.sessions.turn import TurnRequest
 from llmgine.telemetry import SpanRecorder

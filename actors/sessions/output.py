@@ -32,7 +32,9 @@ class OutputType:
                 f"output={kind!r} has no JSON schema: {first}; give a pydantic model"
             ) from None
         self.name = re.sub(r"[^a-zA-Z0-9_-]", "_", getattr(kind, "__name__", "output"))[:64]
-        self.wrapped = schema.get("type") != "object" and "$ref" not in schema
+        if reference := schema.pop("$ref", None):  # a type that holds itself; providers want its own schema
+            schema = {**schema["$defs"][reference.removeprefix("#/$defs/")], "$defs": schema["$defs"]}
+        self.wrapped = schema.get("type") != "object"
         if self.wrapped:
             definitions = schema.pop("$defs", None)
             schema = {"type": "object", "properties": {_WRAPPED: schema}, "required": [_WRAPPED]}

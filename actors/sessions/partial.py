@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmgine.providers.contracts import Message, TextPart
-from llmgine.providers.events import PartDone, TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStart
+from llmgine.providers.events import PartDone, TextDelta, ThinkingDelta, ToolCallDelta
 
 
 class Partial:
@@ -13,7 +13,7 @@ class Partial:
         self._pieces: dict[int, list[str]] = {}
         self._parts: dict[int, TextPart] = {}
 
-    def add(self, event: TextDelta | ThinkingDelta | ToolCallStart | ToolCallDelta) -> None:
+    def add(self, event: TextDelta | ThinkingDelta | ToolCallDelta) -> None:
         if isinstance(event, TextDelta):
             self._pieces.setdefault(event.index, []).append(event.text)
 

@@ -64,7 +64,7 @@ def read_signature(function: Callable[..., Any], name: str) -> Signature:
             reason = f"parameter {parameter.name!r} has no type; annotate it, as in {parameter.name}: str"
             raise ToolDefinitionError(name, reason)
         types[parameter.name] = hints[parameter.name]
-        if parameter.default is None:  # `x: str = None` takes None, whatever it is called
+        if parameter.default is None and not _admits_none(hints[parameter.name]):
             types[parameter.name] = hints[parameter.name] | None
         if parameter.default is not inspect.Parameter.empty:
             defaults[parameter.name] = parameter.default
@@ -80,6 +80,13 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
         reason = f"its annotations cannot be resolved ({error}); define or import the type at module level"
         raise ToolDefinitionError(name, reason) from error
+
+
+def _admits_none(hint: Any) -> bool:
+    """Whether None stands in an annotation; `x: str = None` is common, and takes None all the same."""
+    if typing.get_origin(hint) is typing.Annotated:
+        return _admits_none(typing.get_args(hint)[0])
+    return hint in (None, type(None), Any) or type(None) in typing.get_args(hint)
 
 
 class _Parameters:

@@ -39,18 +39,20 @@ class TurnSpans:
 
     @contextmanager
     def model_call(self, request: LLMRequest, step: int) -> Iterator[ModelSpan]:
+        # Until the answer says who served, the name tells; one without a provider stands as it is.
+        provider, slash, model = request.model.partition("/")
+        asked = model if slash else request.model
         attributes: dict[str, Any] = {
             names.GEN_AI_OPERATION_NAME: names.OPERATION_CHAT,
-            names.GEN_AI_REQUEST_MODEL: request.model,
+            names.GEN_AI_REQUEST_MODEL: asked,
             names.GEN_AI_REQUEST_STREAM: True,
             names.LLMGINE_TURN_STEP: step,
         }
-        if "/" in request.model:
-            provider = request.model.partition("/")[0]
+        if slash:
             attributes[names.GEN_AI_PROVIDER_NAME] = names.provider_name(provider)
-        span = self._start(names.inference_span(names.OPERATION_CHAT, request.model), "client", attributes)
+        span = self._start(names.inference_span(names.OPERATION_CHAT, asked), "client", attributes)
         with _ended(span):
-            yield ModelSpan(span)
+            yield ModelSpan(span, request.model)
 
     @contextmanager
     def tool_call(self, call: ToolCallPart) -> Iterator[ToolSpan]:
@@ -81,8 +83,9 @@ class TurnSpans:
 class ModelSpan:
     """One model call as the session sees it."""
 
-    def __init__(self, span: OpenSpan) -> None:
+    def __init__(self, span: OpenSpan, asked: str) -> None:
         self._span = span
+        self._asked = asked
 
     @property
     def context(self) -> TraceContext:
@@ -95,6 +98,7 @@ class ModelSpan:
         self._span.set(
             {
                 names.GEN_AI_PROVIDER_NAME: names.provider_name(response.provider),
+                names.GEN_AI_REQUEST_MODEL: self._asked.removeprefix(f"{response.provider}/"),
                 names.GEN_AI_RESPONSE_MODEL: response.model,
                 names.GEN_AI_RESPONSE_FINISH_REASONS: [response.finish_reason.value],
                 **_usage(response.usage),

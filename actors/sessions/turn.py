@@ -27,6 +27,7 @@ from llmgine.providers.contracts import (
     ToolCallPart,
     ToolResultPart,
     Usage,
+    UsageSource,
 )
 from llmgine.providers.events import TextDelta, ThinkingDelta, ToolCallDelta
 
@@ -197,15 +198,29 @@ class TurnTally:
 
     def __init__(self) -> None:
         self.steps = 0
-        self.usage: Usage | None = None
-        self.cost: Decimal | None = Decimal(0)
+        self._usage: Usage | None = None
+        self._cost: Decimal | None = Decimal(0)
+        self._calling = False
         self.last: LLMResponse | None = None
         self.calls: dict[str, ToolCallPart] = {}
         self.results: dict[str, ToolResultPart] = {}
 
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of all model calls; partial where one was cut off before it told its own."""
+        if self._calling and self._usage is not None:
+            return self._usage.model_copy(update={"source": UsageSource.PARTIAL})
+        return self._usage
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars; unknown while a call is under way, and where one was cut off."""
+        return None if self._calling else self._cost
+
     def step(self, model: str) -> StepStarted:
         """The next model call begins."""
         self.steps += 1
+        self._calling = True
         return StepStarted(self.steps, model)
 
     def answered(self, response: LLMResponse) -> None:
@@ -216,9 +231,10 @@ class TurnTally:
 
     def spent(self, usage: Usage | None, cost: Decimal | None) -> None:
         """What a model call used, also one that failed; an unknown cost makes the sum unknown."""
+        self._calling = False
         if usage is not None:
-            self.usage = usage if self.usage is None else self.usage + usage
-        self.cost = None if cost is None or self.cost is None else self.cost + cost
+            self._usage = usage if self._usage is None else self._usage + usage
+        self._cost = None if cost is None or self._cost is None else self._cost + cost
 
     def returned(self, result: ToolResultPart) -> None:
         """A tool has answered, or was answered for."""

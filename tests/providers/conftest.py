@@ -164,6 +164,24 @@ class _Answer:
     async def _json_error(self) -> None:
         await self._whole(json.dumps({"error": {"message": "no luck", "type": "server_error"}}))
 
+    async def _redirect(self) -> None:
+        await self._whole("", status=307, headers={"location": "/elsewhere"})
+
+    async def _tell_key(self) -> None:
+        key = self._call.headers.get("authorization", self._call.headers.get("x-api-key", "")).split()[-1]
+        error = {"type": f"no {key}", "code": f"no {key}", "message": key}
+        await self._whole(json.dumps({"error": error}), status=400)
+
+    async def _endless(self) -> None:
+        await self._stream(self._frames[: 1 if self._chat else 3])
+        frame = self._frames[1 if self._chat else 3].encode()
+        try:
+            while not self._writer.is_closing():
+                self._write(frame)
+                await self._writer.drain()
+        finally:
+            self._call.gone.set()
+
     async def _html(self) -> None:
         await self._whole("<html>please sign in</html>", media="text/html; charset=utf-8")
 

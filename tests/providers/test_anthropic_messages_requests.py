@@ -235,3 +235,52 @@ def test_messages_that_cannot_be_sent(messages: tuple[Message, ...]) -> None:
     """A request without anything to answer is refused before it is sent."""
     with pytest.raises(InvalidRequest, match="messages"):
         encode(ask(*messages))
+
+
+def test_a_turn_of_reasoning_alone_is_not_sent_back() -> None:
+    """A turn that the limit ended while the model was thinking leaves a conversation that can go on."""
+    thinking = ThinkingPart(text="Hm", signature="s", origin=ORIGIN)
+    messages = (
+        Message.user("a"),
+        assistant(thinking),
+        Message.user("b"),
+        assistant(TextPart(text="So"), thinking),
+        Message.user("c"),
+    )
+    encoded = CODEC.encode(ask(*messages), TARGET)
+    assert [
+        (message["role"], [block["text"] for block in message["content"]])
+        for message in encoded.body["messages"]
+    ] == [("user", ["a", "b"]), ("assistant", ["So"]), ("user", ["c"])]
+    assert [one.field for one in encoded.adjustments] == ["messages[1]", "messages[3]"]
+
+
+def test_reasoning_before_calls_is_kept() -> None:
+    """Reasoning that leads to a call stays before it."""
+    thinking = ThinkingPart(text="Hm", signature="s", origin=ORIGIN)
+    call = ToolCallPart(id="c1", name="weather", arguments={})
+    result = ToolResultPart(call_id="c1", content=(TextPart(text="sun"),))
+    body = encode(ask(Message.user("a"), assistant(thinking, call), Message(role="tool", parts=(result,))))
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["thinking", "tool_use"]
+
+
+def test_blank_text_is_left_out() -> None:
+    """Text of nothing but white space, which the protocol refuses, is not sent."""
+    body = encode(ask(Message.user("a"), assistant(TextPart(text="\n\n")), Message.user("b"), system=" "))
+    assert body["messages"] == [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
+    ]
+    assert "system" not in body
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"), [("", "unnamed"), ("no such tool!", "no_such_tool_"), ("a" * 100, "a" * 64)]
+)
+def test_a_name_that_a_model_made_up_is_sent_as_one_that_is_taken(name: str, sent: str) -> None:
+    """A call of a tool that cannot exist does not spoil the conversation."""
+    call = ToolCallPart(id="c1", name=name, arguments={})
+    encoded = CODEC.encode(ask(Message.user("a"), assistant(call)), TARGET)
+    assert encoded.body["messages"][1]["content"][0]["name"] == sent
+    assert [(one.field, one.action) for one in encoded.adjustments] == [
+        ("messages[1].parts[0].name", "changed")
+    ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx2
+import pytest
 from pydantic import SecretStr
 
 from llmgine.providers import clients
@@ -66,3 +68,40 @@ async def test_the_sdk_does_not_retry(fault_server: FaultServer) -> None:
         await answer.aclose()
         await release(site)
     assert len(fault_server.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("api", "url"),
+    [
+        ("openai-chat", "https://api.openai.com/v1/chat/completions"),
+        ("anthropic-messages", "https://api.anthropic.com/v1/messages"),
+    ],
+)
+@pytest.mark.parametrize("base_url", [None, "http://127.0.0.1:9"])
+async def test_what_the_settings_say_holds(
+    api: Any, url: str, base_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No variable that the SDKs know leads a call elsewhere, or adds to its headers, or replaces its key."""
+    for vendor in ("OPENAI", "ANTHROPIC"):
+        monkeypatch.setenv(f"{vendor}_BASE_URL", "http://elsewhere")
+        monkeypatch.setenv(f"{vendor}_CUSTOM_HEADERS", "authorization: Bearer other\nx-more: 1")
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "other")
+    site = Site(api=api, base_url=base_url, key=SecretStr("one"), headers=(("x-ours", "1"),))
+    sent: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request)
+        return httpx2.Response(200, json={})
+
+    client = lease(site)
+    client._sdk_client._client._transport = httpx2.MockTransport(answer)
+    client._sdk_client._client._mounts = {}
+    await (await client.send(b"{}", {}, Timeouts())).aclose()
+    await release(site)
+    assert str(sent[0].url) == url if base_url is None else str(sent[0].url).startswith(base_url)
+    headers = dict(sent[0].headers)
+    assert headers["x-ours"] == "1"
+    assert "x-more" not in headers
+    shown = f"{headers.get('authorization')} {headers.get('x-api-key')}"
+    assert "one" in shown
+    assert "other" not in shown

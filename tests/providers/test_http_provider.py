@@ -12,9 +12,18 @@ import pytest
 from pydantic import SecretStr
 
 from llmgine.providers.clients import Site
-from llmgine.providers.contracts import FinishReason, LLMRequest, Message, UsageSource
+from llmgine.providers.contracts import (
+    FinishReason,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    RefusalPart,
+    ToolCallPart,
+    UsageSource,
+)
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope
-from llmgine.providers.events import Done, Failed, StreamEvent, TextDelta
+from llmgine.providers.events import Done, Failed, PartDone, StreamEvent, TextDelta, ToolCallStart
+from llmgine.providers.exchange import as_events
 from llmgine.providers.options import EndpointOptions, ProvidersOptions, Timeouts
 from llmgine.providers.provider import HttpProvider, codec_for
 from llmgine.providers.registry import open_provider
@@ -259,3 +268,72 @@ async def test_a_request_that_cannot_be_sent_is_an_error(
     error = (await failed(provider, ask("ok", provider_options={"x": float("nan")}))).error
     assert (error.kind, error.phase) == (ErrorKind.INVALID_REQUEST, ErrorPhase.REQUEST)
     assert not fault_server.calls
+
+
+async def test_a_redirect_is_not_followed(provider: HttpProvider, fault_server: FaultServer) -> None:
+    """Neither key nor prompt goes where a server points: the call fails and says where that was."""
+    error = (await failed(provider, ask("redirect"))).error
+    assert (error.status, error.retryable) == (307, False)
+    assert "/elsewhere" in error.message
+    assert "base_url" in error.message
+    assert len(fault_server.calls) == 1
+
+
+async def test_a_deadline_never_lengthens_the_endpoint_s_own(provider: HttpProvider) -> None:
+    """The endpoint's limit for a whole call holds for calls of a turn that may take longer."""
+    provider._timeouts = Timeouts(total=0.1)
+    error = (await failed(provider, ask("stall", deadline=600))).error
+    assert error.kind is ErrorKind.TIMEOUT
+    assert "deadline of 0.1 s" in error.message
+
+
+async def test_a_server_that_never_stops_is_cut_off(
+    provider: HttpProvider, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that only grows is ended with what had arrived, before it fills the memory."""
+    monkeypatch.setattr("llmgine.providers.exchange._LARGEST_BODY", 100_000)
+    last = await failed(provider, ask("endless"))
+    assert (last.error.kind, last.error.phase) == (ErrorKind.MALFORMED, ErrorPhase.MID_STREAM)
+    assert last.partial is not None
+    assert len(last.partial.text) < 100_000
+    await asyncio.wait_for(fault_server.calls[0].gone.wait(), BOUND)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"provider_options": {"model": "other"}},
+        {"provider_options": {"messages": []}},
+        {"extra_headers": {"Authorization": f"Bearer {SECRET}"}},
+        {"extra_headers": {"X-Goog-Api-Key": SECRET}},
+        {"extra_headers": {"x-team": f"{SECRET}\n"}},
+    ],
+)
+async def test_what_a_request_may_not_say_is_refused(
+    provider: HttpProvider, fault_server: FaultServer, fields: dict[str, Any]
+) -> None:
+    """Another model by the back door, a key, and a header that no wire carries never leave."""
+    error = (await failed(provider, ask("ok", **fields))).error
+    assert (error.kind, error.phase) == (ErrorKind.INVALID_REQUEST, ErrorPhase.REQUEST)
+    assert not error.retryable
+    assert not fault_server.calls
+
+
+async def test_a_server_that_tells_the_key_is_not_quoted(provider: HttpProvider) -> None:
+    """The key stands in no field of an error, whichever of its fields a server put it in."""
+    error = (await failed(provider, ask("tell-key"))).error
+    assert error.code == "no [key]"
+
+
+def test_a_refusal_in_one_piece_has_its_deltas_too() -> None:
+    """Answers in one body are streamed as they would have been, refusals and bare calls included."""
+    parts = (RefusalPart(text="No."), ToolCallPart(id="c1", name="now", arguments={}))
+    message = Message(role="assistant", parts=parts)
+    response = LLMResponse(message=message, finish_reason=FinishReason.REFUSAL, model="m", provider="p")
+    assert as_events(response) == [
+        TextDelta(0, "No."),
+        PartDone(0, parts[0]),
+        ToolCallStart(1, "c1", "now"),
+        PartDone(1, parts[1]),
+        Done(response),
+    ]

@@ -71,6 +71,10 @@ def test_settings_hold_no_keys() -> None:
     for settings in (
         {"headers": {"Authorization": f"Bearer {SECRET}"}},
         {"headers": {"X-Api-Key": SECRET}},
+        {"headers": {"Ocp-Apim-Subscription-Key": SECRET}},
+        {"headers": {"X-Auth-Token": SECRET}},
+        {"base_url": f"https://example.com/v1?key={SECRET}"},
+        {"key_env": SECRET},
         {"base_url": f"https://user:{SECRET}@example.com"},
         {"api_key": SECRET},
     ):

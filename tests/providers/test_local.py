@@ -6,6 +6,8 @@ import asyncio
 import importlib.util
 import json
 import os
+import threading
+import types
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -188,3 +190,58 @@ def _nowhere() -> Any:
     from llmgine.providers.weights import Source
 
     return Source("none", "0", "no_such_module", "none.gguf", 1)
+
+
+class Loading:
+    """An engine whose start waits until it is let go, then succeeds or fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+        self.go_on = threading.Event()
+        self.began = threading.Event()
+        self.failure: Exception | None = None
+        monkeypatch.setattr("llmgine.providers.local.check_engine", lambda: None)
+        monkeypatch.setattr("llmgine.providers.local.find_weights", lambda name, options: path)
+        monkeypatch.setattr("llmgine.providers.local._start", self._start)
+
+    def _start(self, key: _Key, model: str) -> Any:
+        self.began.set()
+        assert self.go_on.wait(10)
+        if self.failure is not None:
+            raise self.failure
+        return types.SimpleNamespace(listening_address="http://127.0.0.1:9")
+
+
+async def test_a_load_outlives_the_call_that_began_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A deadline that passes while the model loads ends the call; closing still unloads what came of it."""
+    loading = Loading(monkeypatch, tmp_path / "m.gguf")
+    provider = LocalProvider("local", ProvidersOptions())
+    request = LLMRequest(model="local/m", messages=(Message.user("Hi"),), deadline=0.05)
+    (last,) = [event async for event in provider.stream(request)]
+    assert isinstance(last, Failed)
+    assert (last.error.kind, last.error.model) == (ErrorKind.TIMEOUT, "m")
+    assert "0.05 s" in last.error.message
+    loading.go_on.set()
+    await provider.aclose()
+    assert not any(key.path == tmp_path / "m.gguf" for key in _engines)
+
+
+async def test_weights_that_cannot_be_loaded_fail_the_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever the engine raises is the call's failure, and the next call tries anew."""
+    loading = Loading(monkeypatch, tmp_path / "m.gguf")
+    loading.go_on.set()
+    loading.failure = RuntimeError("bad magic")
+    provider = LocalProvider("local", ProvidersOptions())
+    request = LLMRequest(model="local/m", messages=(Message.user("Hi"),))
+    (last,) = [event async for event in provider.stream(request)]
+    assert isinstance(last, Failed)
+    assert (last.error.kind, last.error.retryable) == (ErrorKind.INTERNAL, False)
+    assert "bad magic" in last.error.message
+    loading.failure = None
+    (last,) = [event async for event in provider.stream(request)]
+    assert isinstance(last, Failed)
+    assert last.error.kind is ErrorKind.CONNECTION
+    await provider.aclose()

@@ -309,3 +309,10 @@ def test_telling_keeps_questions_and_results(question: str, result: str) -> None
     assert result in told.messages[0].text
     assert not told.tools
     assert json.loads(told.model_dump_json())["tool_choice"] == "auto"
+
+
+async def test_every_inner_stream_is_closed_when_its_call_is_over() -> None:
+    """Choosing and filling leave no stream open behind them."""
+    inner = Inner("get_weather", '{"city": "Paris"}')
+    await run(inner, ask(Message.user("What is the weather in Paris?")))
+    assert inner.closed == 2

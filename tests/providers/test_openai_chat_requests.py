@@ -214,3 +214,21 @@ def test_requests_that_make_no_sense(fields: dict[str, Any]) -> None:
     request = LLMRequest(**{"model": "openai/gpt-4o", "messages": (Message.user("hi"),), **fields})
     with pytest.raises(InvalidRequest):
         encode(request)
+
+
+def test_a_name_that_a_model_made_up_is_sent_as_one_that_is_taken() -> None:
+    """A call of a tool that cannot exist does not spoil the conversation."""
+    call = ToolCallPart(id="c1", name="no such tool!", arguments={})
+    encoded = codec().encode(ask(Message.user("a"), Message(role="assistant", parts=(call,))), TARGET)
+    assert encoded.body["messages"][1]["tool_calls"][0]["function"]["name"] == "no_such_tool_"
+    assert [one.field for one in encoded.adjustments] == ["messages[1].parts[0].name"]
+
+
+@pytest.mark.parametrize(
+    ("compatible", "sent"), [(False, '{"city": "Par'), (True, '{"raw_arguments":"{\\"city\\": \\"Par"}')]
+)
+def test_arguments_that_are_no_object_can_be_read_back(compatible: bool, sent: str) -> None:
+    """Servers that parse what they get still take a conversation in which a call was cut off."""
+    call = ToolCallPart(id="c1", name="weather", arguments=None, raw_arguments='{"city": "Par')
+    body = encode(ask(Message.user("a"), Message(role="assistant", parts=(call,))), compatible)
+    assert body["messages"][1]["tool_calls"][0]["function"]["arguments"] == sent

@@ -15,8 +15,9 @@ from llmgine.actors.sessions.events import TurnEvent
 from llmgine.actors.sessions.journal import JournalRecord
 from llmgine.actors.sessions.observer import ToolSummary, TurnObserver, TurnSummary
 from llmgine.actors.sessions.options import SessionOptions
-from llmgine.actors.sessions.runner import Conversation, TurnRunner
+from llmgine.actors.sessions.runner import TurnRunner
 from llmgine.actors.sessions.spans import TurnSpans
+from llmgine.actors.sessions.steps import Conversation
 from llmgine.actors.sessions.toolset import Toolset
 from llmgine.actors.sessions.turn import TurnRequest
 from llmgine.providers.contracts import (

@@ -309,3 +309,37 @@ def test_no_ray_is_imported_before_something_is_packed(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert printed == "[]"
+
+
+def test_dataclasses_of_a_script_travel(tmp_path: Path) -> None:
+    """Dataclasses defined in the script, defaults and factories included, are arguments elsewhere too."""
+    home, away = tmp_path / "home", tmp_path / "away"
+    home.mkdir()
+    away.mkdir()
+    python(
+        """
+        from __future__ import annotations
+        import dataclasses, functools, sys
+        from pathlib import Path
+        from llmgine.actors.sessions.code import pack
+
+        @dataclasses.dataclass
+        class Point:
+            x: int
+            y: int = 2
+            marks: list[str] = dataclasses.field(default_factory=list)
+
+        class Scaled:
+            def __init__(self, factor: int) -> None:
+                self.factor = factor
+
+            def size(self, point: Point, rest: list[Point] | None = None) -> str:
+                return str(dataclasses.replace(point, x=point.x * self.factor)) + str(len(rest or ()))
+
+        Path(sys.argv[1]).write_bytes(pack([Scaled(3).size]))
+        """,
+        away / "code",
+        cwd=home,
+    )
+    arguments = {"point": {"x": 1}, "rest": [{"x": 5, "marks": ["a"]}]}
+    assert python(LOAD, away / "code", arguments, cwd=away) == "Point(x=3, y=2, marks=[])1"

@@ -128,3 +128,14 @@ def test_engines_travel() -> None:
     """Built-in engines survive pickling."""
     for engine in (ToolChatEngine(max_steps=3, tool_choice="required"), SinglePassEngine()):
         assert pickle.loads(pickle.dumps(engine)) == engine
+
+
+def test_a_call_without_the_arguments_that_were_cut_off_is_not_run_without_any() -> None:
+    """Where the limit ended the answer, a last call with no arguments is one whose arguments are missing."""
+    view = replace(VIEW, steps=1, answer=answer(CALL, reason=FinishReason.LENGTH))
+    step = ToolChatEngine().next(view)
+    assert isinstance(step, RunTools)
+    assert step.calls[0].arguments is None
+    whole = ToolCallPart(id="c2", name="t", arguments={"a": 1}, raw_arguments='{"a": 1}')
+    view = replace(VIEW, steps=1, answer=answer(CALL, whole, reason=FinishReason.LENGTH))
+    assert ToolChatEngine().next(view) == RunTools((CALL, whole))

@@ -412,3 +412,31 @@ async def test_a_slow_reader_holds_nothing_back(stage: Stage, script: Any) -> No
 def test_link_errors_are_not_shown_to_users() -> None:
     """What a lost session raises is an error of sessions, not of links."""
     assert not issubclass(SessionLost, LinkError)
+
+
+@pytest.mark.parametrize("deadline", [0, -1.0, float("nan"), float("inf")])
+async def test_a_deadline_that_is_none_is_refused(stage: Stage, deadline: float) -> None:
+    """A deadline of no time, or of no end, is refused before the turn is taken on."""
+    session = await stage.open()
+    with pytest.raises(InvalidRequest, match="deadline="):
+        await soon(session.ask("a", deadline=deadline))
+
+
+async def test_cancelling_twice_leaves_all_in_order(stage: Stage, script: Any) -> None:
+    """An impatient second cancel does not cut short what the first one leaves in order."""
+    gate = script.Gate()
+
+    async def wait() -> str:
+        await gate.wait()
+        return "done"
+
+    session = await stage.open(script.says(calls=(script.call("wait"),)), tools=(wait,))
+    turn = await soon(session.submit("a"))
+    await gate.inside.wait()
+    assert stage.host.cancel(turn.id)
+    await asyncio.sleep(0)
+    assert stage.host.cancel(turn.id)
+    with pytest.raises(TurnCancelled):
+        await soon(turn.result())
+    assert [message.role for message in await soon(session.history())] == ["user", "assistant", "tool"]
+    assert [turn.error for turn in stage.at.observer.turns] == ["cancelled"]

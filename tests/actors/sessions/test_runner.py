@@ -27,9 +27,18 @@ from llmgine.providers.contracts import (
     ToolCallPart,
     ToolResultPart,
     Usage,
+    UsageSource,
 )
 from llmgine.providers.errors import ErrorKind, InvalidRequest, ProviderError, UnknownModel
-from llmgine.providers.events import Failed, PartDone, Reset, TextDelta, ThinkingDelta, ToolCallDelta
+from llmgine.providers.events import (
+    Failed,
+    PartDone,
+    Reset,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
 
 MakeBench = Callable[..., Any]
 
@@ -492,12 +501,12 @@ async def test_spans(bench: MakeBench, script: Any) -> None:
     spans = {record.name: record for record in at.recorder.drain().spans}
     turn = spans["invoke_agent"]
     children = {name: record for name, record in spans.items() if record is not turn}
-    assert set(children) == {"chat scripted/test", "execute_tool shout"}
+    assert set(children) == {"chat test", "execute_tool shout"}
     assert {record.parent_id for record in children.values()} == {turn.span_id}
     assert {record.trace_id.hex() for record in spans.values()} == {done.reply.trace_id}
-    assert at.models.traces[-1].span_id == spans["chat scripted/test"].span_id
+    assert at.models.traces[-1].span_id == spans["chat test"].span_id
     assert all(record.end and record.error is None for record in spans.values())
-    assert spans["chat scripted/test"].attributes["gen_ai.usage.input_tokens"] == 3
+    assert spans["chat test"].attributes["gen_ai.usage.input_tokens"] == 3
     assert "gen_ai.tool.call.arguments" not in spans["execute_tool shout"].attributes
 
 
@@ -512,8 +521,8 @@ async def test_spans_of_what_failed(bench: MakeBench, script: Any) -> None:
     await task
     found = [(record.name, record.error) for record in at.recorder.drain().spans if record.end]
     assert sorted(found) == [
-        ("chat scripted/test", "cancelled"),
-        ("chat scripted/test", "overloaded"),
+        ("chat test", "cancelled"),
+        ("chat test", "overloaded"),
         ("invoke_agent", "cancelled"),
         ("invoke_agent", "overloaded"),
     ]
@@ -559,3 +568,65 @@ def test_partial_parts_are_text() -> None:
     assert partial.message() == Message(role="assistant", parts=(part, TextPart(text="…")))
     partial.clear()
     assert partial.message() is None
+
+
+async def test_spans_bear_the_bare_name_of_the_model(bench: MakeBench, script: Any) -> None:
+    """The provider is an attribute of its own; a bare name with a slash in it stays whole."""
+    at = bench(script.says("ok"), script.says("ok", provider="hub"), script.says("ok", provider="hub"))
+    for model in ("scripted/test", "hub/team/model", "team/model"):
+        await at.turn(model=model)
+    calls = [record for record in at.recorder.drain().spans if record.name.startswith("chat ")]
+    found = [record.attributes for record in calls if record.end]
+    assert [one["gen_ai.request.model"] for one in found] == ["test", "team/model", "team/model"]
+    assert [one["gen_ai.provider.name"] for one in found] == ["scripted", "hub", "hub"]
+
+
+async def test_a_call_that_was_cut_off_has_no_known_cost(bench: MakeBench, script: Any) -> None:
+    """What a cancelled model call cost is unknown, not nothing; the turn's tokens are told as partial."""
+    gate = script.Gate()
+    at = bench(script.says(calls=(script.call("shout", text="a"),)), [gate], tools=(shout,))
+    task = at.start()
+    await gate.inside.wait()
+    task.cancel()
+    await task
+    (summary,) = at.observer.turns
+    assert (summary.cost, summary.usage.input_tokens, summary.usage.source) == (
+        None,
+        3,
+        UsageSource.PARTIAL,
+    )
+
+
+async def test_repeated_call_ids_are_told_as_they_are_kept(bench: MakeBench, script: Any) -> None:
+    """The id in the deltas is the one in history, also where a server repeats its own."""
+
+    def asks() -> Any:
+        return [ToolCallStart(0, "c1", "shout"), *script.says(calls=(script.call("shout", text="a"),))]
+
+    at = bench(asks(), asks(), script.says("ok"), tools=(shout,))
+    await at.turn()
+    started = [event.id for event in at.events if isinstance(event, ToolCallStart)]
+    called = [event.call.id for event in at.events if isinstance(event, ToolCalled)]
+    assert started == called == ["c1", "c1-2"]
+
+
+async def test_an_engine_cannot_run_a_call_twice(bench: MakeBench, script: Any) -> None:
+    """A call has one result, so an engine that asks for it twice has failed before anything ran."""
+
+    class Twice(Engine):
+        def next(self, view: TurnView) -> Step:
+            return RunTools(view.answer.tool_calls * 2) if view.answer else CallModel(view.request())
+
+    at = bench(script.says(calls=(script.call("shout", text="a"),)), tools=(shout,), engine=Twice())
+    failure(await at.turn(), EngineFailed)
+    assert not [event for event in at.events if isinstance(event, ToolCalled)]
+    assert not at.context.open_calls
+
+
+async def test_a_wrong_option_is_told_without_what_was_given(bench: MakeBench) -> None:
+    """The error of a request that cannot be made names the field and keeps its value to itself."""
+    at = bench()
+    event = await at.turn(options={"extra_headers": {"x-pass": ["hidden-word"]}})
+    text = str(failure(event, InvalidRequest))
+    assert "extra_headers.x-pass" in text
+    assert "hidden-word" not in text

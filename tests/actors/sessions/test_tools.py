@@ -305,3 +305,28 @@ def test_tools_survive_pickling() -> None:
     copy = pickle.loads(pickle.dumps(tool(google)))
     assert copy.spec == tool(google).spec
     assert copy.validate({"city": "Rome", "unit": "celsius"}) == {"city": "Rome", "unit": Unit.CELSIUS}
+
+
+def test_a_default_of_none_admits_none() -> None:
+    """`note: str = None` takes null, as the default that the model is shown says."""
+
+    def write(text: str, note: str = None, count: Annotated[int, pydantic.Field(ge=1)] = None) -> str:  # type: ignore[assignment]  # noqa: RUF013
+        return f"{text} {note} {count}"
+
+    made = tool(write)
+    properties = made.spec.parameters["properties"]
+    assert properties["note"] == {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
+    assert made.validate({"text": "a", "note": None, "count": None}) == {
+        "text": "a",
+        "note": None,
+        "count": None,
+    }
+
+
+def test_what_is_returned_need_not_be_known() -> None:
+    """A return annotation that only type checkers can see is no reason to refuse a tool."""
+
+    def now(zone: str) -> "NowhereDefined":  # type: ignore[name-defined]  # noqa: F821
+        return zone
+
+    assert list(tool(now).spec.parameters["properties"]) == ["zone"]

@@ -284,3 +284,79 @@ def test_idempotence() -> None:
 
     toolset = Toolset([look, pay], SessionOptions())
     assert [toolset.is_idempotent(name) for name in ("look", "pay", "none")] == [True, False, True]
+
+
+class Unshown(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Picky(pydantic.BaseModel):
+    key: str
+
+    @pydantic.field_validator("key")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return {"a": "b"}[value]
+
+
+async def test_a_validator_that_raises_anything_is_a_result() -> None:
+    """Validators of the user's own raise what they like; the model is told, and the turn goes on."""
+
+    def look(picky: Picky) -> str:
+        return picky.key
+
+    result = await run(look, arguments={"picky": {"key": "x"}})
+    assert (result.text, result.is_error) == ("The arguments of look are wrong: KeyError: 'x'", True)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_error_that_cannot_be_shown_is_a_result(is_async: bool) -> None:
+    """An exception whose text raises is told by its class, at once."""
+
+    def fail() -> str:
+        raise Unshown
+
+    async def fail_async() -> str:
+        raise Unshown
+
+    result = await run(fail_async if is_async else fail)
+    assert result.text.endswith(" failed: Unshown: it has no text")
+
+
+async def test_results_are_text_that_can_be_sent() -> None:
+    """Lone surrogates, as file names bring them, become question marks in results and in errors."""
+
+    def name() -> str:
+        return "a\udcff"
+
+    def fail() -> str:
+        raise ValueError("b\udcff")
+
+    assert (await run(name)).text == "a?"
+    assert (await run(fail)).text == "fail failed: ValueError: b?"
+
+
+async def test_mistakes_are_told_up_to_a_bound() -> None:
+    """A thousand wrong arguments do not fill the conversation."""
+
+    def add(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    result = await run(add, arguments={"numbers": ["x"] * 1000})
+    assert result.is_error
+    assert len(result.text) < 2100
+
+
+async def test_a_value_whose_own_code_fails_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else goes wrong around a call, as when no thread can start, is a result too."""
+
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def answer() -> int:
+        return 1
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    result = await run(answer)
+    assert (result.text, result.is_error) == ("answer failed: RuntimeError: can't start new thread", True)

@@ -1,0 +1,28 @@
+"""Which setting mends a failed call, where one does."""
+
+from __future__ import annotations
+
+from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
+from llmgine.providers.options import EndpointOptions
+
+
+def hint_for(error: ProviderError, name: str, endpoint: EndpointOptions) -> str | None:
+    """What to look at, by its path in the settings; None where no setting has a part in it."""
+    path = f"providers.endpoints.{name}"
+    match error.kind:
+        case ErrorKind.AUTHENTICATION | ErrorKind.PERMISSION:
+            places = [str(endpoint.key_file)] if endpoint.key_file else []
+            places += [endpoint.key_variable] if endpoint.key_variable else []
+            found = f"its key comes from {' or '.join(places)}" if places else "it was given no key"
+            return f"{found}; {path}.key_env and key_file say where it is looked for"
+        case ErrorKind.CONNECTION if error.phase is not ErrorPhase.MID_STREAM and endpoint.kind != "local":
+            where = f" is {endpoint.base_url}" if endpoint.base_url else " is the vendor's own"
+            return f"{path}.base_url{where}"
+        case ErrorKind.NOT_FOUND if endpoint.kind not in ("local", "scripted"):
+            return f"is the model's name right, and {path}.base_url?"
+        case ErrorKind.TIMEOUT:
+            return f"{path}.timeouts and the request's deadline bound the wait"
+        case ErrorKind.CONTEXT_LENGTH if endpoint.kind == "local":
+            return "providers.local.context sets the size"
+        case _:
+            return None
