@@ -84,8 +84,9 @@ class ProviderError(LlmgineError):
     """A model call failed.
 
     `retryable` says whether the same request may succeed later or elsewhere; `retry_after` is the
-    provider's own word in seconds; `hint` names the setting that mends it; `status` the HTTP status where there was one (an error frame
-    inside a 200 stream has 200). What had arrived before the failure travels in the `Failed` event.
+    provider's own word in seconds; `hint` names the setting that mends it; `status` is the HTTP status
+    where there was one (an error frame inside a 200 stream has 200). What had arrived before the failure
+    travels in the `Failed` event.
     """
 
     def __init__(

@@ -129,11 +129,9 @@ def install(
 
 
 def _places(name: str, options: LocalOptions) -> Iterator[Path]:
-    folders = [models_folder(options), models_folder(LocalOptions())]
-    for folder in dict.fromkeys(folders):
-        yield from sorted(path for path in (folder / name).glob("*.gguf") if path.is_file())
+    yield from sorted(path for path in (models_folder(options) / name).glob("*.gguf") if path.is_file())
     source = SOURCES.get(name)
-    if source is None:
+    if source is None or options.folder is not None:
         return
     package = importlib.util.find_spec(source.module)
     for place in (package.submodule_search_locations if package else None) or ():

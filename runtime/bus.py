@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -85,11 +86,11 @@ class Bus:
 
     async def publish(self, event: Event, wait: bool = False) -> Receipt:
         """Returns once the event is admitted; with `wait`, once its own handlers are done."""
-        return await self._client.publish(event, wait)
+        return await self._client.publish(_checked(event, Event), wait)
 
     async def execute(self, command: Command[R], *, deadline: float | None = None) -> CommandResult[R]:
         """Its one handler's result; never raises what the handler raised. `deadline` is in seconds."""
-        return await self._client.execute(command, deadline=deadline)
+        return await self._client.execute(_checked(command, Command), deadline=checked_deadline(deadline))
 
     def add_observer(self, observer: Callable[[Event], Any]) -> Callable[[], None]:
         """Shows each event that this process publishes to a function, once; the answer removes it."""
@@ -125,10 +126,11 @@ class ScopedBus:
         return subscription
 
     async def publish(self, event: Event, wait: bool = False) -> Receipt:
-        return await self._client.publish(self._scoped(event), wait)
+        return await self._client.publish(self._scoped(_checked(event, Event)), wait)
 
     async def execute(self, command: Command[R], *, deadline: float | None = None) -> CommandResult[R]:
-        return await self._client.execute(self._scoped(command), deadline=deadline)
+        scoped = self._scoped(_checked(command, Command))
+        return await self._client.execute(scoped, deadline=checked_deadline(deadline))
 
     async def remove_all(self) -> None:
         """Removes every handler that was registered here; the others of the session stay."""
@@ -144,3 +146,21 @@ class ScopedBus:
             f"this {type(message).__name__} belongs to session {message.session_id!r}, not to "
             f"{self._session_id!r}; publish it through its own session or through runtime.bus"
         )
+
+
+def checked_deadline(deadline: float | None) -> float | None:
+    """The deadline, or `InvalidRequest` where no time would be left."""
+    if deadline is None:
+        return None
+    if not isinstance(deadline, int | float) or not (0 < deadline < math.inf):
+        raise InvalidRequest(f"deadline is seconds above 0, not {deadline!r}; leave it out for the default")
+    return deadline
+
+
+def _checked(message: M, kind: type[Message]) -> M:
+    """The message, or `InvalidRequest` that says what was given in its place."""
+    if isinstance(message, kind):
+        return message
+    verb = "publish takes an event" if kind is Event else "execute takes a command"
+    given = f"the class {message.__name__}" if isinstance(message, type) else type(message).__name__
+    raise InvalidRequest(f"{verb}, an instance of a subclass of {kind.__name__}, and was given {given}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ from typing import IO
 
 from platformdirs import user_data_path
 
+from llmgine.actors.control import names
 from llmgine.providers.errors import LlmgineError
 
 _RECORD = "runtime.json"
@@ -48,7 +50,14 @@ class RuntimeRecord:
 
     def holder_lives(self) -> bool:
         """Whether the process that wrote this still runs on this machine."""
-        return self.host == socket.gethostname() and process_lives(self.pid, self.pid_started)
+        return self._is_here() and process_lives(self.pid, self.pid_started)
+
+    def has_ended(self) -> bool:
+        """Whether the runtime is known to be gone: its process ran on this machine, and no longer does."""
+        return not self.detached and self._is_here() and not process_lives(self.pid, self.pid_started)
+
+    def _is_here(self) -> bool:
+        return self.host == socket.gethostname()
 
 
 def data_root(data_dir: Path | None) -> Path:
@@ -57,11 +66,8 @@ def data_root(data_dir: Path | None) -> Path:
 
 
 def folder_of(data_dir: Path | None, name: str) -> Path:
-    """Where the runtime's own folder is, or would be."""
-    if not name or name != Path(name).name or name.startswith("."):
-        raise LlmgineError(
-            f"{name!r} cannot name a runtime: use letters, digits, dots, dashes and underscores"
-        )
+    """Where the runtime's own folder is, or would be; `InvalidRequest` for what cannot name a runtime."""
+    names.namespace(name)
     return data_root(data_dir) / name
 
 
@@ -78,37 +84,67 @@ def data_folder(data_dir: Path | None, name: str) -> Path:
 
 
 class FolderLock:
-    """Holds a runtime's folder until `release`, or until this process ends."""
+    """Holds a runtime's folder until `release`, or until this process ends.
+
+    What is released leaves no lock behind, and no folder either where nothing else is kept in it.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._file: IO[str] | None = None
-        file = open(folder / _LOCK, "a+", encoding="ascii")  # noqa: SIM115 - the open file is the lock
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
+        self._folder = folder
+        file = _locked(folder)
+        # Who has released it since has removed the file that was opened, and another may hold a new one.
+        while not _is_at(file, folder / _LOCK):
             file.close()
-            raise DataFolderLocked(
-                f"{folder} is held by process {holder}; end that (`llmgine down` after `llmgine up`), "
-                "or use another name or LLMGINE_DATA_DIR"
-            ) from None
+            file = _locked(folder)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        self._file = file
+        self._file: IO[str] | None = file
 
     def release(self) -> None:
-        if self._file is not None:
-            self._file.truncate(0)
-            self._file.close()
-            self._file = None
+        if self._file is None:
+            return
+        (self._folder / _LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+        self._file.close()
+        self._file = None
 
     def __enter__(self) -> FolderLock:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _locked(folder: Path) -> IO[str]:
+    """The lock's file, which is the lock while it is open."""
+    while True:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = open(folder / _LOCK, "a+", encoding="ascii")  # noqa: SIM115 - the open file is the lock
+            break
+        except FileNotFoundError:
+            continue  # its last holder has removed the folder just now
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise DataFolderLocked(
+            f"{folder} is held by process {holder}; end that (`llmgine down --name {folder.name}` where "
+            "`llmgine up` started it), or use another name or LLMGINE_DATA_DIR"
+        ) from None
+    return file
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether the open file still is the one of that path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_record(folder: Path, record: RuntimeRecord) -> None:
@@ -205,10 +241,15 @@ def remove_holder(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes a passing runtime's folder where nothing is kept in it."""
-    for name in (_LOCK, _RECORD):
-        (folder / name).unlink(missing_ok=True)
-    try:
-        folder.rmdir()
-    except OSError:
+    """Removes the record of a runtime that is over, and its folder where nothing else is kept in it.
+
+    A folder that a live process holds stays as it is.
+    """
+    if not folder.is_dir():
         return
+    try:
+        lock = FolderLock(folder)
+    except DataFolderLocked:
+        return
+    remove_record(folder)
+    lock.release()

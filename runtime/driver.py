@@ -13,6 +13,7 @@ from typing import Any
 from llmgine.actors.bus import BusClient
 from llmgine.actors.control import (
     Cluster,
+    ClusterGone,
     ControlError,
     Ground,
     Membership,
@@ -147,7 +148,7 @@ class Driver:
         """A goodbye that fails must not keep the others from theirs."""
         try:
             await goodbye()
-        except (RuntimeNotFound, RuntimeStopping) as error:
+        except (RuntimeNotFound, RuntimeStopping, ClusterGone) as error:
             logger.info("leaving the runtime %r: %s", self.runtime, error)
         except Exception as error:
             logger.warning("leaving the runtime %r: %s: %s", self.runtime, whom, error)

@@ -39,6 +39,7 @@ from llmgine.runtime.data import (
     FolderLock,
     RuntimeRecord,
     data_folder,
+    folder_of,
     read_record,
     remove_record,
     write_record,
@@ -250,7 +251,7 @@ def _where(settings: Settings, name: str, address: str | None) -> tuple[str, str
     """The Ray address to look at, and the authentication that was in force when it was recorded."""
     if address is not None:
         return address, None
-    record = read_record(data_folder(settings.data_dir, name))
+    record = read_record(folder_of(settings.data_dir, name))
     if record is not None and record.holder_lives():
         return record.address, record.auth_mode
     known = rayhost.known_address()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import socket
 from dataclasses import dataclass
 
 from llmgine.actors.control import RayUnavailable, RuntimeNotFound
-from llmgine.runtime.watchman import Watchman, below, is_ray
+from llmgine.runtime.watchman import Watchman
+
+logger = logging.getLogger(__name__)
+
+# How long a Ray cluster may take to accept a connection, in seconds.
+_ANSWER = 3.0
 
 _HINT = "set RAY_ADDRESS to a cluster's host:port, or to `local` for one of its own on this machine"
 
@@ -35,17 +42,25 @@ class RayHost:
 
 async def start_or_join(namespace: str) -> RayHost:
     """The cluster that RAY_ADDRESS or `ray start` names, else a new one that ends with this process."""
-    return _connect(None, namespace)
+    stated = os.environ.get("RAY_ADDRESS", "")
+    if stated and stated != "local":
+        if not _answers(stated):
+            raise RayUnavailable(f"no Ray cluster answers at {stated} (RAY_ADDRESS); {_HINT}")
+        return _connect(stated, namespace)
+    found = None if stated else known_address()
+    if found is not None and not _answers(found):
+        logger.warning("the Ray that was started at %s is gone; starting one of our own", found)
+        found = None
+    return _connect(found or "local", namespace)
 
 
 async def join(address: str, namespace: str, auth_mode: str | None = None) -> RayHost:
     """The cluster at that address; `RuntimeNotFound` where there is none."""
     if auth_mode:
         os.environ.setdefault("RAY_AUTH_MODE", auth_mode)
-    try:
-        return _connect(address, namespace)
-    except ConnectionError as error:
-        raise RuntimeNotFound(f"no Ray cluster answers at {address}: {error}") from None
+    if not _answers(address):
+        raise RuntimeNotFound(f"no Ray cluster answers at {address}; {_HINT}")
+    return _connect(address, namespace)
 
 
 def known_address() -> str | None:
@@ -59,11 +74,22 @@ def known_address() -> str | None:
     return found
 
 
-def _connect(address: str | None, namespace: str) -> RayHost:
-    stated = address or os.environ.get("RAY_ADDRESS", "")
-    if stated.startswith("ray://"):
+def _answers(address: str) -> bool:
+    """Whether somebody listens there. Ray itself would look for minutes, and heed no signal meanwhile."""
+    host, colon, port = address.rpartition(":")
+    if address.startswith("ray://") or not colon or not port.isdigit():
+        return True  # for Ray, or for `_connect`, to say what is wrong with it
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER).close()
+    except OSError:
+        return False
+    return True
+
+
+def _connect(address: str, namespace: str) -> RayHost:
+    if address.startswith("ray://"):
         raise RayUnavailable(
-            f"{stated} is Ray Client, which has no links to the actors; run the driver inside the cluster "
+            f"{address} is Ray Client, which has no links to the actors; run the driver inside the cluster "
             f"(`ray job submit`), or {_HINT}"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -73,23 +99,18 @@ def _connect(address: str | None, namespace: str) -> RayHost:
         raise RayUnavailable(f"Ray cannot be imported ({error}); pip install 'ray[default]'") from None
     if ray.is_initialized():
         return _host(ours=False)
-    before = below(os.getpid())
+    watchman = Watchman() if address == "local" else None
     try:
         # It blocks this loop for seconds. In a thread of its own it would not, but the kernel ends Ray's
         # servers with the thread that started them.
-        _initialise(address, namespace)
-    except ConnectionError:
-        if address is None:
-            shown = stated or "the last known address"
-            raise RayUnavailable(f"the Ray cluster at {shown} does not answer; {_HINT}") from None
-        raise
+        with watchman.looking() if watchman else contextlib.nullcontext():
+            _initialise(address, namespace)
     except Exception as error:
         raise RayUnavailable(f"Ray could not be started or reached: {_first_line(error)}; {_HINT}") from error
-    started = {pid: at for pid, at in below(os.getpid()).items() if pid not in before and is_ray(pid)}
-    return _host(ours=True, watchman=Watchman(started) if started else None)
+    return _host(ours=True, watchman=watchman)
 
 
-def _initialise(address: str | None, namespace: str) -> None:
+def _initialise(address: str, namespace: str) -> None:
     import ray
 
     ray.init(
@@ -99,6 +120,8 @@ def _initialise(address: str | None, namespace: str) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+    # Ray tells of every process that dies on standard output, which is for the driver's own results.
+    ray._private.worker._worker_logs_enabled = False
 
 
 def _host(*, ours: bool, watchman: Watchman | None = None) -> RayHost:

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic_core import PydanticSerializationError
+
 from llmgine.actors.bus import Command, CommandResult, Event, Receipt, Subscription
 from llmgine.actors.control import RuntimeNotFound, RuntimeStopping
 from llmgine.actors.sessions import (
@@ -26,7 +28,7 @@ from llmgine.actors.sessions import (
 from llmgine.actors.sessions.code import SessionCode, fingerprint
 from llmgine.providers import InvalidRequest, LlmgineError, Message
 from llmgine.providers.catalogue import resolve
-from llmgine.runtime.bus import C, E, Handler, R, ScopedBus
+from llmgine.runtime.bus import C, E, Handler, R, ScopedBus, checked_deadline
 from llmgine.runtime.driver import Driver
 
 _LONGEST_ID = 200
@@ -121,7 +123,11 @@ class Session:
         of that shape; `deadline` is in seconds. Further options go to the engine, as `tool_choice`.
         """
         return await self._asked().ask(
-            prompt, output=output, model=self._model(model), deadline=deadline, options=options
+            checked_prompt(prompt),
+            output=output,
+            model=self._model(model),
+            deadline=checked_deadline(deadline),
+            options=options,
         )
 
     async def stream(
@@ -135,7 +141,11 @@ class Session:
     ) -> AsyncGenerator[TurnEvent]:
         """The turn's events as they come; the last is `done` or `error`. Leaving it early cancels nothing."""
         events = self._asked().stream(
-            prompt, output=output, model=self._model(model), deadline=deadline, options=options
+            checked_prompt(prompt),
+            output=output,
+            model=self._model(model),
+            deadline=checked_deadline(deadline),
+            options=options,
         )
         try:
             async for event in events:
@@ -154,7 +164,11 @@ class Session:
     ) -> TurnClient:
         """The turn's handle as soon as the session has taken it on."""
         return await self._asked().submit(
-            prompt, output=output, model=self._model(model), deadline=deadline, options=options
+            checked_prompt(prompt),
+            output=output,
+            model=self._model(model),
+            deadline=checked_deadline(deadline),
+            options=options,
         )
 
     async def history(self) -> tuple[Message, ...]:
@@ -219,6 +233,23 @@ class Session:
     def _model(self, model: str | None) -> str:
         """The handle's own model, whatever the driver that opened the session chose."""
         return self.model if model is None else str(resolve(model, self._driver.settings.providers))
+
+
+def checked_prompt(prompt: str | Message) -> str | Message:
+    """The prompt, or `InvalidRequest` where it is none or cannot be sent."""
+    if not isinstance(prompt, str | Message):
+        raise InvalidRequest(f"a prompt is a str or a Message, not {type(prompt).__name__}")
+    try:
+        if isinstance(prompt, str):
+            prompt.encode()
+        else:
+            prompt.model_dump_json()
+    except (UnicodeEncodeError, PydanticSerializationError) as error:
+        why = f"it cannot be sent as JSON: {error}"
+        if "surrogates" in str(error):
+            why = "it holds lone surrogates, which are no text; read it with errors='replace'"
+        raise InvalidRequest(f"the prompt is refused: {why}") from None
+    return prompt
 
 
 def checked_id(session_id: str) -> str:

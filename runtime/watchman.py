@@ -15,11 +15,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 # How long a process may take to end by itself, and how long after SIGTERM, in seconds.
 _MOMENT = 2.0
+
+# How often a starting driver looks for processes of Ray's.
+_LOOK = 0.2
 
 _PROC = Path("/proc")
 
@@ -27,8 +32,7 @@ _PROC = Path("/proc")
 class Watchman:
     """A child process that outlives this one just long enough."""
 
-    def __init__(self, watched: dict[int, int]) -> None:
-        """`watched` are processes by number and start time, as `below` gives them."""
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
@@ -38,10 +42,42 @@ class Watchman:
             # Ctrl-C at a terminal goes to the whole group; the watchman must see the driver out.
             start_new_session=True,
         )
+
+    def watch(self, processes: dict[int, int]) -> None:
+        """Adds processes, by number and start time, to those that must not outlive this one."""
         assert self._process.stdin is not None
-        for pid, started in watched.items():
+        for pid, started in processes.items():
             self._process.stdin.write(f"{pid} {started}\n")
         self._process.stdin.flush()
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[None]:
+        """While it holds, each process of Ray's that appears below this one is watched at once.
+
+        A thread looks, because starting Ray holds up the one that does it.
+        """
+        before, over = below(os.getpid()), threading.Event()
+
+        def look() -> None:
+            known = set(before)
+            while True:
+                last = over.wait(_LOOK)
+                found = {
+                    pid: at for pid, at in below(os.getpid()).items() if pid not in known and is_ray(pid)
+                }
+                known |= found.keys()
+                with contextlib.suppress(OSError, ValueError):  # dismissed meanwhile
+                    self.watch(found)
+                if last:
+                    return
+
+        looker = threading.Thread(target=look, name="llmgine-watchman", daemon=True)
+        looker.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looker.join()
 
     def dismiss(self) -> None:
         """The watched have been ended in order; what of them still runs is ended now."""
@@ -69,9 +105,10 @@ def below(pid: int) -> dict[int, int]:
 def is_ray(pid: int) -> bool:
     """Whether the process's command line says that it is one of Ray's."""
     try:
-        return b"ray" in (_PROC / str(pid) / "cmdline").read_bytes()
+        command = (_PROC / str(pid) / "cmdline").read_bytes()
     except OSError:
         return False
+    return b"/ray/" in command or command.startswith(b"ray::")
 
 
 def _stat(pid: int) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 from llmgine.actors.sessions import TurnFailed
 from llmgine.providers import Reset, TextDelta
 from llmgine.runtime.commands.output import UsageRefused, note, write
-from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_model, may_run_elsewhere
+from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_asked, check_session
 from llmgine.runtime.commands.running import run
 from llmgine.runtime.commands.turns import submitted
 
@@ -35,13 +35,11 @@ def ask(
 ) -> None:
     """Ask a model and print its answer; joins the runtime `default`, or launches one for this answer."""
     text = read_prompt(prompt)
-    if session is not None and not session.strip():
-        raise UsageRefused("the session's name is empty; name one, or leave -s out")
+    check_session(session)
     from llmgine.runtime.settings import load_settings
 
     settings = load_settings()
-    if not may_run_elsewhere(settings):
-        check_model(model or DEFAULT_MODEL, settings)
+    check_asked(model or DEFAULT_MODEL, settings)
     run(_ask(settings, text, model, session, as_json=as_json, stream=not (as_json or no_stream)))
 
 
@@ -53,19 +51,28 @@ def read_prompt(given: str | None) -> str:
         text = sys.stdin.read() if given in (None, "-") else str(given)
     except UnicodeDecodeError as error:
         raise UsageRefused(f"standard input is not text in {error.encoding}; pipe in text") from None
+    checked_text("the prompt" if given not in (None, "-") else "standard input", text)
     if not text.strip():
         raise UsageRefused('the prompt is empty; give one: llmgine ask "Hello"')
     return text.strip("\n") if given in (None, "-") else text
 
 
+def checked_text(what: str, text: str) -> None:
+    """Returns when it is text; bytes that are none stand as lone surrogates in arguments and input."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageRefused(f"{what} is not text in UTF-8; convert it first, as with iconv") from None
+
+
 async def _ask(
     settings: Settings, prompt: str, model: str | None, session_id: str | None, *, as_json: bool, stream: bool
 ) -> None:
-    from llmgine.runtime.commands.joining import joined_or_launched
+    from llmgine.runtime.commands.joining import joined_or_launched, tell_beginning
 
     async with joined_or_launched(settings, "ask") as (runtime, joined):
-        if session_id is not None and not joined:
-            note("no runtime runs, so this session ends with this answer; `llmgine up` starts one that stays")
+        if session_id is not None:
+            await tell_beginning(runtime, session_id, joined=joined)
         opening = runtime.session(
             session_id, model=model or DEFAULT_MODEL, stay=joined and session_id is not None
         )

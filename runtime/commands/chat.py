@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmgine.providers.errors import LlmgineError
-from llmgine.runtime.commands.ask import stream_answer
+from llmgine.runtime.commands.ask import checked_text, stream_answer
 from llmgine.runtime.commands.output import err, fail, note
-from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_model, may_run_elsewhere
-from llmgine.runtime.commands.running import run
+from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_asked, check_session
+from llmgine.runtime.commands.running import ended_alone, run
 
 if TYPE_CHECKING:
     from llmgine.runtime.settings import Settings
@@ -28,32 +28,42 @@ def chat(
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="System prompt of a new session.")] = None,
 ) -> None:
-    """Talk to a model line by line; Ctrl-D ends."""
+    """Talk to a model line by line; Ctrl-C ends an answer, Ctrl-D the chat."""
+    check_session(session)
+    checked_text("--system", system or "")
     from llmgine.runtime.settings import load_settings
 
     settings = load_settings()
-    if not may_run_elsewhere(settings):
-        check_model(model or DEFAULT_MODEL, settings)
+    check_asked(model or DEFAULT_MODEL, settings)
     run(_chat(settings, model, session, system))
 
 
 async def _chat(settings: Settings, model: str | None, session_id: str | None, system: str | None) -> None:
-    from llmgine.runtime.commands.joining import joined_or_launched
+    from llmgine.runtime.commands.joining import joined_or_launched, tell_beginning
 
+    typed = sys.stdin.isatty()
     async with joined_or_launched(settings, "chat") as (runtime, joined):
         stay = joined and session_id is not None
+        if session_id is not None:
+            await tell_beginning(runtime, session_id, joined=joined)
         opening = runtime.session(session_id, model=model or DEFAULT_MODEL, system=system, stay=stay)
         async with opening as session:
-            if sys.stdin.isatty():
-                note(f"{model or DEFAULT_MODEL}, session {session.id}; Ctrl-D ends")
+            if typed:
+                note(
+                    f"{model or DEFAULT_MODEL}, session {session.id}; Ctrl-C ends an answer, Ctrl-D the chat"
+                )
             failed = False
             async for line in _lines():
                 try:
-                    await stream_answer(session, line, model)
+                    answering = stream_answer(session, line, model)
+                    if not typed:
+                        await answering
+                    elif await ended_alone(answering):
+                        note("the answer is cancelled; Ctrl-C again ends the chat")
                 except LlmgineError as error:
                     fail(str(error))
                     failed = True
-            if failed and not sys.stdin.isatty():
+            if failed and not typed:
                 raise typer.Exit(1)
 
 

@@ -15,10 +15,10 @@ from llmgine.runtime import Event, Runtime, ToolChatEngine, tool
 from llmgine.runtime.commands.demo_view import SideBySide
 from llmgine.runtime.commands.output import note, out, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_model
-from llmgine.runtime.commands.running import heed_sigterm, run
+from llmgine.runtime.commands.running import begun, heed_sigterm, run
 from llmgine.runtime.commands.status import counters
 from llmgine.runtime.commands.turns import submitted
-from llmgine.runtime.data import data_folder, remove_folder
+from llmgine.runtime.data import folder_of, remove_folder
 
 if TYPE_CHECKING:
     from llmgine.runtime import Session
@@ -103,23 +103,26 @@ async def _demo(settings: Settings) -> None:
     seen = Seen()
     started = time.monotonic()
     try:
-        with waiting(
-            "starting a runtime on this machine (Ray, a supervisor, a bus router, a telemetry actor)"
-        ):
-            launching = Runtime.launch(settings, name=name)
-            runtime = await launching.__aenter__()
-        try:
-            heed_sigterm()
-            note(f"started in {time.monotonic() - started:.1f} s")
-            await _show(runtime, seen)
-        finally:
-            with waiting("ending it"):
-                await launching.__aexit__(None, None, None)
+        with begun():
+            await _launch_and_show(settings, name, seen, started)
     finally:
-        remove_folder(data_folder(settings.data_dir, name))
+        remove_folder(folder_of(settings.data_dir, name))
     if lacking := seen.missing(PARTS):
         raise DemoIncomplete(f"the demo is not complete: {'; '.join(lacking)}")
     note(f"done in {time.monotonic() - started:.1f} s; README.md goes on from here")
+
+
+async def _launch_and_show(settings: Settings, name: str, seen: Seen, started: float) -> None:
+    with waiting("starting a runtime on this machine (Ray, a supervisor, a bus router, a telemetry actor)"):
+        launching = Runtime.launch(settings, name=name)
+        runtime = await launching.__aenter__()
+    try:
+        heed_sigterm()
+        note(f"started in {time.monotonic() - started:.1f} s")
+        await _show(runtime, seen)
+    finally:
+        with waiting("ending it"):
+            await launching.__aexit__(None, None, None)
 
 
 async def _show(runtime: Runtime, seen: Seen) -> None:

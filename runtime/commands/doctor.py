@@ -17,7 +17,7 @@ import typer
 from llmgine.providers.errors import LlmgineError
 from llmgine.runtime.commands.models import NOT_INSTALLED, local_models
 from llmgine.runtime.commands.output import note, table, waiting, write
-from llmgine.runtime.commands.preflight import cluster_address
+from llmgine.runtime.commands.preflight import cluster_address, command_line
 
 if TYPE_CHECKING:
     from llmgine.runtime.settings import Settings
@@ -130,10 +130,14 @@ def _runtimes(settings: Settings, mend: list[str]) -> list[Row]:
             state = f"detached, in the cluster at {record.address}, since {record.started}"
         elif record.holder_lives():
             state = f"held by process {record.pid} at {record.address}, since {record.started}"
-        else:
-            state = (
-                f"gone: process {record.pid} ended without leaving; the next launch of that name clears it"
+        elif record.has_ended():
+            state = f"gone: process {record.pid} ended without leaving"
+            mend.append(
+                f"runtime {record.name} is gone, and its record is still here: "
+                f"`{command_line('down', record.name)}` removes it"
             )
+        else:
+            state = f"held by process {record.pid} of {record.host}, since {record.started}"
         rows.append((record.name, state))
     return rows or [("none", "`llmgine up` starts one")]
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from llmgine.providers.errors import LlmgineError
 from llmgine.runtime.commands.output import note, waiting
-from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, cluster_address
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, cluster_address
 from llmgine.runtime.commands.running import run
-from llmgine.runtime.data import folder_of, process_lives, read_holder, read_record, remove_record
+from llmgine.runtime.data import (
+    folder_of,
+    process_lives,
+    read_holder,
+    read_record,
+    remove_folder,
+    remove_holder,
+    remove_record,
+)
 
 if TYPE_CHECKING:
     from llmgine.runtime.settings import Settings
@@ -27,7 +33,7 @@ class DidNotEnd(LlmgineError):
 
 
 def down(
-    name: Annotated[str, typer.Option("--name", help="The runtime's name.")] = DEFAULT_RUNTIME,
+    name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
     """End a runtime: it drains, then it and what `llmgine up` started for it go."""
     from llmgine.runtime.settings import load_settings
@@ -41,9 +47,15 @@ def down(
         note(f"runtime {name} has ended")
         return
     record = read_record(folder)
-    if record is not None and not record.detached and record.holder_lives():
+    if record is not None and record.has_ended():
+        remove_holder(folder)
+        remove_folder(folder)
+        note(f"runtime {name} was gone already, with its process {record.pid}; its record is removed")
+        return
+    if record is not None and not record.detached:
         raise LlmgineError(
-            f"runtime {name} belongs to process {record.pid}, which launched it; it ends with that process"
+            f"runtime {name} belongs to process {record.pid} of {record.host}, which launched it; "
+            "it ends with that process"
         )
     if not cluster_address() and record is None:
         raise LlmgineError(

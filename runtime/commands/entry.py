@@ -78,8 +78,3 @@ def _told(error: Exception) -> tuple[int, str]:
     if isinstance(error, TyperException):
         return error.exit_code, f"{error.format_message()} See `llmgine --help`"
     return 1, f"{type(error).__name__}: {error}; `llmgine --traceback …` shows where it came from"
-
-
-def main() -> None:
-    """What the command `llmgine` runs."""
-    sys.exit(execute(sys.argv[1:]))

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from llmgine.runtime import Runtime, RuntimeNotFound
-from llmgine.runtime.commands.output import waiting
+from llmgine.runtime.commands.output import note, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, may_run_elsewhere
-from llmgine.runtime.commands.running import heed_sigterm
-from llmgine.runtime.data import data_folder, remove_folder
+from llmgine.runtime.commands.running import begun, heed_sigterm
+from llmgine.runtime.data import folder_of, remove_folder
 from llmgine.runtime.settings import Settings
 
 
@@ -32,8 +32,19 @@ async def joined_or_launched(settings: Settings, purpose: str) -> AsyncIterator[
                 yield runtime, True
                 return
         name = f"{purpose}-{os.getpid()}"
-        stack.callback(remove_folder, data_folder(settings.data_dir, name))
+        stack.callback(remove_folder, folder_of(settings.data_dir, name))
+        stack.enter_context(begun())
         with waiting("starting a runtime for this command"):
             runtime = await stack.enter_async_context(Runtime.launch(settings, name=name))
         heed_sigterm()
         yield runtime, False
+
+
+async def tell_beginning(runtime: Runtime, session_id: str, *, joined: bool) -> None:
+    """Says that the named session has no conversation behind it, or will have none after this command."""
+    if not joined:
+        note("no runtime runs, so this session ends with this command; `llmgine up` starts one that stays")
+        return
+    sessions = (await runtime.status())["sessions"]
+    if session_id not in {one["session_id"] for one in sessions}:
+        note(f"session {session_id} begins anew")

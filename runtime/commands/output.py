@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from llmgine.providers.errors import LlmgineError
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+# A sentence that pydantic ends its errors with; it says nothing of what went wrong.
+_PYDANTIC_LINK = re.compile(r"\s*For further information visit https://errors\.pydantic\.dev/\S+")
 
 
 class UsageRefused(LlmgineError):
@@ -32,7 +37,9 @@ def note(text: str) -> None:
 
 def fail(text: str) -> None:
     """The one message of a command that did not succeed."""
-    err.print(f"error: {text}", markup=False, style="red" if err.is_terminal else None)
+    err.print(
+        f"error: {_PYDANTIC_LINK.sub('', text)}", markup=False, style="red" if err.is_terminal else None
+    )
 
 
 @contextmanager

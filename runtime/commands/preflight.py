@@ -1,14 +1,39 @@
-"""What can be refused before Ray starts: a model that nothing serves, weights or keys that are not here."""
+"""What can be refused before Ray starts: names that are none, models that nothing serves, what they lack."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from llmgine.providers.errors import InvalidRequest, UnknownModel
+from llmgine.runtime.commands.output import UsageRefused
 from llmgine.runtime.data import folder_of, read_record
-from llmgine.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from llmgine.runtime.settings import Settings
 
 DEFAULT_MODEL = "local/smollm2"
 DEFAULT_RUNTIME = "default"
+
+
+def _checked_name(name: str) -> str:
+    from llmgine.actors.control import names
+
+    try:
+        names.namespace(name)
+    except InvalidRequest as error:
+        raise UsageRefused(str(error)) from None
+    return name
+
+
+RuntimeName = Annotated[str, typer.Option("--name", help="The runtime's name.", callback=_checked_name)]
+
+
+def command_line(command: str, name: str) -> str:
+    """How that command is called for the runtime of that name."""
+    return f"llmgine {command}" if name == DEFAULT_RUNTIME else f"llmgine {command} --name {name}"
 
 
 def cluster_address() -> str | None:
@@ -23,6 +48,36 @@ def may_run_elsewhere(settings: Settings, name: str = DEFAULT_RUNTIME) -> bool:
         return True
     record = read_record(folder_of(settings.data_dir, name))
     return record is not None and (record.detached or record.holder_lives())
+
+
+def check_session(session_id: str | None) -> None:
+    """Returns when a session can have that id; else `UsageRefused`."""
+    from llmgine.runtime.session import checked_id
+
+    if session_id is None:
+        return
+    try:
+        checked_id(session_id)
+    except InvalidRequest as error:
+        raise UsageRefused(f"-s {session_id!r}: {error}") from None
+
+
+def check_asked(model: str, settings: Settings) -> None:
+    """Returns when a command may ask for that model; else the error that says what to do."""
+    from llmgine.providers.catalogue import resolve
+    from llmgine.providers.script import INLINE
+
+    if not may_run_elsewhere(settings):
+        check_model(model, settings)
+    try:
+        name = resolve(model, settings.providers)
+    except UnknownModel:
+        return  # the runtime that is joined may know it
+    if settings.providers.endpoints[name.provider].kind == "scripted" and name.model == INLINE:
+        raise UsageRefused(
+            f"-m {model}: it plays a script that comes with the request, and a command sends none; "
+            "give the script a name under providers.scripts and use scripted/NAME, or scripted/echo"
+        )
 
 
 def check_model(model: str, settings: Settings) -> None:

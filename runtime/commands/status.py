@@ -8,26 +8,30 @@ from typing import Annotated, Any
 import typer
 
 from llmgine.runtime.commands.output import table, waiting, write
-from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, may_run_elsewhere
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, command_line, may_run_elsewhere
 from llmgine.runtime.commands.running import run
+
+# Their zeros say something: nothing was published, nothing failed.
+_ALWAYS = ("events_published_total", "events_processed_total", "events_failed_total")
 
 
 def status(
-    name: Annotated[str, typer.Option("--name", help="The runtime's name.")] = DEFAULT_RUNTIME,
+    name: RuntimeName = DEFAULT_RUNTIME,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show the counters that are zero, too.")] = False,
 ) -> None:
     """Show a runtime's actors, sessions, pools and the counters of its bus."""
     from llmgine.runtime import RuntimeNotFound
     from llmgine.runtime.settings import load_settings
 
     if not may_run_elsewhere(load_settings(), name):
-        raise RuntimeNotFound(f"no runtime named {name} runs here; `llmgine up` starts one")
+        raise RuntimeNotFound(f"no runtime named {name} runs here; `{command_line('up', name)}` starts one")
     with waiting(f"asking runtime {name}"):
         found = run(_status(name))
     if as_json:
         write(json.dumps(found, ensure_ascii=False, default=str) + "\n")
     else:
-        show(found)
+        show(found, every=every)
 
 
 async def _status(name: str) -> dict[str, Any]:
@@ -37,7 +41,7 @@ async def _status(name: str) -> dict[str, Any]:
         return await runtime.status()
 
 
-def show(found: dict[str, Any]) -> None:
+def show(found: dict[str, Any], *, every: bool = False) -> None:
     """One table for each part of a runtime's status that has rows."""
     write(f"runtime {found['name']}\n")
     for part in ("actors", "sessions", "pools"):
@@ -47,18 +51,19 @@ def show(found: dict[str, Any]) -> None:
             continue
         columns = tuple(dict.fromkeys(column for row in rows for column in row))
         table(part, columns, [tuple(_cell(row.get(column)) for column in columns) for row in rows])
-    counters(found.get("bus") or {})
+    counters(found.get("bus") or {}, every=every)
 
 
-def counters(bus: dict[str, Any]) -> None:
-    """The bus counters, one a row; those of a part under its name."""
+def counters(bus: dict[str, Any], *, every: bool = False) -> None:
+    """The bus counters that say something, or all, one a row; those of a part under its name."""
     flat: dict[str, Any] = {}
     for name, value in sorted(bus.items()):
         if isinstance(value, dict):
             flat |= {f"{name}.{below}": inner for below, inner in sorted(value.items())}
         else:
             flat[name] = value
-    table("bus", ("counter", "value"), [(name, _cell(value)) for name, value in flat.items()])
+    rows = [(name, _cell(value)) for name, value in flat.items() if every or value or name in _ALWAYS]
+    table("bus", ("counter", "value"), rows)
 
 
 def _rows(part: Any) -> list[dict[str, Any]]:

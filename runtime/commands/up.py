@@ -7,14 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from llmgine.providers.errors import LlmgineError
 from llmgine.runtime.commands.output import note, waiting
-from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, cluster_address
-from llmgine.runtime.commands.running import run
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, cluster_address, command_line
+from llmgine.runtime.commands.running import begun, run, tell_interrupted
 from llmgine.runtime.data import data_folder, read_record
 
 if TYPE_CHECKING:
@@ -28,33 +26,33 @@ class DidNotStart(LlmgineError):
 
 
 def up(
-    name: Annotated[str, typer.Option("--name", help="The runtime's name.")] = DEFAULT_RUNTIME,
+    name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
     """Start a runtime: in the Ray cluster that RAY_ADDRESS names, else on this machine in the background."""
     from llmgine.runtime.settings import load_settings
 
     settings = load_settings()
+    ending = f"`{command_line('down', name)}` ends it"
     if cluster_address():
         with waiting(f"starting runtime {name} in the cluster"):
             run(_launch_detached(settings, name))
-        note(f"runtime {name} runs in the cluster; `llmgine down` ends it")
+        note(f"runtime {name} runs in the cluster; {ending}")
         return
     folder = data_folder(settings.data_dir, name)
     record = read_record(folder)
     if record is not None and record.holder_lives():
-        raise LlmgineError(
-            f"a runtime named {name} already runs (process {record.pid}); `llmgine down` ends it"
-        )
+        raise LlmgineError(f"a runtime named {name} already runs (process {record.pid}); {ending}")
     with waiting(f"starting runtime {name}"):
         pid = start_holder(folder, name)
-    note(f"runtime {name} runs, held by process {pid}; `llmgine down` ends it, its log is {folder / LOG}")
+    note(f"runtime {name} runs, held by process {pid}; {ending}, its log is {folder / LOG}")
 
 
 async def _launch_detached(settings: Settings, name: str) -> None:
     from llmgine.runtime import Runtime
 
-    async with Runtime.launch(settings, name=name, detached=True):
-        pass
+    with begun():
+        async with Runtime.launch(settings, name=name, detached=True):
+            pass
 
 
 def start_holder(folder: Path, name: str) -> int:
@@ -77,7 +75,9 @@ def start_holder(folder: Path, name: str) -> int:
             os.close(writing)
         try:
             line = told.readline()
-        except BaseException:  # the person has given up: nothing of ours stays behind
+        except BaseException as error:  # the person has given up: nothing of ours stays behind
+            if isinstance(error, KeyboardInterrupt):
+                tell_interrupted()
             holder.terminate()
             holder.wait()
             raise

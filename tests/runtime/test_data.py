@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from llmgine.providers.errors import LlmgineError
+from llmgine.providers.errors import InvalidRequest, LlmgineError
 from llmgine.runtime.data import (
     DamagedRecord,
     DataFolderLocked,
@@ -35,11 +38,12 @@ def test_folder_is_made_under_the_name(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", ".", ".hidden", "/abs"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".", ".hidden", "/abs", "-x", "a b", "x" * 65])
 def test_name_that_is_no_folder(tmp_path: Path, name: str) -> None:
-    """A name that would lead out of the data folder is refused."""
-    with pytest.raises(LlmgineError, match="cannot name a runtime"):
-        data_folder(tmp_path, name)
+    """What is no runtime's name is no folder's either, and nothing is made for it."""
+    with pytest.raises(InvalidRequest, match="runtime's name"):
+        data_folder(tmp_path / "data", name)
+    assert not (tmp_path / "data").exists()
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -68,6 +72,32 @@ os._exit(0)
     FolderLock(tmp_path).release()
 
 
+def test_a_released_folder_leaves_nothing(tmp_path: Path) -> None:
+    """A folder in which nothing is kept goes with its lock; what is kept stays, without the lock."""
+    folder = data_folder(tmp_path, "main")
+    FolderLock(folder).release()
+    assert not folder.exists()
+    with FolderLock(folder):
+        write_record(folder, RuntimeRecord("main", "x", "disabled", detached=True))
+    assert [file.name for file in folder.iterdir()] == ["runtime.json"]
+
+
+def test_a_lock_whose_file_is_gone_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who opens the lock just before it is released takes a new one: two never hold one folder."""
+    folder = data_folder(tmp_path, "main")
+    first = FolderLock(folder)
+    flock, waiting = fcntl.flock, [first]
+
+    def release_first(*arguments: Any) -> None:
+        if waiting:
+            waiting.pop().release()
+        flock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", release_first)
+    with FolderLock(folder), pytest.raises(DataFolderLocked):
+        FolderLock(folder)
+
+
 def test_record_round_trip(tmp_path: Path) -> None:
     """What was recorded is read back, with the process that wrote it alive."""
     folder = data_folder(tmp_path, "main")
@@ -89,13 +119,20 @@ def test_record_of_a_dead_process(tmp_path: Path) -> None:
     """A record whose process is gone, or is another one of the same number, has no living holder."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    assert not RuntimeRecord("main", "x", "disabled", pid=process.pid).holder_lives()
-    assert not RuntimeRecord("main", "x", "disabled", pid_started=1).holder_lives()
+    for record in (
+        RuntimeRecord("main", "x", "disabled", pid=process.pid),
+        RuntimeRecord("main", "x", "disabled", pid_started=1),
+    ):
+        assert not record.holder_lives()
+        assert record.has_ended()
+        assert not replace(record, detached=True).has_ended()
 
 
 def test_record_of_another_machine(tmp_path: Path) -> None:
     """A process number of another machine says nothing here."""
-    assert not RuntimeRecord("main", "x", "disabled", host="elsewhere.invalid").holder_lives()
+    record = RuntimeRecord("main", "x", "disabled", host="elsewhere.invalid")
+    assert not record.holder_lives()
+    assert not record.has_ended()
 
 
 def test_remove_only_ones_own(tmp_path: Path) -> None:
@@ -136,6 +173,18 @@ def test_passing_folder_leaves_nothing(tmp_path: Path) -> None:
     (kept / "spans.jsonl").write_text("{}")
     remove_folder(kept)
     assert kept.exists()
+
+
+def test_a_held_folder_is_not_removed(tmp_path: Path) -> None:
+    """The folder of a runtime that came in the meantime under the same name stays as it is."""
+    folder = data_folder(tmp_path, "main")
+    with FolderLock(folder):
+        write_record(folder, RuntimeRecord("main", "x", "disabled"))
+        remove_folder(folder)
+        assert read_record(folder) is not None
+    remove_folder(folder)
+    remove_folder(folder)
+    assert not folder.exists()
 
 
 def test_processes(tmp_path: Path) -> None:

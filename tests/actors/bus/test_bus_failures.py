@@ -134,7 +134,7 @@ async def test_a_command_runs_once_over_a_router_restart(world: World) -> None:
 
 @pytest.mark.parametrize("same_process", [True, False])
 async def test_a_late_handler_is_no_replacement(world: World, same_process: bool) -> None:
-    """A handler that registered long after its caller connected is asked again by a new router, not given up."""
+    """A handler that registered after its caller connected is asked again by a new router, not given up."""
     inside, gate = asyncio.Event(), asyncio.Event()
 
     async def work(command: Work) -> int:

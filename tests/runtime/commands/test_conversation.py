@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -12,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from llmgine.actors.sessions import TurnClient
 from llmgine.runtime import Runtime
-from llmgine.runtime.commands import joining
+from llmgine.runtime.commands import ask, joining, output
 from llmgine.runtime.commands.entry import execute
 from llmgine.runtime.commands.status import show
 from llmgine.runtime.settings import Settings
@@ -84,6 +87,26 @@ def test_ask_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(answer["trace_id"]) == 32
 
 
+@pytest.mark.parametrize("command", ["ask", "chat"])
+def test_a_named_session_without_a_runtime(
+    command: str, stdin: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who names a session where no runtime runs is told that it ends with the command."""
+    stdin("hi\n")
+    assert execute([command, "-m", "scripted/echo", "-s", "mine"]) == 0
+    assert "this session ends with this command" in capsys.readouterr().err
+
+
+async def test_a_named_session_that_was_not_open(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who names a session that is not open, or no longer, is told that it begins anew."""
+    async with Runtime.in_process() as runtime:
+        async with runtime.session("mine", model="scripted/echo"):
+            await joining.tell_beginning(runtime, "mine", joined=True)
+            assert capsys.readouterr().err == ""
+        await joining.tell_beginning(runtime, "mine", joined=True)
+    assert capsys.readouterr().err == "session mine begins anew\n"
+
+
 @pytest.mark.parametrize("options", [[], ["--json"], ["--no-stream"]])
 def test_ask_that_fails(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A turn that fails in the middle is an error with code 1; --json then prints no object."""
@@ -110,23 +133,80 @@ def test_chat_goes_on_after_an_error(
     assert capsys.readouterr().err.count("error: ") == 2
 
 
-def test_status_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    """Status shows a table for each part that has rows, whatever a row holds."""
+@pytest.fixture
+def interrupted_chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A person types two lines and Ctrl-D; the first answer stalls, and its first word brings Ctrl-C."""
+    stall = {"text": "half an", "fault": {"kind": "stall", "after_chunks": 1, "times": 1}}
+    monkeypatch.setenv("LLMGINE_PROVIDERS__SCRIPTS", json.dumps({"stall": {"replies": [stall]}}))
+    person, terminal = os.openpty()
+    os.write(person, b"one\ntwo\n\x04")
+    typed = os.fdopen(terminal)
+    monkeypatch.setattr(sys, "stdin", typed)
+    written: list[str] = []
+
+    def write(text: str) -> None:
+        output.write(text)
+        if not written:
+            written.append(text)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(ask, "write", write)
+    yield
+    typed.close()
+    os.close(person)
+
+
+def test_interrupted_answer(interrupted_chat: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C during an answer cancels that answer; the chat takes the next line."""
+    assert execute(["chat", "-m", "scripted/stall"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "half \nhalf an\n"
+    assert "the answer is cancelled" in err
+    assert "error" not in err
+
+
+def test_interrupted_twice(
+    interrupted_chat: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C again, while the answer is being cancelled, ends the chat."""
+
+    async def cancel(turn: TurnClient) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(TurnClient, "cancel", cancel)
+    assert execute(["chat", "-m", "scripted/stall"]) == 130
+    assert capsys.readouterr().out == "half \n"
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_status_tables(every: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Status shows a table for each part that has rows; of the counters those that say something, or all."""
     show(
         {
             "name": "default",
             "actors": [{"name": "router-0", "pid": 7, "up": True}],
             "sessions": {},
             "pools": {"local": {"size": 1, "actors": ["a", "b"]}},
-            "bus": {"events_published_total": 3, "seconds": 0.12345, "client": {"queued": 0}},
-        }
+            "bus": {
+                "events_published_total": 3,
+                "events_failed_total": 0,
+                "seconds": 0.12345,
+                "failures": {},
+                "client": {"queued": 0, "running": 2},
+            },
+        },
+        every=every,
     )
     out = capsys.readouterr().out
     assert "router-0  7    yes" in out
     assert "no sessions" in out
     assert "local  1     a, b" in out
     assert "events_published_total  3" in out
-    assert "client.queued           0" in out
+    assert "events_failed_total     0" in out
+    assert "client.running          2" in out
+    assert ("client.queued           0" in out) == every
 
 
 async def test_status_of_a_runtime_is_shown(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:

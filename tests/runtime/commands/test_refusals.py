@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from llmgine.runtime.commands.entry import execute
-from llmgine.runtime.data import RuntimeRecord, data_folder, write_record
+from llmgine.runtime.data import RuntimeRecord, data_folder, read_record, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +31,13 @@ CASES = [
     (["ask", "-"], {}, 2, "the prompt is empty"),
     (["ask"], {}, 2, "the prompt is empty"),
     (["ask", "hi", "-s", ""], {}, 2, "-s"),
+    (["ask", "hi", "-s", "BUS"], {}, 2, "-s 'BUS'"),
+    (["ask", "hi", "-s", "x" * 300], {}, 2, "1 to 200 printable"),
+    (["chat", "-s", "a\nb"], {}, 2, "printable"),
+    (["ask", "caf\udce9"], {}, 2, "the prompt is not text in UTF-8"),
+    (["chat", "--system", "caf\udce9"], {}, 2, "--system is not text in UTF-8"),
+    (["ask", "hi", "-m", "scripted/inline"], {}, 2, "providers.scripts"),
+    (["chat", "-m", "scripted/inline"], {"RAY_ADDRESS": "10.0.0.1:1"}, 2, "providers.scripts"),
     (["ask", "hi", "-m", "nosuch/model"], {}, 1, "nosuch/model"),
     (["ask", "hi", "-m", "scripted/nosuch"], {}, 1, "echo"),
     (["ask", "hi", "-m", "gpt-4o"], {}, 1, "OPENAI_API_KEY"),
@@ -42,7 +51,12 @@ CASES = [
     (["ask", "hi"], {"RAY_ADDRESS": "ray://127.0.0.1:10001"}, 1, "ray://"),
     (["status"], {}, 1, "llmgine up"),
     (["down"], {}, 1, "no runtime named default"),
-    (["down", "--name", "../x"], {}, 1, "cannot name a runtime"),
+    (["status", "--name", "x"], {}, 1, "llmgine up --name x"),
+    (["down", "--name", "../x"], {}, 2, "runtime's name"),
+    (["up", "--name", "a b"], {}, 2, "runtime's name"),
+    (["up", "--name", ""], {"RAY_ADDRESS": "10.0.0.1:1"}, 2, "runtime's name"),
+    (["status", "--name", "-x"], {}, 2, "runtime's name"),
+    (["down", "--name", "x" * 65], {}, 2, "runtime's name"),
     (["models", "install", "nosuch"], {}, 1, "smollm2"),
     (["nosuch"], {}, 2, "No such command"),
     (["ask", "hi", "--nosuch"], {}, 2, "No such option"),
@@ -67,6 +81,8 @@ def test_refused(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert execute(arguments) == code
+    # Wrong usage is refused before anything is made.
+    assert code != 2 or not Path(os.environ["LLMGINE_DATA_DIR"]).exists()
     out, err = capsys.readouterr()
     assert out == ""
     assert "Traceback" not in err
@@ -89,11 +105,38 @@ def test_traceback_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     assert "error: " in err
 
 
-def test_up_while_one_runs(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("locale", ["utf-8", "ascii"])
+def test_input_that_is_no_text(
+    locale: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes on standard input that are no text are refused, however Python was told to read them."""
+    errors = "strict" if locale == "ascii" else "surrogateescape"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), locale, errors))
+    assert execute(["ask"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "standard input is not text" in err
+
+
+@pytest.mark.parametrize("name", ["default", "other"])
+def test_up_while_one_runs(name: str, clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second runtime of one name is refused with the command that ends the first."""
-    write_record(data_folder(clean_environ / "data", "default"), RuntimeRecord("default", "x", "disabled"))
-    assert execute(["up"]) == 1
-    assert "already runs" in capsys.readouterr().err
+    write_record(data_folder(clean_environ / "data", name), RuntimeRecord(name, "x", "disabled"))
+    assert execute(["up", "--name", name]) == 1
+    err = capsys.readouterr().err
+    assert "already runs" in err
+    assert ("`llmgine down`" if name == "default" else "`llmgine down --name other`") in err
+
+
+@pytest.mark.parametrize("name", ["default", "other"])
+def test_up_tells_its_end(
+    name: str, clean_environ: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who starts a runtime is told the command that ends this one."""
+    monkeypatch.setattr("llmgine.runtime.commands.up.start_holder", lambda folder, name: 7)
+    assert execute(["up", "--name", name]) == 0
+    told = "`llmgine down` ends" if name == "default" else "`llmgine down --name other` ends"
+    assert told in capsys.readouterr().err
 
 
 def test_down_leaves_a_drivers_runtime(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +144,32 @@ def test_down_leaves_a_drivers_runtime(clean_environ: Path, capsys: pytest.Captu
     write_record(data_folder(clean_environ / "data", "default"), RuntimeRecord("default", "x", "disabled"))
     assert execute(["down"]) == 1
     assert f"process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_down_leaves_the_runtime_of_another_machine(
+    clean_environ: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where machines share a data folder, a runtime of another one is not taken for dead."""
+    folder = data_folder(clean_environ / "data", "default")
+    write_record(folder, RuntimeRecord("default", "x", "disabled", host="elsewhere.invalid"))
+    assert execute(["down"]) == 1
+    assert "elsewhere.invalid" in capsys.readouterr().err
+    assert read_record(folder) is not None
+
+
+def test_down_clears_what_a_killed_process_left(
+    clean_environ: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The doctor names the record that a killed process left, and the command that removes it."""
+    folder = data_folder(clean_environ / "data", "other")
+    write_record(folder, RuntimeRecord("other", "x", "disabled", pid_started=1))
+    assert execute(["doctor"]) == 1
+    assert "`llmgine down --name other` removes it" in capsys.readouterr().out
+    assert execute(["down", "--name", "other"]) == 0
+    assert "record is removed" in capsys.readouterr().err
+    assert not folder.exists()
+    execute(["doctor"])
+    assert "down --name" not in capsys.readouterr().out
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +195,35 @@ def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     err = capsys.readouterr().err
     assert "ZeroDivisionError: by zero" in err
     assert "--traceback" in err
+
+
+def test_no_link_of_pydantic(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error's text ends where pydantic begins to speak of its website."""
+
+    def broken(*_: object, **__: object) -> None:
+        TypeAdapter(int).validate_python("many")
+
+    monkeypatch.setattr("llmgine.runtime.settings.load_settings", broken)
+    assert execute(["ask", "hi"]) == 1
+    err = capsys.readouterr().err
+    assert "unable to parse string" in err
+    assert "https" not in err
+
+
+def test_interrupted_while_loading() -> None:
+    """Ctrl-C while the command is being loaded ends with code 130, too, and without words."""
+    code = """
+import builtins, llmgine.runtime.commands as commands
+load = builtins.__import__
+def interrupted(name, *rest):
+    if name == "llmgine.runtime.commands.entry":
+        raise KeyboardInterrupt
+    return load(name, *rest)
+builtins.__import__ = interrupted
+commands.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

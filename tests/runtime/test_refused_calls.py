@@ -1,0 +1,91 @@
+"""What sessions and the bus are given and can do nothing with is refused where it was given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from llmgine.runtime import Command, Event, InvalidRequest, Message, Runtime, Session
+
+
+class Noted(Event):
+    text: str = ""
+
+
+class Shout(Command[str]):
+    text: str = ""
+
+
+@pytest.fixture
+async def runtime(clean_environ: object) -> AsyncIterator[Runtime]:
+    async with Runtime.in_process() as runtime:
+        yield runtime
+
+
+@pytest.fixture
+async def session(runtime: Runtime) -> AsyncIterator[Session]:
+    async with runtime.session(model="scripted/echo") as session:
+        yield session
+
+
+async def streamed(session: Session, prompt: Any, **options: Any) -> None:
+    async for _ in session.stream(prompt, **options):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        (5, "a str or a Message, not int"),
+        (b"bytes", "a str or a Message, not bytes"),
+        (None, "a str or a Message, not NoneType"),
+        ("caf\udce9", "lone surrogates"),
+        (Message.user("caf\udce9"), "lone surrogates"),
+    ],
+)
+async def test_what_is_no_prompt(session: Session, prompt: Any, told: str) -> None:
+    """What is no prompt, or no text, is refused by every way of asking, and the session goes on."""
+    for asked in (session.ask(prompt), session.submit(prompt), streamed(session, prompt)):
+        with pytest.raises(InvalidRequest, match=told):
+            await asked
+    assert (await session.ask("well")).text == "well"
+
+
+@pytest.mark.parametrize("deadline", [0, -1, -0.5, math.nan, math.inf, "5"])
+async def test_a_deadline_that_is_none(runtime: Runtime, session: Session, deadline: Any) -> None:
+    """A deadline that leaves no time, or is no number of seconds, is refused wherever one is taken."""
+    for asked in (
+        session.ask("hi", deadline=deadline),
+        session.submit("hi", deadline=deadline),
+        streamed(session, "hi", deadline=deadline),
+        session.execute(Shout(), deadline=deadline),
+        runtime.bus.execute(Shout(), deadline=deadline),
+    ):
+        with pytest.raises(InvalidRequest, match="deadline is seconds above 0"):
+            await asked
+    assert (await session.ask("well", deadline=30)).text == "well"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(5, "given int"), ("text", "given str"), (Noted, "the class Noted"), (Shout(), "given Shout")],
+)
+async def test_what_is_no_event(runtime: Runtime, session: Session, given: Any, told: str) -> None:
+    """What is no event is not published, and what was given is named."""
+    for publish in (runtime.bus.publish, session.publish):
+        with pytest.raises(InvalidRequest, match=f"publish takes an event.*{told}"):
+            await publish(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(5, "given int"), ("text", "given str"), (Shout, "the class Shout"), (Noted(), "given Noted")],
+)
+async def test_what_is_no_command(runtime: Runtime, session: Session, given: Any, told: str) -> None:
+    """What is no command is not executed, and what was given is named."""
+    for execute in (runtime.bus.execute, session.execute):
+        with pytest.raises(InvalidRequest, match=f"execute takes a command.*{told}"):
+            await execute(given)
