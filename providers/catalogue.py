@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.script import BUILT_IN, INLINE
+from llmgine.providers.scripted.script import BUILT_IN, INLINE
 
 
 class ModelName(NamedTuple):

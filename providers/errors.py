@@ -45,6 +45,7 @@ class ErrorKind(enum.StrEnum):
     CONNECTION = "connection"
     TRUNCATED = "truncated"  # the stream ended without its protocol's end marker
     MALFORMED = "malformed"  # what arrived is not the protocol
+    BAD_OUTPUT = "bad_output"  # the model's answer cannot be used: a broken call, or not what was asked for
     CANCELLED = "cancelled"
     INTERNAL = "internal"  # our own mistake
 
@@ -76,6 +77,7 @@ _RETRYABLE = frozenset(
         ErrorKind.CONNECTION,
         ErrorKind.TRUNCATED,
         ErrorKind.MALFORMED,
+        ErrorKind.BAD_OUTPUT,
     }
 )
 

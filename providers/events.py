@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import TypeAdapter
 
-from llmgine.providers.contracts import AnyPart, LLMResponse, Message, Usage
+from llmgine.providers.contracts import AnyPart, Attempt, LLMResponse, Message, Usage
 from llmgine.providers.errors import ProviderError
 
 _PART: TypeAdapter[Any] = TypeAdapter(AnyPart)
@@ -81,12 +81,13 @@ class Done:
 
 @dataclass(slots=True)
 class Failed:
-    """The call failed; `partial` and `usage` are what had arrived."""
+    """The call failed; `partial` and `usage` are what had arrived, `attempts` what was tried."""
 
     type: ClassVar[Literal["error"]] = "error"
     error: ProviderError
     partial: Message | None = None
     usage: Usage | None = None
+    attempts: tuple[Attempt, ...] = ()
 
 
 StreamEvent = TextDelta | ThinkingDelta | ToolCallStart | ToolCallDelta | PartDone | Reset | Done | Failed
@@ -109,12 +110,13 @@ def to_wire(event: StreamEvent) -> list[Any]:
             return [5, reason]
         case Done(response):
             return [6, response.model_dump_json().encode()]
-        case Failed(error, partial, usage):
+        case Failed(error, partial, usage, attempts):
             return [
                 7,
                 error.to_wire(),
                 partial and partial.model_dump_json().encode(),
                 usage and usage.model_dump_json().encode(),
+                [attempt.model_dump() for attempt in attempts],
             ]
 
 
@@ -138,5 +140,6 @@ def from_wire(wire: list[Any]) -> StreamEvent:
     if code == 7:
         partial = None if wire[2] is None else Message.model_validate_json(wire[2])
         usage = None if wire[3] is None else Usage.model_validate_json(wire[3])
-        return Failed(ProviderError.from_wire(wire[1]), partial, usage)
+        attempts = tuple(Attempt.model_validate(attempt) for attempt in wire[4])
+        return Failed(ProviderError.from_wire(wire[1]), partial, usage, attempts)
     raise ValueError(f"unknown stream event code {code!r}")

@@ -7,8 +7,10 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
 
-from llmgine.providers.clients import Answer, Client
+from llmgine.providers.clients import Answer, Call, Client
 from llmgine.providers.codecs.codec import Codec, Decoder, Target
 from llmgine.providers.contracts import (
     Adjustment,
@@ -29,8 +31,10 @@ from llmgine.providers.events import (
     ToolCallDelta,
     ToolCallStart,
 )
+from llmgine.providers.frames import MalformedStream, Splitter
 from llmgine.providers.options import Timeouts
-from llmgine.providers.sse import MalformedStream, SseSplitter
+from llmgine.providers.ratelimits import rate_limits
+from llmgine.providers.recording import Tap
 from llmgine.providers.timer import WaitTimer
 
 log = logging.getLogger(__name__)
@@ -61,13 +65,18 @@ class Exchange:
         client: Client,
         codec: Codec,
         prepared: Prepared,
+        *,
         scrub: Callable[[str], str] = lambda text: text,
+        price: Callable[[LLMResponse], Decimal | None] = lambda response: None,
+        tap: Tap | None = None,
     ) -> None:
         self._client = client
         self._codec = codec
         self._prepared = prepared
         self._scrub = scrub
-        self._splitter = SseSplitter()
+        self._price = price
+        self._tap = tap
+        self._splitter: Splitter | None = None
         self._decoder: Decoder = codec.decoder(prepared.target, prepared.adjustments)
         self._answer: Answer | None = None
         self._chunks: AsyncIterator[bytes] | None = None
@@ -98,6 +107,7 @@ class Exchange:
         if isinstance(events[-1], Done | Failed):
             self._over = True
             self._sign(events[-1])
+            self._untap(events[-1].error.kind.value if isinstance(events[-1], Failed) else None)
             self.reusable = isinstance(events[-1], Done) and self._chunks is not None
             if not self.reusable:
                 await self.aclose()
@@ -127,6 +137,7 @@ class Exchange:
 
     async def _close(self) -> None:
         self._timer.close()
+        self._untap("cancelled")
         answer, self._answer = self._answer, None
         if answer is not None:
             await answer.aclose()
@@ -134,8 +145,10 @@ class Exchange:
     async def _step(self) -> list[StreamEvent]:
         if self._answer is None:
             prepared = self._prepared
-            sending = self._client.send(prepared.body, prepared.headers, prepared.timeouts)
-            self._answer = await self._timer.wait(sending, self._limit())
+            call = Call(prepared.target.model, prepared.body, prepared.headers, prepared.timeouts)
+            self._answer = await self._timer.wait(self._client.send(call), self._limit())
+            if self._tap is not None:
+                self._tap.answered(self._answer.status, self._answer.headers)
             if self._answer.status >= 300:
                 return [Failed(await self._refused(self._answer))]
             if self._answer.content_type == "application/json":
@@ -146,10 +159,12 @@ class Exchange:
                     ErrorKind.MALFORMED,
                 )
             self._chunks = self._answer.chunks()
+            self._splitter = self._answer.splitter()
         return await self._read()
 
     async def _read(self) -> list[StreamEvent]:
         assert self._chunks is not None
+        assert self._splitter is not None
         feed, decode = self._splitter.feed, self._decoder.feed
         events: list[StreamEvent] = []
         while not events:
@@ -169,7 +184,11 @@ class Exchange:
     async def _chunk(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         chunk = await self._timer.wait(anext(chunks, None), self._limit())
         self._begins = False
-        self._received += 0 if chunk is None else len(chunk)
+        if chunk is None:
+            return None
+        if self._tap is not None:
+            self._tap.chunk(chunk)
+        self._received += len(chunk)
         if self._received > _LARGEST_BODY:
             raise self._error("the answer is larger than 64 MiB", ErrorKind.MALFORMED)
         return chunk
@@ -199,14 +218,24 @@ class Exchange:
             pieces.append(chunk)
         return b"".join(pieces)
 
+    def _untap(self, error: str | None) -> None:
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            tap.ended(error)
+
     def _broke(self, error: ProviderError) -> list[StreamEvent]:
         return self._decoder.fail(error) or [Failed(error)]
 
     def _sign(self, event: StreamEvent) -> None:
+        """Adds to the last event what the codec cannot know."""
         request_id = self._answer.request_id if self._answer else None
         if isinstance(event, Done):
-            if event.response.request_id is None and request_id is not None:
-                event.response = event.response.model_copy(update={"request_id": request_id})
+            response = event.response
+            known: dict[str, Any] = {"request_id": response.request_id or request_id}
+            known["cost"] = self._price(response)
+            if self._answer is not None:
+                known["rate_limits"] = rate_limits(self._answer.headers)
+            event.response = response.model_copy(update=known)
         elif isinstance(event, Failed):
             error = event.error
             error.provider, error.model = self._prepared.target.provider, self._prepared.target.model

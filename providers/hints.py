@@ -12,7 +12,7 @@ def hint_for(error: ProviderError, name: str, endpoint: EndpointOptions) -> str 
     match error.kind:
         case ErrorKind.AUTHENTICATION | ErrorKind.PERMISSION:
             places = [str(endpoint.key_file)] if endpoint.key_file else []
-            places += [endpoint.key_variable] if endpoint.key_variable else []
+            places += endpoint.key_variables
             found = f"its key comes from {' or '.join(places)}" if places else "it was given no key"
             return f"{found}; {path}.key_env and key_file say where it is looked for"
         case ErrorKind.CONNECTION if error.phase is not ErrorPhase.MID_STREAM and endpoint.kind != "local":

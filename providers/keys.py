@@ -16,6 +16,8 @@ def find_key(
     name: str, endpoint: EndpointOptions, environment: Mapping[str, str] | None = None
 ) -> SecretStr | None:
     """The endpoint's key, None where it needs none; `MissingKey` says which places were looked at."""
+    if endpoint.replay is not None:
+        return None
     places = _places(endpoint, os.environ if environment is None else environment)
     looked: list[str] = []
     for place, key, missing in places:
@@ -39,8 +41,7 @@ def _places(endpoint: EndpointOptions, environment: Mapping[str, str]) -> Iterat
         except (OSError, UnicodeDecodeError) as error:
             missing = getattr(error, "strerror", None) or "not text"
         yield f"file {endpoint.key_file}", key, missing
-    if endpoint.key_variable is not None:
-        variable = endpoint.key_variable
+    for variable in endpoint.key_variables:
         yield f"environment variable {variable}", environment.get(variable, "").strip(), "not set"
 
 

@@ -12,10 +12,23 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llmgine.providers.script import Script
+from llmgine.providers.quirks import Quirks
+from llmgine.providers.scripted.script import Script
 
-Api = Literal["openai-chat", "anthropic-messages"]
-Kind = Literal["openai", "anthropic", "openai-compatible", "local", "scripted"]
+Api = Literal["openai-responses", "openai-chat", "anthropic-messages", "gemini"]
+Kind = Literal["openai", "anthropic", "gemini", "openai-compatible", "local", "scripted"]
+Transport = Literal["google-genai", "google-generativeai"]
+
+_APIS: dict[Kind, Api] = {
+    "openai": "openai-responses",
+    "anthropic": "anthropic-messages",
+    "gemini": "gemini",
+}
+_KEYS: dict[Kind, tuple[str, ...]] = {
+    "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -54,6 +67,18 @@ class EndpointOptions(_Options):
     kind: Kind = Field(default="openai-compatible", description="what kind of server it is")
     base_url: str | None = Field(default=None, description="its URL; None is the vendor's own")
     api: Api | None = Field(default=None, description="protocol that it speaks; None is the one of its kind")
+    preset: str | None = Field(
+        default=None, description="a well-known server whose URL, key variable and quirks it takes over"
+    )
+    quirks: Quirks | None = Field(
+        default=None, description="in what it differs from others of its kind; None is what the kind does"
+    )
+    transport: Transport | None = Field(
+        default=None, description="SDK that reaches a gemini endpoint; None is google-genai"
+    )
+    replay: Path | None = Field(
+        default=None, description="folder of recordings that answer in place of the server; needs no key"
+    )
     key_env: str | None = Field(default=None, description="environment variable that holds the key")
     key_file: Path | None = Field(default=None, description="file that holds the key; looked at first")
     models: tuple[str, ...] = Field(default=(), description="models that it serves; none listed: any")
@@ -97,19 +122,19 @@ class EndpointOptions(_Options):
     @property
     def protocol(self) -> Api:
         """The protocol that its kind speaks, unless `api` says another."""
-        return self.api or ("anthropic-messages" if self.kind == "anthropic" else "openai-chat")
+        return self.api or _APIS.get(self.kind, "openai-chat")
 
     @property
-    def key_variable(self) -> str | None:
-        """The environment variable that holds its key, where one is looked at."""
-        by_kind = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
-        return self.key_env or by_kind.get(self.kind)
+    def key_variables(self) -> tuple[str, ...]:
+        """The environment variables that may hold its key, in the order in which they are looked at."""
+        return (self.key_env,) if self.key_env else _KEYS.get(self.kind, ())
 
     @property
     def needs_key(self) -> bool:
         """Whether it cannot be used without a key: a compatible server only where one is configured."""
-        vendor = self.kind in ("openai", "anthropic")
-        return vendor or self.key_env is not None or self.key_file is not None
+        if self.replay is not None:
+            return False
+        return self.kind in _KEYS or self.key_env is not None or self.key_file is not None
 
 
 class LocalOptions(_Options):
@@ -127,13 +152,14 @@ class LocalOptions(_Options):
 _BUILT_IN: dict[str, dict[str, Any]] = {
     "openai": {"kind": "openai"},
     "anthropic": {"kind": "anthropic"},
+    "gemini": {"kind": "gemini"},
     "local": {"kind": "local"},
     "scripted": {"kind": "scripted"},
 }
 
 
 class ProvidersOptions(_Options):
-    """All endpoints by name. `openai`, `anthropic`, `local` and `scripted` are always there.
+    """All endpoints by name. `openai`, `anthropic`, `gemini`, `local` and `scripted` are always there.
 
     What is said about one of those changes it and leaves the rest of it as it is.
     """

@@ -5,23 +5,35 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from decimal import Decimal
 
 from llmgine.providers import clients
 from llmgine.providers.codecs.codec import Codec, Target
-from llmgine.providers.contracts import LLMRequest
+from llmgine.providers.contracts import LLMRequest, LLMResponse
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
 from llmgine.providers.events import Failed, StreamEvent
 from llmgine.providers.exchange import Exchange, Prepared
 from llmgine.providers.keys import find_key
 from llmgine.providers.options import EndpointOptions, Timeouts
+from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
 
 
 class HttpProvider:
     """Calls one endpoint through one protocol."""
 
-    def __init__(self, name: str, codec: Codec, site: clients.Site, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        codec: Codec,
+        site: clients.Site,
+        timeouts: Timeouts | None = None,
+        *,
+        profile: Callable[[str], ModelProfile] = lambda model: UNKNOWN_MODEL,
+        price: Callable[[LLMResponse], Decimal | None] = lambda response: None,
+    ) -> None:
         self.name = name
+        self._profile = profile
+        self._price = price
         self._codec = codec
         self._site = site
         self._timeouts = timeouts or Timeouts()
@@ -37,8 +49,10 @@ class HttpProvider:
             key=find_key(name, endpoint),
             headers=tuple(endpoint.headers.items()),
             max_connections=endpoint.max_connections,
+            transport=endpoint.transport,
+            replay=endpoint.replay,
         )
-        clients.load(site.api)
+        clients.load(site.api, site.transport)
         return cls(name, codec_for(endpoint), site, endpoint.timeouts)
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
@@ -47,7 +61,8 @@ class HttpProvider:
         Time limits count while this waits for the server, so a slow reader is never taken for a
         slow server; only the deadline runs on.
         """
-        target = Target(self.name, request.model.removeprefix(f"{self.name}/"))
+        model = request.model.removeprefix(f"{self.name}/")
+        target = Target(self.name, model, self._profile(model))
         try:
             prepared = self._prepare(request, target)
         except ProviderError as error:
@@ -56,7 +71,7 @@ class HttpProvider:
             return
         if self._client is None:
             self._client = clients.lease(self._site)
-        exchange = Exchange(self._client, self._codec, prepared, self._scrub)
+        exchange = Exchange(self._client, self._codec, prepared, scrub=self._scrub, price=self._price)
         try:
             while events := await exchange.next():
                 if exchange.reusable:
@@ -106,21 +121,22 @@ class HttpProvider:
 
 def codec_for(endpoint: EndpointOptions) -> Codec:
     """The codec of the protocol that an endpoint speaks."""
-    makers: dict[str, Callable[[], Any]] = {
-        "openai-chat": lambda: _openai_chat(compatible=endpoint.kind != "openai"),
-        "anthropic-messages": _anthropic_messages,
-    }
-    codec: Codec = makers[endpoint.protocol]()
+    codec: Codec
+    match endpoint.protocol:
+        case "openai-chat":
+            from llmgine.providers.codecs.openai_chat import OpenAIChatCodec
+
+            codec = OpenAIChatCodec(compatible=endpoint.kind != "openai")
+        case "openai-responses":
+            from llmgine.providers.codecs.openai_responses import OpenAIResponsesCodec
+
+            codec = OpenAIResponsesCodec()
+        case "anthropic-messages":
+            from llmgine.providers.codecs.anthropic_messages import AnthropicMessagesCodec
+
+            codec = AnthropicMessagesCodec()
+        case "gemini":
+            from llmgine.providers.codecs.gemini import GeminiCodec
+
+            codec = GeminiCodec(legacy=endpoint.transport == "google-generativeai")
     return codec
-
-
-def _openai_chat(*, compatible: bool) -> Codec:
-    from llmgine.providers.codecs.openai_chat import OpenAIChatCodec
-
-    return OpenAIChatCodec(compatible=compatible)
-
-
-def _anthropic_messages() -> Codec:
-    from llmgine.providers.codecs.anthropic_messages import AnthropicMessagesCodec
-
-    return AnthropicMessagesCodec()

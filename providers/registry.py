@@ -43,11 +43,11 @@ def open_provider(name: str, options: ProvidersOptions) -> Provider:
         )
     match endpoint.kind:
         case "scripted":
-            from llmgine.providers.scripted import ScriptedProvider
+            from llmgine.providers.scripted.provider import ScriptedProvider
 
             return ScriptedProvider(name, options)
         case "local":
-            from llmgine.providers.local import LocalProvider
+            from llmgine.providers.local.provider import LocalProvider
 
             return LocalProvider(name, options)
         case _:

@@ -81,8 +81,8 @@ def missing() -> Callable[[str], NoReturn]:
 def weights() -> None:
     """The local model is installed."""
     from llmgine.providers.errors import ModelNotInstalled
+    from llmgine.providers.local.weights import check_engine, find_weights
     from llmgine.providers.options import LocalOptions
-    from llmgine.providers.weights import check_engine, find_weights
 
     try:
         find_weights("smollm2", LocalOptions())

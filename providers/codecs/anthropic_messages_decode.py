@@ -18,7 +18,7 @@ from llmgine.providers.codecs.assembly import (
 )
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.decoding import FrameDecoder
-from llmgine.providers.contracts import Adjustment, FinishReason, Usage, UsageSource
+from llmgine.providers.contracts import Adjustment, Citation, FinishReason, Usage, UsageSource
 from llmgine.providers.events import StreamEvent
 
 _KINDS: dict[str, Kind] = {
@@ -140,7 +140,7 @@ class AnthropicMessagesDecoder(FrameDecoder):
             case "text":
                 self._fill(slot, block, _TEXT_BLOCK)
                 for citation in block.get("citations") or ():
-                    slot.citations.append(_object(citation))
+                    slot.citations.append(Citation(raw=_object(citation)))
                 if text := block.get("text"):
                     self._assembly.write(slot, _string(text), events)
             case "thinking":
@@ -175,7 +175,7 @@ class AnthropicMessagesDecoder(FrameDecoder):
         elif kind == "signature_delta":
             slot.signature = (slot.signature or "") + _string(delta["signature"])
         elif kind == "citations_delta":
-            slot.citations.append(_object(delta["citation"]))
+            slot.citations.append(Citation(raw=_object(delta["citation"])))
         else:
             self._keep("content_block_delta", compact(frame).encode(), frame)
 
@@ -217,14 +217,14 @@ class AnthropicMessagesDecoder(FrameDecoder):
     def _usage(self, raw: Mapping[str, Any], source: UsageSource) -> Usage:
         fresh = count(raw, "input_tokens")
         read, written = count(raw, "cache_read_input_tokens"), count(raw, "cache_creation_input_tokens")
-        return Usage(
+        return Usage.reported(
+            source,
+            dict(raw),
             input_tokens=None if fresh is None else fresh + (read or 0) + (written or 0),
             output_tokens=count(raw, "output_tokens"),
             cache_read_tokens=read,
             cache_write_tokens=written,
             reasoning_tokens=count(raw, "output_tokens_details", "thinking_tokens"),
-            source=source,
-            raw=dict(raw),
         )
 
 

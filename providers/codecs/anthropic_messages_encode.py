@@ -49,7 +49,7 @@ class MessagesEncoding:
             body["output_config"] = {"format": schema}
         body |= self._sampling()
         body["stream"] = True
-        return merged(body, request.provider_options)
+        return merged(body, self._encoding.options)
 
     def _system(self, leading: tuple[Message, ...]) -> str | list[dict[str, Any]]:
         texts = [part.text for message in leading for part in message.parts if isinstance(part, TextPart)]
@@ -166,7 +166,7 @@ class MessagesEncoding:
         block: dict[str, Any] = {"type": "text", "text": part.text}
         if isinstance(part, TextPart) and part.citations:
             if self._encoding.is_native(part):
-                block["citations"] = list(part.citations)
+                block["citations"] = [citation.raw for citation in part.citations]
             else:
                 self._encoding.dropped(
                     f"{field}.citations", "citations go only to the provider that made them"

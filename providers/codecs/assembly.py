@@ -11,6 +11,7 @@ from jiter import from_json
 
 from llmgine.providers.contracts import (
     AnyPart,
+    Citation,
     OpaquePart,
     Origin,
     RefusalPart,
@@ -38,6 +39,7 @@ class Slot:
         "block",
         "citations",
         "data",
+        "encrypted",
         "id",
         "index",
         "kind",
@@ -61,7 +63,8 @@ class Slot:
         self.name = ""
         self.signature: str | None = None
         self.redacted: str | None = None
-        self.citations: list[dict[str, Any]] = []
+        self.encrypted: str | None = None
+        self.citations: list[Citation] = []
         self.block: dict[str, Any] = {}
 
 
@@ -153,12 +156,19 @@ class Assembly:
         origin, data, text = self._origin, slot.data, "".join(slot.pieces)
         match slot.kind:
             case "text":
-                return TextPart(text=text, citations=tuple(slot.citations), origin=origin, provider_data=data)
+                return TextPart(
+                    text=text,
+                    citations=tuple(slot.citations),
+                    signature=slot.signature,
+                    origin=origin,
+                    provider_data=data,
+                )
             case "thinking":
                 return ThinkingPart(
                     text=text,
                     signature=slot.signature,
                     redacted=slot.redacted,
+                    encrypted=slot.encrypted,
                     origin=origin,
                     provider_data=data,
                 )
@@ -174,6 +184,7 @@ class Assembly:
                     arguments=parse_arguments(text, complete=complete),
                     raw_arguments=text,
                     id_source="synthesised" if slot.synthesised else "provider",
+                    signature=slot.signature,
                     origin=origin,
                     provider_data=data,
                 )

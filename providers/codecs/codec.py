@@ -1,7 +1,7 @@
 """What a codec is: one wire protocol as a pure pair of encode and decode.
 
 A codec knows neither HTTP nor clocks. Bytes are split into frames by the transport's part
-(`providers.sse`); a decoder takes one JSON frame at a time and says what it means.
+(`providers.frames`); a decoder takes one JSON frame at a time and says what it means.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from typing import Any, Protocol
 from llmgine.providers.contracts import Adjustment, LLMRequest, LLMResponse
 from llmgine.providers.errors import ErrorPhase, ProviderError
 from llmgine.providers.events import StreamEvent
+from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes: the provider's name in ours, and the model's name in theirs."""
+    """Where a request goes: the provider's name in ours, the model's name in theirs, and what it can do."""
 
     provider: str
     model: str
+    profile: ModelProfile = UNKNOWN_MODEL
 
 
 @dataclass(frozen=True, slots=True)

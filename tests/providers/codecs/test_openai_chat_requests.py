@@ -54,7 +54,10 @@ def test_body_order_and_settings() -> None:
         top_p=0.9,
         stop=("END",),
         seed=4,
-        provider_options={"reasoning_effort": "low", "stream_options": {"extra": 1}},
+        provider_options={
+            "openai-chat": {"reasoning_effort": "low"},
+            "openai": {"stream_options": {"extra": 1}},
+        },
         extra_headers={"x-a": "b"},
     )
     encoded = codec().encode(request, TARGET)
@@ -203,8 +206,8 @@ def test_foreign_parts_stay_behind() -> None:
     [
         {"tool_choice": "required"},
         {"tool_choice": NamedTool(name="absent"), "tools": (WEATHER,)},
-        {"provider_options": {"stream": False}},
-        {"provider_options": {"n": 2}},
+        {"provider_options": {"openai-chat": {"stream": False}}},
+        {"provider_options": {"openai-chat": {"n": 2}}},
         {"messages": (Message(role="user", parts=(ThinkingPart(text="x"),)),)},
         {"messages": (Message(role="tool", parts=(TextPart(text="x"),)),)},
     ],

@@ -36,8 +36,8 @@ from llmgine.providers.events import (
 )
 from llmgine.providers.options import ProvidersOptions
 from llmgine.providers.registry import open_provider
-from llmgine.providers.samples import sample
-from llmgine.providers.scripted import ScriptedProvider
+from llmgine.providers.scripted.provider import ScriptedProvider
+from llmgine.providers.scripted.samples import sample
 
 WEATHER = ToolSpec(
     name="get_weather",
@@ -272,8 +272,10 @@ async def test_stalls_and_delays_end_at_the_limits() -> None:
 async def test_a_script_travels_in_the_request() -> None:
     """`scripted/inline` plays the request's own script and refuses what is none."""
     script = {"replies": [{"text": "from the request"}]}
-    assert (await reply(ask("inline", provider_options={"script": script}))).text == "from the request"
-    refused = await failure(ask("inline", provider_options={"script": {"replies": []}}))
+    assert (
+        await reply(ask("inline", provider_options={"scripted": {"script": script}}))
+    ).text == "from the request"
+    refused = await failure(ask("inline", provider_options={"scripted": {"script": {"replies": []}}}))
     assert refused.error.kind is ErrorKind.INVALID_REQUEST
     unknown = await failure(ask("nothing"))
     assert unknown.error.kind is ErrorKind.NOT_FOUND

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmgine.providers import lowering
 from llmgine.providers.contracts import (
     FinishReason,
     LLMRequest,
@@ -35,7 +34,8 @@ from llmgine.providers.events import (
     ToolCallDelta,
     ToolCallStart,
 )
-from llmgine.providers.local_tools import ToolEmulation
+from llmgine.providers.local import wording
+from llmgine.providers.local.tools import ToolEmulation
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = ToolSpec(name="get_weather", description="Get the current weather of a city.", parameters=CITY)
@@ -121,7 +121,7 @@ async def test_a_chosen_tool_becomes_a_call() -> None:
     assert [(one.field, one.action) for one in whole.adjustments] == [("tools", "emulated")]
     assert (whole.usage.input_tokens, whole.usage.output_tokens) == (20, 4)
     choosing, filling = inner.asked
-    assert choosing.provider_options == {"grammar": 'root ::= "get_weather" | "answer"'}
+    assert choosing.provider_options == {"openai-chat": {"grammar": 'root ::= "get_weather" | "answer"'}}
     assert filling.output is not None
     assert not choosing.tools + filling.tools
     assert (choosing.temperature, filling.temperature) == (0, 0)
@@ -171,7 +171,7 @@ async def test_a_demanded_call_is_made(choice: Any) -> None:
     inner = Inner("add", "{}") if choice == "required" else Inner("{}")
     whole = response(await run(inner, ask(Message.user("Hi"), tool_choice=choice)))
     assert [call.name for call in whole.tool_calls] == ["add"]
-    assert "answer" not in str(inner.asked[0].provider_options.get("grammar", ""))
+    assert "answer" not in str(inner.asked[0].provider_options)
 
 
 async def test_a_forbidden_call_is_not_made() -> None:
@@ -262,7 +262,7 @@ def test_words_decide_which_tools_come_into_question() -> None:
     tools = (WEATHER, ADD, ToolSpec(name="searchDocs", parameters={}))
 
     def names(question: str) -> list[str]:
-        return [tool.name for tool in lowering.candidates(ask(Message.user(question), tools=tools))]
+        return [tool.name for tool in wording.candidates(ask(Message.user(question), tools=tools))]
 
     assert names("How's the weather?") == ["get_weather"]
     assert names("Add 2 and 40") == ["add"]
@@ -284,7 +284,7 @@ def test_schemas_get_an_end() -> None:
             "l": {"type": "array", "items": {"type": ["string", "null"]}},
         },
     }
-    made = lowering.bounded(schema)
+    made = wording.bounded(schema)
     assert made["additionalProperties"] is False
     inner = made["properties"]
     assert inner["s"]["maxLength"] == 80
@@ -303,7 +303,7 @@ def test_schemas_get_an_end() -> None:
 def test_telling_keeps_questions_and_results(question: str, result: str) -> None:
     """Whatever was asked and found is in the words; the history holds no tool part any more."""
     history = (*asked_and_called(question, result), Message.assistant("ok"), Message.user("more"))
-    told, _ = lowering.plain(ask(*history))
+    told, _ = wording.plain(ask(*history))
     assert [message.role for message in told.messages] == ["user", "assistant", "user"]
     assert question in told.messages[0].text
     assert result in told.messages[0].text

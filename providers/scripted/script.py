@@ -1,7 +1,7 @@
 """Scripts of the scripted double: what each of its replies says and how it fails, as plain data.
 
 A script travels in settings (`providers.scripts.<name>`, played as model `scripted/<name>`) or in a
-request (`provider_options={"script": {…}}`, model `scripted/inline`).
+request (`provider_options={"scripted": {"script": {…}}}`, model `scripted/inline`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmgine.providers.sse import MalformedStream, SseSplitter
+from llmgine.providers.frames import MalformedStream, SseSplitter
 
 Frames = list[tuple[str, bytes]]
 

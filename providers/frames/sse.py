@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from llmgine.providers.errors import LlmgineError
+from llmgine.providers.frames.splitter import MalformedStream
 
 _BOM = b"\xef\xbb\xbf"
-
-
-class MalformedStream(LlmgineError):
-    """The body cannot be a stream of frames: one of them is larger than the reader allows."""
 
 
 class SseSplitter:

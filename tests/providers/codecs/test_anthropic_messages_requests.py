@@ -60,7 +60,9 @@ def test_body_order_and_settings() -> None:
         temperature=0.5,
         top_p=0.9,
         stop=("END",),
-        provider_options={"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        provider_options={
+            "anthropic": {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}
+        },
     )
     encoded = CODEC.encode(request, TARGET)
     assert encoded.adjustments == ()

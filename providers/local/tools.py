@@ -9,7 +9,6 @@ from typing import Any
 
 from jiter import from_json
 
-from llmgine.providers import lowering
 from llmgine.providers.codecs.assembly import new_call_id
 from llmgine.providers.contracts import (
     Adjustment,
@@ -31,6 +30,7 @@ from llmgine.providers.events import (
     ToolCallDelta,
     ToolCallStart,
 )
+from llmgine.providers.local import wording
 from llmgine.providers.registry import Provider
 
 
@@ -89,18 +89,18 @@ class _Emulated:
         """The tool to call now, chosen by the model where there is a choice."""
         if not self._request.tools:
             return None
-        tools = lowering.candidates(self._request)
+        tools = wording.candidates(self._request)
         may_answer = self._request.tool_choice == "auto"
         if not tools or (len(tools) == 1 and not may_answer):
             return tools[0] if tools else None
-        response = await self._drained(lowering.choosing(self._request, tools, may_answer=may_answer))
+        response = await self._drained(wording.choosing(self._request, tools, may_answer=may_answer))
         chosen = response.text.strip()
         return next((tool for tool in tools if tool.name == chosen), None)
 
     async def call(self, tool: ToolSpec) -> AsyncGenerator[StreamEvent, None]:
         id_ = self._emulation._new_id()
         yield ToolCallStart(0, id_, tool.name)
-        source = self._emulation._constrained.stream(self._in_time(lowering.filling(self._request, tool)))
+        source = self._emulation._constrained.stream(self._in_time(wording.filling(self._request, tool)))
         try:
             async for event in source:
                 if isinstance(event, TextDelta):
@@ -115,9 +115,9 @@ class _Emulated:
             await _close(source)
 
     async def answer(self) -> AsyncGenerator[StreamEvent, None]:
-        request, adjustments = lowering.plain(self._in_time(self._request))
+        request, adjustments = wording.plain(self._in_time(self._request))
         if self._request.tools and self._request.tool_choice != "none":
-            adjustments = (lowering.EMULATED, *adjustments)
+            adjustments = (wording.EMULATED, *adjustments)
         provider = self._emulation._constrained if request.output else self._emulation._inner
         source = provider.stream(request)
         try:
@@ -171,7 +171,7 @@ class _Emulated:
             "message": Message(role="assistant", parts=(part,)),
             "finish_reason": FinishReason.TOOL_CALLS if whole else response.finish_reason,
         }
-        return self._finished(response.model_copy(update=fields), (lowering.EMULATED,))
+        return self._finished(response.model_copy(update=fields), (wording.EMULATED,))
 
     def _finished(self, response: LLMResponse, adjustments: tuple[Adjustment, ...]) -> LLMResponse:
         fields: dict[str, Any] = {

@@ -4,7 +4,7 @@ It is stateless but for faults that fail a number of `times`: which reply answer
 number of assistant messages in the request, so the same request always gets the same answer.
 Built in are `scripted/echo` (the last user message, a word at a time), `scripted/slow` (the same,
 20 words a second), `scripted/tool` (calls the tool offered with arguments made from its schema, then
-answers with its result) and `scripted/inline` (`provider_options["script"]`). Usage is counted in
+answers with its result) and `scripted/inline` (`provider_options["scripted"]["script"]`). Usage is counted in
 words and marked as reported; the cost is zero.
 """
 
@@ -48,8 +48,8 @@ from llmgine.providers.events import (
     ToolCallStart,
 )
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
-from llmgine.providers.samples import sample
-from llmgine.providers.script import BUILT_IN, INLINE, Fault, Reply, Script
+from llmgine.providers.scripted.samples import sample
+from llmgine.providers.scripted.script import BUILT_IN, INLINE, Fault, Reply, Script
 
 _WORDS = re.compile(r"\s*\S+\s*")
 _ARGUMENT_CHUNK = 16
@@ -88,9 +88,11 @@ class ScriptedProvider:
     def _script(self, model: str, request: LLMRequest) -> Script:
         if model == INLINE:
             try:
-                return Script.model_validate(request.provider_options.get("script"))
+                return Script.model_validate(request.provider_options.get(self.name, {}).get("script"))
             except ValidationError as error:
-                raise _refused(f'{self.name}/inline plays provider_options["script"]: {error}') from None
+                raise _refused(
+                    f'{self.name}/inline plays provider_options["{self.name}"]["script"]: {error}'
+                ) from None
         if model not in self._scripts:
             raise _refused(
                 f"no script {model!r}; there are: {', '.join(sorted(self._scripts))}. "

@@ -18,10 +18,10 @@ from llmgine.providers.codecs import AnthropicMessagesCodec, Codec, OpenAIChatCo
 from llmgine.providers.contracts import LLMRequest
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ModelNotInstalled, ProviderError
 from llmgine.providers.events import Failed, StreamEvent
-from llmgine.providers.local_tools import ToolEmulation
+from llmgine.providers.local.tools import ToolEmulation
+from llmgine.providers.local.weights import check_engine, find_weights, installed_models
 from llmgine.providers.options import Api, LocalOptions, ProvidersOptions, Timeouts
 from llmgine.providers.provider import HttpProvider
-from llmgine.providers.weights import check_engine, find_weights, installed_models
 
 _LONGEST_REPLY = 512  # tokens, where the request sets no limit; a small model may not come to an end
 

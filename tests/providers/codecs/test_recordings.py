@@ -27,9 +27,9 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase
 from llmgine.providers.events import Done, PartDone, StreamEvent, TextDelta, ThinkingDelta
-from llmgine.providers.sse import SseSplitter
+from llmgine.providers.frames.sse import SseSplitter
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FOLDER = Path(os.environ.get("RECORDINGS") or ROOT.parent / "shared" / "recordings")
 
 

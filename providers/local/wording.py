@@ -112,7 +112,13 @@ def choosing(request: LLMRequest, tools: tuple[ToolSpec, ...], *, may_answer: bo
         if name in names:
             examples.append((turn.question, name))
     grammar = "root ::= " + " | ".join(f'"{name}"' for name in names)
-    return _step(request, "\n".join(lines), examples, now.question, provider_options={"grammar": grammar})
+    return _step(
+        request,
+        "\n".join(lines),
+        examples,
+        now.question,
+        provider_options={"openai-chat": {"grammar": grammar}},
+    )
 
 
 def filling(request: LLMRequest, tool: ToolSpec) -> LLMRequest:

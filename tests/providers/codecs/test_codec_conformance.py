@@ -27,7 +27,7 @@ from llmgine.providers.events import (
     from_wire,
     to_wire,
 )
-from llmgine.providers.sse import SseSplitter
+from llmgine.providers.frames.sse import SseSplitter
 
 unhurried = settings(deadline=None)
 TARGET = Target("somewhere", "some-model")

@@ -28,10 +28,10 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import ErrorKind, ModelNotInstalled
 from llmgine.providers.events import Done, Failed, StreamEvent, TextDelta
-from llmgine.providers.local import LocalProvider, _engines, _Key, _load, _unload
+from llmgine.providers.local.provider import LocalProvider, _engines, _Key, _load, _unload
+from llmgine.providers.local.weights import find_weights, installed_models
 from llmgine.providers.options import LocalOptions, ProvidersOptions
 from llmgine.providers.registry import Provider, open_provider
-from llmgine.providers.weights import find_weights, installed_models
 
 WEATHER = ToolSpec(
     name="get_weather",
@@ -181,13 +181,13 @@ def test_without_weights_it_does_not_open(tmp_path: Path, monkeypatch: pytest.Mo
     if importlib.util.find_spec("xllamacpp") is None:
         pytest.skip("the engine is not installed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("llmgine.providers.weights.SOURCES", {"smollm2": _nowhere()})
+    monkeypatch.setattr("llmgine.providers.local.weights.SOURCES", {"smollm2": _nowhere()})
     with pytest.raises(ModelNotInstalled, match="llmgine models install smollm2"):
         LocalProvider("local", ProvidersOptions.model_validate({"local": {"folder": str(tmp_path)}}))
 
 
 def _nowhere() -> Any:
-    from llmgine.providers.weights import Source
+    from llmgine.providers.local.weights import Source
 
     return Source("none", "0", "no_such_module", "none.gguf", 1)
 
@@ -199,9 +199,9 @@ class Loading:
         self.go_on = threading.Event()
         self.began = threading.Event()
         self.failure: Exception | None = None
-        monkeypatch.setattr("llmgine.providers.local.check_engine", lambda: None)
-        monkeypatch.setattr("llmgine.providers.local.find_weights", lambda name, options: path)
-        monkeypatch.setattr("llmgine.providers.local._start", self._start)
+        monkeypatch.setattr("llmgine.providers.local.provider.check_engine", lambda: None)
+        monkeypatch.setattr("llmgine.providers.local.provider.find_weights", lambda name, options: path)
+        monkeypatch.setattr("llmgine.providers.local.provider._start", self._start)
 
     def _start(self, key: _Key, model: str) -> Any:
         self.began.set()

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from llmgine.providers import clients
-from llmgine.providers.clients import Site, lease, release
+from llmgine.providers.clients import Call, Site, lease, pool, release
 from llmgine.providers.options import Timeouts
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ async def test_equal_sites_share_one_client() -> None:
     assert lease(SITE) is first
     await release(SITE)
     await release(SITE)
-    assert first._sdk_client.is_closed()
-    assert not other._sdk_client.is_closed()
+    assert _sdk_client(first).is_closed()
+    assert not _sdk_client(other).is_closed()
     await release(dataclasses.replace(SITE, key=SecretStr("two")))
-    assert not clients._clients
+    assert not pool._clients
 
 
 async def test_releasing_too_often_is_harmless() -> None:
     """A release without a lease does nothing."""
     await release(SITE)
-    assert not clients._clients
+    assert not pool._clients
 
 
 def test_each_loop_has_its_own_client() -> None:
@@ -54,7 +54,7 @@ def test_each_loop_has_its_own_client() -> None:
         return client
 
     assert asyncio.run(leave_open()) is not asyncio.run(use_again())
-    assert not clients._clients
+    assert not pool._clients
 
 
 async def test_the_sdk_does_not_retry(fault_server: FaultServer) -> None:
@@ -62,7 +62,7 @@ async def test_the_sdk_does_not_retry(fault_server: FaultServer) -> None:
     for api, path in (("openai-chat", "/v1"), ("anthropic-messages", "")):
         site = Site(api=api, base_url=fault_server.base_url + path, key=SecretStr("one"))  # type: ignore[arg-type]
         client = lease(site)
-        answer = await client.send(b'{"model": "status:500"}', {}, Timeouts())
+        answer = await client.send(Call("", b'{"model": "status:500"}', {}, Timeouts()))
         assert answer.status == 500
         assert b"fault 500" in b"".join([chunk async for chunk in answer.chunks()])
         await answer.aclose()
@@ -94,9 +94,9 @@ async def test_what_the_settings_say_holds(
         return httpx2.Response(200, json={})
 
     client = lease(site)
-    client._sdk_client._client._transport = httpx2.MockTransport(answer)
-    client._sdk_client._client._mounts = {}
-    await (await client.send(b"{}", {}, Timeouts())).aclose()
+    _sdk_client(client)._client._transport = httpx2.MockTransport(answer)
+    _sdk_client(client)._client._mounts = {}
+    await (await client.send(Call("", b"{}", {}, Timeouts()))).aclose()
     await release(site)
     assert str(sent[0].url) == url if base_url is None else str(sent[0].url).startswith(base_url)
     headers = dict(sent[0].headers)
@@ -105,3 +105,7 @@ async def test_what_the_settings_say_holds(
     shown = f"{headers.get('authorization')} {headers.get('x-api-key')}"
     assert "one" in shown
     assert "other" not in shown
+
+
+def _sdk_client(client: Any) -> Any:
+    return client._sdk_client

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmgine.providers import weights
 from llmgine.providers.errors import LlmgineError, ModelNotInstalled
+from llmgine.providers.local import weights
 from llmgine.providers.options import LocalOptions
 
 CONTENT = b"GGUF" * 1000
@@ -135,8 +135,8 @@ def test_a_missing_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 def test_nothing_heavy_is_imported() -> None:
     """Importing the providers' modules loads no SDK, no engine, no HTTP library and no Ray."""
     modules = (
-        "options catalogue script scripted samples keys registry clients timer exchange provider "
-        "lowering local_tools local weights"
+        "options catalogue scripted.script scripted.provider scripted.samples keys registry clients timer "
+        "exchange provider local.wording local.tools local.provider local.weights"
     )
     lines = "\n".join(f"import llmgine.providers.{name}" for name in modules.split())
     heavy = ("openai", "anthropic", "httpx2", "xllamacpp", "ray", "google.genai")

@@ -1,0 +1,85 @@
+"""Clients of the openai and anthropic packages, which are built alike."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from llmgine.providers.clients.client import Call
+from llmgine.providers.clients.http import HttpAnswer, connect_limits, http_client
+from llmgine.providers.clients.pool import Site
+
+Sdk = Literal["openai", "anthropic"]
+
+_PATHS = {
+    ("openai-chat", "generate"): "/chat/completions",
+    ("openai-chat", "embed"): "/embeddings",
+    ("openai-responses", "generate"): "/responses",
+    ("openai-responses", "embed"): "/embeddings",
+    ("anthropic-messages", "generate"): "/v1/messages",
+}
+_VENDORS: dict[Sdk, str] = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
+
+
+class VendorClient:
+    """One client of an SDK: authentication, URLs and the reuse of connections are the SDK's."""
+
+    def __init__(self, name: Sdk, sdk: Any, site: Site) -> None:
+        self._api = site.api
+        self._sdk = sdk
+        self._sdk_client: Any = _make(name, sdk, site)
+        self._headers = _request_headers(sdk, site)
+
+    async def send(self, call: Call) -> HttpAnswer:
+        """Post the body and return once the answer's head is there, whatever its status.
+
+        Raises what the transport raises (`httpx2.HTTPError`, `OSError`), never an SDK's class.
+        """
+        import httpx2
+
+        options = {"headers": {**self._headers, **call.headers}, "timeout": connect_limits(call.timeouts)}
+        try:
+            response = await self._sdk_client.post(
+                _PATHS[self._api, call.purpose],
+                cast_to=httpx2.Response,
+                content=call.body,
+                options=options,
+                stream=True,
+                stream_cls=self._sdk.AsyncStream,
+            )
+        except self._sdk.APIStatusError as error:
+            return HttpAnswer(error.response)
+        except self._sdk.APIConnectionError as error:
+            raise (error.__cause__ or httpx2.TransportError("the connection failed")) from None
+        return HttpAnswer(response)
+
+    async def aclose(self) -> None:
+        await self._sdk_client.close()
+
+
+def _make(name: Sdk, sdk: Any, site: Site) -> Any:
+    common = {
+        "api_key": site.key.get_secret_value() if site.key else "none",
+        "base_url": site.base_url or _VENDORS[name],  # with None the SDK asks the environment
+        "max_retries": 0,
+        "http_client": http_client(site.base_url, site.max_connections),
+        "default_headers": dict(site.headers),
+    }
+    client = (
+        sdk.AsyncAnthropic(**common, open_telemetry=False)
+        if name == "anthropic"
+        else sdk.AsyncOpenAI(**common)
+    )
+    # The SDKs add the headers of OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS for every server,
+    # in place of its key where they name one; what the settings say holds.
+    client._custom_headers = dict(site.headers)
+    return client
+
+
+def _request_headers(sdk: Any, site: Site) -> dict[str, Any]:
+    headers: dict[str, Any] = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    if site.key is None:
+        headers["Authorization"] = sdk.Omit()
+    # The SDK reads these from the environment: the settings alone say what is sent.
+    given = {name.lower() for name, _ in site.headers}
+    private = ("OpenAI-Organization", "OpenAI-Project")
+    return headers | {name: sdk.Omit() for name in private if name.lower() not in given}

@@ -1,0 +1,117 @@
+"""What is asked of a model, in the same words for every provider."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from llmgine.providers.contracts.base import Contract
+from llmgine.providers.contracts.parts import Message
+
+
+class ToolSpec(Contract):
+    """A tool as the model sees it: `parameters` is a JSON schema of type object.
+
+    With `strict` the arguments are forced to fit it where the provider can force them.
+    """
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    description: str = ""
+    parameters: dict[str, Any]
+    strict: bool = False
+
+
+class NamedTool(Contract):
+    """The model must call exactly this tool."""
+
+    name: str
+
+
+OutputMode = Literal["native", "tool", "prompt"]
+
+
+class OutputSchema(Contract):
+    """The answer must be JSON that fits this schema of type object.
+
+    `mode` is how the model is brought to it: "native" by the provider's own means, "tool" by a call that
+    it is made to make, "prompt" by words; "auto" is what the model's profile says. An answer that does not
+    fit is shown to the model with what is wrong, up to `repairs` times.
+    """
+
+    name: str = Field(default="output", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    description: str = ""
+    json_schema: dict[str, Any]
+    mode: Literal["auto"] | OutputMode = "auto"
+    repairs: int = Field(default=2, ge=0, le=8)
+
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class Reasoning(Contract):
+    """How much the model thinks before it answers; what is None is the provider's own choice.
+
+    `effort` is a level and `budget` a number of tokens: a model that takes only the other one gets the
+    nearest, which the response's `adjustments` tell. `show` asks for the reasoning, or a summary of it,
+    as thinking parts.
+    """
+
+    effort: Effort | None = None
+    budget: int | None = Field(default=None, ge=0)
+    show: bool | None = None
+
+
+class CacheHints(Contract):
+    """Which beginnings of the prompt the provider may keep, to read them cheaper next time.
+
+    Each of `breakpoints` ends a beginning worth keeping: after the tools, after the system prompt, or after
+    a message by its number, negative ones from the end. `ttl` is how long to keep it in seconds; `key`
+    tells requests of one kind, `content` names what was cached beforehand. These are hints: what a
+    provider has no place for is left out and listed in the response's `adjustments`.
+    """
+
+    breakpoints: tuple[Literal["tools", "system"] | int, ...] = ("system", -1)
+    ttl: float | None = Field(default=None, gt=0)
+    key: str | None = None
+    content: str | None = None
+
+
+class LLMRequest(Contract):
+    """One call of one model. `model` is `provider/model`; times are seconds.
+
+    What the provider cannot do is an error, or with `on_unsupported="adjust"` left out and listed
+    in the response's `adjustments`; it is never dropped in silence.
+
+    `mid_stream` says what becomes of a call that breaks after its first token, for a reason that may
+    pass: "fail" ends it, "restart" begins anew after a `Reset`, "continue" has the model go on after
+    what had arrived where it can, else restarts.
+
+    `provider_options` go into the request's body as they are; they are keyed by the endpoint's name or by
+    its protocol, so that a request may carry some for several: `{"anthropic": {"service_tier": "auto"}}`.
+    """
+
+    model: str
+    messages: tuple[Message, ...] = Field(min_length=1)
+    system: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: Literal["auto", "required", "none"] | NamedTool = "auto"
+    parallel_tool_calls: bool | None = None
+    output: OutputSchema | None = None
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=1)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    reasoning: Reasoning | None = None
+    cache: CacheHints | None = None
+    deadline: float | None = Field(default=None, gt=0, description="seconds for the whole call")
+    idle_timeout: float | None = Field(default=None, gt=0, description="seconds between two chunks")
+    mid_stream: Literal["fail", "restart", "continue"] = "fail"
+    on_unsupported: Literal["error", "adjust"] = "error"
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+    provider_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    extra_headers: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,3 @@
+from llmgine.providers.recording.tap import Tap
+
+__all__ = ["Tap"]
