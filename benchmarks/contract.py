@@ -79,9 +79,13 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What a user would pick instead. `requires` are the modules without which it is left out."""
+    """What a user would pick instead. `requires` are the modules without which it is left out.
+
+    One that cannot be installed beside us has an `environment` of its own, made of these requirements.
+    """
 
     name: str
     summary: str
     requires: tuple[str, ...] = ()
     install: str = ""
+    environment: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from benchmarks import processes
+from benchmarks import environments, processes
 from benchmarks.contract import Case, Effort, Peer
 from benchmarks.figures import Outcome, json_line, outcome, table
 from benchmarks.machine import machine, versions
@@ -54,11 +54,13 @@ def run_case(case: Case, effort: Effort, *, peers: bool = True, runner: Runner |
         others[peer.name] = _beside(peer, case, effort, runner)
         if others[peer.name].absent:
             print(f"left out: {peer.name}: {others[peer.name].absent}", file=sys.stderr)
-    return Result(case, ours, others, where, versions())
+    return Result(case, ours, others, where, versions() | _versions_of(others))
 
 
 def missing(peer: Peer) -> str:
-    """What is to be installed for this peer; empty where nothing is."""
+    """What is to be installed for this peer; empty where nothing is. Its own environment is made now."""
+    if peer.environment:
+        return environments.prepare(peer)
     absent = [module for module in peer.requires if find_spec(module) is None]
     return f"not installed: {', '.join(absent)} ({peer.install})" if absent else ""
 
@@ -67,8 +69,9 @@ def run_contender(name: str, case: Case, effort: Effort) -> Outcome:
     """One contender in a process of its own; one that fails says so on stderr itself."""
     print(f"{case.name}: measuring {name}", file=sys.stderr, flush=True)
     arguments = [name, case.name, str(effort.repeats), str(effort.scale)]
+    python = sys.executable if name == OURS else str(environments.python(PEERS[name]))
     try:
-        done = processes.run("benchmarks.contender", arguments, case.timeout)
+        done = processes.run("benchmarks.contender", arguments, case.timeout, python)
     except subprocess.TimeoutExpired:
         return Outcome(absent=f"{name} was not ready within {case.timeout:g} s")
     if done.returncode != 0:
@@ -79,6 +82,16 @@ def run_contender(name: str, case: Case, effort: Effort) -> Outcome:
 def _peers(case: Case) -> Iterator[Peer]:
     for name in case.peers:
         yield PEERS[name]
+
+
+def _versions_of(others: dict[str, Outcome]) -> dict[str, str]:
+    """What the environments of the measured peers hold."""
+    measured = [name for name, one in others.items() if one.figures]
+    return {
+        package: version
+        for name in measured
+        for package, version in environments.versions(PEERS[name]).items()
+    }
 
 
 def _beside(peer: Peer, case: Case, effort: Effort, runner: Runner) -> Outcome:

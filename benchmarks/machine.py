@@ -9,7 +9,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("llmgine-ray", "ray", "uvloop", "msgpack", "pydantic", "httpx2", "openai", "bubus")
+_PACKAGES = (
+    "llmgine-ray",
+    "ray",
+    "uvloop",
+    "msgpack",
+    "pydantic",
+    "httpx2",
+    "openai",
+    "anthropic",
+    "google-genai",
+    "bubus",
+)
 
 
 def machine() -> dict[str, Any]:

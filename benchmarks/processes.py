@@ -21,7 +21,9 @@ _MARK: Final = "BENCHMARK_RUN"
 _FORGETTING: Final = 5.0
 
 
-def run(module: str, arguments: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
+def run(
+    module: str, arguments: Sequence[str], timeout: float, python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
     """Runs a module in a fresh process and an empty folder; TimeoutExpired when it takes too long.
 
     Whatever it started is gone when this returns, also after a timeout or an interrupt.
@@ -29,7 +31,7 @@ def run(module: str, arguments: Sequence[str], timeout: float) -> subprocess.Com
     mark = uuid.uuid4().hex
     with _folder() as folder:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [python, "-m", module, *arguments],
             cwd=folder,
             env=environment(dict(os.environ), folder, mark),
             stdin=subprocess.DEVNULL,

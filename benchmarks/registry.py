@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import bus, stream
+from benchmarks import bus, codec, stream
 from benchmarks.contract import Case, Peer
 
 OURS: Final = "ours"
 
-CASES: Final[Mapping[str, Case]] = {case.name: case for case in (bus.CASE, stream.CASE)}
+CASES: Final[Mapping[str, Case]] = {case.name: case for case in (bus.CASE, stream.CASE, codec.CASE)}
 
 PEERS: Final[Mapping[str, Peer]] = {
     peer.name: peer
@@ -20,11 +20,25 @@ PEERS: Final[Mapping[str, Peer]] = {
         Peer("ray_batched", "Ray actor calls, batched by hand", ("ray",), "pip install 'ray[default]'"),
         Peer("ray_stream", "a Ray streaming generator per stream", ("ray",), "pip install 'ray[default]'"),
         Peer("bubus", "the in-process event bus bubus", ("bubus",), "pip install bubus"),
-        Peer("sdk", "the bare OpenAI SDK", ("openai",), "pip install openai"),
+        Peer("sdk", "the vendors' bare SDKs", ("openai", "anthropic", "google.genai"), "pip install openai"),
+        # Its releases before this bound include two that stole credentials.
+        Peer("litellm", "LiteLLM", environment=("litellm>=1.106", "mcp")),
+        Peer(
+            "pydantic_ai",
+            "pydantic-ai's models without an agent",
+            environment=("pydantic-ai-slim[openai,anthropic,google]>=2.68",),
+        ),
+        Peer("any_llm", "any-llm", environment=("any-llm-sdk[openai,anthropic,gemini]>=1.40",)),
     )
 }
 
 
+# Their peers are measured in other cases too, and have a file for each.
+_FILE_EACH: Final = frozenset({"codec"})
+
+
 def module_of(contender: str, case: str) -> str:
     """The module that holds a contender's `stage`."""
-    return f"benchmarks.ours.{case}" if contender == OURS else f"benchmarks.peers.{contender}"
+    if contender == OURS:
+        return f"benchmarks.ours.{case}"
+    return f"benchmarks.peers.{contender}_{case}" if case in _FILE_EACH else f"benchmarks.peers.{contender}"

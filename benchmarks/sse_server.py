@@ -3,6 +3,7 @@
 The model's name says what comes: `burst-N` sends N chunks as fast as they are taken, `paced-N` sends
 50 a second. The text of a paced chunk is the time at which it was due (nanoseconds of the monotonic
 clock, 16 hexadecimal digits), so its reader can tell how late it is, the server's own delay included.
+It notes when a connection is closed in the midst of an answer, and tells the time when it is asked.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from benchmarks.load import NS_PER_S
 RATE: Final = 50
 
 _STEP: Final = NS_PER_S // RATE
+_PATIENCE: Final = 5.0  # for a connection to be closed
 _BLOCK: Final = 16  # chunks of a burst per write, as a fast server's arrive
 _HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
@@ -90,8 +92,10 @@ class Ticker:
 class Connection(asyncio.Protocol):
     """One HTTP connection; requests on it come one after the other."""
 
-    def __init__(self, ticker: Ticker) -> None:
+    def __init__(self, ticker: Ticker, broken: asyncio.Queue[int]) -> None:
         self._ticker = ticker
+        self._broken = broken
+        self._answering = False
         self._held = b""
         self._burst: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
@@ -102,6 +106,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
+        if self._answering:
+            self._broken.put_nowait(time.monotonic_ns())
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -123,6 +129,7 @@ class Connection(asyncio.Protocol):
         if model is None:
             self._transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
             return
+        self._answering = True
         self._transport.write(_HEAD + _FIRST)
         kind, count = model[1], int(model[2])
         if kind == b"paced":
@@ -136,25 +143,42 @@ class Connection(asyncio.Protocol):
             self._transport.write(_BURST * block)
             count -= block
             await self._writable.wait()
-        self._transport.write(_LAST)
+        self._end()
 
     def paced(self, due: int, left: int, ticker: Ticker) -> None:
         """Sends the chunk that was due, and asks for the next one's time."""
         if self._transport.is_closing():
             return
         if left == 0:
-            self._transport.write(_LAST)
+            self._end()
             return
         self._transport.write(b"%s%016x%s" % (_BEFORE, due, _AFTER))
         ticker.add(self, due + _STEP, left - 1)
 
+    def _end(self) -> None:
+        self._answering = False
+        self._transport.write(_LAST)
+
 
 async def serve(control: Control) -> None:
-    """Answers with its URL, and with its CPU time whenever it is asked."""
+    """Answers with its URL, and whenever it is asked with its CPU time or when an answer was broken off."""
     ticker = Ticker()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(ticker), "127.0.0.1", 0)
+    broken: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(ticker, broken), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     control.answer(url=f"http://127.0.0.1:{port}/v1")
-    while await control.read() is not None:
-        control.answer(cpu=time.process_time(), wall=time.monotonic())
+    while (message := await control.read()) is not None:
+        if message.get("about") == "broken":
+            control.answer(at=await _next(broken))
+        else:
+            control.answer(cpu=time.process_time(), wall=time.monotonic())
     server.close()
+
+
+async def _next(broken: asyncio.Queue[int]) -> int | None:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await broken.get()
+    except TimeoutError:
+        return None

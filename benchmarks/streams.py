@@ -10,6 +10,7 @@ from typing import Final
 
 from benchmarks.child import Child, started
 from benchmarks.contract import Effort, Violation
+from benchmarks.figures import percentile
 from benchmarks.load import NS_PER_S
 from benchmarks.sse_server import RATE
 
@@ -18,6 +19,7 @@ LATE_NS: Final = 100_000_000
 _CONCURRENT: Final = 16
 _FIRST_TRY: Final = 20
 _MOST: Final = 2_000
+_LONG: Final = 10_000  # chunks of a stream that is not to end by itself
 _GROWTH: Final = 1.25
 # Opening costs far more than a chunk does; faster, and the figure would be about that.
 _OPENED_PER_S: Final = 50
@@ -40,6 +42,11 @@ class Load:
         share = (now["cpu"] - self._before["cpu"]) / (now["wall"] - self._before["wall"])
         self._before = now
         return f"the load server took about {round(share, 1):.0%} of a core"
+
+    async def broken_ns(self) -> int | None:
+        """When it saw a connection close in the midst of an answer, by the clock of this machine."""
+        at: int | None = (await self._child.ask(about="broken"))["at"]
+        return at
 
 
 @asynccontextmanager
@@ -101,6 +108,26 @@ class Sustained:
             return late <= LATE_NS
 
         return all(await asyncio.gather(*(read(number) for number in range(streams))))
+
+
+async def cancel_ms(open_stream: Open, server: Load, count: int) -> list[float]:
+    """From closing a running stream until the server sees its connection close, in milliseconds."""
+    samples = []
+    for _ in range(count):
+        texts = open_stream(f"paced-{_LONG}")
+        while not await anext(texts):
+            pass
+        begun = time.monotonic_ns()
+        await texts.aclose()
+        broken = await server.broken_ns()
+        if broken is None:
+            raise Violation("a stream was closed and its connection was not")
+        samples.append((broken - begun) * 1_000 / NS_PER_S)
+    return samples
+
+
+def cancel_figures(samples: list[float]) -> dict[str, float]:
+    return {"cancel_ms_p50": percentile(samples, 50), "cancel_ms_p99": percentile(samples, 99)}
 
 
 async def ttft_ms(open_stream: Open) -> float:

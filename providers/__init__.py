@@ -39,6 +39,7 @@ from llmgine.providers.errors import (
     LlmgineError,
     MissingKey,
     ModelNotInstalled,
+    OutputInvalid,
     ProviderError,
     UnknownModel,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "NamedTool",
     "OpaquePart",
     "Origin",
+    "OutputInvalid",
     "OutputSchema",
     "PartDone",
     "ProviderError",

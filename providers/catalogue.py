@@ -34,10 +34,25 @@ class Family(NamedTuple):
 
 
 WELL_KNOWN: tuple[Family, ...] = (
-    Family(re.compile(r"(chat)?gpt-.+|ft:gpt-.+"), "openai", ("gpt-5.5", "gpt-5", "gpt-4o", "gpt-4o-mini")),
+    # Open weights are served by many, so their bare names belong to nobody.
+    Family(
+        re.compile(r"(chat)?gpt-(?!oss).+|ft:gpt-.+|text-embedding-.+"),
+        "openai",
+        ("gpt-5.5", "gpt-5", "gpt-4o", "gpt-4o-mini"),
+    ),
     Family(re.compile(r"o[1-9](-.+)?"), "openai", ("o3", "o4-mini")),
     Family(
         re.compile(r"claude-.+"), "anthropic", ("claude-sonnet-4-5", "claude-opus-4-6", "claude-haiku-4-5")
+    ),
+    Family(
+        re.compile(r"(models/)?(gemini-.+|gemma-\d+-.+)"), "gemini", ("gemini-2.5-flash", "gemini-2.5-pro")
+    ),
+    Family(re.compile(r"grok-.+"), "xai", ("grok-4",)),
+    Family(re.compile(r"deepseek-(chat|reasoner|v\d.*)"), "deepseek", ("deepseek-chat",)),
+    Family(
+        re.compile(r"((open-)?mi[sx]tral|ministral|codestral|magistral|devstral|pixtral|voxtral)-.+"),
+        "mistral",
+        ("mistral-large-latest",),
     ),
     Family(re.compile(r"smollm2"), "local", ("smollm2",)),
 )

@@ -5,7 +5,8 @@ LlmgineError                     everything that llmgine raises on purpose
 ├── UnknownModel                 no provider is known by that name; lists what is known
 ├── ModelNotInstalled            the model runs on this machine and its weights or engine are missing
 ├── MissingKey                   the provider needs a key and none was found where it was looked for
-└── InvalidRequest               the caller's request can be refused before anything is sent
+├── InvalidRequest               the caller's request can be refused before anything is sent
+└── OutputInvalid                the answer is not what `output=` asked for
 """
 
 from __future__ import annotations
@@ -163,3 +164,7 @@ class MissingKey(LlmgineError):
 
 class InvalidRequest(LlmgineError):
     """The request can be refused before anything is sent; the message names the field."""
+
+
+class OutputInvalid(LlmgineError):
+    """The answer does not validate as the type that `output=` asked for; the message shows it."""

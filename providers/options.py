@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from llmgine.providers.presets import completed, presets
+from llmgine.providers.prices import PriceOptions
+from llmgine.providers.profiles import ProfileOptions
 from llmgine.providers.quirks import Quirks
 from llmgine.providers.scripted.script import Script
 
@@ -70,8 +73,8 @@ class EndpointOptions(_Options):
     preset: str | None = Field(
         default=None, description="a well-known server whose URL, key variable and quirks it takes over"
     )
-    quirks: Quirks | None = Field(
-        default=None, description="in what it differs from others of its kind; None is what the kind does"
+    quirks: Quirks = Field(
+        default=Quirks(), description="in what it differs from others of its kind or from its preset"
     )
     transport: Transport | None = Field(
         default=None, description="SDK that reaches a gemini endpoint; None is google-genai"
@@ -85,6 +88,11 @@ class EndpointOptions(_Options):
     headers: dict[str, str] = Field(default_factory=dict, repr=False, description="sent with each request")
     timeouts: Timeouts = Field(default=Timeouts(), description="how long its calls may take")
     max_connections: int = Field(default=1000, ge=1, description="connections at once from one process")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_its_preset(cls, value: Any) -> Any:
+        return completed(value) if isinstance(value, dict) else value
 
     @field_validator("base_url")
     @classmethod
@@ -117,6 +125,8 @@ class EndpointOptions(_Options):
     def _reachable(self) -> EndpointOptions:
         if self.kind == "openai-compatible" and self.base_url is None:
             raise ValueError("an openai-compatible endpoint needs base_url")
+        if self.replay is not None and self.kind in ("local", "scripted"):
+            raise ValueError(f"a {self.kind} endpoint has no exchanges to replay")
         return self
 
     @property
@@ -149,17 +159,40 @@ class LocalOptions(_Options):
     api: Api = Field(default="openai-chat", description="protocol over which it is reached")
 
 
+class RecordOptions(_Options):
+    """Which model calls are kept as recordings, whole: prompts and answers stand in them, keys do not."""
+
+    folder: Path | None = Field(
+        default=None,
+        description="where recordings are written, on each provider's node; None records nothing",
+    )
+    providers: tuple[str, ...] = Field(
+        default=(), description="endpoints that are recorded; none listed: all"
+    )
+    sessions: tuple[str, ...] = Field(default=(), description="sessions that are recorded; none listed: all")
+    max_queued_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1,
+        description="what may wait in memory; a call beyond it is not recorded",
+    )
+    max_written_bytes: int = Field(
+        default=1024 * 1024 * 1024, ge=1, description="what one provider actor writes at most"
+    )
+    close_timeout: float = Field(default=5.0, gt=0, description="how long a stop waits for what is unwritten")
+
+
 _BUILT_IN: dict[str, dict[str, Any]] = {
     "openai": {"kind": "openai"},
     "anthropic": {"kind": "anthropic"},
     "gemini": {"kind": "gemini"},
     "local": {"kind": "local"},
     "scripted": {"kind": "scripted"},
+    **{name: {"preset": name} for name in presets()},
 }
 
 
 class ProvidersOptions(_Options):
-    """All endpoints by name. `openai`, `anthropic`, `gemini`, `local` and `scripted` are always there.
+    """All endpoints by name. Those of the vendors, `local`, `scripted` and the presets are always there.
 
     What is said about one of those changes it and leaves the rest of it as it is.
     """
@@ -170,8 +203,15 @@ class ProvidersOptions(_Options):
         description="by the name that stands before the slash",
     )
     local: LocalOptions = Field(default=LocalOptions(), description="models inside the process")
+    record: RecordOptions = Field(default=RecordOptions(), description="model calls that are kept")
     aliases: dict[str, str] = Field(default_factory=dict, description="own names for models")
     scripts: dict[str, Script] = Field(default_factory=dict, description="scripts played as scripted/<name>")
+    profiles: dict[str, ProfileOptions] = Field(
+        default_factory=dict, description="what single models can do, by provider/model, over what is known"
+    )
+    prices: dict[str, PriceOptions] = Field(
+        default_factory=dict, description="what single models cost, by provider/model, over what is known"
+    )
 
     @field_validator("endpoints", mode="before")
     @classmethod

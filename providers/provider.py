@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable
-from decimal import Decimal
+from functools import partial
 
 from llmgine.providers import clients
 from llmgine.providers.codecs.codec import Codec, Target
-from llmgine.providers.contracts import LLMRequest, LLMResponse
-from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
+from llmgine.providers.contracts import EmbeddingRequest, EmbeddingResponse, LLMRequest
+from llmgine.providers.embeddings import (
+    EmbeddingCall,
+    EmbeddingCodec,
+    batches,
+    embedding_codec_for,
+    joined,
+    no_embeddings,
+)
+from llmgine.providers.errors import ProviderError
 from llmgine.providers.events import Failed, StreamEvent
-from llmgine.providers.exchange import Exchange, Prepared
+from llmgine.providers.exchange import Exchange
 from llmgine.providers.keys import find_key
-from llmgine.providers.options import EndpointOptions, Timeouts
+from llmgine.providers.options import EndpointOptions, ProvidersOptions, Timeouts
+from llmgine.providers.prices import Pricer, pricer, unpriced
+from llmgine.providers.prices import load as load_prices
 from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
+from llmgine.providers.recording import Recorder, Tap
+from llmgine.providers.transfer import Prepared, prepared
 
 
 class HttpProvider:
@@ -28,12 +39,16 @@ class HttpProvider:
         site: clients.Site,
         timeouts: Timeouts | None = None,
         *,
+        embeddings: EmbeddingCodec | None = None,
         profile: Callable[[str], ModelProfile] = lambda model: UNKNOWN_MODEL,
-        price: Callable[[LLMResponse], Decimal | None] = lambda response: None,
+        price: Pricer = unpriced,
+        recorder: Recorder | None = None,
     ) -> None:
         self.name = name
+        self._embeddings = embeddings
         self._profile = profile
         self._price = price
+        self._recorder = recorder
         self._codec = codec
         self._site = site
         self._timeouts = timeouts or Timeouts()
@@ -41,8 +56,11 @@ class HttpProvider:
         self._tidying: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def open(cls, name: str, endpoint: EndpointOptions) -> HttpProvider:
-        """The provider of an endpoint, with its key found and its SDK loaded."""
+    def open(
+        cls, name: str, options: ProvidersOptions, profile: Callable[[str], ModelProfile]
+    ) -> HttpProvider:
+        """The provider of an endpoint, with its key found, and its SDK and the prices loaded."""
+        endpoint = options.endpoints[name]
         site = clients.Site(
             api=endpoint.protocol,
             base_url=endpoint.base_url,
@@ -52,10 +70,23 @@ class HttpProvider:
             transport=endpoint.transport,
             replay=endpoint.replay,
         )
-        clients.load(site.api, site.transport)
-        return cls(name, codec_for(endpoint), site, endpoint.timeouts)
+        recorder = None
+        if site.replay is None:
+            clients.load(site.api, site.transport)
+            recorder = Recorder.of(name, options.record, site.key)
+        load_prices()
+        return cls(
+            name,
+            codec_for(endpoint),
+            site,
+            endpoint.timeouts,
+            embeddings=embedding_codec_for(endpoint),
+            profile=profile,
+            price=pricer(name, endpoint.preset or endpoint.kind, options.prices),
+            recorder=recorder,
+        )
 
-    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+    async def stream(self, request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
         """The events of one call; the last is exactly one `Done` or `Failed`.
 
         Time limits count while this waits for the server, so a slow reader is never taken for a
@@ -63,15 +94,20 @@ class HttpProvider:
         """
         model = request.model.removeprefix(f"{self.name}/")
         target = Target(self.name, model, self._profile(model))
+        timeouts = self._timeouts_of(request.deadline, request.idle_timeout)
         try:
-            prepared = self._prepare(request, target)
+            sent = prepared(lambda: self._codec.encode(request, target), target, timeouts)
         except ProviderError as error:
-            error.provider, error.model = target.provider, target.model
             yield Failed(error)
             return
-        if self._client is None:
-            self._client = clients.lease(self._site)
-        exchange = Exchange(self._client, self._codec, prepared, scrub=self._scrub, price=self._price)
+        exchange = Exchange(
+            self._leased(),
+            self._codec,
+            sent,
+            scrub=self._scrub,
+            price=self._price,
+            tap=self._tap(session, sent),
+        )
         try:
             while events := await exchange.next():
                 if exchange.reusable:
@@ -81,6 +117,33 @@ class HttpProvider:
         finally:
             await exchange.aclose()
 
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """A vector for each input, by as many calls as the provider needs, one after the other.
+
+        Raises `ProviderError` where one of them failed: vectors that had come are then lost.
+        """
+        target = Target(self.name, request.model.removeprefix(f"{self.name}/"))
+        codec = self._embeddings
+        if codec is None:
+            raise no_embeddings(target.provider, target.model)
+        clock = asyncio.get_running_loop().time
+        timeouts = self._timeouts_of(request.deadline)
+        ends, responses = clock() + timeouts.total, []
+        for batch in batches(request, codec.most_inputs):
+            left = timeouts.model_copy(update={"total": max(ends - clock(), 0.001)})
+            sent = prepared(partial(codec.encode, batch, target), target, left, "embed")
+            call = EmbeddingCall(
+                self._leased(),
+                codec,
+                sent,
+                len(batch.inputs),
+                scrub=self._scrub,
+                price=self._price,
+                tap=self._tap("", sent),
+            )
+            responses.append(await call.response())
+        return joined(responses)
+
     async def aclose(self) -> None:
         """Close the connections that nobody else uses."""
         for task in list(self._tidying):
@@ -89,25 +152,24 @@ class HttpProvider:
         if self._client is not None:
             self._client = None
             await clients.release(self._site)
+        if self._recorder is not None:
+            await self._recorder.aclose()
 
-    def _prepare(self, request: LLMRequest, target: Target) -> Prepared:
-        try:
-            encoded = self._codec.encode(request, target)
-            body = json.dumps(
-                encoded.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-            ).encode()
-        except (InvalidRequest, ValueError, TypeError, RecursionError) as error:
-            raise ProviderError(
-                f"the request cannot be sent: {error}",
-                kind=ErrorKind.INVALID_REQUEST,
-                phase=ErrorPhase.REQUEST,
-                scope=ErrorScope.REQUEST,
-            ) from None
-        total = min(request.deadline or self._timeouts.total, self._timeouts.total)
-        times = {"idle": request.idle_timeout or self._timeouts.idle, "total": total}
-        timeouts = self._timeouts.model_copy(update=times)
-        headers = encoded.headers
-        return Prepared(target, body, headers, timeouts, encoded.adjustments)
+    def _leased(self) -> clients.Client:
+        if self._client is None:
+            self._client = clients.lease(self._site)
+        return self._client
+
+    def _timeouts_of(self, deadline: float | None, idle: float | None = None) -> Timeouts:
+        total = min(deadline or self._timeouts.total, self._timeouts.total)
+        return self._timeouts.model_copy(update={"idle": idle or self._timeouts.idle, "total": total})
+
+    def _tap(self, session: str, sent: Prepared) -> Tap | None:
+        if self._recorder is None:
+            return None
+        url = clients.url_of(self._site.api, self._site.base_url, sent.target.model, sent.purpose)
+        headers = {**dict(self._site.headers), **sent.headers}
+        return self._recorder.tap(session, url, headers, sent.body)
 
     def _tidy(self, exchange: Exchange) -> None:
         task = asyncio.get_running_loop().create_task(exchange.use_up())
@@ -126,7 +188,7 @@ def codec_for(endpoint: EndpointOptions) -> Codec:
         case "openai-chat":
             from llmgine.providers.codecs.openai_chat import OpenAIChatCodec
 
-            codec = OpenAIChatCodec(compatible=endpoint.kind != "openai")
+            codec = OpenAIChatCodec(endpoint.quirks)
         case "openai-responses":
             from llmgine.providers.codecs.openai_responses import OpenAIResponsesCodec
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from llmgine.providers.contracts import LLMRequest
+from llmgine.providers.contracts import EmbeddingRequest, EmbeddingResponse, LLMRequest
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.events import StreamEvent
-from llmgine.providers.options import ProvidersOptions
+from llmgine.providers.options import EndpointOptions, ProvidersOptions
+from llmgine.providers.profiles import ModelProfile, profiler
 
 
 class Provider(Protocol):
@@ -16,12 +17,18 @@ class Provider(Protocol):
 
     name: str
 
-    def stream(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
+    def stream(self, request: LLMRequest, *, session: str = "") -> AsyncIterator[StreamEvent]:
         """The events of one call; the last is exactly one `Done` or `Failed`.
+
+        `session` is on whose behalf it is made; recordings are told apart by it.
 
         Nothing of a vendor's SDK is ever raised. Closing the iterator, or cancelling the task that
         waits on it, ends the exchange with the server at once.
         """
+        ...
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """One vector for each input, in their order; raises `ProviderError`."""
         ...
 
     async def aclose(self) -> None:
@@ -32,15 +39,28 @@ class Provider(Protocol):
 def open_provider(name: str, options: ProvidersOptions) -> Provider:
     """The provider of endpoint `name`, with its key found and its SDK, if it has one, loaded.
 
-    Loading takes a second or two, so it belongs to an actor's start. Raises `MissingKey`,
-    `ModelNotInstalled` or `UnknownModel`.
+    Its calls give structured output, are mended when they break, and know what the model can do. Loading
+    takes a second or two, so it belongs to an actor's start. Raises `MissingKey`, `ModelNotInstalled` or
+    `UnknownModel`.
     """
+    from llmgine.providers.layers import LayeredProvider
+
     endpoint = options.endpoints.get(name)
     if endpoint is None:
         raise UnknownModel(
             f"no provider is called {name!r}; there are: {', '.join(sorted(options.endpoints))}. "
             "More are added under providers.endpoints"
         )
+    profile = profiler(name, endpoint.preset or endpoint.kind, options.profiles)
+    return LayeredProvider(_opened(name, endpoint, options, profile), endpoint, options, profile)
+
+
+def _opened(
+    name: str,
+    endpoint: EndpointOptions,
+    options: ProvidersOptions,
+    profile: Callable[[str], ModelProfile],
+) -> Provider:
     match endpoint.kind:
         case "scripted":
             from llmgine.providers.scripted.provider import ScriptedProvider
@@ -49,8 +69,8 @@ def open_provider(name: str, options: ProvidersOptions) -> Provider:
         case "local":
             from llmgine.providers.local.provider import LocalProvider
 
-            return LocalProvider(name, options)
+            return LocalProvider(name, options, profile)
         case _:
             from llmgine.providers.provider import HttpProvider
 
-            return HttpProvider.open(name, endpoint)
+            return HttpProvider.open(name, options, profile)

@@ -24,6 +24,7 @@ from llmgine.actors.control import (
 from llmgine.actors.link import Identity, Transport
 from llmgine.actors.sessions.code import SessionCode, pack
 from llmgine.actors.telemetry import TelemetryShipper
+from llmgine.runtime.models import Models
 from llmgine.runtime.settings import Settings
 from llmgine.telemetry import open_recorder
 
@@ -78,6 +79,7 @@ class Driver:
             self.control,
             options=settings.bus,
         )
+        self.models = Models(self.control, self.ground.peer, settings.providers)
 
     async def open(self) -> None:
         """Returns once the supervisor knows this driver."""

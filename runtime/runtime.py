@@ -14,6 +14,7 @@ from llmgine.actors.telemetry import TelemetryClient
 from llmgine.runtime import opening
 from llmgine.runtime.bus import Bus
 from llmgine.runtime.driver import Driver
+from llmgine.runtime.models import Models
 from llmgine.runtime.pools import Pools
 from llmgine.runtime.session import Session
 from llmgine.runtime.settings import Settings, load_settings
@@ -116,6 +117,11 @@ class Runtime:
     def pools(self) -> Pools:
         """Provider pools, by the provider's name."""
         return Pools(self._open().control, self._open().settings.providers)
+
+    @property
+    def models(self) -> Models:
+        """Models called by their names, without a session."""
+        return self._open().models
 
     @property
     def telemetry(self) -> TelemetryClient:

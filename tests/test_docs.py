@@ -82,6 +82,14 @@ def test_bus_example_runs(clean_environ: Path) -> None:
     assert "KeyError" in lines[3]
 
 
+def test_switching_example_runs(clean_environ: Path) -> None:
+    """The example of several models prints the same value from each, however it came about."""
+    assert output_of("switch_provider.py", clean_environ) == [
+        "scripted/tidy: Paris, 2100000; calls: 1, $0",
+        "scripted/chatty: Paris, 2100000; calls: 2, $0",
+    ]
+
+
 def test_settings_page_is_current() -> None:
     """docs/settings.md lists every setting with its default; `make docs` writes it."""
     written = runpy.run_path(str(ROOT / "docs" / "write_settings.py"))

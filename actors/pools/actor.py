@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -14,13 +15,25 @@ from llmgine.actors.link import LinkError, Stream, StreamHandler
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.options import PoolsOptions
 from llmgine.actors.telemetry import ObservedActor
-from llmgine.providers import Done, Failed, InvalidRequest, LlmgineError, LLMRequest, StreamEvent
+from llmgine.providers import (
+    Done,
+    EmbeddingRequest,
+    Failed,
+    InvalidRequest,
+    LlmgineError,
+    LLMRequest,
+    ProviderError,
+    StreamEvent,
+)
 from llmgine.providers.events import to_wire
 from llmgine.providers.hints import hint_for
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.providers.registry import Provider, open_provider
 from llmgine.telemetry import OpenSpan, TraceContext
 from llmgine.telemetry import names as spans
+
+_R = TypeVar("_R", LLMRequest, EmbeddingRequest)
+_Answer = Callable[[Provider, _R, str, Stream, OpenSpan], Coroutine[Any, Any, None]]
 
 
 class ProviderActor(ObservedActor):
@@ -44,7 +57,10 @@ class ProviderActor(ObservedActor):
         self._idle.set()
 
     def handlers(self) -> Mapping[str, StreamHandler]:
-        return {wire.LLM_STREAM: self._serve}
+        return {
+            wire.LLM_STREAM: partial(self._serve, LLMRequest, self._stream),
+            wire.LLM_EMBED: partial(self._serve, EmbeddingRequest, self._embed),
+        }
 
     def report(self) -> dict[str, Any]:
         return {"pool": self._pool}
@@ -62,7 +78,7 @@ class ProviderActor(ObservedActor):
         elif opening is not None and not _has_failed(opening):
             await opening.result().aclose()
 
-    async def _serve(self, stream: Stream) -> None:
+    async def _serve(self, kind: type[_R], answer: _Answer[_R], stream: Stream) -> None:
         if self._in_flight >= self._limit or self.stopped:
             await stream.send([wire.REFUSED, self._in_flight])
             stream.finish()
@@ -70,7 +86,7 @@ class ProviderActor(ObservedActor):
         self._in_flight += 1
         self._idle.clear()
         try:
-            await self._call(stream)
+            await self._call(kind, answer, stream)
         except LinkError:
             pass  # The caller is gone or gave up; the call was cancelled on the way here.
         finally:
@@ -78,10 +94,10 @@ class ProviderActor(ObservedActor):
             if not self._in_flight:
                 self._idle.set()
 
-    async def _call(self, stream: Stream) -> None:
+    async def _call(self, kind: type[_R], answer: _Answer[_R], stream: Stream) -> None:
         body, session, trace = stream.header
         try:
-            request = _parsed(body)
+            request = _parsed(kind, body)
             provider = await self._opened_provider()
         except LlmgineError as error:
             await stream.send(wire.failure_to_wire(error))
@@ -89,16 +105,14 @@ class ProviderActor(ObservedActor):
             return
         await stream.send([wire.ACCEPTED, self._in_flight])
         span = self._span(session, trace)
-        events = cast("AsyncGenerator[StreamEvent, None]", provider.stream(request))
-        forwarding = asyncio.create_task(self._forward(events, stream, span))
+        answering = asyncio.create_task(answer(provider, request, session, stream, span))
         given_up = asyncio.create_task(stream.wait_closed())
         try:
-            await asyncio.wait({forwarding, given_up}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({answering, given_up}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            forwarding.cancel()
+            answering.cancel()
             given_up.cancel()
-            outcome, _ = await asyncio.gather(forwarding, given_up, return_exceptions=True)
-            await events.aclose()
+            outcome, _ = await asyncio.gather(answering, given_up, return_exceptions=True)
             span.end(error="cancelled")
         if isinstance(outcome, Exception):
             raise outcome
@@ -112,19 +126,36 @@ class ProviderActor(ObservedActor):
             attributes={spans.LLMGINE_POOL: self._pool, spans.LLMGINE_PROVIDER_ACTOR: self.name},
         )
 
-    async def _forward(
-        self, events: AsyncGenerator[StreamEvent, None], stream: Stream, span: OpenSpan
+    async def _stream(
+        self, provider: Provider, request: LLMRequest, session: str, stream: Stream, span: OpenSpan
     ) -> None:
-        async for event in events:
-            if isinstance(event, Failed):
-                event.error.hint = hint_for(event.error, self._pool, self._serves)
-            message = to_wire(event)
-            if not stream.try_send(message):
+        said = cast("AsyncGenerator[StreamEvent, None]", provider.stream(request, session=session))
+        async with contextlib.aclosing(said) as events:
+            async for event in events:
+                if isinstance(event, Failed):
+                    event.error.hint = hint_for(event.error, self._pool, self._serves)
+                message = to_wire(event)
+                if not stream.try_send(message):
+                    await stream.send(message)
+                if isinstance(event, Failed):
+                    span.end(error=event.error.kind.value)
+                elif isinstance(event, Done):
+                    span.end()
+        stream.finish()
+
+    async def _embed(
+        self, provider: Provider, request: EmbeddingRequest, session: str, stream: Stream, span: OpenSpan
+    ) -> None:
+        try:
+            response = await provider.embed(request)
+        except ProviderError as error:
+            error.hint = hint_for(error, self._pool, self._serves)
+            span.end(error=error.kind.value)
+            await stream.send(wire.failure_to_wire(error))
+        else:
+            for message in wire.embedding_to_wire(response):
                 await stream.send(message)
-            if isinstance(event, Failed):
-                span.end(error=event.error.kind.value)
-            elif isinstance(event, Done):
-                span.end()
+            span.end()
         stream.finish()
 
     async def _opened_provider(self) -> Provider:
@@ -140,9 +171,9 @@ def _has_failed(opening: asyncio.Task[Provider]) -> bool:
     return opening.done() and (opening.cancelled() or opening.exception() is not None)
 
 
-def _parsed(body: bytes) -> LLMRequest:
+def _parsed(kind: type[_R], body: bytes) -> _R:
     try:
-        return LLMRequest.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
         raise InvalidRequest(
             f"the provider actor cannot read this request ({_fields(error)}); is one version of llmgine "

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from pydantic_core import PydanticSerializationError
 
 from llmgine.actors.link import EndOfStream, LinkError, Peer, Stream, StreamReset
 from llmgine.actors.pools import wire
@@ -13,11 +15,15 @@ from llmgine.actors.pools.routing import Router
 from llmgine.providers import (
     Attempt,
     Done,
+    EmbeddingRequest,
+    EmbeddingResponse,
     ErrorKind,
     ErrorPhase,
     ErrorScope,
     Failed,
+    InvalidRequest,
     LLMRequest,
+    LLMResponse,
     ProviderError,
     StreamEvent,
 )
@@ -29,6 +35,8 @@ from llmgine.telemetry import TraceContext
 # Seconds that an actor is passed over: after it said that it is full, and after its link broke.
 _FULL_PAUSE = 0.05
 _BROKEN_PAUSE = 1.0
+
+_Response = TypeVar("_Response", LLMResponse, EmbeddingResponse)
 
 
 class PoolRegistry(Protocol):
@@ -72,11 +80,9 @@ class PoolClient:
         Raises `UnknownModel`, `MissingKey`, `ModelNotInstalled` or `InvalidRequest` before the first event.
         Closing the iterator cancels the call at the provider.
         """
-        model = resolve(request.model, self._providers)
-        request = request.model_copy(update={"model": str(model)})
-        header = [request.model_dump_json().encode(), session, trace and trace.to_wire()]
+        model, header = self._header(request, session, trace)
         clock = asyncio.get_running_loop().time
-        actor, stream = await self._admit(model, header)
+        actor, stream = await self._admit(wire.LLM_STREAM, model, header)
         router, began = self._router(model.provider), clock()
         phase, over = ErrorPhase.PRE_TOKEN, False
         try:
@@ -90,16 +96,55 @@ class PoolClient:
                     yield _with_attempt(event, actor, model, clock() - began)
                     return
                 yield event
-            yield _lost(actor, model, phase, EndOfStream("it ended the stream without a last event"))
+            yield Failed(_lost(actor, model, phase, EndOfStream("it ended the stream without a last event")))
         except LinkError as error:
             router.refused(actor, 0, clock() + _BROKEN_PAUSE)
-            yield _lost(actor, model, phase, error)
+            yield Failed(_lost(actor, model, phase, error))
         finally:
             router.finished(actor)
             if not over:
                 stream.reset("cancelled", "the caller gave up")
 
-    async def _admit(self, model: ModelName, header: list[Any]) -> tuple[str, Stream]:
+    async def embed(
+        self, request: EmbeddingRequest, *, session: str = "", trace: TraceContext | None = None
+    ) -> EmbeddingResponse:
+        """A vector for each input.
+
+        Raises what `stream` raises, and `ProviderError` where the call failed. Cancelling it cancels the
+        call at the provider.
+        """
+        model, header = self._header(request, session, trace)
+        clock = asyncio.get_running_loop().time
+        actor, stream = await self._admit(wire.LLM_EMBED, model, header)
+        router, began, reader, over = self._router(model.provider), clock(), wire.EmbeddingReader(), False
+        try:
+            async for message in stream:
+                if (response := reader.read(message)) is not None:
+                    over = True
+                    return _attempted(response, actor, model, clock() - began)
+            raise _lost(
+                actor, model, ErrorPhase.PRE_TOKEN, EndOfStream("it ended the stream without an answer")
+            )
+        except LinkError as error:
+            router.refused(actor, 0, clock() + _BROKEN_PAUSE)
+            raise _lost(actor, model, ErrorPhase.PRE_TOKEN, error) from None
+        finally:
+            router.finished(actor)
+            if not over:
+                stream.reset("cancelled", "the caller gave up")
+
+    def _header(
+        self, request: LLMRequest | EmbeddingRequest, session: str, trace: TraceContext | None
+    ) -> tuple[ModelName, list[Any]]:
+        model = resolve(request.model, self._providers)
+        request = request.model_copy(update={"model": str(model)})
+        try:
+            body = request.model_dump_json().encode()
+        except PydanticSerializationError as error:
+            raise InvalidRequest(f"the request cannot be sent as JSON: {error}") from None
+        return model, [body, session, trace and trace.to_wire()]
+
+    async def _admit(self, kind: str, model: ModelName, header: list[Any]) -> tuple[str, Stream]:
         """A stream that an actor of the pool has accepted; each actor is asked once."""
         await self._ensure(model.provider)
         router = self._router(model.provider)
@@ -110,7 +155,7 @@ class PoolClient:
             stream = None
             try:
                 connection = await self._peer(actor).connection()
-                stream = connection.open(wire.LLM_STREAM, header)
+                stream = connection.open(kind, header)
                 verdict, *rest = await stream.receive()
                 if verdict == wire.ACCEPTED:
                     router.accepted(actor, rest[0])
@@ -146,25 +191,37 @@ class PoolClient:
 
 def _with_attempt(event: Done | Failed, actor: str, model: ModelName, seconds: float) -> Done | Failed:
     if isinstance(event, Failed):
+        outcome = event.error.kind.value
+        event.attempts = _attempts(event.attempts, actor, model, outcome, seconds)
         return event
-    attempt = Attempt(actor=actor, model=str(model), outcome="done", seconds=seconds)
-    attempts = (*event.response.attempts, attempt)
-    return Done(event.response.model_copy(update={"attempts": attempts}))
+    return Done(_attempted(event.response, actor, model, seconds))
 
 
-def _lost(actor: str, model: ModelName, phase: ErrorPhase, error: LinkError) -> Failed:
+def _attempted(response: _Response, actor: str, model: ModelName, seconds: float) -> _Response:
+    attempts = _attempts(response.attempts, actor, model, "done", seconds)
+    return response.model_copy(update={"attempts": attempts})
+
+
+def _attempts(
+    made: tuple[Attempt, ...], actor: str, model: ModelName, outcome: str, seconds: float
+) -> tuple[Attempt, ...]:
+    """The tries that the actor tells of, as its own; the whole call as one where it tells of none."""
+    if made:
+        return tuple(one.model_copy(update={"actor": one.actor or actor}) for one in made)
+    return (Attempt(actor=actor, model=str(model), outcome=outcome, seconds=seconds),)
+
+
+def _lost(actor: str, model: ModelName, phase: ErrorPhase, error: LinkError) -> ProviderError:
     """The call's end where the actor did not say one: it is gone, or what it runs has a mistake."""
     mistake = isinstance(error, EndOfStream) or (isinstance(error, StreamReset) and error.code == "error")
     what = "failed" if mistake else "was lost"
-    return Failed(
-        ProviderError(
-            f"the provider actor {actor} {what} during the call: {error}",
-            kind=ErrorKind.INTERNAL if mistake else ErrorKind.CONNECTION,
-            phase=phase,
-            scope=ErrorScope.ENDPOINT,
-            provider=model.provider,
-            model=model.model,
-        )
+    return ProviderError(
+        f"the provider actor {actor} {what} during the call: {error}",
+        kind=ErrorKind.INTERNAL if mistake else ErrorKind.CONNECTION,
+        phase=phase,
+        scope=ErrorScope.ENDPOINT,
+        provider=model.provider,
+        model=model.model,
     )
 
 

@@ -1,15 +1,19 @@
-"""What a caller and a provider actor say to each other on a stream of kind "llm.stream".
+"""What a caller and a provider actor say to each other on streams of kind "llm.stream" and "llm.embed".
 
 The header is `[request, session, trace]`: the request as JSON bytes, the trace context as its wire
-form or None. The first message back is a verdict; after `accepted` each message is one stream
-event, the last of them `Done` or `Failed`. Giving up the stream cancels the call at the provider.
+form or None. The first message back is a verdict. After `accepted` each message of an "llm.stream" is one
+stream event, the last of them `Done` or `Failed`; an "llm.embed" sends its vectors packed, in as many
+messages as they take, then the rest of the response, or `failed`. Giving up the stream cancels the call
+at the provider.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from llmgine.providers import (
+    EmbeddingResponse,
     InvalidRequest,
     LlmgineError,
     MissingKey,
@@ -17,12 +21,16 @@ from llmgine.providers import (
     ProviderError,
     UnknownModel,
 )
+from llmgine.providers.embeddings import packed, unpacked
 
 LLM_STREAM = "llm.stream"
+LLM_EMBED = "llm.embed"
 
 ACCEPTED = "accepted"  # [ACCEPTED, in flight]
 REFUSED = "refused"  # [REFUSED, in flight]: full or draining, another actor may take it
 FAILED = "failed"  # [FAILED, name of the error's class, its text]: no actor of this pool can
+VECTORS = "vectors"  # [VECTORS, code of the numbers, length of a vector, bytes]
+EMBEDDED = "embedded"  # [EMBEDDED, the response as JSON bytes, without its vectors]
 
 _FAILURES: dict[str, type[LlmgineError]] = {
     kind.__name__: kind for kind in (InvalidRequest, MissingKey, ModelNotInstalled, UnknownModel)
@@ -40,3 +48,29 @@ def failure_from_wire(name: str, body: Any) -> LlmgineError:
     if name == "ProviderError":
         return ProviderError.from_wire(body)
     return _FAILURES.get(name, LlmgineError)(body)
+
+
+def embedding_to_wire(response: EmbeddingResponse) -> Iterator[list[Any]]:
+    """The messages that `EmbeddingReader` reads back."""
+    for code, length, data in packed(response.vectors):
+        yield [VECTORS, code, length, data]
+    yield [EMBEDDED, response.model_copy(update={"vectors": ()}).model_dump_json().encode()]
+
+
+class EmbeddingReader:
+    """Puts the messages of an embedding call together."""
+
+    def __init__(self) -> None:
+        self._vectors: list[tuple[float, ...]] = []
+
+    def read(self, message: list[Any]) -> EmbeddingResponse | None:
+        """The response at the last message, None before it; raises what a `failed` says."""
+        kind, *rest = message
+        if kind == VECTORS:
+            self._vectors += unpacked(*rest)
+            return None
+        if kind == FAILED:
+            raise failure_from_wire(*rest)
+        # The numbers were packed by our own hand; only the rest needs to be looked at.
+        response = EmbeddingResponse.model_validate_json(rest[0])
+        return response.model_copy(update={"vectors": tuple(self._vectors)})

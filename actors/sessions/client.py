@@ -18,10 +18,10 @@ from llmgine.actors.link import LinkBroken, Stream, StreamReset
 from llmgine.actors.sessions.asking import FRUITLESS, Link, accepted, ask_link, lost, open_stream
 from llmgine.actors.sessions.errors import SessionError, TurnError, UnknownTurn
 from llmgine.actors.sessions.events import Reply, TurnDone, TurnEvent, TurnFailed, from_wire, is_terminal
-from llmgine.actors.sessions.output import OutputType
 from llmgine.actors.sessions.turn import TurnRequest
 from llmgine.providers.contracts import Message
-from llmgine.providers.errors import InvalidRequest, LlmgineError
+from llmgine.providers.errors import InvalidRequest, LlmgineError, OutputInvalid
+from llmgine.providers.output_type import OutputType
 
 # The loop holds its tasks weakly, and nobody waits for these.
 _cancelling: set[asyncio.Task[None]] = set()
@@ -194,11 +194,14 @@ class TurnClient:
     def _with_output(self, event: TurnEvent) -> TurnEvent:
         if self._output is None or not isinstance(event, TurnDone):
             return event
+        reply = event.reply
         try:
-            value = self._output.parse(event.reply.text)
-        except TurnError as error:
-            return TurnFailed(error, Message(role="assistant", parts=event.reply.parts))
-        return TurnDone(event.reply.model_copy(update={"output": value}))
+            value = (
+                self._output.parse(reply.text) if reply.output is None else self._output.value(reply.output)
+            )
+        except OutputInvalid as error:
+            return TurnFailed(error, Message(role="assistant", parts=reply.parts))
+        return TurnDone(reply.model_copy(update={"output": value}))
 
     async def _follow(self, reply: str, from_: int = 0) -> AsyncGenerator[TurnEvent]:
         """The turn's events over as many connections as it takes; `reply` says which of them."""

@@ -13,11 +13,11 @@ LlmgineError
     ├── TurnDeadline         its time was up
     ├── StepLimit            the engine reached its number of model calls
     ├── EngineFailed         the engine, or code that it runs, raised
-    ├── OutputInvalid        the answer is not what `output=` asked for
     ├── UnknownTurn          no turn is known by that id
     └── SessionOverloaded    too many turns wait in this session
 
-A failed model call is raised as its own `ProviderError`, unwrapped.
+A failed model call is raised as its own `ProviderError`, unwrapped; an answer that is not what `output=`
+asked for as the providers' `OutputInvalid`.
 """
 
 from __future__ import annotations
@@ -81,10 +81,6 @@ class EngineFailed(TurnError):
     """The engine, or what it asked for, raised something that is no error of a model call."""
 
 
-class OutputInvalid(TurnError):
-    """The answer does not validate as the type that `output=` asked for."""
-
-
 class UnknownTurn(TurnError):
     """The session knows no turn by that id, or has let go of it."""
 
@@ -106,13 +102,13 @@ _TRAVELLING: dict[str, type[LlmgineError]] = {
         TurnDeadline,
         StepLimit,
         EngineFailed,
-        OutputInvalid,
         UnknownTurn,
         SessionOverloaded,
         provider_errors.UnknownModel,
         provider_errors.ModelNotInstalled,
         provider_errors.MissingKey,
         provider_errors.InvalidRequest,
+        provider_errors.OutputInvalid,
     )
 }
 

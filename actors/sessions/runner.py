@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Literal
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from llmgine.actors.sessions.engines import CallModel, Finish, RunTools, Step, TurnView
 from llmgine.actors.sessions.errors import EngineFailed, TurnCancelled, TurnDeadline
@@ -168,12 +167,10 @@ class TurnRunner:
             session_id=self._conversation.session_id,
             model=turn.view.model,
         )
-        if turn.request.output is None:
+        last = turn.tally.last
+        if turn.request.output is None or last is None:
             return reply
-        try:
-            return reply.model_copy(update={"output": from_json(reply.text)})
-        except ValueError:
-            return reply  # whoever asked for a type says what does not fit it
+        return reply.model_copy(update={"output": last.output})
 
 
 def outcome_of(error: LlmgineError | None) -> Literal["done", "failed", "cancelled"]:

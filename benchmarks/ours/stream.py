@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.contract import Effort, Measure, Round
 from benchmarks.peers.sdk import client, texts
-from benchmarks.streams import Load, Open, Sustained, chunks_per_s, load, ttft_ms
+from benchmarks.streams import (
+    Load,
+    Open,
+    Sustained,
+    cancel_figures,
+    cancel_ms,
+    chunks_per_s,
+    load,
+    ttft_ms,
+)
 from llmgine.actors.pools import PoolClient
-from llmgine.providers import Failed, LLMRequest, Message
+from llmgine.providers import Failed, LLMRequest, Message, StreamEvent
 from llmgine.runtime import Runtime, Session, TextDelta, TurnError
 
 _PROVIDER = "bench"
@@ -24,11 +33,12 @@ async def stage(case: str) -> AsyncIterator[Measure]:
 
         async def through_pool(model: str) -> AsyncGenerator[str, None]:
             request = LLMRequest(model=f"{_PROVIDER}/{model}", messages=(Message.user("Count."),))
-            async for event in pool.stream(request):
-                if isinstance(event, Failed):
-                    raise event.error
-                if isinstance(event, TextDelta):
-                    yield event.text
+            async with aclosing(cast("AsyncGenerator[StreamEvent, None]", pool.stream(request))) as events:
+                async for event in events:
+                    if isinstance(event, Failed):
+                        raise event.error
+                    if isinstance(event, TextDelta):
+                        yield event.text
 
         async def bare(model: str) -> AsyncGenerator[str, None]:
             async for text in texts(sdk, model):
@@ -40,12 +50,15 @@ async def stage(case: str) -> AsyncIterator[Measure]:
             rate = await chunks_per_s(through_pool, effort.count(2_000, 200))
             streams = await sustained.find(effort)
             added = await _added_ttft(runtime, bare, effort.count(50, 10))
+            cancelled = await cancel_ms(through_pool, server, effort.count(100, 10))
             figures = {
                 "chunks_per_s": rate,
                 "streams_sustained": float(streams),
                 "dedicated_added_ttft_ms_p50": median(added),
+                **cancel_figures(cancelled),
             }
-            return Round(figures, {"dedicated_added_ttft_ms_p50": added}, [await server.cpu_note()])
+            samples = {"dedicated_added_ttft_ms_p50": added, "cancel_ms_p99": cancelled}
+            return Round(figures, samples, [await server.cpu_note()])
 
         yield measure
 

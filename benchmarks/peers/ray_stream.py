@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from statistics import median
 from typing import Any, Final
 
 from benchmarks.contract import Effort, Measure, Round
 from benchmarks.peers.ray_local import local_ray
 from benchmarks.peers.sdk import client, texts
-from benchmarks.streams import Sustained, chunks_per_s, load, ttft_ms
+from benchmarks.streams import Sustained, cancel_figures, cancel_ms, chunks_per_s, load, ttft_ms
 
 _CONCURRENCY: Final = 1_000
 
@@ -26,8 +26,9 @@ class Reader:
     async def stream(self, model: str) -> AsyncGenerator[str, None]:
         if self._sdk is None:
             self._sdk = await self._stack.enter_async_context(client(self._url))
-        async for text in texts(self._sdk, model):
-            yield text
+        async with aclosing(texts(self._sdk, model)) as stream:
+            async for text in stream:
+                yield text
 
 
 @asynccontextmanager
@@ -39,8 +40,13 @@ async def stage(case: str) -> AsyncIterator[Measure]:
             reader = ray.remote(Reader).options(max_concurrency=_CONCURRENCY).remote(server.url)
 
             async def through_ray(model: str) -> AsyncGenerator[str, None]:
-                async for reference in reader.stream.options(num_returns="streaming").remote(model):
-                    yield await reference
+                references = reader.stream.options(num_returns="streaming").remote(model)
+                try:
+                    async for reference in references:
+                        yield await reference
+                except GeneratorExit:
+                    ray.cancel(references)
+                    raise
 
             async def bare(model: str) -> AsyncGenerator[str, None]:
                 async for text in texts(sdk, model):
@@ -54,11 +60,14 @@ async def stage(case: str) -> AsyncIterator[Measure]:
                 added = [
                     await ttft_ms(through_ray) - await ttft_ms(bare) for _ in range(effort.count(50, 10))
                 ]
+                cancelled = await cancel_ms(through_ray, server, effort.count(100, 10))
                 figures = {
                     "chunks_per_s": rate,
                     "streams_sustained": float(streams),
                     "added_ttft_ms_p50": median(added),
+                    **cancel_figures(cancelled),
                 }
-                return Round(figures, {"added_ttft_ms_p50": added}, [await server.cpu_note()])
+                samples = {"added_ttft_ms_p50": added, "cancel_ms_p99": cancelled}
+                return Round(figures, samples, [await server.cpu_note()])
 
             yield measure

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from benchmarks.contract import Effort, Measure, Round
-from benchmarks.streams import Open, Sustained, chunks_per_s, load
+from benchmarks.streams import Open, Sustained, cancel_figures, cancel_ms, chunks_per_s, load
 
 
 @asynccontextmanager
@@ -28,10 +28,10 @@ async def client(url: str) -> AsyncIterator[Any]:
 async def texts(sdk: Any, model: str) -> AsyncGenerator[str, None]:
     """The texts of one answer's chunks."""
     messages = [{"role": "user", "content": "Count."}]
-    stream = await sdk.chat.completions.create(model=model, messages=messages, stream=True)
-    async for chunk in stream:
-        if chunk.choices and chunk.choices[0].delta.content:
-            yield chunk.choices[0].delta.content
+    async with await sdk.chat.completions.create(model=model, messages=messages, stream=True) as stream:
+        async for chunk in stream:
+            if chunk.choices and chunk.choices[0].delta.content:
+                yield chunk.choices[0].delta.content
 
 
 @asynccontextmanager
@@ -43,7 +43,8 @@ async def stage(case: str) -> AsyncIterator[Measure]:
         async def measure(effort: Effort) -> Round:
             rate = await chunks_per_s(opened, effort.count(2_000, 200))
             streams = await sustained.find(effort)
-            figures = {"chunks_per_s": rate, "streams_sustained": float(streams)}
-            return Round(figures, notes=[await server.cpu_note()])
+            cancelled = await cancel_ms(opened, server, effort.count(100, 10))
+            figures = {"chunks_per_s": rate, "streams_sustained": float(streams), **cancel_figures(cancelled)}
+            return Round(figures, {"cancel_ms_p99": cancelled}, [await server.cpu_note()])
 
         yield measure

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
+from llmgine.providers.clients.routes import Purpose
 from llmgine.providers.frames import Splitter
 from llmgine.providers.options import Timeouts
 
@@ -18,7 +19,7 @@ class Call:
     body: bytes
     headers: Mapping[str, str]
     timeouts: Timeouts
-    purpose: Literal["generate", "embed"] = "generate"
+    purpose: Purpose = "generate"
 
 
 class Answer(Protocol):
@@ -40,7 +41,7 @@ class Answer(Protocol):
         ...
 
     def splitter(self) -> Splitter:
-        """What splits a streamed body of this answer into frames."""
+        """What splits a streamed body of this answer into frames; a `JsonArraySplitter` also one of JSON."""
         ...
 
     async def aclose(self) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import httpx2
 
 _KEEPALIVE = 30.0  # seconds; below the minute after which common proxies drop an idle connection
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class HttpAnswer:
@@ -57,11 +57,18 @@ def http_client(base_url: str | None, max_connections: int) -> httpx2.AsyncClien
     limits = httpx2.Limits(
         max_connections=max_connections, max_keepalive_connections=100, keepalive_expiry=_KEEPALIVE
     )
-    local = base_url is not None and urlsplit(base_url).hostname in _LOOPBACK
+    address = urlsplit(base_url or "")
+    local = address.hostname in LOOPBACK
+    # Certificates take 25 ms to load, and a plain connection within this machine has no use for them.
+    secure = not (local and address.scheme == "http")
     # Proxies of the environment are for the world outside, not for a server in this machine. A redirect
     # to another host would take the key and the prompt along.
     return httpx2.AsyncClient(
-        limits=limits, timeout=httpx2.Timeout(None), follow_redirects=False, trust_env=not local
+        limits=limits,
+        timeout=httpx2.Timeout(None),
+        follow_redirects=False,
+        trust_env=not local,
+        verify=secure,
     )
 
 

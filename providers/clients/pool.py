@@ -21,7 +21,9 @@ _SDKS: dict[Api, str] = {
     "openai-chat": "openai",
     "openai-responses": "openai",
     "anthropic-messages": "anthropic",
+    "gemini": "google.genai",
 }
+_LEGACY = ("gemini", "google-generativeai")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,10 @@ async def release(site: Site) -> None:
 
 def load(api: Api, transport: Transport | None = None) -> Any:
     """The one SDK that speaks `api`, imported now if it was not."""
+    if (api, transport) == _LEGACY:
+        from llmgine.providers.clients.gemini_legacy import load_sdk
+
+        return load_sdk()
     return importlib.import_module(_SDKS[api])
 
 
@@ -83,6 +89,19 @@ def _forget_closed_loops() -> None:
 
 
 def _make(site: Site) -> Client:
+    if site.replay is not None:
+        from llmgine.providers.recording.player import Player
+
+        return Player(site)
+    sdk = load(site.api, site.transport)
+    if (site.api, site.transport) == _LEGACY:
+        from llmgine.providers.clients.gemini_legacy import GeminiLegacyClient
+
+        return GeminiLegacyClient(sdk, site)
+    if site.api == "gemini":
+        from llmgine.providers.clients.gemini import GeminiClient
+
+        return GeminiClient(sdk, site)
     from llmgine.providers.clients.vendor_sdk import VendorClient
 
-    return VendorClient("anthropic" if site.api == "anthropic-messages" else "openai", load(site.api), site)
+    return VendorClient("anthropic" if site.api == "anthropic-messages" else "openai", sdk, site)

@@ -7,17 +7,9 @@ from typing import Any, Literal
 from llmgine.providers.clients.client import Call
 from llmgine.providers.clients.http import HttpAnswer, connect_limits, http_client
 from llmgine.providers.clients.pool import Site
+from llmgine.providers.clients.routes import PATHS, VENDORS
 
 Sdk = Literal["openai", "anthropic"]
-
-_PATHS = {
-    ("openai-chat", "generate"): "/chat/completions",
-    ("openai-chat", "embed"): "/embeddings",
-    ("openai-responses", "generate"): "/responses",
-    ("openai-responses", "embed"): "/embeddings",
-    ("anthropic-messages", "generate"): "/v1/messages",
-}
-_VENDORS: dict[Sdk, str] = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 
 
 class VendorClient:
@@ -39,7 +31,7 @@ class VendorClient:
         options = {"headers": {**self._headers, **call.headers}, "timeout": connect_limits(call.timeouts)}
         try:
             response = await self._sdk_client.post(
-                _PATHS[self._api, call.purpose],
+                PATHS[self._api, call.purpose],
                 cast_to=httpx2.Response,
                 content=call.body,
                 options=options,
@@ -59,7 +51,7 @@ class VendorClient:
 def _make(name: Sdk, sdk: Any, site: Site) -> Any:
     common = {
         "api_key": site.key.get_secret_value() if site.key else "none",
-        "base_url": site.base_url or _VENDORS[name],  # with None the SDK asks the environment
+        "base_url": site.base_url or VENDORS[site.api],  # with None the SDK asks the environment
         "max_retries": 0,
         "http_client": http_client(site.base_url, site.max_connections),
         "default_headers": dict(site.headers),

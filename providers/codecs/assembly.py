@@ -7,8 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from jiter import from_json
-
+from llmgine.providers.codecs.json_text import read_json
 from llmgine.providers.contracts import (
     AnyPart,
     Citation,
@@ -86,6 +85,7 @@ class Assembly:
         self._slots: list[Slot] = []
         self._whole: list[AnyPart] = []
         self._unannounced: Slot | None = None
+        self._called: dict[str, Slot] = {}  # which call has which id
 
     @property
     def started(self) -> bool:
@@ -129,6 +129,15 @@ class Assembly:
         if slot.kind == "tool_call" and not slot.announced:
             self._announce(slot, events)
         slot.part = self._build(slot, complete=True)
+        self._release(events)
+
+    def put(self, part: AnyPart, events: list[StreamEvent]) -> None:
+        """A part that came whole."""
+        slot = self.open("opaque", events)
+        slot.part = part.model_copy(update={"origin": self._origin})
+        self._release(events)
+
+    def _release(self, events: list[StreamEvent]) -> None:
         slots, whole = self._slots, self._whole
         while len(whole) < len(slots) and (part := slots[len(whole)].part) is not None:
             events.append(PartDone(len(whole), part))
@@ -149,8 +158,10 @@ class Assembly:
         events.append(ToolCallStart(slot.index, slot.id, slot.name))
 
     def _identify(self, slot: Slot) -> None:
-        if not slot.id:
+        """An id that no other call of this answer has, for results are told apart by nothing else."""
+        if not slot.id or self._called.setdefault(slot.id, slot) is not slot:
             slot.id, slot.synthesised = self._new_id(), True
+            self._called[slot.id] = slot
 
     def _build(self, slot: Slot, *, complete: bool) -> AnyPart:
         origin, data, text = self._origin, slot.data, "".join(slot.pieces)
@@ -195,7 +206,7 @@ def parse_arguments(raw: str, *, complete: bool = True) -> dict[str, Any] | None
     if not raw.strip():
         return {} if complete else None
     try:
-        value = from_json(raw.encode(), allow_inf_nan=False)
+        value = read_json(raw.encode(), allow_inf_nan=False)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

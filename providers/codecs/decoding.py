@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jiter import from_json
-
 from llmgine.providers.codecs.assembly import Assembly, compact, new_call_id
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.failures import failure
+from llmgine.providers.codecs.json_text import read_json
 from llmgine.providers.contracts import (
     Adjustment,
     FinishReason,
@@ -122,7 +121,7 @@ class FrameDecoder:
         if self._kept_bytes > _KEPT_BYTES:
             self._data["unknown_events_dropped"] = self._data.get("unknown_events_dropped", 0) + 1
             return
-        payload = from_json(data) if frame is None else frame
+        payload = read_json(data) if frame is None else frame
         self._data.setdefault("unknown_events", []).append({"event": event, "data": payload})
 
     def _note(self, name: str, value: Any) -> None:
@@ -179,7 +178,7 @@ class FrameDecoder:
 def json_object(target: Target, body: bytes) -> dict[str, Any]:
     """The JSON object that a body holds; `ProviderError` where it holds none, or an error."""
     try:
-        value = from_json(body)
+        value = read_json(body)
     except ValueError as error:
         raise _no_answer(target, f"the answer is not JSON ({error})") from None
     if not isinstance(value, dict):

@@ -1,25 +1,21 @@
-"""What the encoders of all protocols share: saying what was left out, ids, replay, and merging."""
+"""What the encoders of all protocols share: checks, ids, media and replay."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any, NoReturn
 
 from llmgine.providers.codecs.assembly import compact
 from llmgine.providers.codecs.codec import Target
+from llmgine.providers.codecs.lowering import Lowering
 from llmgine.providers.contracts import (
-    Adjustment,
-    ImagePart,
     LLMRequest,
+    MediaPart,
     NamedTool,
     Part,
     ToolCallPart,
 )
-from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
-from llmgine.providers.options import holds_key
 
 _ALLOWED = {
     "system": {"text"},
@@ -31,44 +27,18 @@ _UNWANTED_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME = 64
 
 
-class Encoding:
-    """One request on its way into a protocol, with the differences that it suffers."""
+class Encoding(Lowering):
+    """One model call on its way into a protocol."""
 
     def __init__(self, request: LLMRequest, target: Target, api: str) -> None:
+        super().__init__(request, target, api)
         self.request = request
-        self.target = target
-        self.api = api
-        self._adjustments: list[Adjustment] = []
 
     @property
-    def options(self) -> dict[str, Any]:
-        """The request's own options for this protocol, and over them those for this endpoint."""
-        given = self.request.provider_options
-        return merged(given.get(self.api, {}), given.get(self.target.provider, {}))
-
-    @property
-    def adjustments(self) -> tuple[Adjustment, ...]:
-        return tuple(self._adjustments)
-
-    def unsupported(self, field: str, reason: str) -> None:
-        """The protocol has no place for a field: an error, or where the caller allows it a note."""
-        if self.request.on_unsupported == "adjust":
-            self.dropped(field, reason)
-            return
-        raise ProviderError(
-            f'{field}: {reason}; leave it out, or set on_unsupported="adjust" to send the rest',
-            kind=ErrorKind.UNSUPPORTED,
-            phase=ErrorPhase.REQUEST,
-            scope=ErrorScope.MODEL,
-            provider=self.target.provider,
-            model=self.target.model,
-        )
-
-    def dropped(self, field: str, reason: str) -> None:
-        self._adjustments.append(Adjustment(field=field, action="dropped", reason=reason))
-
-    def changed(self, field: str, reason: str) -> None:
-        self._adjustments.append(Adjustment(field=field, action="changed", reason=reason))
+    def headers(self) -> dict[str, str]:
+        """The request's own headers, and the one that carries its idempotency key."""
+        key = self.request.idempotency_key
+        return ({} if key is None else {"Idempotency-Key": key}) | self.request.extra_headers
 
     def tool_name(self, part: ToolCallPart, field: str) -> str:
         """The called tool's name as every protocol takes it: a model may have made up any other."""
@@ -76,9 +46,6 @@ class Encoding:
         if name != part.name:
             self.changed(f"{field}.name", "the model called a tool by a name that no protocol takes back")
         return name
-
-    def invalid(self, field: str, reason: str) -> NoReturn:
-        raise InvalidRequest(f"{field}: {reason}")
 
     def is_native(self, part: Part, *, same_model: bool = False) -> bool:
         """Whether a part was made behind this protocol by this provider, and if asked by this model."""
@@ -102,31 +69,23 @@ class Encoding:
             self.invalid("tool_choice", f"no tool is named {choice.name!r}; add it to `tools`")
         if choice == "required" and not names:
             self.invalid("tool_choice", "a call is required but `tools` is empty")
-        self._check_options()
-
-    def _check_options(self) -> None:
-        options = self.options
-        if options.get("stream", True) is not True:
+        if self.options.get("stream", True) is not True:
             self.invalid("provider_options.stream", "every call is streamed; leave it out")
-        for name in ("model", "messages"):
-            if name in options:
-                self.invalid(f"provider_options.{name}", f"it has a field of its own; set `{name}` instead")
-        for name in self.request.extra_headers:
-            if holds_key(name):
-                reason = "it holds a key, which no request carries; use the endpoint's key_file or key_env"
-                self.invalid(f"extra_headers.{name}", reason)
+        self.check_options("messages")
 
 
 class CallIds:
     """Ids of tool calls as a protocol accepts them, and each of them once.
 
     An id is kept where it may be; else it is replaced by one that depends on nothing but the
-    conversation before it. A result follows the last call of its id.
+    conversation before it, of `length` letters and digits if that is given. A result follows the last call of
+    its id.
     """
 
-    def __init__(self, accepted: str, longest: int) -> None:
+    def __init__(self, accepted: str, longest: int, *, length: int | None = None) -> None:
         self._accepted = re.compile(accepted)
         self._longest = longest
+        self._length = length
         self._used: set[str] = set()
         self._current: dict[str, str] = {}
 
@@ -144,8 +103,10 @@ class CallIds:
     def _fit(self, call_id: str) -> str:
         if len(call_id) <= self._longest and self._accepted.fullmatch(call_id):
             return call_id
-        digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-        return f"{_UNWANTED_IN_ID.sub('_', call_id)[:24]}_{digest}"
+        digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()
+        if self._length is not None:
+            return digest[: self._length]
+        return f"{_UNWANTED_IN_ID.sub('_', call_id)[:24]}_{digest[:12]}"
 
 
 def arguments_text(part: ToolCallPart) -> str:
@@ -153,35 +114,11 @@ def arguments_text(part: ToolCallPart) -> str:
     return part.raw_arguments or compact(part.arguments or {})
 
 
-def image_base64(part: ImagePart) -> tuple[str, str] | None:
-    """Media type and base64 text of an image that has its bytes with it; None for one behind a URL."""
+def image_base64(part: MediaPart) -> tuple[str, str] | None:
+    """Media type and base64 text of a medium that has its bytes with it; None for one behind a URL."""
     if part.data is not None:
         return part.media_type, base64.b64encode(part.data).decode()
     head, comma, text = (part.url or "").partition(";base64,")
     if comma and head.startswith("data:"):
         return head.removeprefix("data:"), text
     return None
-
-
-def merged(body: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with options laid over it; objects are merged, everything else is replaced."""
-    result = dict(body)
-    for name, value in options.items():
-        held = result.get(name)
-        both = isinstance(held, Mapping) and isinstance(value, Mapping)
-        result[name] = merged(held, value) if both and held is not None else value
-    return result
-
-
-def is_closed(schema: Any) -> bool:
-    """Whether every object of a JSON schema names all its properties, as strict modes demand."""
-    if isinstance(schema, list):
-        return all(map(is_closed, schema))
-    if not isinstance(schema, dict):
-        return True
-    properties = schema.get("properties")
-    if schema.get("type") == "object" or isinstance(properties, dict):
-        names = set(properties or {})
-        if schema.get("additionalProperties") is not False or names != set(schema.get("required") or ()):
-            return False
-    return all(map(is_closed, schema.values()))

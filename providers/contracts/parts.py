@@ -71,7 +71,7 @@ class ToolCallPart(Part):
     """A call that the model asks for.
 
     `arguments` is None where the model's text was no JSON object; `raw_arguments` keeps that text.
-    `id_source` is "synthesised" where the server sent no id.
+    `id_source` is "synthesised" where the server sent no id, or that of another call.
     """
 
     type: Literal["tool_call"] = "tool_call"

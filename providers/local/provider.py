@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmgine.providers import clients
 from llmgine.providers.codecs import AnthropicMessagesCodec, Codec, OpenAIChatCodec
-from llmgine.providers.contracts import LLMRequest
+from llmgine.providers.contracts import EmbeddingRequest, EmbeddingResponse, LLMRequest
+from llmgine.providers.embeddings import no_embeddings
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ModelNotInstalled, ProviderError
 from llmgine.providers.events import Failed, StreamEvent
 from llmgine.providers.local.tools import ToolEmulation
 from llmgine.providers.local.weights import check_engine, find_weights, installed_models
-from llmgine.providers.options import Api, LocalOptions, ProvidersOptions, Timeouts
+from llmgine.providers.options import Api, LocalOptions, ProvidersOptions
+from llmgine.providers.presets import preset_quirks
+from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
 from llmgine.providers.provider import HttpProvider
+from llmgine.providers.recording import Recorder
 
 _LONGEST_REPLY = 512  # tokens, where the request sets no limit; a small model may not come to an end
 
@@ -40,18 +44,25 @@ _TEMPLATE = """\
 class LocalProvider:
     """Serves the models whose weights are on this machine, each loaded at its first call."""
 
-    def __init__(self, name: str, options: ProvidersOptions) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: ProvidersOptions,
+        profile: Callable[[str], ModelProfile] = lambda model: UNKNOWN_MODEL,
+    ) -> None:
         check_engine()
         if not installed_models(options.local):
             find_weights("smollm2", options.local)
         self.name = name
         self._local = options.local
         self._timeouts = options.endpoints[name].timeouts
+        self._record = options.record
+        self._profile = profile
         self._loading: dict[str, asyncio.Task[tuple[ToolEmulation, _Key]]] = {}
         for api in {options.local.api, "openai-chat"}:
             clients.load(api)
 
-    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+    async def stream(self, request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
         """The events of one call; the last is exactly one `Done` or `Failed`."""
         model = request.model.removeprefix(f"{self.name}/")
         clock = asyncio.get_running_loop().time
@@ -73,12 +84,16 @@ class LocalProvider:
         if request.deadline is not None:
             left = max(request.deadline - (clock() - began), 0.001)
             request = request.model_copy(update={"deadline": left})
-        source = emulation.stream(request)
+        source = emulation.stream(request, session=session)
         try:
             async for event in source:
                 yield event
         finally:
             await source.aclose()
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Always refused: an engine makes either text or vectors, and these make text."""
+        raise no_embeddings(self.name, request.model.removeprefix(f"{self.name}/"))
 
     async def aclose(self) -> None:
         """Close the connections, and unload each model that no other provider uses."""
@@ -107,11 +122,17 @@ class LocalProvider:
         return Failed(error)
 
     def _reach(self, address: str) -> ToolEmulation:
-        chat = _over(self.name, "openai-chat", address, self._timeouts)
+        chat = self._over("openai-chat", address)
         if self._local.api == "openai-chat":
             return ToolEmulation(chat)
         # The engine heeds grammars and schemas on its chat path only.
-        return ToolEmulation(_over(self.name, self._local.api, address, self._timeouts), constrained=chat)
+        return ToolEmulation(self._over(self._local.api, address), constrained=chat)
+
+    def _over(self, api: Api, address: str) -> HttpProvider:
+        codec, url = _codec(api, address)
+        site = clients.Site(api=api, base_url=url, key=None)
+        recorder = Recorder.of(self.name, self._record, None)
+        return HttpProvider(self.name, codec, site, self._timeouts, profile=self._profile, recorder=recorder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +202,8 @@ def _start(key: _Key, model: str) -> Any:
     return xllamacpp.Server(params)
 
 
-def _over(name: str, api: Api, address: str, timeouts: Timeouts) -> HttpProvider:
-    codec: Codec
+def _codec(api: Api, address: str) -> tuple[Codec, str]:
+    """The codec of a protocol, and the URL at which the engine speaks it."""
     if api == "openai-chat":
-        codec, url = OpenAIChatCodec(compatible=True), f"{address}/v1"
-    else:
-        codec, url = AnthropicMessagesCodec(default_max_tokens=_LONGEST_REPLY), address
-    return HttpProvider(name, codec, clients.Site(api=api, base_url=url, key=None), timeouts)
+        return OpenAIChatCodec(preset_quirks("llamacpp")), f"{address}/v1"
+    return AnthropicMessagesCodec(default_max_tokens=_LONGEST_REPLY), address

@@ -55,9 +55,9 @@ class ToolEmulation:
         self._new_id = new_id
         self._clock = clock
 
-    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+    async def stream(self, request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
         """The events of one call; the last is exactly one `Done` or `Failed`."""
-        call = _Emulated(self, request, self._clock)
+        call = _Emulated(self, request, session, self._clock)
         source: AsyncIterator[StreamEvent] | None = None
         try:
             tool = await call.tool()
@@ -78,9 +78,12 @@ class ToolEmulation:
 class _Emulated:
     """One request on its way through choice, arguments and answer."""
 
-    def __init__(self, emulation: ToolEmulation, request: LLMRequest, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, emulation: ToolEmulation, request: LLMRequest, session: str, clock: Callable[[], float]
+    ) -> None:
         self._emulation = emulation
         self._request = request
+        self._session = session
         self._clock = clock
         self._begun = clock()
         self.usage: Usage | None = None
@@ -100,7 +103,8 @@ class _Emulated:
     async def call(self, tool: ToolSpec) -> AsyncGenerator[StreamEvent, None]:
         id_ = self._emulation._new_id()
         yield ToolCallStart(0, id_, tool.name)
-        source = self._emulation._constrained.stream(self._in_time(wording.filling(self._request, tool)))
+        filling = self._in_time(wording.filling(self._request, tool))
+        source = self._emulation._constrained.stream(filling, session=self._session)
         try:
             async for event in source:
                 if isinstance(event, TextDelta):
@@ -119,7 +123,7 @@ class _Emulated:
         if self._request.tools and self._request.tool_choice != "none":
             adjustments = (wording.EMULATED, *adjustments)
         provider = self._emulation._constrained if request.output else self._emulation._inner
-        source = provider.stream(request)
+        source = provider.stream(request, session=self._session)
         try:
             async for event in source:
                 if isinstance(event, Done):
@@ -132,7 +136,7 @@ class _Emulated:
             await _close(source)
 
     async def _drained(self, request: LLMRequest) -> LLMResponse:
-        source = self._emulation._constrained.stream(self._in_time(request))
+        source = self._emulation._constrained.stream(self._in_time(request), session=self._session)
         try:
             async for event in source:
                 if isinstance(event, Done):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from llmgine.providers.errors import ProviderError
+
 
 class Tap(Protocol):
     """Sees one exchange as it passes. Nothing here waits, and nothing here raises."""
@@ -17,6 +19,6 @@ class Tap(Protocol):
         """A piece of the body came."""
         ...
 
-    def ended(self, error: str | None) -> None:
-        """The exchange is over: `error` is the kind of its failure, None where it ended well."""
+    def ended(self, error: ProviderError | None) -> None:
+        """The exchange is over: `error` is what ended it, None where it ended well."""
         ...

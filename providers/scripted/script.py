@@ -6,12 +6,16 @@ request (`provider_options={"scripted": {"script": {…}}}`, model `scripted/inl
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic_core import to_json
 
-from llmgine.providers.contracts import FinishReason
+from llmgine.providers.contracts import Adjustment, AnyPart, FinishReason, RateLimit
 from llmgine.providers.errors import ErrorKind
+
+_PART: TypeAdapter[AnyPart] = TypeAdapter(AnyPart)
 
 
 class _Data(BaseModel):
@@ -51,22 +55,48 @@ class Fault(_Data):
 
 
 class Reply(_Data):
-    """One reply: thinking, then text, then tool calls.
+    """One reply: thinking, then text, then tool calls; or any `parts` in any order.
 
-    Text None answers by itself: JSON that fits where the request has an output schema, else the
-    results of the tools since the last user message, else that message. A reply with tool calls
-    and text None has no text.
+    Text None answers by itself: a call where the request demands one, JSON that fits where it has an
+    output schema, else the results of the tools since the last user message, else that message. A reply
+    with tool calls and text None has no text.
     """
 
     text: str | None = Field(default=None, description="what it says; None answers by itself")
     thinking: str = Field(default="", description="what it thinks first")
     tool_calls: tuple[ScriptedCall, ...] = Field(default=(), description="the calls at its end")
+    parts: tuple[AnyPart, ...] | None = Field(
+        default=None, description="all of the reply, in place of thinking, text and tool_calls"
+    )
     chunk_words: int = Field(default=1, ge=1, description="words in each chunk")
     first_delay: float = Field(default=0.0, ge=0, description="seconds before the first chunk")
     delay: float = Field(default=0.0, ge=0, description="seconds between two chunks")
     usage: ScriptedUsage | None = Field(default=None, description="tokens to report; None counts words")
-    finish_reason: FinishReason | None = Field(default=None, description="None: tool_calls or stop")
+    finish_reason: FinishReason | None = Field(
+        default=None, description="None: tool_calls, refusal or stop, as the parts have it"
+    )
+    cost: Decimal | None = Field(default=Decimal(0), description="US dollars; None is unknown")
+    rate_limits: tuple[RateLimit, ...] = Field(default=(), description="limits that the provider tells of")
+    adjustments: tuple[Adjustment, ...] = Field(default=(), description="what was changed on the way")
     fault: Fault | None = Field(default=None, description="how it goes wrong")
+
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _bytes_as_base64(cls, value: Any) -> Any:
+        """In settings, which are plain data, bytes are base64 as in JSON."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(
+            _PART.validate_json(to_json(part, bytes_mode="base64")) if isinstance(part, dict) else part
+            for part in value
+        )
+
+    @field_validator("parts")
+    @classmethod
+    def _of_a_model(cls, value: tuple[AnyPart, ...] | None) -> tuple[AnyPart, ...] | None:
+        if any(part.type == "tool_result" for part in value or ()):
+            raise ValueError("a model's reply holds no tool_result")
+        return value
 
 
 class Script(_Data):

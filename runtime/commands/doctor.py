@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from llmgine.providers.errors import LlmgineError
-from llmgine.runtime.commands.models import NOT_INSTALLED, local_models
+from llmgine.runtime.commands.models import NOT_INSTALLED, key_states, local_models
 from llmgine.runtime.commands.output import note, table, waiting, write
 from llmgine.runtime.commands.preflight import cluster_address, command_line
 
@@ -90,23 +90,8 @@ def _version(name: str) -> str | None:
 
 
 def _keys(settings: Settings, mend: list[str]) -> list[Row]:
-    """Where each provider's key is, never the key; a missing one matters only to who uses its models."""
-    from llmgine.providers.errors import MissingKey
-    from llmgine.providers.keys import find_key
-
-    rows: list[Row] = []
-    for name, endpoint in sorted(settings.providers.endpoints.items()):
-        if not endpoint.needs_key:
-            rows.append((name, "needs none"))
-            continue
-        try:
-            find_key(name, endpoint)
-        except MissingKey:
-            wanted = " or ".join(endpoint.key_variables) or endpoint.key_file
-            rows.append((name, f"not set; its models need {wanted}"))
-        else:
-            rows.append((name, f"found by {endpoint.key_file or ' or '.join(endpoint.key_variables)}"))
-    return rows
+    """A missing key matters only to who uses its models."""
+    return key_states(settings.providers)
 
 
 def _weights(settings: Settings, mend: list[str]) -> list[Row]:

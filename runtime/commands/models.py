@@ -1,4 +1,4 @@
-"""`llmgine models`: the models that run on this machine."""
+"""`llmgine models`: where models are served, and those that run on this machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import typer
 from llmgine.runtime.commands.output import note, table, waiting
 
 if TYPE_CHECKING:
-    from llmgine.providers.options import LocalOptions
+    from llmgine.providers.options import LocalOptions, ProvidersOptions
 
 NOT_INSTALLED = "not installed"
 
-models = typer.Typer(help="The models that run on this machine.")
+models = typer.Typer(help="Where models are served, and those that run on this machine.")
 
 
 @models.command()
@@ -29,11 +29,44 @@ def install(name: Annotated[str, typer.Argument(help="smollm2")]) -> None:
 
 @models.command("ls")
 def list_models() -> None:
-    """List the models that can run here, and whether their weights are installed."""
+    """List the endpoints with their keys, and the models that can run here with their weights."""
     from llmgine.runtime.settings import load_settings
 
-    rows = local_models(load_settings().providers.local)
-    table("models of this machine", ("model", "weights"), rows)
+    providers = load_settings().providers
+    table("endpoints", ("endpoint", "protocol", "address", "key"), endpoints(providers))
+    table("models of this machine", ("model", "weights"), local_models(providers.local))
+
+
+def endpoints(options: ProvidersOptions) -> list[tuple[str, str, str, str]]:
+    """Each endpoint: what it speaks, where it is, and where its key was found."""
+    keys = dict(key_states(options))
+    rows: list[tuple[str, str, str, str]] = []
+    for name, endpoint in sorted(options.endpoints.items()):
+        inside = endpoint.kind in ("local", "scripted")
+        protocol = endpoint.kind if inside else endpoint.protocol
+        address = "in the provider's process" if inside else endpoint.base_url or "the vendor's own"
+        rows.append((name, protocol, address, keys[name]))
+    return rows
+
+
+def key_states(options: ProvidersOptions) -> list[tuple[str, str]]:
+    """Where each endpoint's key is on this machine, never the key."""
+    from llmgine.providers.errors import MissingKey
+    from llmgine.providers.keys import find_key
+
+    rows: list[tuple[str, str]] = []
+    for name, endpoint in sorted(options.endpoints.items()):
+        if not endpoint.needs_key:
+            rows.append((name, "needs none"))
+            continue
+        try:
+            find_key(name, endpoint)
+        except MissingKey:
+            wanted = " or ".join(endpoint.key_variables) or endpoint.key_file
+            rows.append((name, f"not set; its models need {wanted}"))
+        else:
+            rows.append((name, f"found by {endpoint.key_file or ' or '.join(endpoint.key_variables)}"))
+    return rows
 
 
 def local_models(options: LocalOptions) -> list[tuple[str, str]]:

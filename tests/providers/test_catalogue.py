@@ -24,6 +24,16 @@ PLAIN = ProvidersOptions()
         ("o3", ("openai", "o3")),
         ("o4-mini", ("openai", "o4-mini")),
         ("claude-opus-4-6", ("anthropic", "claude-opus-4-6")),
+        ("text-embedding-3-small", ("openai", "text-embedding-3-small")),
+        ("gemini-2.5-flash", ("gemini", "gemini-2.5-flash")),
+        ("models/gemini-2.5-flash", ("gemini", "models/gemini-2.5-flash")),
+        ("gemma-3-27b-it", ("gemini", "gemma-3-27b-it")),
+        ("grok-4", ("xai", "grok-4")),
+        ("deepseek-chat", ("deepseek", "deepseek-chat")),
+        ("mistral-large-latest", ("mistral", "mistral-large-latest")),
+        ("open-mixtral-8x7b", ("mistral", "open-mixtral-8x7b")),
+        ("openrouter/meta-llama/llama-3", ("openrouter", "meta-llama/llama-3")),
+        ("groq/openai/gpt-oss-20b", ("groq", "openai/gpt-oss-20b")),
         ("smollm2", ("local", "smollm2")),
     ],
 )
@@ -62,6 +72,13 @@ def test_a_bare_name_is_found_where_an_endpoint_lists_it() -> None:
     assert resolve("gpt-oss", options) == ("rack", "gpt-oss")
     with pytest.raises(UnknownModel, match="did you mean 'qwen'"):
         resolve("rack/qwenn", options)
+
+
+@pytest.mark.parametrize("name", ["gpt-oss-20b", "llama-3.1-8b", "qwen3"])
+def test_open_weights_belong_to_nobody(name: str) -> None:
+    """A model that many serve is never sent to one of them unasked."""
+    with pytest.raises(UnknownModel):
+        resolve(name, PLAIN)
 
 
 @pytest.mark.parametrize("name", ["gtp-4o", "foo/bar", "", "/", "openai/", "/gpt-4o"])

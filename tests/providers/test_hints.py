@@ -13,6 +13,7 @@ from llmgine.providers.hints import hint_for
 from llmgine.providers.options import EndpointOptions
 
 SERVER = EndpointOptions(base_url="http://127.0.0.1:9/v1", key_env="RACK_KEY")
+OWN = EndpointOptions(kind="openai", base_url="http://127.0.0.1:9/v1")
 
 
 @pytest.mark.parametrize(
@@ -24,13 +25,18 @@ SERVER = EndpointOptions(base_url="http://127.0.0.1:9/v1", key_env="RACK_KEY")
         (ErrorKind.AUTHENTICATION, EndpointOptions(base_url="http://h/v1"), "no key"),
         (ErrorKind.CONNECTION, SERVER, r"providers\.endpoints\.rack\.base_url is http://127"),
         (ErrorKind.NOT_FOUND, SERVER, "model's name"),
+        (ErrorKind.NOT_FOUND, OWN, r'providers\.endpoints\.rack\.api: "openai-chat"'),
+        (ErrorKind.NOT_FOUND, EndpointOptions(kind="openai"), r"providers\.endpoints\.rack\.base_url"),
+        (ErrorKind.AUTHENTICATION, EndpointOptions(kind="gemini"), "GEMINI_API_KEY or GOOGLE_API_KEY"),
+        (ErrorKind.UNSUPPORTED, SERVER, r"providers\.profiles says what rack/m can do"),
+        (ErrorKind.BAD_OUTPUT, SERVER, r"output\.repairs"),
         (ErrorKind.TIMEOUT, SERVER, r"providers\.endpoints\.rack\.timeouts"),
         (ErrorKind.CONTEXT_LENGTH, EndpointOptions(kind="local"), r"providers\.local\.context"),
     ],
 )
 def test_the_setting_that_mends_it_is_named(kind: ErrorKind, endpoint: EndpointOptions, named: str) -> None:
     """Each failure that a setting can mend names it by its path."""
-    error = ProviderError("no", kind=kind, phase=ErrorPhase.CONNECT)
+    error = ProviderError("no", kind=kind, phase=ErrorPhase.CONNECT, model="m")
     found = hint_for(error, "rack", endpoint)
     assert found is not None
     assert re.search(named, found)
@@ -41,6 +47,7 @@ def test_what_no_setting_mends_has_no_hint() -> None:
     for error in (
         ProviderError("busy", kind=ErrorKind.OVERLOADED),
         ProviderError("cut", kind=ErrorKind.CONNECTION, phase=ErrorPhase.MID_STREAM),
+        ProviderError("seed: leave it out", kind=ErrorKind.UNSUPPORTED, phase=ErrorPhase.REQUEST),
     ):
         assert hint_for(error, "rack", SERVER) is None
 

@@ -20,6 +20,7 @@ from llmgine.runtime import (
     SessionConflict,
     SessionEnded,
     SessionStarted,
+    TextDelta,
     ToolDefinitionError,
     TurnCancelled,
     UnknownModel,
@@ -232,6 +233,19 @@ async def test_pools_scale_by_hand(runtime: Runtime) -> None:
         assert (await session.ask("two actors")).text == "two actors"
         assert len(await runtime.pools["scripted"].scale(1)) == 1
         assert (await session.ask("one actor")).text == "one actor"
+
+
+async def test_models_are_called_without_a_session(runtime: Runtime) -> None:
+    """One call has its answer, its pieces, a value of a type, or vectors, from the pool that sessions use."""
+    assert (await runtime.models.complete("scripted/echo", "Hello")).text == "Hello"
+    assert (await runtime.models.complete("scripted/echo", "Hello", output=dict[str, int])).output == {}
+    *deltas, _, _ = [event async for event in runtime.models.stream("scripted/echo", "one two")]
+    assert deltas == [TextDelta(0, "one "), TextDelta(0, "two")]
+    vectors = (await runtime.models.embed("scripted/echo", ["a", "b", "a"])).vectors
+    assert vectors[0] == vectors[2] != vectors[1]
+    with pytest.raises(ProviderError) as failed:
+        await runtime.models.complete("scripted/fail", "x")
+    assert failed.value.retryable
 
 
 async def test_spans_of_a_turn_form_one_tree(runtime: Runtime, eventually: Callable[..., Any]) -> None:

@@ -14,6 +14,7 @@ from llmgine.actors.link import Identity
 from llmgine.actors.pools import PoolClient, actor
 from llmgine.actors.pools.actor import ProviderActor
 from llmgine.providers import (
+    Attempt,
     Done,
     ErrorKind,
     ErrorPhase,
@@ -46,9 +47,10 @@ class Provider:
     def __init__(self) -> None:
         self.go_on = asyncio.Event()
         self.end: Exception | None = None
+        self.attempts: tuple[Attempt, ...] = ()
         self.calls = self.cancelled = self.closed = 0
 
-    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+    async def stream(self, request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
         self.calls += 1
         ended = False
         try:
@@ -64,6 +66,7 @@ class Provider:
                     usage=Usage(),
                     model="echo",
                     provider=self.name,
+                    attempts=self.attempts,
                 )
             )
         finally:
@@ -155,6 +158,18 @@ async def test_a_call_ends_with_one_last_event(stage: Stage) -> None:
     assert attempt.actor in ACTORS
 
 
+async def test_tries_that_the_actor_made_are_told_as_its_own(stage: Stage) -> None:
+    """A call that was tried again within the actor counts each try once, with the actor that made it."""
+    await stage.spawn()
+    stage.provider.go_on.set()
+    outcomes = ("overloaded", "done")
+    stage.provider.attempts = tuple(Attempt(model="echo", outcome=one, seconds=1) for one in outcomes)
+    done = (await stage.events())[-1]
+    assert isinstance(done, Done)
+    assert tuple(one.outcome for one in done.response.attempts) == outcomes
+    assert {one.actor for one in done.response.attempts} <= set(ACTORS)
+
+
 async def test_giving_up_reaches_the_provider(stage: Stage, until: Until) -> None:
     """Closing a call cancels it at its provider, and the actor carries one call less."""
     await stage.spawn()
@@ -199,6 +214,19 @@ async def test_a_mistake_in_a_provider_is_named_as_one(stage: Stage) -> None:
     error = failure(await stage.events())
     assert error.kind is ErrorKind.INTERNAL
     assert "usage" in str(error)
+
+
+async def test_a_failed_call_tells_its_try(stage: Stage) -> None:
+    """The last event of a call that failed says which actor tried it, and what came of it."""
+    await stage.spawn()
+
+    async def refused(request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
+        yield Failed(ProviderError("no", kind=ErrorKind.RATE_LIMIT))
+
+    stage.provider.stream = refused  # type: ignore[method-assign]
+    (last,) = await stage.events()
+    assert isinstance(last, Failed)
+    assert [(one.actor in ACTORS, one.outcome) for one in last.attempts] == [(True, "rate_limit")]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import pytest
 from llmgine.actors.link import Address, Identity, LinkError, MemoryTransport, Peer
 from llmgine.actors.sessions.client import SessionClient, TurnClient, new_turn_id, session_of
 from llmgine.actors.sessions.errors import (
-    OutputInvalid,
     SessionClosed,
     SessionError,
     SessionLost,
@@ -25,7 +24,7 @@ from llmgine.actors.sessions.errors import (
 from llmgine.actors.sessions.events import Reply, StepStarted, TurnDone, TurnFailed
 from llmgine.actors.sessions.host import SessionHost
 from llmgine.providers.contracts import Message
-from llmgine.providers.errors import ErrorKind, InvalidRequest, ProviderError
+from llmgine.providers.errors import ErrorKind, InvalidRequest, OutputInvalid, ProviderError
 from llmgine.providers.events import Failed, TextDelta
 
 

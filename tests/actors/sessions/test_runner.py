@@ -343,9 +343,9 @@ async def test_an_option_that_does_not_exist(bench: MakeBench) -> None:
 
 
 async def test_structured_output(bench: MakeBench, script: Any) -> None:
-    """A turn with an output schema asks for it, and its reply has the parsed value."""
+    """A turn with an output schema asks for it, and its reply has the value that was checked."""
     schema = OutputSchema(json_schema={"type": "object"})
-    at = bench(script.says('{"a": 1}'))
+    at = bench(script.says('{"a": 1, "b": null}', output={"a": 1}))
     done = await at.turn(output=schema)
     assert at.models.requests[0].output == schema
     assert isinstance(done, TurnDone)

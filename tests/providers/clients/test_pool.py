@@ -15,7 +15,7 @@ from llmgine.providers.clients import Call, Site, lease, pool, release
 from llmgine.providers.options import Timeouts
 
 if TYPE_CHECKING:
-    from tests.providers.conftest import FaultServer
+    from tests.providers.faults.server import FaultServer
 
 SITE = Site(api="openai-chat", base_url="http://127.0.0.1:9/v1", key=SecretStr("one"))
 
@@ -62,7 +62,7 @@ async def test_the_sdk_does_not_retry(fault_server: FaultServer) -> None:
     for api, path in (("openai-chat", "/v1"), ("anthropic-messages", "")):
         site = Site(api=api, base_url=fault_server.base_url + path, key=SecretStr("one"))  # type: ignore[arg-type]
         client = lease(site)
-        answer = await client.send(Call("", b'{"model": "status:500"}', {}, Timeouts()))
+        answer = await client.send(Call("", b'{"model": "status.500"}', {}, Timeouts()))
         assert answer.status == 500
         assert b"fault 500" in b"".join([chunk async for chunk in answer.chunks()])
         await answer.aclose()

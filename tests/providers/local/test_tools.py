@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgine.providers.contracts import (
+    EmbeddingRequest,
+    EmbeddingResponse,
     FinishReason,
     LLMRequest,
     LLMResponse,
@@ -51,7 +53,7 @@ class Inner:
         self.closed = 0
         self._answers = list(answers)
 
-    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+    async def stream(self, request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
         self.asked.append(request)
         answer = self._answers.pop(0)
         try:
@@ -73,6 +75,9 @@ class Inner:
             )
         finally:
             self.closed += 1
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        raise AssertionError("nobody asks for vectors here")
 
     async def aclose(self) -> None:
         self.closed += 100

@@ -1,0 +1,3 @@
+from llmgine.providers.codecs.gemini.codec import GeminiCodec
+
+__all__ = ["GeminiCodec"]

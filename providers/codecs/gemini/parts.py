@@ -1,0 +1,191 @@
+"""Parts of a conversation as those of Gemini's generateContent protocol."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from llmgine.providers.codecs.encoding import CallIds, Encoding, image_base64
+from llmgine.providers.codecs.gemini.limits import has_block
+from llmgine.providers.contracts import (
+    AnyPart,
+    AudioPart,
+    DocumentPart,
+    ImagePart,
+    MediaPart,
+    Message,
+    OpaquePart,
+    RefusalPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+)
+
+Block = dict[str, Any]
+
+# What Gemini accepts for the signature of a call that another model made: the base64 form of a fixed text.
+STAND_IN = base64.b64encode(b"context_engineering_is_the_way_to_go").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call as it was sent: how many came before, its name, and its id if it went along."""
+
+    place: int
+    name: str
+    id: str | None
+
+
+class Parts:
+    """The blocks of one request's messages, in order; what differs is recorded."""
+
+    def __init__(self, encoding: Encoding, *, legacy: bool) -> None:
+        self._encoding = encoding
+        self._messages = encoding.request.messages
+        self._profile = encoding.target.profile
+        self._legacy = legacy
+        # Models that take levels of thinking, the third generation on, want signatures and take media in
+        # results; of an unknown model that is the likelier.
+        self.third = self._profile.reasoning in ("effort", None) and not legacy
+        self.calls: dict[str, Called] = {}  # the last one of each id
+        self._ids = CallIds(r".+", 256)
+        answered = [number for number, message in enumerate(self._messages) if message.role == "assistant"]
+        self._history = answered[-1] if answered else -1
+
+    def of(self, message: Message, number: int) -> list[Block]:
+        """What the message with this number is sent as."""
+        blocks: list[Block] = []
+        unsigned = self.third
+        for position, part in enumerate(message.parts):
+            field = f"messages[{number}].parts[{position}]"
+            for block in self._part(part, field, number):
+                if unsigned and "functionCall" in block:
+                    unsigned = False  # of parallel calls the first is signed
+                    self._stand_in(block, part, field)
+                blocks.append(block)
+        if message.role == "system":
+            self._as_user(blocks, number)
+        return blocks
+
+    def _part(self, part: AnyPart, field: str, number: int) -> list[Block]:
+        match part:
+            case TextPart():
+                return self._text(part, field)
+            case RefusalPart():
+                return [{"text": part.text}] if part.text else []
+            case ThinkingPart():
+                return self._thinking(part, field)
+            case ToolCallPart():
+                return [self._call(part, field)]
+            case ImagePart() | AudioPart() | DocumentPart():
+                if self._messages[number].role == "assistant":
+                    return self._from_the_model(part, field)
+                return self.medium(part, field, number)
+            case OpaquePart():
+                return self._opaque(part, field)
+        raise AssertionError(f"a {part.type} part in a {self._messages[number].role} message")
+
+    def _text(self, part: TextPart, field: str) -> list[Block]:
+        if part.citations and not self._encoding.is_native(part):
+            self._encoding.dropped(f"{field}.citations", "citations go only to the provider that made them")
+        block = self._sealed({"text": part.text}, part, field)
+        return [block] if part.text or len(block) > 1 else []
+
+    def _thinking(self, part: ThinkingPart, field: str) -> list[Block]:
+        if self._legacy or not self._encoding.is_native(part, same_model=True):
+            self._encoding.dropped(field, "reasoning goes only to the model that made it")
+            return []
+        return [self._sealed({"text": part.text, "thought": True}, part, field)]
+
+    def _opaque(self, part: OpaquePart, field: str) -> list[Block]:
+        if not self._encoding.is_native(part) or not isinstance(part.data, dict):
+            self._encoding.dropped(field, f"a {part.kind} block goes only to the provider that made it")
+            return []
+        if self._legacy and not has_block(part.kind, part.data):
+            self._encoding.dropped(field, f"google-generativeai cannot send this {part.kind} block")
+            return []
+        return [self._sealed(dict(part.data), part, field)]
+
+    def _call(self, part: ToolCallPart, field: str) -> Block:
+        arguments = part.arguments
+        if arguments is None:
+            arguments = {"raw_arguments": part.raw_arguments}
+            self._encoding.changed(field, "arguments that are no JSON object are sent as a string in one")
+        call: Block = {"id": self._ids.call(part.id)} if part.id_source == "provider" else {}
+        call |= {"name": self._encoding.tool_name(part, field), "args": arguments}
+        self.calls[part.id] = Called(len(self.calls), call["name"], call.get("id"))
+        return self._sealed({"functionCall": call}, part, field)
+
+    def _stand_in(self, block: Block, part: AnyPart, field: str) -> None:
+        if "thoughtSignature" not in block and not self._encoding.is_native(part, same_model=True):
+            block["thoughtSignature"] = STAND_IN
+            reason = "a call that another model made is sent with Gemini's stand-in for a signature"
+            self._encoding.changed(f"{field}.signature", reason)
+
+    def _sealed(self, block: Block, part: AnyPart, field: str) -> Block:
+        """A block with what its maker put beside it; the signature goes to the very model."""
+        if not self._encoding.is_native(part):
+            return block
+        if not self._legacy:
+            block |= part.provider_data
+        if part.signature is None:
+            return block
+        if self._legacy or not self._encoding.is_native(part, same_model=True):
+            self._encoding.dropped(f"{field}.signature", "a signature goes only to the model that made it")
+            return block
+        return block | {"thoughtSignature": part.signature}
+
+    def _from_the_model(self, part: MediaPart, field: str) -> list[Block]:
+        if isinstance(part, ImagePart) and self._profile.images:
+            return [self._sealed(_sent(part), part, field)]
+        if isinstance(part, AudioPart) and (part.transcript or "").strip():
+            self._encoding.changed(field, "what a model spoke is sent as text")
+            return [{"text": part.transcript}]
+        self._encoding.dropped(field, f"a model cannot be shown this {part.type} as its own here")
+        return []
+
+    def medium(self, part: MediaPart, field: str, number: int) -> list[Block]:
+        """What a medium is sent as that the user shows, in the message with this number."""
+        inline = image_base64(part)
+        match part:
+            case ImagePart():
+                if part.detail not in (None, "auto"):
+                    self._encoding.dropped(f"{field}.detail", "Gemini is told it for all images at once")
+                able = self._profile.images
+            case AudioPart():
+                able = self._profile.audio
+            case DocumentPart():
+                able = self._profile.documents
+        if able:
+            return [_sent(part)]
+        if isinstance(part, AudioPart) and (part.transcript or "").strip():
+            self._encoding.changed(field, "this model hears no sound; its transcript is sent")
+            return [{"text": part.transcript}]
+        if isinstance(part, DocumentPart) and inline is not None and inline[0].startswith("text/"):
+            self._encoding.changed(field, "this model reads no documents; its text is sent")
+            return [{"text": base64.b64decode(inline[1]).decode("utf-8", "replace")}]
+        return self._impossible(part, field, number)
+
+    def _impossible(self, part: MediaPart, field: str, number: int) -> list[Block]:
+        """An error for what is asked now; of what an earlier turn was about, a note stays."""
+        reason = f"this model takes no {part.type}"
+        if number > self._history:
+            self._encoding.unsupported(field, reason)
+            return []
+        self._encoding.changed(field, f"{reason}; a note is sent in its place")
+        return [{"text": f"[{part.type} left out]"}]
+
+    def _as_user(self, blocks: list[Block], number: int) -> None:
+        for block in blocks:
+            block["text"] = f"<system>\n{block['text']}\n</system>"
+        if blocks:
+            reason = "Gemini takes a system message only at the start; it is sent in the user's turn"
+            self._encoding.changed(f"messages[{number}]", reason)
+
+
+def _sent(part: MediaPart) -> Block:
+    inline = image_base64(part)
+    if inline is None:
+        return {"fileData": {"mimeType": part.media_type, "fileUri": part.url}}
+    return {"inlineData": {"mimeType": inline[0], "data": inline[1]}}

@@ -1,0 +1,186 @@
+"""Models without a conversation: one call, its answer; through the same pools as sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from decimal import Decimal
+from functools import reduce
+from operator import add
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from llmgine.actors.control import ControlClient
+from llmgine.actors.link import Peer
+from llmgine.actors.pools import PoolClient
+from llmgine.providers import (
+    Done,
+    EmbeddingRequest,
+    EmbeddingResponse,
+    Failed,
+    InvalidRequest,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    OutputInvalid,
+    OutputSchema,
+    StreamEvent,
+)
+from llmgine.providers.catalogue import resolve
+from llmgine.providers.options import ProvidersOptions
+from llmgine.providers.output_type import OutputType
+from llmgine.providers.structured import asked_again
+
+# How long the actors of a pool are taken for the same before the supervisor is asked again.
+_FRESH = 1.0
+
+Prompt = str | Message | Sequence[Message]
+_Request = TypeVar("_Request", bound=BaseModel)
+
+
+class Models:
+    """`runtime.models`: calls of any model by its name, each on its own.
+
+    Each verb takes a whole request, or a model's name with what the request's fields are:
+    `complete("openai/gpt-5", "Hi", temperature=0)`. All raise `UnknownModel`, `MissingKey`,
+    `ModelNotInstalled` or `InvalidRequest` where nothing could be sent.
+    """
+
+    def __init__(
+        self, control: ControlClient, peer: Callable[[str], Peer], providers: ProvidersOptions
+    ) -> None:
+        self._control = control
+        self._providers = providers
+        self._pools = PoolClient(control, peer, providers)
+        self._actors: dict[str, list[str]] = {}
+        self._asked: dict[str, float] = {}
+
+    async def complete(
+        self, request: LLMRequest | str, prompt: Prompt | None = None, *, output: Any = None, **fields: Any
+    ) -> LLMResponse:
+        """The whole answer; raises the `ProviderError` of a call that failed.
+
+        `output` is a type, such as a pydantic model, that the answer shall have: it is then the response's
+        `output`. An answer that the type refuses is shown to the model with the reason, as often as the
+        output schema's `repairs` say; after that `OutputInvalid` is raised. A refusal, or calls of tools,
+        have no output. An `OutputSchema` is taken as well.
+        """
+        asked, kind = _asked(request, prompt, output, fields)
+        clock = asyncio.get_running_loop().time
+        ends = None if asked.deadline is None else clock() + asked.deadline
+        answers: list[LLMResponse] = []
+        while True:
+            if answers and ends is not None:
+                asked = asked.model_copy(update={"deadline": max(ends - clock(), 0.001)})
+            answers.append(await self._answer(asked))
+            response = _summed(answers)
+            if kind is None or response.output is None:
+                return response
+            try:
+                return response.model_copy(update={"output": kind.value(response.output)})
+            except OutputInvalid as error:
+                if asked.output is None or len(answers) > asked.output.repairs:
+                    raise
+                asked = asked_again(asked, response.message, str(error))
+
+    def stream(
+        self, request: LLMRequest | str, prompt: Prompt | None = None, **fields: Any
+    ) -> AsyncIterator[StreamEvent]:
+        """The events of the answer as they come, the last exactly one `Done` or `Failed`.
+
+        Closing the iterator cancels the call at the provider.
+        """
+        asked, _ = _asked(request, prompt, fields.pop("output", None), fields)
+        return self._events(asked)
+
+    async def embed(
+        self, request: EmbeddingRequest | str, inputs: str | Sequence[str] = (), **fields: Any
+    ) -> EmbeddingResponse:
+        """A vector for each input, in their order; raises the `ProviderError` of a call that failed."""
+        if isinstance(request, str):
+            texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+            asked = _made(EmbeddingRequest, {"model": request, "inputs": texts, **fields})
+        elif inputs or fields:
+            raise _twice("EmbeddingRequest", "inputs")
+        else:
+            asked = request
+        await self._know(asked.model)
+        return await self._pools.embed(asked)
+
+    async def _answer(self, request: LLMRequest) -> LLMResponse:
+        async with aclosing(self._events(request)) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    return event.response
+                if isinstance(event, Failed):
+                    raise event.error
+        raise AssertionError("a stream ended without Done or Failed")
+
+    async def _events(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+        await self._know(request.model)
+        called = cast("AsyncGenerator[StreamEvent, None]", self._pools.stream(request))
+        async with aclosing(called) as events:
+            async for event in events:
+                yield event
+
+    async def _know(self, model: str) -> None:
+        """Asks which actors the model's pool has, for a driver is not told of every change."""
+        provider, now = resolve(model, self._providers).provider, asyncio.get_running_loop().time()
+        if now - self._asked.get(provider, float("-inf")) < _FRESH:
+            return
+        self._actors[provider] = await self._control.ensure_pool(provider)
+        self._asked[provider] = now
+        self._pools.update(dict(self._actors))
+
+
+def _asked(
+    request: LLMRequest | str, prompt: Prompt | None, output: Any, fields: dict[str, Any]
+) -> tuple[LLMRequest, OutputType | None]:
+    """The request, and the type that its answer shall have."""
+    if isinstance(request, str):
+        if prompt is None:
+            raise InvalidRequest(f"nothing is asked of {request}; give a prompt, or an LLMRequest")
+        asked = _made(LLMRequest, {"model": request, "messages": _messages(prompt), **fields})
+    elif prompt is not None or fields:
+        raise _twice("LLMRequest", "a prompt")
+    else:
+        asked = request
+    if output is None:
+        return asked, None
+    kind = None if isinstance(output, OutputSchema) else OutputType(output)
+    schema = output if kind is None else kind.schema
+    return asked.model_copy(update={"output": schema}), kind
+
+
+def _messages(prompt: Prompt) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message.user(prompt),)
+    return (prompt,) if isinstance(prompt, Message) else tuple(prompt)
+
+
+def _made(kind: type[_Request], fields: dict[str, Any]) -> _Request:
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found[:3])
+        raise InvalidRequest(f"the call cannot be made: {said}") from None
+
+
+def _twice(kind: str, what: str) -> InvalidRequest:
+    return InvalidRequest(f"give an {kind}, or a model's name with {what} and fields, not both")
+
+
+def _summed(answers: Sequence[LLMResponse]) -> LLMResponse:
+    """The last answer with what all of them used."""
+    if len(answers) == 1:
+        return answers[0]
+    costs = [one.cost for one in answers if one.cost is not None]
+    fields = {
+        "usage": reduce(add, [one.usage for one in answers]),
+        "cost": sum(costs, Decimal(0)) if len(costs) == len(answers) else None,
+        "attempts": tuple(attempt for one in answers for attempt in one.attempts),
+    }
+    return answers[-1].model_copy(update=fields)

@@ -1,0 +1,66 @@
+"""The well-known compatible servers: what each of them takes, and what it is not sent."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tests.providers.conformance.suite import WireConformance
+
+
+class TestOpenRouter(WireConformance):
+    endpoint: ClassVar = {"preset": "openrouter"}
+    path = "/v1"
+
+
+class TestXai(WireConformance):
+    endpoint: ClassVar = {"preset": "xai"}
+    path = "/v1"
+    lacks: ClassVar = {"top_k": "top_k", "audio": "sound", "document": "documents"}
+
+
+class TestDeepSeek(WireConformance):
+    endpoint: ClassVar = {"preset": "deepseek"}
+    path = "/v1"
+    lacks: ClassVar = {
+        "top_k": "top_k",
+        "seed": "seed",
+        "parallel_tool_calls": "parallel_tool_calls",
+        "audio": "sound",
+        "document": "documents",
+    }
+
+
+class TestGroq(WireConformance):
+    endpoint: ClassVar = {"preset": "groq"}
+    path = "/v1"
+    lacks: ClassVar = {"top_k": "top_k", "audio": "sound", "document": "documents"}
+
+
+class TestMistral(WireConformance):
+    endpoint: ClassVar = {"preset": "mistral"}
+    path = "/v1"
+    lacks: ClassVar = {"top_k": "top_k", "audio": "sound"}
+
+
+class TestOllama(WireConformance):
+    endpoint: ClassVar = {"preset": "ollama"}
+    path = "/v1"
+    lacks: ClassVar = {
+        "top_k": "top_k",
+        "parallel_tool_calls": "parallel_tool_calls",
+        "tool_choice": "tool_choice",
+        "audio": "sound",
+        "document": "documents",
+    }
+
+
+class TestVllm(WireConformance):
+    endpoint: ClassVar = {"preset": "vllm"}
+    path = "/v1"
+    lacks: ClassVar = {"document": "documents"}
+
+
+class TestLlamaCpp(WireConformance):
+    endpoint: ClassVar = {"preset": "llamacpp"}
+    path = "/v1"
+    lacks: ClassVar = {"document": "documents"}

@@ -1,0 +1,46 @@
+"""What never enters a recording."""
+
+from __future__ import annotations
+
+from llmgine.providers.recording.scrubbing import kept_headers, masked, without_secrets
+
+KEY = "sk-secret-0123456789"
+
+
+def test_headers_that_tell_a_key_or_an_account_are_left_out() -> None:
+    """Credentials, cookies and the account's names go, and so does what is wrong of a decoded body."""
+    headers = {
+        "Authorization": f"Bearer {KEY}",
+        "X-Goog-Api-Key": KEY,
+        "Set-Cookie": "a=b",
+        "OpenAI-Organization": "acme",
+        "anthropic-organization-id": "1",
+        "Content-Encoding": "gzip",
+        "X-Request-Id": "r1",
+        "x-echo": f"<{KEY}>",
+    }
+    assert kept_headers(headers, KEY) == {"x-request-id": "r1", "x-echo": "<[key]>"}
+
+
+def test_a_masked_body_keeps_its_places() -> None:
+    """The key is overwritten by as many bytes, so that the recorded pieces still fit."""
+    body = f'{{"said": "{KEY}!"}}'.encode()
+    assert KEY.encode() not in masked(body, KEY)
+    assert len(masked(body, KEY)) == len(body)
+    assert masked(body, "") == body
+
+
+def test_fields_named_like_keys_hold_none() -> None:
+    """The tokens of tool servers in a request's own options are hidden, at any depth; all else stays."""
+    body = {
+        "mcp_servers": [{"url": "u", "authorization_token": "t"}],
+        "headers": {"X-Api-Key": "k"},
+        "max_tokens": 5,
+        "parameters": {"token": {"type": "string"}},
+    }
+    assert without_secrets(body) == {
+        "mcp_servers": [{"url": "u", "authorization_token": "[key]"}],
+        "headers": {"X-Api-Key": "[key]"},
+        "max_tokens": 5,
+        "parameters": {"token": {"type": "string"}},
+    }
