@@ -3,58 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any, TypeVar
-
-Result = TypeVar("Result")
+from types import TracebackType
 
 
 class WaitTimer:
-    """Limits waits that follow each other, as the reads of a stream do.
+    """Limits waits that follow each other, as the reads of a stream do: `with timer.until(...): await ...`.
 
     `asyncio.timeout` sets and takes back a timer for each wait. This one leaves its timer standing
     and, when it rings too early, sets it again for the wait that is then going on.
     """
 
-    __slots__ = ("_expired", "_handle", "_limit", "_loop", "_task")
+    __slots__ = ("_cancelling", "_expired", "_handle", "_limit", "_loop", "_rings", "_task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._handle: asyncio.TimerHandle | None = None
+        self._rings = float("inf")
         self._limit: float | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._cancelling = 0
         self._expired = False
 
-    async def wait(self, what: Awaitable[Result], limit: float) -> Result:
-        """The result of `what`; past the loop time `limit` it is cancelled and this raises `TimeoutError`."""
-        task = self._task = asyncio.current_task()
-        assert task is not None
-        cancelling = task.cancelling()
+    def until(self, limit: float) -> WaitTimer:
+        """What is awaited within this is cancelled past the loop time `limit`, and it raises `TimeoutError`."""
         self._limit = limit
-        if self._handle is None or self._handle.when() > limit:
+        if limit < self._rings:
             self._set(limit)
-        try:
-            return await what
-        except asyncio.CancelledError:
-            if self._expired and task.uncancel() <= cancelling:
-                raise TimeoutError from None
-            raise
-        finally:
-            self._limit = None
+        return self
+
+    def __enter__(self) -> None:
+        task = self._task = asyncio.current_task(self._loop)
+        assert task is not None
+        self._cancelling = task.cancelling()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limit = None
+        if self._expired:
             self._expired = False
+            task = self._task
+            if task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise TimeoutError from None
 
     def close(self) -> None:
         """Take the timer back."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+            self._rings = float("inf")
 
     def _set(self, limit: float) -> None:
         self.close()
         self._handle = self._loop.call_at(limit, self._ring)
+        self._rings = limit
 
     def _ring(self) -> None:
         self._handle = None
+        self._rings = float("inf")
         if self._limit is None:
             return  # nobody waits; the next wait sets it again
         if self._loop.time() < self._limit:

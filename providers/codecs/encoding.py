@@ -14,6 +14,7 @@ from llmgine.providers.contracts import (
     MediaPart,
     NamedTool,
     Part,
+    RefusalPart,
     ToolCallPart,
 )
 
@@ -55,6 +56,18 @@ class Encoding(Lowering):
             and (origin.api, origin.provider) == (self.api, self.target.provider)
             and (not same_model or origin.model == self.target.model)
         )
+
+    def leave_seal(self, part: Part, field: str) -> None:
+        """Records that a part which goes along has a signature that does not."""
+        if part.signature is not None:
+            self.dropped(f"{field}.signature", "a seal goes only to the model that made it")
+
+    def refusal(self, part: RefusalPart, field: str) -> str:
+        """The words of a refusal, for a protocol without a field of its own for them."""
+        self.leave_seal(part, field)
+        if part.text:
+            self.changed(field, "there is no field for a refusal; it is sent as text")
+        return part.text
 
     def check(self) -> None:
         """`InvalidRequest` for what no protocol could send."""

@@ -9,12 +9,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import cast
 
+from llmgine.providers.codecs.failures import SIGNATURE_INVALID
 from llmgine.providers.contracts import Adjustment, LLMRequest, Message
 from llmgine.providers.events import Done, Failed, Reset, StreamEvent
 from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
 from llmgine.providers.recovery.heard import Heard
 from llmgine.providers.recovery.policy import (
-    SIGNATURE_INVALID,
     Again,
     continued,
     next_try,

@@ -11,7 +11,6 @@ from llmgine.providers.errors import ErrorPhase, ProviderError
 from llmgine.providers.profiles import ModelProfile
 
 MOST_RESTARTS = 2
-SIGNATURE_INVALID = "signature_invalid"
 _GO_ON = (
     "Your last message broke off in the middle. Go on exactly where it stopped: say nothing before that, "
     "repeat nothing of it, and do not mention the interruption."

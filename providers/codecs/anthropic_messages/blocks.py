@@ -38,8 +38,10 @@ class Blocks:
     def of(self, part: AnyPart, field: str, number: int) -> list[Block]:
         """What a part of the message with this number is sent as."""
         match part:
-            case TextPart() | RefusalPart():
+            case TextPart():
                 return self._text(part, field)
+            case RefusalPart():
+                return _words(self._encoding.refusal(part, field))
             case ImagePart() | AudioPart() | DocumentPart():
                 if self._messages[number].role == "assistant":
                     return self._from_the_model(part, field)
@@ -56,19 +58,18 @@ class Blocks:
                 self._encoding.dropped(field, f"a {part.kind} block goes only to the provider that made it")
                 return []
 
-    def _text(self, part: TextPart | RefusalPart, field: str) -> list[Block]:
-        if not part.text.strip():  # the protocol refuses blank blocks
-            return []
-        block: Block = {"type": "text", "text": part.text}
-        native = self._encoding.is_native(part)
-        if isinstance(part, TextPart) and part.citations:
-            if native:
-                block["citations"] = [citation.raw for citation in part.citations if citation.raw]
-            else:
-                self._encoding.dropped(
-                    f"{field}.citations", "citations go only to the provider that made them"
-                )
-        return [block | part.provider_data if native else block]
+    def _text(self, part: TextPart, field: str) -> list[Block]:
+        self._encoding.leave_seal(part, field)
+        blocks = _words(part.text)
+        if not self._encoding.is_native(part):
+            if part.citations:
+                reason = "citations go only to the provider that made them"
+                self._encoding.dropped(f"{field}.citations", reason)
+            return blocks
+        if part.citations:
+            cited = {"citations": [citation.raw for citation in part.citations if citation.raw]}
+            blocks = [block | cited for block in blocks]
+        return [block | part.provider_data for block in blocks]
 
     def _thinking(self, part: ThinkingPart, field: str) -> list[Block]:
         if not self._encoding.is_native(part, same_model=True):
@@ -83,6 +84,7 @@ class Blocks:
         return [block | part.provider_data]
 
     def _call(self, part: ToolCallPart, field: str) -> Block:
+        self._encoding.leave_seal(part, field)
         arguments = part.arguments
         if arguments is None:
             arguments = {"raw_arguments": part.raw_arguments}
@@ -97,7 +99,7 @@ class Blocks:
         content: list[Block] = []
         for position, item in enumerate(part.content):
             if isinstance(item, TextPart):
-                blocks = [{"type": "text", "text": item.text}] if item.text.strip() else []
+                blocks = _words(item.text)
                 texts += blocks
             else:
                 blocks = self._medium(item, f"{field}.content[{position}]", number)
@@ -120,6 +122,7 @@ class Blocks:
 
     def _from_the_model(self, part: MediaPart, field: str) -> list[Block]:
         if isinstance(part, AudioPart) and (part.transcript or "").strip():
+            self._encoding.leave_seal(part, field)
             self._encoding.changed(field, "what a model spoke is sent as text")
             return [{"type": "text", "text": part.transcript}]
         self._encoding.dropped(field, f"a model cannot be shown an {part.type} as its own here")
@@ -179,6 +182,11 @@ class Blocks:
             return []
         self._encoding.changed(field, f"{reason}; a note is sent in its place")
         return [{"type": "text", "text": f"[{part.type} left out]"}]
+
+
+def _words(text: str) -> list[Block]:
+    """A block of text; none for a blank one, which the protocol refuses."""
+    return [{"type": "text", "text": text}] if text.strip() else []
 
 
 def _image(part: ImagePart) -> Block:

@@ -82,7 +82,7 @@ class MessagesEncoding:
                 for difference in dialect.differences:
                     self._encoding.changed(f"{field}.parameters", difference)
             else:
-                self._encoding.unsupported(f"{field}.strict", "; ".join(dialect.differences))
+                self._encoding.changed(f"{field}.strict", "; ".join(dialect.differences))
         return sent
 
     def _format(self) -> dict[str, Any]:

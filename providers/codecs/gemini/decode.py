@@ -9,6 +9,7 @@ from typing import Any
 from llmgine.providers.codecs.assembly import Kind, Slot, compact, count, new_call_id
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.decoding import FrameDecoder
+from llmgine.providers.codecs.failures import SIGNATURE_INVALID
 from llmgine.providers.codecs.gemini.citations import cite
 from llmgine.providers.codecs.gemini.limits import whole_numbers
 from llmgine.providers.codecs.json_text import read_json
@@ -239,7 +240,7 @@ class GenerateContentDecoder(FrameDecoder):
         text = f"the model ended with {reason} and no answer: {self._data.get('finishMessage', '')}"
         kind = ErrorKind.INVALID_REQUEST if reason == _UNSIGNED else ErrorKind.BAD_OUTPUT
         error = self._error(kind, text[:_LONGEST].removesuffix(": "), ErrorScope.REQUEST)
-        error.code = "signature_invalid" if reason == _UNSIGNED else reason
+        error.code = SIGNATURE_INVALID if reason == _UNSIGNED else reason
         return self._fail(error)
 
     def _finish_reason(self) -> FinishReason:

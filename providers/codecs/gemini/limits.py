@@ -22,11 +22,6 @@ LACKS = {
     "seed": "it has no seed",
     "reasoning": "it has no thinking config, and tells thinking from the answer in no way",
 }
-# Fields of the protocol's schemas that it has; `parameters` and `responseSchema` are the only schemas.
-_SCHEMA = frozenset(
-    {"type", "format", "description", "nullable", "enum", "items", "maxItems", "minItems"}
-    | {"properties", "required"}
-)
 # Blocks of tools on the server's side that it has, with their fields.
 _BLOCKS = {
     "executableCode": frozenset({"language", "code"}),
@@ -60,11 +55,3 @@ def whole_numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [whole_numbers(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def has_schema(schema: Any) -> bool:
-    """Whether a schema in OpenAPI's terms uses nothing that it lacks."""
-    if not isinstance(schema, dict) or not schema.keys() <= _SCHEMA:
-        return False
-    inner = [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]
-    return all(map(has_schema, inner))

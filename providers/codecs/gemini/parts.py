@@ -49,6 +49,7 @@ class Parts:
         # results; of an unknown model that is the likelier.
         self.third = self._profile.reasoning in ("effort", None) and not legacy
         self.calls: dict[str, Called] = {}  # the last one of each id
+        self._signs = False  # the next call is the first of its turn: of parallel ones only that is signed
         self._ids = CallIds(r".+", 256)
         answered = [number for number, message in enumerate(self._messages) if message.role == "assistant"]
         self._history = answered[-1] if answered else -1
@@ -56,14 +57,9 @@ class Parts:
     def of(self, message: Message, number: int) -> list[Block]:
         """What the message with this number is sent as."""
         blocks: list[Block] = []
-        unsigned = self.third
+        self._signs = self.third
         for position, part in enumerate(message.parts):
-            field = f"messages[{number}].parts[{position}]"
-            for block in self._part(part, field, number):
-                if unsigned and "functionCall" in block:
-                    unsigned = False  # of parallel calls the first is signed
-                    self._stand_in(block, part, field)
-                blocks.append(block)
+            blocks += self._part(part, f"messages[{number}].parts[{position}]", number)
         if message.role == "system":
             self._as_user(blocks, number)
         return blocks
@@ -73,7 +69,8 @@ class Parts:
             case TextPart():
                 return self._text(part, field)
             case RefusalPart():
-                return [{"text": part.text}] if part.text else []
+                text = self._encoding.refusal(part, field)
+                return [{"text": text}] if text else []
             case ThinkingPart():
                 return self._thinking(part, field)
             case ToolCallPart():
@@ -115,31 +112,34 @@ class Parts:
         call: Block = {"id": self._ids.call(part.id)} if part.id_source == "provider" else {}
         call |= {"name": self._encoding.tool_name(part, field), "args": arguments}
         self.calls[part.id] = Called(len(self.calls), call["name"], call.get("id"))
-        return self._sealed({"functionCall": call}, part, field)
+        signs, self._signs = self._signs, False
+        if not (signs and self._needs_stand_in(part)):
+            return self._sealed({"functionCall": call}, part, field)
+        reason = "a call without a signature of this model is sent with Gemini's stand-in for one"
+        self._encoding.changed(f"{field}.signature", reason)
+        unsigned = part.model_copy(update={"signature": None})
+        return self._sealed({"functionCall": call, "thoughtSignature": STAND_IN}, unsigned, field)
 
-    def _stand_in(self, block: Block, part: AnyPart, field: str) -> None:
-        if "thoughtSignature" not in block and not self._encoding.is_native(part, same_model=True):
-            block["thoughtSignature"] = STAND_IN
-            reason = "a call that another model made is sent with Gemini's stand-in for a signature"
-            self._encoding.changed(f"{field}.signature", reason)
+    def _needs_stand_in(self, part: ToolCallPart) -> bool:
+        """Whether a turn's first call is refused as it is; an unknown model's own one may be right."""
+        if self._encoding.is_native(part, same_model=True):
+            return part.signature is None and self._profile.reasoning is not None
+        return True
 
     def _sealed(self, block: Block, part: AnyPart, field: str) -> Block:
         """A block with what its maker put beside it; the signature goes to the very model."""
-        if not self._encoding.is_native(part):
-            return block
-        if not self._legacy:
+        if self._encoding.is_native(part) and not self._legacy:
             block |= part.provider_data
-        if part.signature is None:
-            return block
-        if self._legacy or not self._encoding.is_native(part, same_model=True):
-            self._encoding.dropped(f"{field}.signature", "a signature goes only to the model that made it")
-            return block
-        return block | {"thoughtSignature": part.signature}
+            if part.signature is not None and self._encoding.is_native(part, same_model=True):
+                return block | {"thoughtSignature": part.signature}
+        self._encoding.leave_seal(part, field)
+        return block
 
     def _from_the_model(self, part: MediaPart, field: str) -> list[Block]:
         if isinstance(part, ImagePart) and self._profile.images:
             return [self._sealed(_sent(part), part, field)]
         if isinstance(part, AudioPart) and (part.transcript or "").strip():
+            self._encoding.leave_seal(part, field)
             self._encoding.changed(field, "what a model spoke is sent as text")
             return [{"text": part.transcript}]
         self._encoding.dropped(field, f"a model cannot be shown this {part.type} as its own here")

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from llmgine.providers.codecs.encoding import Encoding
-from llmgine.providers.codecs.gemini.limits import LACKS, has_schema, lacking
+from llmgine.providers.codecs.gemini.limits import LACKS, lacking
 from llmgine.providers.codecs.reasoning import budget_for, effort_for, nearest_effort
-from llmgine.providers.codecs.schema import Dialect, gemini_json, gemini_legacy
+from llmgine.providers.codecs.schema import gemini_json, gemini_legacy
 from llmgine.providers.contracts import Effort, NamedTool, Reasoning, ToolSpec
 
 _LEVELS: tuple[Effort, ...] = ("minimal", "low", "medium", "high")
@@ -146,7 +146,7 @@ class Settings:
             return {}
         field = "output.json_schema"
         if self._legacy:
-            dialect = self._open_api(output.json_schema)
+            dialect = gemini_legacy(output.json_schema)
             if dialect is None:
                 self._encoding.unsupported(field, lacking("it has no words for this schema"))
                 return {"responseMimeType": "application/json"}
@@ -157,10 +157,6 @@ class Settings:
         for difference in dialect.differences:
             self._encoding.changed(field, difference)
         return {"responseMimeType": "application/json"} | schema
-
-    def _open_api(self, schema: dict[str, Any]) -> Dialect | None:
-        dialect = gemini_legacy(schema)
-        return dialect if dialect is not None and has_schema(dialect.schema) else None
 
     def _tool(self, tool: ToolSpec, number: int) -> dict[str, Any]:
         field = f"tools[{number}]"
@@ -175,16 +171,17 @@ class Settings:
         if tool.strict:
             dialect = gemini_json(tool.parameters)
             parameters = dialect.schema
+            changed = f"{field}.parameters" if dialect.strict else f"{field}.strict"
             for difference in dialect.differences:
-                self._encoding.changed(f"{field}.parameters", difference)
+                self._encoding.changed(changed, difference)
         return sent | {"parametersJsonSchema": parameters}
 
     def _legacy_tool(self, tool: ToolSpec, sent: dict[str, Any], field: str) -> dict[str, Any]:
         if tool.strict:
-            self._encoding.dropped(f"{field}.strict", lacking("it cannot force arguments to fit"))
+            self._encoding.changed(f"{field}.strict", lacking("it cannot force arguments to fit"))
         if not tool.parameters.get("properties"):
             return sent  # an object without properties is refused
-        dialect = self._open_api(tool.parameters)
+        dialect = gemini_legacy(tool.parameters)
         if dialect is None:
             reason = lacking("it has no words for these parameters")
             self._encoding.unsupported(f"{field}.parameters", reason)
