@@ -14,6 +14,8 @@ from llmgine.providers.errors import UnknownModel
 from llmgine.providers.options import ProvidersOptions
 from llmgine.providers.scripted.script import BUILT_IN, INLINE
 
+_LONGEST_NAME = 200
+
 
 class ModelName(NamedTuple):
     """A model by its endpoint's name and its own."""
@@ -70,7 +72,7 @@ def resolve(model: str, options: ProvidersOptions) -> ModelName:
     for family in WELL_KNOWN:
         if family.pattern.fullmatch(name):
             return _checked(ModelName(family.provider, name), options)
-    raise _unknown(model, options)
+    raise _unknown(name, options, "" if name == model else f", for which {model!r} stands")
 
 
 def known_names(options: ProvidersOptions) -> list[str]:
@@ -108,22 +110,26 @@ def _checked(name: ModelName, options: ProvidersOptions) -> ModelName:
     return name
 
 
-def _unknown(model: str, options: ProvidersOptions) -> UnknownModel:
+def _unknown(model: str, options: ProvidersOptions, alias: str) -> UnknownModel:
     names = known_names(options)
     provider, slash, rest = model.partition("/")
-    near = _nearest(model, names)
-    if slash and not near:
-        closest = difflib.get_close_matches(provider, options.endpoints, n=1)
-        near = f"; did you mean {f'{closest[0]}/{rest}'!r}?" if closest and rest else ""
-    near = near or "."
+    closest = difflib.get_close_matches(provider.lower(), options.endpoints, n=1, cutoff=0.75)
+    if not rest and provider in options.endpoints:
+        near = "; that is a provider, which wants a model behind it."
+    elif slash and rest and closest:
+        near = f"; did you mean {f'{closest[0]}/{rest}'!r}?"
+    else:
+        near = _nearest(model, names) or "."
     return UnknownModel(
-        f"no provider is known for model {model!r}{near or '.'} Name it provider/model, with one of the "
-        f"providers {', '.join(sorted(options.endpoints))}; or use a known name: {', '.join(names)}. "
+        f"no provider is known for model {model[:_LONGEST_NAME]!r}{alias}{near} Name it provider/model, with "
+        f"one of the providers {', '.join(sorted(options.endpoints))}; or use a known name: "
+        f"{', '.join(names)}. "
         "More providers are added under providers.endpoints"
     )
 
 
 def _nearest(name: str, known: list[str]) -> str:
+    name = name[:_LONGEST_NAME].lower()
     found = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(
         name.rpartition("/")[2], known, n=1
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
-from llmgine.providers.clients import Answer, Client
+from llmgine.providers.clients import Client
 from llmgine.providers.codecs.codec import Codec, Decoder
 from llmgine.providers.contracts import (
     LLMResponse,
@@ -27,7 +27,7 @@ from llmgine.providers.events import (
     ToolCallDelta,
     ToolCallStart,
 )
-from llmgine.providers.frames import JsonArraySplitter, MalformedStream, Splitter
+from llmgine.providers.frames import JsonArraySplitter, Splitter
 from llmgine.providers.prices import Pricer, unpriced
 from llmgine.providers.ratelimits import rate_limits
 from llmgine.providers.recording import Tap
@@ -36,6 +36,7 @@ from llmgine.providers.transfer import Prepared, Transfer
 log = logging.getLogger(__name__)
 
 _STREAM_TYPES = frozenset({"text/event-stream", "text/plain", "application/octet-stream", ""})
+_ENDS = (Done, Failed)
 _REST_SECONDS = 1.0
 _REST_BYTES = 64 * 1024
 
@@ -58,7 +59,6 @@ class Exchange(Transfer):
         self._price = price
         self._splitter: Splitter | None = None
         self._decoder: Decoder = codec.decoder(prepared.target, prepared.adjustments)
-        self._chunks: AsyncIterator[bytes] | None = None
         self._over = False
         self.reusable = False
 
@@ -67,22 +67,19 @@ class Exchange(Transfer):
         if self._over:
             return []
         try:
-            events = await self._step()
+            events = [] if self._splitter is not None else await self._begin()
+            while not events:
+                events = self._decoded(await self._chunk())
         except Exception as error:
             events = self._broke(self._broken(error))
-        if isinstance(events[-1], Done | Failed):
-            self._over = True
-            self._sign(events[-1])
-            self._untap(events[-1].error if isinstance(events[-1], Failed) else None)
-            self.reusable = isinstance(events[-1], Done) and self._chunks is not None
-            if not self.reusable:
-                await self.aclose()
         self._said = True
+        last = events[-1]
+        if isinstance(last, _ENDS):
+            await self._end(last)
         return events
 
     async def use_up(self) -> None:
         """Read what little is left after the end, so that the connection can serve again; then close."""
-        assert self._chunks is not None
         left = _REST_BYTES
         try:
             async with asyncio.timeout(_REST_SECONDS):
@@ -101,42 +98,48 @@ class Exchange(Transfer):
         if not self.reusable:
             await self._close()
 
-    async def _step(self) -> list[StreamEvent]:
-        if self._answer is None:
-            answer = await self._send()
-            self._splitter = answer.splitter()
-            if answer.content_type == "application/json":
-                if not isinstance(self._splitter, JsonArraySplitter):
-                    return await self._whole(answer)
-            elif answer.content_type not in _STREAM_TYPES:
-                raise self._error(
-                    f"the server answered with {answer.content_type}, not a model's answer",
-                    ErrorKind.MALFORMED,
-                )
-            self._chunks = answer.chunks()
-        return await self._read()
+    async def _begin(self) -> list[StreamEvent]:
+        """Send the request: the events of an answer that came in one piece, none where it is streamed."""
+        answer = await self._send()
+        splitter = answer.splitter()
+        if answer.content_type == "application/json":
+            if not isinstance(splitter, JsonArraySplitter):
+                return await self._whole()
+        elif answer.content_type not in _STREAM_TYPES:
+            raise self._error(
+                f"the server answered with {answer.content_type}, not a model's answer",
+                ErrorKind.MALFORMED,
+            )
+        self._splitter = splitter
+        return []
 
-    async def _read(self) -> list[StreamEvent]:
-        assert self._chunks is not None
-        assert self._splitter is not None
-        feed, decode = self._splitter.feed, self._decoder.feed
+    def _decoded(self, chunk: bytes | None) -> list[StreamEvent]:
+        """The events that a piece of the body, or its end, brings.
+
+        Whether the answer is whole is told by the protocol's end marker alone: a frame that was cut off
+        before it makes the answer truncated, one that was cut off behind it takes nothing from it.
+        """
+        splitter = self._splitter
+        assert splitter is not None
+        if chunk is None:
+            splitter.end()
+            return self._decoder.end()
         events: list[StreamEvent] = []
-        while not events:
-            chunk = await self._chunk(self._chunks)
-            if chunk is None:
-                return self._decoder.end() or self._broke(
-                    self._error("the answer is empty", ErrorKind.TRUNCATED)
-                )
-            try:
-                for name, data in feed(chunk):
-                    events += decode(name, data)
-            except MalformedStream as error:
-                self._said = self._said or bool(events)
-                events += self._broke(self._error(str(error), ErrorKind.MALFORMED))
+        decode = self._decoder.feed
+        for name, data in splitter.feed(chunk):
+            events += decode(name, data)
         return events
 
-    async def _whole(self, answer: Answer) -> list[StreamEvent]:
-        response = self._codec.decode_body(self._prepared.target, await self._body(answer))
+    async def _end(self, last: Done | Failed) -> None:
+        self._over = True
+        self._sign(last)
+        self._untap(last.error if isinstance(last, Failed) else None)
+        self.reusable = isinstance(last, Done) and self._splitter is not None
+        if not self.reusable:
+            await self.aclose()
+
+    async def _whole(self) -> list[StreamEvent]:
+        response = self._codec.decode_body(self._prepared.target, await self._body())
         if self._prepared.adjustments:
             made = (*self._prepared.adjustments, *response.adjustments)
             response = response.model_copy(update={"adjustments": made})
@@ -145,7 +148,7 @@ class Exchange(Transfer):
     def _broke(self, error: ProviderError) -> list[StreamEvent]:
         return self._decoder.fail(error) or [Failed(error)]
 
-    def _sign(self, event: StreamEvent) -> None:
+    def _sign(self, event: Done | Failed) -> None:
         """Adds to the last event what the codec cannot know."""
         if isinstance(event, Done):
             response, answer = event.response, self._answer
@@ -154,7 +157,7 @@ class Exchange(Transfer):
                 known["request_id"] = response.request_id or answer.request_id
                 known["rate_limits"] = rate_limits(answer.headers)
             event.response = response.model_copy(update=known)
-        elif isinstance(event, Failed):
+        else:
             self._sign_error(event.error)
 
 

@@ -37,7 +37,7 @@ def _places(endpoint: EndpointOptions, environment: Mapping[str, str]) -> Iterat
     if endpoint.key_file is not None:
         key, missing = "", "empty"
         try:
-            key = endpoint.key_file.expanduser().read_text(encoding="utf-8").strip()
+            key = endpoint.key_file.expanduser().read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             missing = getattr(error, "strerror", None) or "not text"
         yield f"file {endpoint.key_file}", key, missing

@@ -55,11 +55,11 @@ class LayeredProvider:
         strict = {tool.name: tool.parameters for tool in request.tools if tool.strict}
         return _restored(events, strict) if strict else events
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+    async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         """One vector for each input, in their order; raises `ProviderError`."""
         if request.provider_options.keys() - self._known:
             raise self._unknown(request)
-        return await self._inner.embed(request)
+        return await self._inner.embed(request, session=session)
 
     async def aclose(self) -> None:
         """Let go of everything that `inner` holds."""
@@ -88,7 +88,7 @@ class LayeredProvider:
                 forced = not _thinks(request)
             case "gemini" if endpoint.transport == "google-generativeai":
                 native = schema.gemini_legacy(request.output.json_schema) is not None
-            case "openai-chat" if endpoint.kind == "openai-compatible":
+            case "openai-chat":
                 native = endpoint.quirks.json_schema
                 forced = endpoint.quirks.tool_choice != "auto"
         return Means(self._profile_of(request.model), native, forced)

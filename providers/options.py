@@ -33,10 +33,13 @@ _KEYS: dict[Kind, tuple[str, ...]] = {
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
 }
 
+HEADER_RULE = "a header is a name without spaces and one line of plain characters"
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _KEY_HEADER = re.compile(
-    r"authorization|cookie|secret|api-?key|subscription-key|(auth|access|security)-?token|^(x-)?(key|token)$",
+    r"authorization|cookie|secret|api[-_]?key|subscription-key|(auth|access|security)-?token|^(x-)?(key|token)$",
     re.I,
 )
 
@@ -44,6 +47,11 @@ _KEY_HEADER = re.compile(
 def holds_key(header: str) -> bool:
     """Whether a header of this name is known to carry a key, which belongs in no setting and no request."""
     return _KEY_HEADER.search(header) is not None
+
+
+def is_header(name: str, text: str) -> bool:
+    """Whether a header keeps `HEADER_RULE`."""
+    return _HEADER.fullmatch(name) is not None and text.isascii() and text.isprintable()
 
 
 class _Options(BaseModel):
@@ -100,7 +108,7 @@ class EndpointOptions(_Options):
         if value is None:
             return None
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or " " in value or parts.port == 0:
             raise ValueError("base_url is an http or https URL")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("base_url holds no user, password or query: put the key in key_file or key_env")
@@ -116,6 +124,9 @@ class EndpointOptions(_Options):
     @field_validator("headers")
     @classmethod
     def _no_keys(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not is_header(name, text):
+                raise ValueError(f"header {name!r}: {HEADER_RULE}")
         keys = sorted(filter(holds_key, value))
         if keys:
             raise ValueError(f"header {keys[0]} holds a key: put the key in key_file or key_env")
@@ -232,6 +243,18 @@ class ProvidersOptions(_Options):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"endpoint name {name!r}: lower-case letters, digits, '.', '_' and '-' only")
         return value
+
+    @model_validator(mode="after")
+    def _of_known_endpoints(self) -> ProvidersOptions:
+        for field in ("profiles", "prices"):
+            for name in getattr(self, field):
+                endpoint, _, model = name.partition("/")
+                if endpoint not in self.endpoints or not model:
+                    raise ValueError(
+                        f"{field} are kept by provider/model, and {name!r} begins with none of the endpoints "
+                        f"{', '.join(sorted(self.endpoints))}"
+                    )
+        return self
 
 
 def _mapping(value: Any) -> dict[str, Any]:

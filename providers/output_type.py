@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import from_json, to_json
 
@@ -13,6 +13,7 @@ from llmgine.providers.contracts import OutputSchema
 from llmgine.providers.errors import InvalidRequest, OutputInvalid
 
 _WRAPPED = "value"
+_MOST_PROBLEMS = 5
 
 
 class OutputType:
@@ -58,4 +59,12 @@ class OutputType:
             raise self._invalid(error, text.decode()) from None
 
     def _invalid(self, error: Exception, text: str) -> OutputInvalid:
-        return OutputInvalid(f"the answer is no {self.name}: {error}; it was: {text[:500]!r}")
+        said = self._problems(error) if isinstance(error, ValidationError) else error
+        return OutputInvalid(f"the answer is no {self.name}: {said}; it was: {text[:500]!r}")
+
+    def _problems(self, error: ValidationError) -> str:
+        """What is wrong where, in words that a model can mend it by."""
+        root = f"$.{_WRAPPED}" if self.wrapped else "$"
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        told = [f"{'.'.join(map(str, (root, *one['loc'])))}: {one['msg']}" for one in found[:_MOST_PROBLEMS]]
+        return "; ".join(told)

@@ -7,6 +7,7 @@ service tier or a built-in tool without a price there, of tokens that were not r
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,9 @@ _PROVIDERS = {
     "mistral": "mistral",
 }
 _FREE = frozenset({"local", "scripted"})
-_ORDINARY_TIERS = frozenset({"auto", "default", "standard", "on_demand", ""})
+_ORDINARY = frozenset({"auto", "default", "standard", "on_demand", "global", "not_available", ""})
+_DATE = re.compile(r"[-@](\d{8}|\d{3,4}|\d{4}-\d\d-\d\d|\d\d-\d{4}|\d\d-\d\d)")
+_SEARCHES = re.compile(r"-search-(preview|api)")  # such a model searches at each call, which is billed apart
 _MILLION = 1_000_000
 _REMEMBERED = 1024
 
@@ -74,7 +77,7 @@ def pricer(name: str, kind: str, own: Mapping[str, PriceOptions]) -> Pricer:
             return None
         tier = response.provider_data.get("service_tier")
         cost = price(kind, answered, response.usage, tier=tier)
-        if cost is None and answered.startswith(asked):  # a dated name that the table does not have yet
+        if cost is None and _is_dated(answered, asked):  # the table does not have the date yet
             cost = price(kind, asked, response.usage, tier=tier)
         return cost
 
@@ -139,8 +142,12 @@ def _find(provider_id: str, model: str) -> tuple[Provider, ModelInfo] | None:
         )
     except LookupError:
         return None
-    # It may look further, among the models of another provider, whose prices need not hold here.
-    return (provider, info) if any(info is one for one in provider.models) else None
+    # It may look further, among the models of another provider, whose prices need not hold here; a tuned
+    # model has not the price of the one that it was made from; and Mistral's aliases move on.
+    moves = provider_id == "mistral" and model.endswith("-latest") and info.id != model
+    tuned = model.startswith("ft:") and not info.id.startswith("ft:")
+    own = any(info is one for one in provider.models)
+    return (provider, info) if own and not tuned and not moves else None
 
 
 def _counts(kind: str, usage: Usage) -> dict[str, int]:
@@ -187,10 +194,11 @@ _MODALITIES = {
 
 
 def _context(raw: Mapping[str, Any], tier: object) -> dict[str, str]:
-    """What of the call has a price of its own: where it stood in the queue, how fast it was served."""
-    given = {"service_tier": tier or raw.get("service_tier"), "speed": raw.get("speed")}
+    """What of the call has a price of its own: its place in the queue, how fast and where it was served."""
+    given = {name: raw.get(name) for name in ("service_tier", "speed", "inference_geo")}
+    given["service_tier"] = tier or given["service_tier"]
     said = {name: str(value or "").lower() for name, value in given.items()}
-    return {name: value for name, value in said.items() if value not in _ORDINARY_TIERS}
+    return {name: value for name, value in said.items() if value not in _ORDINARY}
 
 
 def _has_variant(info: ModelInfo, name: str, value: str) -> bool:
@@ -211,11 +219,17 @@ def _bills_more(response: LLMResponse | EmbeddingResponse) -> bool:
     """Whether tools ran at the provider that it bills by the call and not in tokens."""
     if isinstance(response, EmbeddingResponse):
         return False
+    if _SEARCHES.search(response.model):
+        return True
     grounding = _mapping(response.provider_data.get("groundingMetadata"))
     parts = response.message.parts
     return bool(grounding.get("webSearchQueries")) or any(
         isinstance(part, OpaquePart) and part.kind.endswith("_call") for part in parts
     )
+
+
+def _is_dated(answered: str, asked: str) -> bool:
+    return answered.startswith(asked) and _DATE.fullmatch(answered[len(asked) :]) is not None
 
 
 def _is_amount(value: object) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.providers.contracts.base import Contract
-from llmgine.providers.contracts.request import Effort, OutputMode
+from llmgine.providers.contracts.request import Effort, OutputMode, Reasoning
 from llmgine.providers.prices import context_window
 
 _DOT_IN_VERSION = re.compile(r"(?<=\d)\.(?=\d)")
@@ -24,10 +24,11 @@ class ModelProfile(Contract):
 
     `reasoning` says how it is told how much to think: "effort" by a level out of `efforts`, "budget" by a
     number of tokens within `budgets`; "none" cannot be told, None is unknown. `sampling` is whether it takes
-    temperature, top_p and top_k; `output` how it is best brought to structured output, and
-    `output_with_tools` whether that goes together with tools; `late_system` whether a system message may come
-    later than first; `cache_breakpoints` whether OpenAI lets one mark what to cache of it. Sizes are in
-    tokens.
+    temperature, top_p and top_k, and `sampling_unthinking` whether it does once its effort is "none";
+    `output` how it is best brought to structured output, and `output_with_tools` whether that goes together
+    with tools; `late_system` whether a system message may come later than first; `forced_tools` whether it
+    can be made to call a tool; `cache_breakpoints` whether OpenAI lets one mark what to cache of it. Sizes
+    are in tokens.
     """
 
     tools: bool = True
@@ -35,6 +36,7 @@ class ModelProfile(Contract):
     audio: bool = True
     documents: bool = True
     sampling: bool = True
+    sampling_unthinking: bool = False
     reasoning: Literal["none", "effort", "budget"] | None = None
     efforts: tuple[Effort, ...] = ()
     budgets: tuple[int, int] | None = None
@@ -42,9 +44,15 @@ class ModelProfile(Contract):
     output_with_tools: bool = True
     prefill: bool = False
     late_system: bool = False
+    forced_tools: bool = True
     cache_breakpoints: bool = False
     context: int | None = None
     max_output: int | None = None
+
+    def samples(self, reasoning: Reasoning | None) -> bool:
+        """Whether it takes temperature and the like, told to think as this says."""
+        unthinking = reasoning is not None and reasoning.effort == "none" and "none" in self.efforts
+        return self.sampling or (self.sampling_unthinking and unthinking)
 
 
 class ProfileOptions(BaseModel):
@@ -57,6 +65,9 @@ class ProfileOptions(BaseModel):
     audio: bool | None = Field(default=None, description="it takes sound")
     documents: bool | None = Field(default=None, description="it takes documents")
     sampling: bool | None = Field(default=None, description="it takes temperature, top_p and top_k")
+    sampling_unthinking: bool | None = Field(
+        default=None, description='it takes them once its effort is "none"'
+    )
     reasoning: Literal["none", "effort", "budget"] | None = Field(
         default=None, description="how it is told how much to think; none: it cannot be told"
     )
@@ -72,6 +83,7 @@ class ProfileOptions(BaseModel):
     )
     prefill: bool | None = Field(default=None, description="it goes on with an answer that was begun for it")
     late_system: bool | None = Field(default=None, description="it takes a system message later than first")
+    forced_tools: bool | None = Field(default=None, description="it can be made to call a tool")
     cache_breakpoints: bool | None = Field(
         default=None, description="OpenAI lets one mark what to cache of its prompts"
     )

@@ -17,7 +17,7 @@ from llmgine.providers.embeddings import (
     joined,
     no_embeddings,
 )
-from llmgine.providers.errors import ProviderError
+from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 from llmgine.providers.events import Failed, StreamEvent
 from llmgine.providers.exchange import Exchange
 from llmgine.providers.keys import find_key
@@ -26,7 +26,7 @@ from llmgine.providers.prices import Pricer, pricer, unpriced
 from llmgine.providers.prices import load as load_prices
 from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
 from llmgine.providers.recording import Recorder, Tap
-from llmgine.providers.transfer import Prepared, prepared
+from llmgine.providers.transfer import Prepared, Transfer, prepared
 
 
 class HttpProvider:
@@ -52,7 +52,9 @@ class HttpProvider:
         self._codec = codec
         self._site = site
         self._timeouts = timeouts or Timeouts()
-        self._client: clients.Client | None = None
+        self._clients: dict[asyncio.AbstractEventLoop, clients.Client] = {}
+        self._closed = False
+        self._running: set[Transfer] = set()
         self._tidying: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -97,17 +99,19 @@ class HttpProvider:
         timeouts = self._timeouts_of(request.deadline, request.idle_timeout)
         try:
             sent = prepared(lambda: self._codec.encode(request, target), target, timeouts)
+            client = self._leased(target)
         except ProviderError as error:
             yield Failed(error)
             return
         exchange = Exchange(
-            self._leased(),
+            client,
             self._codec,
             sent,
             scrub=self._scrub,
             price=self._price,
             tap=self._tap(session, sent),
         )
+        self._running.add(exchange)
         try:
             while events := await exchange.next():
                 if exchange.reusable:
@@ -115,9 +119,10 @@ class HttpProvider:
                 for event in events:
                     yield event
         finally:
+            self._running.discard(exchange)
             await exchange.aclose()
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+    async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         """A vector for each input, by as many calls as the provider needs, one after the other.
 
         Raises `ProviderError` where one of them failed: vectors that had come are then lost.
@@ -133,32 +138,47 @@ class HttpProvider:
             left = timeouts.model_copy(update={"total": max(ends - clock(), 0.001)})
             sent = prepared(partial(codec.encode, batch, target), target, left, "embed")
             call = EmbeddingCall(
-                self._leased(),
+                self._leased(target),
                 codec,
                 sent,
                 len(batch.inputs),
                 scrub=self._scrub,
                 price=self._price,
-                tap=self._tap("", sent),
+                tap=self._tap(session, sent),
             )
-            responses.append(await call.response())
+            self._running.add(call)
+            try:
+                responses.append(await call.response())
+            finally:
+                self._running.discard(call)
         return joined(responses)
 
     async def aclose(self) -> None:
-        """Close the connections that nobody else uses."""
+        """End the calls that go on, and close the connections that nobody else uses; it serves no more."""
+        self._closed = True
+        for transfer in self._running:
+            transfer.stop()
         for task in list(self._tidying):
             task.cancel()
         await asyncio.gather(*self._tidying, return_exceptions=True)
-        if self._client is not None:
-            self._client = None
+        if self._clients.pop(asyncio.get_running_loop(), None) is not None:
             await clients.release(self._site)
         if self._recorder is not None:
             await self._recorder.aclose()
 
-    def _leased(self) -> clients.Client:
-        if self._client is None:
-            self._client = clients.lease(self._site)
-        return self._client
+    def _leased(self, target: Target) -> clients.Client:
+        """The client of the running loop: another loop's would wait for what only that one can hear."""
+        if self._closed:
+            raise _unserved(target, ErrorKind.CANCELLED, "the provider is closed: open it anew")
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            self._clients = {other: it for other, it in self._clients.items() if not other.is_closed()}
+            try:
+                self._clients[loop] = clients.lease(self._site)
+            except Exception as error:  # of an SDK or its transport, as for a proxy that nobody can speak to
+                reason = self._scrub(f"no client can be made: {type(error).__name__}: {error}")
+                raise _unserved(target, ErrorKind.INTERNAL, reason) from None
+        return self._clients[loop]
 
     def _timeouts_of(self, deadline: float | None, idle: float | None = None) -> Timeouts:
         total = min(deadline or self._timeouts.total, self._timeouts.total)
@@ -179,6 +199,17 @@ class HttpProvider:
     def _scrub(self, text: str) -> str:
         key = self._site.key.get_secret_value() if self._site.key else ""
         return text.replace(key, "[key]") if key else text
+
+
+def _unserved(target: Target, kind: ErrorKind, reason: str) -> ProviderError:
+    return ProviderError(
+        reason,
+        kind=kind,
+        phase=ErrorPhase.REQUEST,
+        scope=ErrorScope.ENDPOINT,
+        provider=target.provider,
+        model=target.model,
+    )
 
 
 def codec_for(endpoint: EndpointOptions) -> Codec:

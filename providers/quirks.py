@@ -41,6 +41,11 @@ class Quirks(BaseModel):
         default=False, description="takes images in a tool's result; else they follow in a user message"
     )
     refusals: bool = Field(default=False, description="has a field for refusals; else they go back as text")
+    citations: bool = Field(default=False, description="takes an answer's citations back, as `annotations`")
+    speaks_after_tools: bool = Field(
+        default=True,
+        description="lets the user speak right after a tool's result; else the model says `OK.` in between",
+    )
 
     tool_choice: Literal["any", "words", "auto"] = Field(
         default="any",

@@ -27,7 +27,7 @@ class Provider(Protocol):
         """
         ...
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+    async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         """One vector for each input, in their order; raises `ProviderError`."""
         ...
 

@@ -25,7 +25,7 @@ class WaitTimer:
         self._expired = False
 
     def until(self, limit: float) -> WaitTimer:
-        """What is awaited within this is cancelled past the loop time `limit`, and it raises `TimeoutError`."""
+        """Past the loop time `limit`, what is awaited within is cancelled, and `TimeoutError` raised."""
         self._limit = limit
         if limit < self._rings:
             self._set(limit)
@@ -46,6 +46,13 @@ class WaitTimer:
             if task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
                 raise TimeoutError from None
 
+    def expire(self) -> None:
+        """End the wait that is going on, if any, as one that is late."""
+        self.close()
+        if self._limit is not None:
+            self._limit = self._loop.time()
+            self._ring()
+
     def close(self) -> None:
         """Take the timer back."""
         if self._handle is not None:
@@ -61,8 +68,8 @@ class WaitTimer:
     def _ring(self) -> None:
         self._handle = None
         self._rings = float("inf")
-        if self._limit is None:
-            return  # nobody waits; the next wait sets it again
+        if self._limit is None or self._expired:
+            return  # nobody waits, and the next wait sets it again; or it ends already
         if self._loop.time() < self._limit:
             self._set(self._limit)
             return

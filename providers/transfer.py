@@ -13,7 +13,8 @@ from llmgine.providers.clients.routes import Purpose
 from llmgine.providers.codecs.codec import Encoded, Target
 from llmgine.providers.contracts import Adjustment
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
-from llmgine.providers.options import Timeouts
+from llmgine.providers.frames import MalformedStream
+from llmgine.providers.options import HEADER_RULE, Timeouts, is_header
 from llmgine.providers.recording import Tap
 from llmgine.providers.timer import WaitTimer
 
@@ -40,6 +41,9 @@ def prepared(
     try:
         encoded = encode()
         body = json.dumps(encoded.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        for name, text in encoded.headers.items():
+            if not is_header(name, text):
+                raise InvalidRequest(f"header {name!r}: {HEADER_RULE}")
     except ProviderError as error:
         error.provider, error.model = target.provider, target.model
         raise
@@ -81,14 +85,25 @@ class Transfer:
         self._scrub = scrub
         self._tap = tap
         self._answer: Answer | None = None
+        self._chunks: AsyncIterator[bytes]
         loop = asyncio.get_running_loop()
         self._received = 0
         self._timer = WaitTimer(loop)
         self._time = loop.time
-        self._begun = self._time()
-        self._deadline = self._begun + prepared.timeouts.total
+        begun = self._time()
+        self._deadline = begun + prepared.timeouts.total
+        self._first_byte = begun + prepared.timeouts.first_byte
+        self._idle = prepared.timeouts.idle
         self._begins = True
         self._said = False
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End it from outside: whoever waits for it gets an error of kind cancelled."""
+        self._stopped = True
+        self._deadline = self._time()
+        self._timer.expire()
+        self._untap(self._late())
 
     async def _send(self) -> Answer:
         """The answer's head; `ProviderError` where the server refused."""
@@ -96,7 +111,9 @@ class Transfer:
         call = Call(
             prepared.target.model, prepared.body, prepared.headers, prepared.timeouts, prepared.purpose
         )
-        answer = self._answer = await self._timer.wait(self._client.send(call), self._limit())
+        with self._timer.until(self._limit()):
+            answer = self._answer = await self._client.send(call)
+        self._chunks = answer.chunks()
         if self._tap is not None:
             self._tap.answered(answer.status, answer.headers)
         if answer.status >= 300:
@@ -111,8 +128,10 @@ class Transfer:
         if answer is not None:
             await answer.aclose()
 
-    async def _chunk(self, chunks: AsyncIterator[bytes]) -> bytes | None:
-        chunk = await self._timer.wait(anext(chunks, None), self._limit())
+    async def _chunk(self) -> bytes | None:
+        """The next piece of the body, None at its end."""
+        with self._timer.until(self._limit()):
+            chunk = await anext(self._chunks, None)
         self._begins = False
         if chunk is None:
             return None
@@ -124,20 +143,18 @@ class Transfer:
         return chunk
 
     def _limit(self) -> float:
-        timeouts = self._prepared.timeouts
-        wait = self._begun + timeouts.first_byte if self._begins else self._time() + timeouts.idle
-        return min(self._deadline, wait)
+        limit = self._first_byte if self._begins else self._time() + self._idle
+        return limit if limit < self._deadline else self._deadline
 
     async def _refused(self, answer: Answer) -> ProviderError:
-        body = await self._body(answer)
+        body = await self._body()
         return self._errors.decode_error(
             self._prepared.target, answer.status, answer.headers, body, ErrorPhase.PRE_TOKEN
         )
 
-    async def _body(self, answer: Answer) -> bytes:
+    async def _body(self) -> bytes:
         pieces: list[bytes] = []
-        chunks = answer.chunks()
-        while (chunk := await self._chunk(chunks)) is not None:
+        while (chunk := await self._chunk()) is not None:
             pieces.append(chunk)
         return b"".join(pieces)
 
@@ -168,6 +185,8 @@ class Transfer:
 
     def _late(self) -> ProviderError:
         timeouts = self._prepared.timeouts
+        if self._stopped:
+            return self._error("the provider was closed during the call", ErrorKind.CANCELLED)
         if self._time() >= self._deadline:
             return self._error(
                 f"the call took longer than its deadline of {timeouts.total:g} s", ErrorKind.TIMEOUT
@@ -196,6 +215,8 @@ class Transfer:
                 return self._error(text, ErrorKind.TIMEOUT)
             case httpx2.ConnectError() | httpx2.UnsupportedProtocol() | httpx2.ProxyError():
                 return self._error(f"no connection: {text}", ErrorKind.CONNECTION, ErrorPhase.CONNECT)
+            case MalformedStream():
+                return self._error(str(error), ErrorKind.MALFORMED)
             case httpx2.DecodingError() | json.JSONDecodeError():
                 return self._error(f"the answer cannot be read: {text}", ErrorKind.MALFORMED)
             case httpx2.LocalProtocolError():  # its text quotes the header, which may be a secret

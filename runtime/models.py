@@ -19,6 +19,8 @@ from llmgine.providers import (
     Done,
     EmbeddingRequest,
     EmbeddingResponse,
+    ErrorKind,
+    ErrorPhase,
     Failed,
     InvalidRequest,
     LLMRequest,
@@ -26,6 +28,7 @@ from llmgine.providers import (
     Message,
     OutputInvalid,
     OutputSchema,
+    ProviderError,
     StreamEvent,
 )
 from llmgine.providers.catalogue import resolve
@@ -45,7 +48,8 @@ class Models:
 
     Each verb takes a whole request, or a model's name with what the request's fields are:
     `complete("openai/gpt-5", "Hi", temperature=0)`. All raise `UnknownModel`, `MissingKey`,
-    `ModelNotInstalled` or `InvalidRequest` where nothing could be sent.
+    `ModelNotInstalled` or `InvalidRequest` where nothing could be sent, and `ProviderError` where no actor
+    of the pool took the call.
     """
 
     def __init__(
@@ -107,6 +111,11 @@ class Models:
         else:
             asked = request
         await self._know(asked.model)
+        try:
+            return await self._pools.embed(asked)
+        except ProviderError as error:
+            if not await self._is_stale(asked.model, error):
+                raise
         return await self._pools.embed(asked)
 
     async def _answer(self, request: LLMRequest) -> LLMResponse:
@@ -120,10 +129,20 @@ class Models:
 
     async def _events(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
         await self._know(request.model)
-        called = cast("AsyncGenerator[StreamEvent, None]", self._pools.stream(request))
-        async with aclosing(called) as events:
+        try:
+            async with aclosing(self._called(request)) as events:
+                async for event in events:
+                    yield event
+            return
+        except ProviderError as error:
+            if not await self._is_stale(request.model, error):
+                raise
+        async with aclosing(self._called(request)) as events:
             async for event in events:
                 yield event
+
+    def _called(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+        return cast("AsyncGenerator[StreamEvent, None]", self._pools.stream(request))
 
     async def _know(self, model: str) -> None:
         """Asks which actors the model's pool has, for a driver is not told of every change."""
@@ -133,6 +152,16 @@ class Models:
         self._actors[provider] = await self._control.ensure_pool(provider)
         self._asked[provider] = now
         self._pools.update(dict(self._actors))
+
+    async def _is_stale(self, model: str, error: ProviderError) -> bool:
+        """Whether a call found no actor because the pool has others by now, which are then known."""
+        if (error.kind, error.phase) != (ErrorKind.OVERLOADED, ErrorPhase.CONNECT):
+            return False
+        provider = resolve(model, self._providers).provider
+        before = self._actors.get(provider)
+        self._asked.pop(provider, None)
+        await self._know(model)
+        return self._actors[provider] != before
 
 
 def _asked(

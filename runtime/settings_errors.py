@@ -88,6 +88,8 @@ def _describe_one(path: list[str], problem: Any, tree: type[BaseModel], given: S
     expected = message.removeprefix("Input should be ").removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"{dotted} is missing ({source.locate(path)})"
+    if problem["type"] == "value_error":
+        return f"{dotted} is refused ({source.locate(path)}): {expected}"
     return f"{dotted} is {_shown(path, problem['input'])} ({source.locate(path)}); expected {expected}"
 
 

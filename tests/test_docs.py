@@ -90,6 +90,14 @@ def test_switching_example_runs(clean_environ: Path) -> None:
     ]
 
 
+def test_conversation_example_runs(clean_environ: Path) -> None:
+    """The example of one conversation goes on with another model, which needs no tool of the first."""
+    assert output_of("one_conversation.py", clean_environ) == [
+        "scripted/tool: 5; tools: ['stock']",
+        "scripted/echo: What of my list is left?; tools: []",
+    ]
+
+
 def test_settings_page_is_current() -> None:
     """docs/settings.md lists every setting with its default; `make docs` writes it."""
     written = runpy.run_path(str(ROOT / "docs" / "write_settings.py"))

@@ -197,6 +197,10 @@ def test_foreign_variables_are_left_alone() -> None:
         ({"sessions": {"queue": "many"}}, "sessions.queue is 'many' (keyword argument)"),
         ({"sessions": {"queue": 0}}, "greater than or equal to 1"),
         ({"control": {"tcp": "perhaps"}}, "'auto', 'always' or 'never'"),
+        (
+            {"providers": {"endpoints": {"house": {}}}},
+            "endpoints.house is refused (keyword argument): an openai-compatible endpoint needs base_url",
+        ),
     ],
 )
 def test_wrong_keyword(overrides: dict[str, Any], told: str) -> None:

@@ -147,7 +147,7 @@ class ProviderActor(ObservedActor):
         self, provider: Provider, request: EmbeddingRequest, session: str, stream: Stream, span: OpenSpan
     ) -> None:
         try:
-            response = await provider.embed(request)
+            response = await provider.embed(request, session=session)
         except ProviderError as error:
             error.hint = hint_for(error, self._pool, self._serves)
             span.end(error=error.kind.value)

@@ -77,7 +77,8 @@ class PoolClient:
     ) -> AsyncIterator[StreamEvent]:
         """The events of one call, the last exactly one `Done` or `Failed`.
 
-        Raises `UnknownModel`, `MissingKey`, `ModelNotInstalled` or `InvalidRequest` before the first event.
+        Raises `UnknownModel`, `MissingKey`, `ModelNotInstalled` or `InvalidRequest` before the first event,
+        and `ProviderError` where no actor took the call.
         Closing the iterator cancels the call at the provider.
         """
         model, header = self._header(request, session, trace)
@@ -87,7 +88,11 @@ class PoolClient:
         phase, over = ErrorPhase.PRE_TOKEN, False
         try:
             async for message in stream:
-                event = from_wire(message)
+                try:
+                    event = from_wire(message)
+                except ValueError as error:
+                    yield Failed(_unreadable(actor, model, phase, error))
+                    return
                 if phase is ErrorPhase.PRE_TOKEN:
                     phase = ErrorPhase.MID_STREAM
                     router.first_chunk(actor, clock() - began)
@@ -128,6 +133,8 @@ class PoolClient:
         except LinkError as error:
             router.refused(actor, 0, clock() + _BROKEN_PAUSE)
             raise _lost(actor, model, ErrorPhase.PRE_TOKEN, error) from None
+        except ValueError as error:
+            raise _unreadable(actor, model, ErrorPhase.PRE_TOKEN, error) from None
         finally:
             router.finished(actor)
             if not over:
@@ -163,7 +170,7 @@ class PoolClient:
                 if verdict == wire.FAILED:
                     raise wire.failure_from_wire(*rest)
                 router.refused(actor, rest[0], clock() + _FULL_PAUSE)
-                reasons[actor] = f"carries {rest[0]} calls already"
+                reasons[actor] = f"takes no more calls, it carries {rest[0]}"
             except LinkError as error:
                 router.refused(actor, 0, clock() + _BROKEN_PAUSE)
                 reasons[actor] = error.reason if isinstance(error, StreamReset) else str(error)
@@ -218,6 +225,19 @@ def _lost(actor: str, model: ModelName, phase: ErrorPhase, error: LinkError) -> 
     return ProviderError(
         f"the provider actor {actor} {what} during the call: {error}",
         kind=ErrorKind.INTERNAL if mistake else ErrorKind.CONNECTION,
+        phase=phase,
+        scope=ErrorScope.ENDPOINT,
+        provider=model.provider,
+        model=model.model,
+    )
+
+
+def _unreadable(actor: str, model: ModelName, phase: ErrorPhase, error: ValueError) -> ProviderError:
+    why = str(error).partition("[type=")[0].strip()  # what stands behind it is a piece of the answer
+    return ProviderError(
+        f"what the provider actor {actor} sent cannot be read ({why}); is one version of llmgine installed "
+        "on every node?",
+        kind=ErrorKind.MALFORMED,
         phase=phase,
         scope=ErrorScope.ENDPOINT,
         provider=model.provider,

@@ -245,7 +245,18 @@ class TurnClient:
         self._taken_on = True
 
 
+# Fields of a request that the session itself says, with the place where they are set.
+_SET_ELSEWHERE = {
+    "messages": "the session holds its conversation",
+    "system": "runtime.session(system=…) sets it",
+    "tools": "runtime.session(tools=…) sets them",
+}
+
+
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    for name, where in _SET_ELSEWHERE.items():
+        if name in options:
+            raise InvalidRequest(f"a turn has no {name} of its own: {where}")
     try:
         return dict(to_jsonable_python(dict(options)))
     except ValueError as error:

@@ -22,7 +22,7 @@ from llmgine.actors.sessions.errors import ContextError
 from llmgine.providers.contracts import (
     AnyPart,
     Contract,
-    ImagePart,
+    MediaPart,
     Message,
     OpaquePart,
     RefusalPart,
@@ -34,10 +34,10 @@ from llmgine.providers.contracts import (
 
 FORMAT = 1
 
-_ALLOWED: dict[str, tuple[type[Any], ...]] = {
+_ALLOWED: dict[str, tuple[Any, ...]] = {
     "system": (TextPart,),
-    "user": (TextPart, ImagePart, OpaquePart),
-    "assistant": (TextPart, ThinkingPart, ToolCallPart, ImagePart, RefusalPart, OpaquePart),
+    "user": (TextPart, MediaPart, OpaquePart),
+    "assistant": (TextPart, ThinkingPart, ToolCallPart, MediaPart, RefusalPart, OpaquePart),
     "tool": (ToolResultPart,),
 }
 
@@ -215,10 +215,10 @@ def has_content(message: Message) -> bool:
 
 def _says_something(part: AnyPart) -> bool:
     match part:
-        case TextPart(text=text) | RefusalPart(text=text):
-            return bool(text)
+        case TextPart() | RefusalPart():
+            return bool(part.text or part.signature)
         case ThinkingPart():
-            return bool(part.text or part.signature or part.redacted)
+            return bool(part.text or part.signature or part.redacted or part.encrypted)
         case _:
             return True
 

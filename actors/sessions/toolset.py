@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from llmgine.actors.sessions.errors import sendable
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.tools import Tool, as_tools
-from llmgine.providers.contracts import ImagePart, TextPart, ToolCallPart, ToolResultPart, ToolSpec
+from llmgine.providers.contracts import MediaPart, TextPart, ToolCallPart, ToolResultPart, ToolSpec
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Toolset:
 
     async def run(self, call: ToolCallPart) -> ToolResultPart:
         """The call's result; whatever goes wrong is a result with `is_error` that says what."""
-        content: tuple[TextPart | ImagePart, ...]
+        content: tuple[TextPart | MediaPart, ...]
         try:
             value = await self._value(call)
             content, failed = as_content(call.name, value, self._options.tool_result_bytes), False
@@ -203,14 +203,14 @@ def _cut(text: str) -> str:
     return sendable(text)
 
 
-def as_content(name: str, value: Any, limit: int) -> tuple[TextPart | ImagePart, ...]:
-    """A tool's value for the model: text and parts as they are, the rest as JSON; at most `limit` bytes."""
-    if isinstance(value, TextPart | ImagePart):
+def as_content(name: str, value: Any, limit: int) -> tuple[TextPart | MediaPart, ...]:
+    """A tool's value for the model: text and media as they are, the rest as JSON; at most `limit` bytes."""
+    if isinstance(value, TextPart | MediaPart):
         value = (value,)
     if (
         isinstance(value, list | tuple)
         and value
-        and all(isinstance(item, TextPart | ImagePart) for item in value)
+        and all(isinstance(item, TextPart | MediaPart) for item in value)
     ):
         return _bounded_parts(value, limit)
     if isinstance(value, str):
@@ -224,8 +224,8 @@ def as_content(name: str, value: Any, limit: int) -> tuple[TextPart | ImagePart,
     return (TextPart(text=bounded_text(text, limit)),)
 
 
-def _bounded_parts(parts: Iterable[TextPart | ImagePart], limit: int) -> tuple[TextPart | ImagePart, ...]:
-    kept: list[TextPart | ImagePart] = []
+def _bounded_parts(parts: Iterable[TextPart | MediaPart], limit: int) -> tuple[TextPart | MediaPart, ...]:
+    kept: list[TextPart | MediaPart] = []
     for part in parts:
         size = len(part.text.encode()) if isinstance(part, TextPart) else len(part.data or b"")
         if size <= limit:
@@ -233,7 +233,8 @@ def _bounded_parts(parts: Iterable[TextPart | ImagePart], limit: int) -> tuple[T
         elif isinstance(part, TextPart):
             kept.append(part.model_copy(update={"text": bounded_text(part.text, limit)}))
         else:
-            kept.append(TextPart(text=f"[an image of {size} bytes was left out: results may have {limit}]"))
+            said = f"[{part.type} of {size} bytes was left out: results may have {limit}]"
+            kept.append(TextPart(text=said))
         limit = max(0, limit - size)
     return tuple(kept)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from llmgine.providers.clients.client import Call
 from llmgine.providers.clients.http import HttpAnswer, connect_limits, http_client
 from llmgine.providers.clients.pool import Site
-from llmgine.providers.clients.routes import PATHS, VENDORS, Purpose
+from llmgine.providers.clients.routes import address_of, path_of
 from llmgine.providers.frames import JsonArraySplitter, Splitter, SseSplitter
 
-_VERSION = re.compile(r"v\d+((alpha|beta)\d*)?")
 _KEY_HEADER = "x-goog-api-key"
 
 
@@ -36,10 +33,7 @@ class GeminiClient:
 
         Raises what the transport raises (`httpx2.HTTPError`, `OSError`), never an SDK's class.
         """
-        name = call.model.removeprefix("models/")
-        path = _path(call.purpose).replace("{model}", name)
-        if name.startswith("tunedModels/"):
-            path = path.removeprefix("models/")
+        path = path_of("gemini", call.model, call.purpose).lstrip("/")
         # The SDK's public calls read answers into models of its own, at 200 µs a chunk.
         request = self._sdk_client._api_client._build_request("post", path, {})
         headers = {**request.headers, **call.headers}
@@ -62,12 +56,11 @@ class GeminiClient:
         """The SDK's client, told everything that it would else read from the environment."""
         import httpx2
 
-        base_url = site.base_url or VENDORS["gemini"]
         # Its blocking client is never used; without one given it makes one, with certificates and all.
         self._blocking = httpx2.Client(transport=httpx2.MockTransport(_refuse), trust_env=False)
         options = sdk.types.HttpOptions(
-            base_url=base_url,
-            api_version=_version(base_url),
+            base_url=address_of("gemini", site.base_url),
+            api_version="",
             headers=dict(site.headers),
             httpx_client=self._blocking,
             httpx_async_client=self._http,
@@ -76,17 +69,6 @@ class GeminiClient:
         # None means neither recording nor replaying here, which the environment could ask for.
         debug = sdk.client.DebugConfig(client_mode=None, replays_directory=None, replay_id=None)
         return sdk.Client(vertexai=False, api_key=key, http_options=options, debug_config=debug)
-
-
-def _path(purpose: Purpose) -> str:
-    """The path of a call below the version."""
-    return PATHS["gemini", purpose].lstrip("/").partition("/")[2]
-
-
-def _version(base_url: str) -> str:
-    """The protocol's version; none where the base URL ends with one of its own."""
-    last = urlsplit(base_url).path.rstrip("/").rpartition("/")[2]
-    return "" if _VERSION.fullmatch(last) else PATHS["gemini", "generate"].split("/")[1]
 
 
 def _refuse(request: Any) -> Any:

@@ -1,6 +1,6 @@
 """Gemini over the end-of-life google-generativeai package: blocking, over REST, in threads.
 
-What it cannot say stands in `providers.codecs.gemini_limits`.
+What it cannot say stands in `providers.codecs.gemini.limits`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import importlib
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmgine.providers.clients.client import Call
 from llmgine.providers.clients.http import LOOPBACK
 from llmgine.providers.clients.pool import Site
-from llmgine.providers.clients.routes import VENDORS
-from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
+from llmgine.providers.clients.routes import address_of
+from llmgine.providers.errors import ErrorKind, ErrorPhase, ModelNotInstalled, ProviderError
 from llmgine.providers.frames import Splitter, WholeFrames
 
 if TYPE_CHECKING:
@@ -29,7 +29,13 @@ def load_sdk() -> Any:
     """The package; that it is past its end, which it warns of, is known here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return importlib.import_module("google.generativeai")
+        try:
+            return importlib.import_module("google.generativeai")
+        except ModuleNotFoundError:
+            raise ModelNotInstalled(
+                "the transport google-generativeai needs its package: pip install "
+                '"llmgine-ray[google-generativeai]", or leave `transport` out for google-genai'
+            ) from None
 
 
 class GeminiLegacyAnswer:
@@ -82,7 +88,7 @@ class GeminiLegacyClient:
         self._headers = site.headers
         # A waiting call holds its thread.
         self._threads = ThreadPoolExecutor(site.max_connections, thread_name_prefix="gemini-legacy")
-        base_url = (site.base_url or VENDORS["gemini"]).rstrip("/").removesuffix("/v1beta")
+        base_url = address_of("gemini", site.base_url).removesuffix("/v1beta")
         manager = _ClientManager()
         manager.configure(
             api_key=site.key.get_secret_value() if site.key else "none",
@@ -102,10 +108,12 @@ class GeminiLegacyClient:
         from llmgine.providers.clients.gemini_legacy_wire import Line
 
         line = Line()
+        posting = self._threads.submit(line.run, lambda: self._post(call, line))
         try:
-            answer: GeminiLegacyAnswer = await self.run(line, lambda: self._post(call, line))
+            answer: GeminiLegacyAnswer = await asyncio.wrap_future(posting)
         except BaseException:
             line.cut()
+            posting.add_done_callback(_close_unwanted)
             raise
         return answer
 
@@ -118,10 +126,10 @@ class GeminiLegacyClient:
         return await asyncio.get_running_loop().run_in_executor(self._threads, line.run, work)
 
     def later(self, work: Callable[[], None]) -> None:
-        """Have something done after whatever a thread is still at; once closed, nothing is left to do."""
+        """Have something done in a thread: it may wait for another that is woken just now."""
         try:
             self._threads.submit(work)
-        except RuntimeError:
+        except RuntimeError:  # the client is closed
             work()
 
     def _post(self, call: Call, line: Line) -> GeminiLegacyAnswer:
@@ -146,8 +154,6 @@ class GeminiLegacyClient:
             raise _connecting(error) from None
         answer = GeminiLegacyAnswer(self, line, stream._response.status_code, stream._response.headers)
         answer.frames, answer.close = _frames(stream), stream._response.close
-        if line.is_cut:
-            answer.close()
         return answer
 
     def _request(self, call: Call, kind: Any) -> Any:
@@ -174,6 +180,11 @@ class GeminiLegacyClient:
         answer = GeminiLegacyAnswer(self, line, response.status_code, response.headers)
         answer.body = response.content
         return answer
+
+
+def _close_unwanted(posting: Future[GeminiLegacyAnswer]) -> None:
+    if not posting.cancelled() and posting.exception() is None:
+        posting.result().close()
 
 
 def _frames(stream: Any) -> Iterator[bytes]:

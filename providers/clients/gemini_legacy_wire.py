@@ -39,10 +39,6 @@ class Line:
         if cut:
             self.cut()
 
-    @property
-    def is_cut(self) -> bool:
-        return self._cut
-
     def cut(self) -> None:
         """Shut the connection down: whoever waits for it wakes, and the server sees it close."""
         with self._lock:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
+from urllib.parse import quote
 
 from llmgine.providers.options import Api
 
@@ -14,8 +16,8 @@ PATHS: dict[tuple[Api, Purpose], str] = {
     ("openai-responses", "generate"): "/responses",
     ("openai-responses", "embed"): "/embeddings",
     ("anthropic-messages", "generate"): "/v1/messages",
-    ("gemini", "generate"): "/v1beta/models/{model}:streamGenerateContent?alt=sse",
-    ("gemini", "embed"): "/v1beta/models/{model}:batchEmbedContents",
+    ("gemini", "generate"): "/models/{model}:streamGenerateContent?alt=sse",
+    ("gemini", "embed"): "/models/{model}:batchEmbedContents",
 }
 VENDORS: dict[Api, str] = {
     "openai-chat": "https://api.openai.com/v1",
@@ -25,7 +27,25 @@ VENDORS: dict[Api, str] = {
 }
 
 
+_GEMINI_VERSION = "v1beta"
+_VERSION = re.compile(r"/(v\d+(?:(?:alpha|beta)\d*)?)$")
+
+
+def address_of(api: Api, base_url: str | None) -> str:
+    """The URL below which a server's paths lie; Gemini's ends with the protocol's version."""
+    address = (base_url or VENDORS[api]).rstrip("/")
+    return address if api != "gemini" or _VERSION.search(address) else f"{address}/{_GEMINI_VERSION}"
+
+
+def path_of(api: Api, model: str, purpose: Purpose) -> str:
+    """The path of a call, with the model where the protocol names it there."""
+    path = PATHS.get((api, purpose), f"/{purpose}")
+    name = model.removeprefix("models/")
+    if name.startswith("tunedModels/"):
+        path = path.removeprefix("/models")
+    return path.replace("{model}", quote(name))
+
+
 def url_of(api: Api, base_url: str | None, model: str, purpose: Purpose = "generate") -> str:
     """The whole URL of a call."""
-    path = PATHS.get((api, purpose), f"/{purpose}").replace("{model}", model)
-    return (base_url or VENDORS[api]).rstrip("/") + path
+    return address_of(api, base_url) + path_of(api, model, purpose)

@@ -15,7 +15,9 @@ from llmgine.providers.contracts import (
     NamedTool,
     Part,
     RefusalPart,
+    TextPart,
     ToolCallPart,
+    ToolResultPart,
 )
 
 _ALLOWED = {
@@ -48,6 +50,16 @@ class Encoding(Lowering):
             self.changed(f"{field}.name", "the model called a tool by a name that no protocol takes back")
         return name
 
+    def cannot_think(self, reason: str) -> None:
+        """A model that does not think cannot be asked how much; asked to show it, it has nothing to show."""
+        asked = self.request.reasoning
+        if asked is None:
+            return
+        if asked.budget or asked.effort not in (None, "none"):
+            self.unsupported("reasoning", reason)
+        elif asked.show:
+            self.dropped("reasoning.show", "no reasoning of this model is to be seen here")
+
     def is_native(self, part: Part, *, same_model: bool = False) -> bool:
         """Whether a part was made behind this protocol by this provider, and if asked by this model."""
         origin = part.origin
@@ -62,12 +74,58 @@ class Encoding(Lowering):
         if part.signature is not None:
             self.dropped(f"{field}.signature", "a seal goes only to the model that made it")
 
+    def plain(self, encoded: str, field: str) -> str:
+        """The text of a document that came as base64."""
+        try:
+            data = base64.b64decode(encoded)
+        except ValueError:
+            self.invalid(field, "its URL says that it holds base64, and it does not")
+        text = data.decode("utf-8", "replace")
+        if text.encode() != data:
+            self.changed(field, "bytes that are no UTF-8 are sent as replacement characters")
+        return text
+
     def refusal(self, part: RefusalPart, field: str) -> str:
         """The words of a refusal, for a protocol without a field of its own for them."""
         self.leave_seal(part, field)
         if part.text:
             self.changed(field, "there is no field for a refusal; it is sent as text")
         return part.text
+
+    def failed(self, part: ToolResultPart, field: str) -> str:
+        """What the text of a result begins with, for a protocol without a field that says a tool failed."""
+        if not part.is_error:
+            return ""
+        self.changed(f"{field}.is_error", "there is no field for it; the text says it")
+        return "Error: "
+
+    @property
+    def leading(self) -> int:
+        """How many messages, those of the system at the start, are part of the system prompt."""
+        messages = self.request.messages
+        return next((at for at, one in enumerate(messages) if one.role != "system"), len(messages))
+
+    @property
+    def system(self) -> list[str]:
+        """The texts of the system prompt, none of them blank."""
+        texts = [] if self.request.system is None else [self.request.system]
+        for message in self.request.messages[: self.leading]:
+            texts += [part.text for part in message.parts if isinstance(part, TextPart)]
+        return [text for text in texts if text.strip()]
+
+    def stand_in(self, part: MediaPart, field: str, number: int, reason: str) -> str:
+        """Words in place of a medium that cannot be sent; where it is asked about now, an error.
+
+        Of one in an earlier turn, or in what a tool gave, they go without, so that a conversation can go on
+        with a model that takes less.
+        """
+        messages = self.request.messages
+        later = any(message.role == "assistant" for message in messages[number + 1 :])
+        if later or messages[number].role != "user":
+            self.changed(field, f"{reason}; a note is sent in its place")
+        else:
+            self.unsupported(field, reason)
+        return f"[{part.type} left out]"
 
     def check(self) -> None:
         """`InvalidRequest` for what no protocol could send."""
@@ -80,7 +138,7 @@ class Encoding(Lowering):
         names = {tool.name for tool in self.request.tools}
         if isinstance(choice, NamedTool) and choice.name not in names:
             self.invalid("tool_choice", f"no tool is named {choice.name!r}; add it to `tools`")
-        if choice == "required" and not names:
+        if choice == "required" and not names and not self.options.get("tools"):
             self.invalid("tool_choice", "a call is required but `tools` is empty")
         if self.options.get("stream", True) is not True:
             self.invalid("provider_options.stream", "every call is streamed; leave it out")
@@ -101,11 +159,13 @@ class CallIds:
         self._length = length
         self._used: set[str] = set()
         self._current: dict[str, str] = {}
+        self._times: dict[str, int] = {}  # how often each was tried: some servers name every call alike
 
     def call(self, call_id: str) -> str:
-        sent, again = self._fit(call_id), 2
+        sent, again = self._fit(call_id), self._times.get(call_id, 2)
         while sent in self._used:
             sent, again = self._fit(f"{call_id}#{again}"), again + 1
+        self._times[call_id] = again
         self._used.add(sent)
         self._current[call_id] = sent
         return sent

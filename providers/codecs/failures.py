@@ -16,6 +16,7 @@ from llmgine.providers.ratelimits import seconds, seconds_until
 SIGNATURE_INVALID = "signature_invalid"  # code of an error that the conversation without its thinking mends
 
 _LONGEST_MESSAGE = 2000
+_LONGEST_CODE = 200
 _KEY = re.compile(r"\b(?:(?:sk|pk|rk|key|xai)-[\w*.-]{8,}|gsk_\w{8,}|AIza[\w-]{8,})")
 
 _BY_STATUS = {
@@ -137,7 +138,7 @@ _UNWANTED_THINKING = re.compile(
     r"|encrypted content.{0,400}could not be (?:verified|decrypted)|invalid_encrypted_content"
     r"|item (?:with id )?'rs_\w+' .{0,60}(?:not found|without its required following item)"
     r"|thought_?\s?signature.{0,80}(?:invalid|not valid|corrupt)|missing an? `?thought_?\s?signature"
-    r"|(?:invalid|corrupted) `?thought_?\s?signature",
+    r"|(?:invalid|corrupted) `?thought_?\s?signature|bound to a different conversation",
     re.I | re.S,
 )
 
@@ -167,7 +168,8 @@ def http_failure(
     retryable = {"true": True, "false": False}.get(named.get("x-should-retry", ""))
     error = failure(target, payload, status=status, phase=phase, retryable=retryable)
     if 300 <= status < 400:
-        error.message = f"{target.provider} sends calls on to {named.get('location', 'another place')[:500]}"
+        place = _KEY.sub("[key]", named.get("location", "another place"))[:500]
+        error.message = f"{target.provider} sends calls on to {place}"
         error.message += " and redirects are not followed, lest the key goes along; set its base_url"
         error.args = (error.message,)
     error.request_id = named.get("request-id") or named.get("x-request-id") or error.request_id
@@ -182,7 +184,7 @@ def failure(
     """The error that a vendor's payload describes; 200 is the status of one inside a stream."""
     report = report_of(payload)
     kind = _kind(report, status)
-    code = report.code or report.type or None
+    code = _KEY.sub("[key]", report.code or report.type)[:_LONGEST_CODE] or None
     if kind is ErrorKind.RATE_LIMIT and (status == 402 or _never_mends(report)):
         retryable = False
     if status in _REFUSED and _UNWANTED_THINKING.search(f"{report.code} {report.message}"):

@@ -27,5 +27,12 @@ def read_json(data: bytes, *, allow_inf_nan: bool = True) -> Any:
     return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
+def string(value: Any) -> str:
+    """The value, which is a string; `TypeError` where it is none."""
+    if type(value) is not str:
+        raise TypeError(f"a string was expected, not {type(value).__name__}")
+    return value
+
+
 def _refused(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number of JSON")

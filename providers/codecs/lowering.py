@@ -53,6 +53,15 @@ class Lowering:
     def invalid(self, field: str, reason: str) -> NoReturn:
         raise InvalidRequest(f"{field}: {reason}")
 
+    def laid_over(self, body: Mapping[str, Any], *joined: str) -> dict[str, Any]:
+        """The body with the options over it; to the lists named in `joined` they add."""
+        options = self.options
+        for name in joined:
+            if isinstance(more := options.get(name), list):
+                held = body.get(name, [])
+                options[name] = [*held, *(one for one in more if one not in held)]
+        return merged(body, options)
+
     def check_options(self, *own_fields: str) -> None:
         """`InvalidRequest` for an option that has a field of its own, and for a header that holds a key."""
         options = self.options

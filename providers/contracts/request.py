@@ -54,7 +54,7 @@ class Reasoning(Contract):
 
     `effort` is a level and `budget` a number of tokens: a model that takes only the other one gets the
     nearest, which the response's `adjustments` tell. `show` asks for the reasoning, or a summary of it,
-    as thinking parts.
+    as thinking parts; where there is none to see, the adjustments tell that.
     """
 
     effort: Effort | None = None

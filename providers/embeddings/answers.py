@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,17 @@ def vector_of(values: Any) -> tuple[float, ...]:
     """A vector sent as a list of numbers."""
     if not isinstance(values, list) or not values or not {type(one) for one in values} <= {int, float}:
         raise malformed("an embedding is no list of numbers")
-    return tuple(map(float, values))
+    try:
+        return finite(tuple(map(float, values)))
+    except OverflowError:
+        raise malformed("an embedding holds a number that is too large") from None
+
+
+def finite(vector: tuple[float, ...]) -> tuple[float, ...]:
+    """The vector, without NaN or infinity in it."""
+    if not math.isfinite(sum(vector)):
+        raise malformed("an embedding holds what is no number")
+    return vector
 
 
 def same_length(vectors: Sequence[tuple[float, ...]]) -> Vectors:

@@ -36,7 +36,7 @@ class EmbeddingCall(Transfer):
     async def response(self) -> EmbeddingResponse:
         try:
             answer = await self._send()
-            response = self._codec.decode(self._prepared.target, await self._body(answer))
+            response = self._codec.decode(self._prepared.target, await self._body())
             if len(response.vectors) != self._inputs:
                 raise malformed(f"{self._inputs} texts were sent, {len(response.vectors)} vectors came back")
         except Exception as error:

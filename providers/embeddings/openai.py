@@ -13,6 +13,7 @@ from llmgine.providers.codecs.lowering import Lowering, merged
 from llmgine.providers.contracts import EmbeddingRequest, EmbeddingResponse, Usage, UsageSource
 from llmgine.providers.embeddings.answers import (
     ReadsAnswers,
+    finite,
     list_of,
     malformed,
     object_of,
@@ -48,13 +49,14 @@ class OpenAIEmbeddings(ReadsAnswers):
         payload = object_of(body)
         found = list_of(payload, "data")
         indices = [one.get("index", at) for at, one in enumerate(found)]
-        if set(indices) != set(range(len(found))):
+        if not {type(one) for one in indices} <= {int} or set(indices) != set(range(len(found))):
             raise malformed("the embeddings are not numbered from 0 on")
+        served = payload.get("model")
         ordered = [one.get("embedding") for _, one in sorted(zip(indices, found, strict=True), key=_first)]
         response = EmbeddingResponse(
             vectors=(),
             usage=_usage(payload.get("usage")),
-            model=payload.get("model") or target.model,
+            model=served if isinstance(served, str) and served else target.model,
             provider=target.provider,
             provider_data={name: value for name, value in payload.items() if name not in _KNOWN},
         )
@@ -78,7 +80,7 @@ def _vector(value: Any) -> tuple[float, ...]:
         packed.byteswap()
     if not packed:
         raise malformed("an embedding is empty")
-    return tuple(packed)
+    return finite(tuple(packed))
 
 
 def _usage(raw: Any) -> Usage:

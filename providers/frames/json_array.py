@@ -6,13 +6,12 @@ import re
 
 from llmgine.providers.frames.splitter import MalformedStream
 
-_BOM = b"\xef\xbb\xbf"
 # Everything up to the next bracket or to a string that is cut off: whole strings are passed over at once.
 _PLAIN = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+', re.DOTALL)
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE, _BACKSLASH = b'"\\'
 _OPEN, _CLOSE = b"{[", b"}]"
-_BETWEEN = re.compile(rb"[ \t\r\n,]*+")
+_BETWEEN = re.compile(rb"[ \t\r\n,\xef\xbb\xbf]*+")  # a byte order mark too, wherever it was cut
 
 
 class JsonArraySplitter:
@@ -27,7 +26,6 @@ class JsonArraySplitter:
         "_broken",
         "_depth",
         "_escaped",
-        "_first",
         "_in_array",
         "_limit",
         "_over",
@@ -45,16 +43,12 @@ class JsonArraySplitter:
         self._escaped = False  # and there after a backslash
         self._in_array = False
         self._over = False
-        self._first = True
         self._broken = ""
 
     def feed(self, chunk: bytes) -> list[tuple[str, bytes]]:
         """The objects that this piece of the body completes."""
         if self._broken:
             raise MalformedStream(self._broken)
-        if self._first and chunk:
-            self._first = False
-            chunk = chunk.removeprefix(_BOM)
         frames: list[tuple[str, bytes]] = []
         start = self._scan(chunk, frames)
         if self._depth:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from llmgine.providers.frames.splitter import MalformedStream
 
 _BOM = b"\xef\xbb\xbf"
+_NAMES = 64
+_LONGEST_NAME = 128
 
 
 class SseSplitter:
@@ -35,7 +37,7 @@ class SseSplitter:
         self._tail: list[bytes] = []  # the pieces of a line whose end has not come
         self._data: list[bytes] = []
         self._event = ""
-        self._names: dict[bytes, str] = {}  # event lines that were decoded before
+        self._names: dict[bytes, str] = {}  # event lines that were decoded before, if short
         self._tail_size = 0
         self._data_size = 0  # of the lines, so that many empty ones count too
         self._after_cr = False
@@ -129,7 +131,7 @@ class SseSplitter:
 
     def _name(self, line: bytes) -> str:
         name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
-        if len(self._names) < 64:
+        if len(self._names) < _NAMES and len(line) < _LONGEST_NAME:
             self._names[line] = name
         return name
 

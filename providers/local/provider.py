@@ -91,7 +91,7 @@ class LocalProvider:
         finally:
             await source.aclose()
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+    async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         """Always refused: an engine makes either text or vectors, and these make text."""
         raise no_embeddings(self.name, request.model.removeprefix(f"{self.name}/"))
 

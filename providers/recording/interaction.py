@@ -98,10 +98,10 @@ class Interaction:
 
 
 def read_recording(path: Path) -> list[Interaction]:
-    """The interactions of one file, none in JSON of another shape; `ValueError` where it is no JSON."""
+    """The interactions of one file, none in JSON without any; `ValueError` where it is no recording."""
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as error:
+        found = value.get("interactions") if isinstance(value, dict) else None
+        return [Interaction.from_json(one) for one in found or ()]
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no recording: {error}") from None
-    found = value.get("interactions") if isinstance(value, dict) else None
-    return [Interaction.from_json(one) for one in found or ()]

@@ -29,14 +29,18 @@ class Player:
         self._reading: asyncio.Task[Shelf] | None = None
 
     async def send(self, call: Call) -> RecordedAnswer:
-        if self._reading is None:
-            self._reading = asyncio.create_task(asyncio.to_thread(Shelf.read, self._path))
-        shelf = await asyncio.shield(self._reading)
+        shelf = await self._shelf()
         url = url_of(self._site.api, self._site.base_url, call.model, call.purpose)
-        found = shelf.take(route_of(url), json.loads(call.body))
+        found = await shelf.take(route_of(url), json.loads(call.body))
         if found.status is None and (error := found.failure()) is not None:
             raise error
         return RecordedAnswer(found, self._site.api)
+
+    async def _shelf(self) -> Shelf:
+        """The recordings, read once; what could not be read is tried anew by the next call."""
+        if self._reading is None or (self._reading.done() and self._reading.exception() is not None):
+            self._reading = asyncio.create_task(asyncio.to_thread(Shelf.read, self._path))
+        return await asyncio.shield(self._reading)
 
     async def aclose(self) -> None:
         if self._reading is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ import queue
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _OVERHEAD = 128  # bytes that are counted for a chunk beside its own
 _SHORTEST_SECRET = 8  # a shorter "key" is a word that local servers are given, as "none" or "ollama"
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
-_numbers = itertools.count(1)  # of all recorders of this process, so that no two files have one name
+_LONGEST_REASON = 200
 
 
 class Recorder:
@@ -63,6 +63,7 @@ class Recorder:
         self._closed = False
         self._queued_bytes = 0
         self._written_bytes = 0
+        self._told: set[str] = set()
         self.written = 0
         self.dropped = 0
 
@@ -105,10 +106,15 @@ class Recorder:
             self._queued_bytes += size
             return True
 
-    def let_go(self, size: int, *, dropped: bool) -> None:
+    def lose(self, size: int, reason: str) -> None:
+        """Give up an exchange of which so many bytes were queued; each reason is told once."""
         with self._lock:
             self._queued_bytes -= size
-            self.dropped += dropped
+            self.dropped += 1
+            told = reason in self._told
+            self._told.add(reason)
+        if not told:
+            log.warning("an exchange of %s is not recorded: %s", self._provider, reason)
 
     def put(self, tape: _Tape) -> None:
         with self._lock:
@@ -123,28 +129,36 @@ class Recorder:
 
     def _write_all(self) -> None:
         while (tape := self._queue.get()) is not None:
-            written = False
             try:
-                written = self._write(tape.interaction(self._provider, self._key))
+                self._write(tape.interaction(self._provider, self._key))
+            except OSError as error:  # a full disk, or no leave to write: the calls go on
+                reason = error.strerror or type(error).__name__
+                self.lose(tape.size, f"{self._folder}, which is providers.record.folder: {reason}")
+            except _Full as error:
+                self.lose(tape.size, str(error))
             except Exception as error:
-                # A full disk, or no leave to write: the calls go on, and the count tells how many were lost.
-                level = logging.DEBUG if self.dropped else logging.WARNING
-                log.log(level, "an exchange of %s is not recorded: %s", self._provider, error)
-            self.written += written
-            self.let_go(tape.size, dropped=not written)
+                self.lose(tape.size, f"{type(error).__name__}: {error}"[:_LONGEST_REASON])
+            else:
+                with self._lock:
+                    self._queued_bytes -= tape.size
 
-    def _write(self, interaction: Interaction) -> bool:
+    def _write(self, interaction: Interaction) -> None:
         content = {"source": "llmgine", "interactions": [interaction.to_json()]}
         data = json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
         if self._written_bytes + len(data) > self._options.max_written_bytes:
-            return False
+            raise _Full("what may be written has been: raise providers.record.max_written_bytes")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(interaction.time))
         session = _UNFIT.sub("_", interaction.session)[:64] or "no-session"
-        name = f"{stamp}-{self._provider}-{session}-{os.getpid()}-{next(_numbers):06}.json"
+        # Actors on other nodes may write into the same folder, and their process ids are no names there.
+        name = f"{stamp}-{self._provider}-{session}-{uuid.uuid4().hex[:16]}.json"
         _put_in_place(self._folder / name, data)
         self._written_bytes += len(data)
-        return True
+        self.written += 1
+
+
+class _Full(Exception):
+    """The recorder has written all that it may."""
 
 
 class _Tape:
@@ -180,7 +194,9 @@ class _Tape:
         elif not self._void:
             self._void = True
             self._chunks.clear()
-            self._recorder.let_go(self.size, dropped=True)
+            self._recorder.lose(
+                self.size, "too much waits to be written: raise providers.record.max_queued_bytes"
+            )
         return not self._void
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
@@ -223,7 +239,7 @@ class _Tape:
 def _put_in_place(path: Path, data: bytes) -> None:
     """A file that only its owner reads, whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)

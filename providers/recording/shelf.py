@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,12 @@ class Shelf:
         except (OSError, ValueError) as error:
             raise _refused(f"the recordings cannot be read: {error}") from None
 
-    def take(self, route: Route, body: Any) -> Interaction:
+    async def take(self, route: Route, body: Any) -> Interaction:
         """The answer to a request; a `ProviderError` that tells the nearest one where there is none."""
         answers = self._answers.get((route, fingerprint(body)))
         if answers is None:
-            raise _refused(self._nearest(route, body))
+            # In a thread: comparing with thousands of recordings takes seconds.
+            raise _refused(await asyncio.to_thread(self._nearest, route, body))
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     def _nearest(self, route: Route, body: Any) -> str:

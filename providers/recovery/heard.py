@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from llmgine.providers.contracts import AnyPart, Citation, LLMResponse, Message, TextPart
+from llmgine.providers.contracts import (
+    AnyPart,
+    Citation,
+    Message,
+    RefusalPart,
+    TextPart,
+)
 from llmgine.providers.events import (
     PartDone,
     Reset,
@@ -102,13 +108,14 @@ class Heard:
         self._kept.append(whole)
         return [PartDone(len(self._kept) - 1, whole)]
 
-    def joined(self, response: LLMResponse) -> LLMResponse:
-        """The last piece's response as that of the whole answer."""
-        parts = list(response.message.parts)
-        if self._joins and parts and isinstance(parts[0], TextPart):
-            parts[0] = self._whole.get(len(self._kept), parts[0])
-        message = Message(role="assistant", parts=(*self._kept, *parts))
-        return response.model_copy(update={"message": message})
+    def joined(self, last: Message | None) -> Message:
+        """The last piece's message, or what has come of it, as that of the whole answer."""
+        if last is None or self._begins:
+            return Message(role="assistant", parts=self.parts)
+        parts, here = list(last.parts), len(self._kept)
+        if self._joins and parts and isinstance(parts[0], TextPart | RefusalPart):
+            parts[0] = self._whole.get(here) or TextPart(text="".join(self._growing[here]))
+        return Message(role="assistant", parts=(*self._kept, *parts))
 
     def _begun(self, event: Numbered) -> list[StreamEvent]:
         self._begins = False
@@ -123,6 +130,7 @@ class Heard:
         if self._joins:
             self._growing[self._shift] = [self._broken]
             return []
+        self._swallow = ""
         whole = TextPart(text=self._broken)
         self._kept.append(whole)
         self._shift += 1
@@ -136,16 +144,17 @@ class Heard:
 
     def _done(self, event: PartDone) -> None:
         text = self._growing.pop(event.index, None)
-        if not isinstance(event.part, TextPart):
-            self._is_text = False
-        elif self._joins and event.index == len(self._kept):
+        self._is_text = self._is_text and isinstance(event.part, TextPart)
+        if self._joins and event.index == len(self._kept) and isinstance(event.part, TextPart | RefusalPart):
             event.part = _longer(self._broken or "", "".join(text or ()), event.part)
         self._whole[event.index] = event.part
 
 
-def _longer(before: str, heard: str, rest: TextPart) -> TextPart:
+def _longer(before: str, heard: str, rest: TextPart | RefusalPart) -> TextPart | RefusalPart:
     """The text of two pieces as one; a seal and a provider's own data are of the second alone."""
     text = heard if len(heard) > len(before) else before + rest.text
+    if isinstance(rest, RefusalPart):  # the reader had heard it as text
+        return RefusalPart(text=text, origin=rest.origin)
     shift = len(text) - len(rest.text)
     citations = tuple(_moved(each, shift) for each in rest.citations)
     return TextPart(text=text, citations=citations, origin=rest.origin)

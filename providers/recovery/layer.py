@@ -139,7 +139,8 @@ class _Call:
         self.tries.answered(response)
         notes = self._notes
         if self._pieces > 1:
-            response = self.heard.joined(response)
+            message = self.heard.joined(response.message)
+            response = response.model_copy(update={"message": message})
             reason = (
                 f"the answer broke off and was gone on with; it was put together from {self._pieces} calls"
             )
@@ -151,7 +152,7 @@ class _Call:
     def given_up(self, failed: Failed) -> Failed:
         partial = failed.partial
         if self._pieces > 1:
-            partial = Message(role="assistant", parts=self.heard.parts)
+            partial = self.heard.joined(partial)
         return self.tries.given_up(failed, partial, heard=self._restarts > 0)
 
     def _refused_for_seals(self, failed: Failed) -> bool:

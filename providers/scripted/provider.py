@@ -65,7 +65,7 @@ class ScriptedProvider:
         async for event in self._play(take, fault):
             yield event
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+    async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         """A vector for each input, of eight numbers unless the request says how many."""
         words = sum(len(text.split()) for text in request.inputs)
         return EmbeddingResponse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 _FORMATS = {
@@ -54,7 +55,9 @@ def _of_type(schema: dict[str, Any], name: str, root: dict[str, Any], depth: int
             required = schema.get("required", ())
             return {key: _sample(inner.get(key, {}), key, root, depth + 1) for key in required}
         case "array":
-            return [_sample(schema.get("items", {}), name, root, depth + 1)] * schema.get("minItems", 0)
+            first = [_sample(each, name, root, depth + 1) for each in schema.get("prefixItems", ())]
+            more = schema.get("minItems", 0) - len(first)
+            return [*first, *[_sample(schema.get("items", {}), name, root, depth + 1)] * more]
         case "integer" | "number":
             return _number(schema, whole=kind == "integer")
         case "boolean":
@@ -75,7 +78,7 @@ def _number(schema: dict[str, Any], *, whole: bool) -> int | float:
     value = step if low is None else low
     if high is not None and value > high:
         value = high
-    return int(value) if whole else float(value)
+    return math.ceil(value) if whole else float(value)
 
 
 def _text(schema: dict[str, Any], name: str) -> str:
@@ -99,6 +102,8 @@ def _resolve(reference: str, root: dict[str, Any]) -> Any:
 def _merged(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     whole: dict[str, Any] = {key: value for key, value in schema.items() if key != "allOf"}
     for choice in schema["allOf"]:
+        if not isinstance(choice, dict):
+            continue
         part = _resolve(choice["$ref"], root) if "$ref" in choice else choice
         for key, value in part.items():
             if key == "properties":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmgine.providers.codecs.assembly import compact
 from llmgine.providers.contracts import AnyPart, FinishReason, LLMResponse, Message, TextPart, ToolCallPart
 from llmgine.providers.events import (
+    Done,
     Failed,
     PartDone,
     Reset,
@@ -16,51 +17,63 @@ from llmgine.providers.events import (
 
 
 class AsText:
-    """Events of one call in which the first call of tool `name` becomes a text part; others stay calls."""
+    """Events of one call in which the first call of tool `name` becomes a text part, and further ones of it
+    say nothing; calls of other tools stay calls."""
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.clear()
+
+    def clear(self) -> None:
+        """It is all taken back."""
         self._index: int | None = None
         self._said = False
+        self._further: set[int] = set()
 
-    def take(self, event: StreamEvent) -> StreamEvent | None:
-        """The event as the caller is to see it; None for one that says nothing."""
+    def take(self, event: StreamEvent) -> list[StreamEvent]:
+        """The event as the caller is to hear it."""
         match event:
-            case ToolCallStart(index=index, name=self._name) if self._index is None:
-                self._index = index
-                return None
-            case ToolCallDelta(index=self._index, arguments=arguments):
+            case ToolCallStart(index=index, name=self._name):
+                self._begin(index)
+                return []
+            case ToolCallDelta(index=index, arguments=arguments) if index == self._index:
                 self._said = True
-                return TextDelta(event.index, arguments)
+                return [TextDelta(index, arguments)]
+            case PartDone(index=index, part=ToolCallPart(name=self._name) as part):
+                return self._finished(index, part)
+            case ToolCallDelta(index=index) if index in self._further:
+                return []
             case Failed(partial=Message() as partial):
                 event.partial = self._message(partial)
+            case Done():
+                event.response = self._response(event.response)
             case Reset():
-                self._index, self._said = None, False
-        return event
+                self.clear()
+        return [event]
 
-    def finished(self, event: PartDone) -> list[StreamEvent]:
-        """A finished part; a call whose arguments came all at once has not been said before."""
-        if not self._is_answer(event):
-            return [event]
-        assert isinstance(event.part, ToolCallPart)
-        self._index = event.index
-        text = _text(event.part)
-        delta: list[StreamEvent] = [] if self._said or not text.text else [TextDelta(event.index, text.text)]
+    def _begin(self, index: int) -> None:
+        if self._index is None:
+            self._index = index
+        elif index != self._index:
+            self._further.add(index)
+
+    def _finished(self, index: int, part: ToolCallPart) -> list[StreamEvent]:
+        """A whole call; one whose arguments came all at once has not been said before."""
+        self._begin(index)
+        if index != self._index:
+            return []
+        text = _text(part)
+        delta: list[StreamEvent] = [] if self._said or not text.text else [TextDelta(index, text.text)]
         self._said = True
-        return [*delta, PartDone(event.index, text)]
+        return [*delta, PartDone(index, text)]
 
-    def response(self, response: LLMResponse) -> LLMResponse:
-        """The response with the answer as text; other calls of it are still to be run."""
+    def _response(self, response: LLMResponse) -> LLMResponse:
+        """The response with the answer as text; calls of other tools are still to be run."""
         message = self._message(response.message)
         reason = response.finish_reason
         if reason is FinishReason.TOOL_CALLS and not message.tool_calls:
             reason = FinishReason.STOP
         return response.model_copy(update={"message": message, "finish_reason": reason})
-
-    def _is_answer(self, event: PartDone) -> bool:
-        if not isinstance(event.part, ToolCallPart) or event.part.name != self._name:
-            return False
-        return self._index is None or self._index == event.index
 
     def _message(self, message: Message) -> Message:
         parts: list[AnyPart] = []
@@ -76,4 +89,4 @@ class AsText:
 
 def _text(part: ToolCallPart) -> TextPart:
     # It has no origin: nothing of the call, its id or its seal, may go back as a text's.
-    return TextPart(text=part.raw_arguments or compact(part.arguments or {}))
+    return TextPart(text=part.raw_arguments or ("" if part.arguments is None else compact(part.arguments)))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from jiter import from_json
@@ -42,6 +44,7 @@ class Checker:
         for text in _candidates(message):
             try:
                 value = from_json(text.encode("utf-8", "replace"), allow_inf_nan=False)
+                json.dumps(value, allow_nan=False)  # a number such as 1e999 is none that can be passed on
             except ValueError as error:
                 problem = f"it is not JSON: {error}"
                 continue
@@ -59,11 +62,11 @@ class Checker:
 
     def _problem(self, value: Any) -> str | None:
         try:
-            found = sorted(self._validator.iter_errors(value), key=lambda error: str(error.json_path))
+            some = list(islice(self._validator.iter_errors(value), _MOST_PROBLEMS))
         except RecursionError:
             return "it is nested too deeply"
-        told = [f"{error.json_path}: {error.message[:_LONGEST_PROBLEM]}" for error in found[:_MOST_PROBLEMS]]
-        return "; ".join(told) or None
+        found = sorted(some, key=lambda error: str(error.json_path))
+        return "; ".join(f"{error.json_path}: {error.message[:_LONGEST_PROBLEM]}" for error in found) or None
 
 
 def load() -> None:
@@ -80,36 +83,42 @@ def _validator(schema: str) -> Any:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
     from referencing import Registry
-    from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
     value: Any = from_json(schema.encode())
     registry: Any = Registry()
-    ref = ""
+    validator = Draft202012Validator(value, registry=registry)
     try:
         Draft202012Validator.check_schema(value)
-        resolver = registry.resolver_with_root(DRAFT202012.create_resource(value))
-        for ref in _references(value):
-            resolver.lookup(ref)
+        root = registry.resolver_with_root(DRAFT202012.create_resource(value))
+        _follow(value, root, DRAFT202012, set())
+        next(validator.iter_errors(None), None)
     except SchemaError as error:
         raise InvalidRequest(f"output.json_schema is no JSON schema: {error.message}") from None
-    except Unresolvable:
-        raise InvalidRequest(
-            f"output.json_schema refers to {ref!r}, which is not within it: put it under $defs"
-        ) from None
-    return Draft202012Validator(value, registry=registry)
+    except RecursionError:
+        raise InvalidRequest("output.json_schema refers to itself without end") from None
+    return validator
 
 
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        ref = schema.get("$ref")
-        if isinstance(ref, str):
-            yield ref
-        for value in schema.values():
-            yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)
+def _follow(schema: Any, resolver: Any, dialect: Any, seen: set[int]) -> None:
+    """Looks up each reference of a schema and of all that it refers to."""
+    from referencing.exceptions import Unresolvable
+
+    if not isinstance(schema, dict) or id(schema) in seen:
+        return
+    seen.add(id(schema))
+    for word in ("$ref", "$dynamicRef"):
+        if isinstance(reference := schema.get(word), str):
+            try:
+                found = resolver.lookup(reference)
+            except Unresolvable:
+                raise InvalidRequest(
+                    f"output.json_schema refers to {reference!r}, which is not within it: put it under $defs"
+                ) from None
+            _follow(found.contents, found.resolver, dialect, seen)
+    for part in dialect.subresources_of(schema):
+        within = resolver.in_subresource(dialect.create_resource(part))
+        _follow(part, within, dialect, seen)
 
 
 def _candidates(message: Message) -> Iterator[str]:

@@ -10,13 +10,14 @@ from typing import Protocol, cast
 
 from llmgine.providers.contracts import FinishReason, LLMRequest, LLMResponse
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
-from llmgine.providers.events import Done, Failed, PartDone, Reset, StreamEvent
+from llmgine.providers.events import Done, Failed, Reset, StreamEvent
 from llmgine.providers.structured.by_tool import AsText
 from llmgine.providers.structured.checking import Checked, Checker, is_loaded, load
 from llmgine.providers.structured.plan import Means, Plan, asked_again, planned
 from llmgine.providers.tries import Tries
 
 _ANSWERS = frozenset({FinishReason.STOP, FinishReason.UNKNOWN, FinishReason.LENGTH, FinishReason.TOOL_CALLS})
+_LARGE = 100_000
 
 
 class _Caller(Protocol):
@@ -84,7 +85,7 @@ class StructuredOutput:
                 return
             assert end is not None, "a stream ended without Done or Failed"
             response = end.response
-            checked = _checked(response, checker)
+            checked = await _checked(response, checker)
             if checked.problem is None:
                 tries.answered(response)
                 yield Done(_finished(tries.summed(response), plan, checked))
@@ -106,20 +107,18 @@ class StructuredOutput:
             async for event in source:
                 if as_text is None:
                     yield event
-                elif isinstance(event, Done):
-                    yield Done(as_text.response(event.response))
-                elif isinstance(event, PartDone):
-                    for each in as_text.finished(event):
-                        yield each
-                elif (taken := as_text.take(event)) is not None:
-                    yield taken
+                else:
+                    for taken in as_text.take(event):
+                        yield taken
 
 
-def _checked(response: LLMResponse, checker: Checker) -> Checked:
+async def _checked(response: LLMResponse, checker: Checker) -> Checked:
     """What an answer is worth; one that is no answer yet, or none by intent, is not looked at."""
     refused = any(part.type == "refusal" for part in response.message.parts)
     if refused or response.tool_calls or response.finish_reason not in _ANSWERS:
         return Checked()
+    if len(response.text) > _LARGE:  # other calls of this process must not wait for it
+        return await asyncio.to_thread(checker.check, response.message)
     return checker.check(response.message)
 
 

@@ -71,7 +71,7 @@ def chosen_mode(request: LLMRequest, output: OutputSchema, means: Means) -> Outp
     has_tools = bool(request.tools) and request.tool_choice != "none"
     if profile.output == "native" and means.native and (profile.output_with_tools or not has_tools):
         return "native"
-    if profile.output != "prompt" and profile.tools and means.forced:
+    if profile.output != "prompt" and profile.tools and profile.forced_tools and means.forced:
         return "tool"
     return "prompt"
 

@@ -31,6 +31,7 @@ _EXTRAS = {
     "asyncpg": "postgres",
     "mcp": "mcp",
 }
+_OLD_GEMINI = "google-generativeai"
 # Ray keeps sessions, sockets and its object store on these; fuller than this it refuses to work.
 _FREE_DISK = 0.05
 _PATIENCE = 30.0
@@ -43,7 +44,7 @@ print(json.dumps([len(alive), sum(node["Resources"].get("CPU", 0) for node in al
 
 
 def doctor() -> None:
-    """Say what is installed, which keys are set, what Ray sees, and how to mend what is missing."""
+    """Say what is installed, which settings and keys are found, what Ray sees, and how to mend the rest."""
     from llmgine.runtime.settings import load_settings
 
     mend: list[str] = []
@@ -55,6 +56,7 @@ def doctor() -> None:
         settings = None
     if settings is not None:
         sections: list[tuple[str, tuple[str, str], Callable[[Settings, list[str]], list[Row]]]] = [
+            ("settings", ("what", "found"), _settings_file),
             ("keys, as this process would find them", ("provider", "key"), _keys),
             ("models of this machine", ("model", "weights"), _weights),
             ("runtimes", ("name", "state"), _runtimes),
@@ -89,8 +91,30 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _settings_file(settings: Settings, mend: list[str]) -> list[Row]:
+    """The file whose settings hold; one without a section of ours may be Ray's alone, unless it was named."""
+    from llmgine.runtime.settings import CONFIG_VARIABLE
+    from llmgine.runtime.settings_file import find_file, read_section
+
+    named = os.environ.get(CONFIG_VARIABLE) or None
+    file = find_file(named)
+    if file is None:
+        return [("file", f"none: there is no ./cluster.yaml, and {CONFIG_VARIABLE} is not set")]
+    if read_section(file):
+        return [("file", str(file))]
+    if named is not None:
+        mend.append(f"{file} has no section metadata.llmgine: put the settings below it")
+    return [("file", f"{file}, without a section metadata.llmgine")]
+
+
 def _keys(settings: Settings, mend: list[str]) -> list[Row]:
-    """A missing key matters only to who uses its models."""
+    """A missing key matters only to who uses its models; so does a transport's package."""
+    for name, endpoint in sorted(settings.providers.endpoints.items()):
+        if endpoint.transport == _OLD_GEMINI and _version(_OLD_GEMINI) is None:
+            mend.append(
+                f"{name} is reached through {_OLD_GEMINI}, which is not here: "
+                f'pip install "llmgine-ray[{_EXTRAS[_OLD_GEMINI]}]"'
+            )
     return key_states(settings.providers)
 
 

@@ -54,7 +54,8 @@ class Inner:
         finally:
             self.closed += 1
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+    async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
+        self.sessions.append(session)
         return EmbeddingResponse(vectors=((1.0,),) * len(request.inputs), model="m", provider="p")
 
     async def aclose(self) -> None:

@@ -97,6 +97,28 @@ def test_the_nearest_name_is_suggested() -> None:
         resolve("gtp-4o", PLAIN)
     with pytest.raises(UnknownModel, match="did you mean 'anthropic/my-model'"):
         resolve("antropic/my-model", PLAIN)
+    with pytest.raises(UnknownModel, match="did you mean 'openai/gpt-5'"):
+        resolve("opnai/gpt-5", PLAIN)
+    with pytest.raises(UnknownModel, match=r"did you mean 'gemini-2\.5-flash'"):
+        resolve("google/gemini-2.5-flash", PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("fast", "'nope/y', for which 'fast' stands"),
+        ("gemini", "that is a provider, which wants a model"),
+        ("xai/", "that is a provider, which wants a model"),
+        ("GPT-4o", "did you mean 'gpt-4o'"),
+        ("OpenAI/our-own", "did you mean 'openai/our-own'"),
+        ("x" * 10_000, "x{200}'"),
+    ],
+)
+def test_a_name_that_is_none_is_explained(name: str, told: str) -> None:
+    """What is unknown is named: what an alias stands for, a provider alone, a capital letter."""
+    with pytest.raises(UnknownModel, match=told) as caught:
+        resolve(name, ProvidersOptions(aliases={"fast": "nope/y"}))
+    assert len(str(caught.value)) < 2_000
 
 
 def test_a_script_must_exist() -> None:

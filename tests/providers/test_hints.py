@@ -25,12 +25,12 @@ OWN = EndpointOptions(kind="openai", base_url="http://127.0.0.1:9/v1")
         (ErrorKind.AUTHENTICATION, EndpointOptions(base_url="http://h/v1"), "no key"),
         (ErrorKind.CONNECTION, SERVER, r"providers\.endpoints\.rack\.base_url is http://127"),
         (ErrorKind.NOT_FOUND, SERVER, "model's name"),
-        (ErrorKind.NOT_FOUND, OWN, r'providers\.endpoints\.rack\.api: "openai-chat"'),
+        (ErrorKind.NOT_FOUND, OWN, r'rack\.base_url\?.*providers\.endpoints\.rack\.api: "openai-chat"'),
         (ErrorKind.NOT_FOUND, EndpointOptions(kind="openai"), r"providers\.endpoints\.rack\.base_url"),
         (ErrorKind.AUTHENTICATION, EndpointOptions(kind="gemini"), "GEMINI_API_KEY or GOOGLE_API_KEY"),
         (ErrorKind.UNSUPPORTED, SERVER, r"providers\.profiles says what rack/m can do"),
         (ErrorKind.BAD_OUTPUT, SERVER, r"output\.repairs"),
-        (ErrorKind.TIMEOUT, SERVER, r"providers\.endpoints\.rack\.timeouts"),
+        (ErrorKind.TIMEOUT, SERVER, r"providers\.endpoints\.rack\.timeouts.*idle_timeout"),
         (ErrorKind.CONTEXT_LENGTH, EndpointOptions(kind="local"), r"providers\.local\.context"),
     ],
 )
@@ -50,6 +50,12 @@ def test_what_no_setting_mends_has_no_hint() -> None:
         ProviderError("seed: leave it out", kind=ErrorKind.UNSUPPORTED, phase=ErrorPhase.REQUEST),
     ):
         assert hint_for(error, "rack", SERVER) is None
+
+
+def test_a_wait_that_the_provider_asks_for_is_told() -> None:
+    """Where the provider says when to come back, so does the error."""
+    error = ProviderError("slow down", kind=ErrorKind.RATE_LIMIT, retry_after=1.5)
+    assert hint_for(error, "rack", SERVER) == "try again in 1.5 s"
 
 
 def test_an_error_tells_who_what_and_how_to_mend_it() -> None:

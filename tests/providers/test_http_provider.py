@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from pydantic import SecretStr
 
-from llmgine.providers.clients import Site
+from llmgine.providers.clients import Site, pool
 from llmgine.providers.contracts import (
     FinishReason,
     LLMRequest,
@@ -133,6 +134,46 @@ async def test_a_server_that_never_stops_is_cut_off(
     await asyncio.wait_for(fault_server.calls[0].gone.wait(), BOUND)
 
 
+@pytest.mark.parametrize("fault", ["slow", "stall"])
+async def test_closing_ends_the_calls_that_go_on(
+    provider: HttpProvider, fault_server: FaultServer, fault: str
+) -> None:
+    """A call that waits when its provider is closed fails at once, and its server sees the client leave."""
+    waiting = asyncio.create_task(failed(provider, ask(fault)))
+    await fault_server.called.wait()
+    await provider.aclose()
+    async with asyncio.timeout(BOUND):
+        assert (await waiting).error.kind is ErrorKind.CANCELLED
+        await fault_server.calls[0].gone.wait()
+
+
+async def test_a_closed_provider_serves_no_more(provider: HttpProvider, fault_server: FaultServer) -> None:
+    """No connection is opened that nobody would close."""
+    await provider.aclose()
+    error = (await failed(provider, ask("ok"))).error
+    assert (error.kind, error.phase) == (ErrorKind.CANCELLED, ErrorPhase.REQUEST)
+    assert not fault_server.connections
+
+
+def test_each_loop_has_its_own_connections() -> None:
+    """Used from one loop after another, it never waits on the client of a loop that is gone."""
+    site = Site(api="openai-chat", base_url="http://127.0.0.1:9/v1", key=None)
+    provider = HttpProvider("there", codec_for(EndpointOptions(kind="openai", api="openai-chat")), site)
+
+    async def client_of_this_loop() -> Any:
+        await failed(provider, ask("ok"))
+        (shared,) = pool._clients.values()
+        return shared.client
+
+    async def close() -> None:
+        await client_of_this_loop()
+        await provider.aclose()
+
+    assert asyncio.run(client_of_this_loop()) is not asyncio.run(client_of_this_loop())
+    asyncio.run(close())
+    assert not pool._clients
+
+
 async def test_a_compatible_server_needs_no_key(
     fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +198,16 @@ async def test_a_request_that_cannot_be_sent_is_an_error(
     assert not fault_server.calls
 
 
+async def test_a_client_that_cannot_be_made_is_an_error(
+    provider: HttpProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an SDK or its transport raises at its making ends the stream, as all that goes wrong does."""
+    monkeypatch.setattr(pool, "_make", Mock(side_effect=ImportError(f"no socks for {SECRET}")))
+    error = (await failed(provider, ask("ok"))).error
+    assert (error.kind, error.phase) == (ErrorKind.INTERNAL, ErrorPhase.REQUEST)
+    assert "ImportError: no socks for [key]" in error.message
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -166,6 +217,7 @@ async def test_a_request_that_cannot_be_sent_is_an_error(
         {"extra_headers": {"Authorization": f"Bearer {SECRET}"}},
         {"extra_headers": {"X-Goog-Api-Key": SECRET}},
         {"extra_headers": {"x-team": f"{SECRET}\n"}},
+        {"extra_headers": {"x-team": f"{SECRET}é"}},
     ],
 )
 async def test_what_a_request_may_not_say_is_refused(

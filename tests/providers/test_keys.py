@@ -25,10 +25,11 @@ def test_the_file_goes_before_the_environment(tmp_path: Path) -> None:
     found = find_key("openai", endpoint, environment)
     assert found is not None
     assert found.get_secret_value() == "from-environment"
-    file.write_text(f"{SECRET}\n")
-    found = find_key("openai", endpoint, environment)
-    assert found is not None
-    assert found.get_secret_value() == SECRET
+    for written in (f"{SECRET}\n", f"\ufeff{SECRET}\r\n"):
+        file.write_text(written, encoding="utf-8")
+        found = find_key("openai", endpoint, environment)
+        assert found is not None
+        assert found.get_secret_value() == SECRET
 
 
 def test_a_missing_key_says_where_it_was_looked_for(tmp_path: Path) -> None:

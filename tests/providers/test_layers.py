@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.codecs import AnthropicMessagesCodec, Target
 from llmgine.providers.contracts import (
     EmbeddingRequest,
     LLMRequest,
@@ -40,7 +41,8 @@ def layered(
 ) -> tuple[Inner, LayeredProvider]:
     inner = Inner(*calls)
     options = ProvidersOptions(endpoints={"p": EndpointOptions(**{"kind": "openai", **endpoint})})
-    return inner, LayeredProvider(inner, options.endpoints["p"], options, lambda model: ModelProfile())
+    known = profile or ModelProfile()
+    return inner, LayeredProvider(inner, options.endpoints["p"], options, lambda model: known)
 
 
 def test_a_plain_call_is_the_providers_own() -> None:
@@ -117,6 +119,30 @@ async def test_the_mode_follows_from_the_protocol(
     assert done(await drained(provider.stream(request))).output_mode == mode
 
 
+@pytest.mark.parametrize(
+    ("profile", "reasoning", "mode", "choice"),
+    [
+        ({}, None, "tool", "tool"),
+        ({}, Reasoning(effort="low"), "prompt", None),
+        ({}, Reasoning(show=False), "tool", "tool"),
+        ({"reasoning": "budget"}, Reasoning(budget=2000), "prompt", None),
+        ({"reasoning": "budget"}, Reasoning(budget=0), "tool", "tool"),
+        ({"forced_tools": False}, None, "prompt", None),
+    ],
+)
+async def test_anthropic_is_never_asked_for_a_call_that_it_refuses(
+    profile: dict[str, Any], reasoning: Reasoning | None, mode: str, choice: str | None
+) -> None:
+    """A model that thinks, or cannot be made to call, is asked in words; the protocol takes what is sent."""
+    known = ModelProfile(output="tool", **profile)
+    said = call("output", {"name": "a"}) if mode == "tool" else '{"name": "a"}'
+    inner, provider = layered(answer(said), profile=known, kind="anthropic")
+    request = ask(output=OutputSchema(json_schema=FLAT), reasoning=reasoning)
+    assert done(await drained(provider.stream(request))).output_mode == mode
+    body = AnthropicMessagesCodec().encode(inner.requests[0], Target("p", "m", known)).body
+    assert body.get("tool_choice", {}).get("type") == choice
+
+
 async def test_settings_say_what_a_model_can_do() -> None:
     """A profile in the settings goes before what is known of the model."""
     options = ProvidersOptions.model_validate({"profiles": {"scripted/echo": {"output": "prompt"}}})
@@ -150,10 +176,11 @@ async def test_nulls_of_strict_tools_are_taken_out() -> None:
 
 
 async def test_embeddings_are_the_providers_own() -> None:
-    """Embeddings pass through."""
-    _, provider = layered()
-    response = await provider.embed(EmbeddingRequest(model="p/m", inputs=("a", "b")))
+    """Embeddings pass through, as their session's."""
+    inner, provider = layered()
+    response = await provider.embed(EmbeddingRequest(model="p/m", inputs=("a", "b")), session="s")
     assert len(response.vectors) == 2
+    assert inner.sessions == ["s"]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,16 @@ def test_answers_that_do_not_fit(kind: Any, text: str) -> None:
         OutputType(kind).parse(text)
 
 
+@pytest.mark.parametrize(("kind", "place"), [(Person, "$.age: "), (list[Person], "$.value.0.age: ")])
+def test_what_does_not_fit_is_told_in_a_few_words(kind: Any, place: str) -> None:
+    """A model that is shown the error reads where it is wrong and why, and no links."""
+    answer = {"name": "Ada", "age": "many"}
+    with pytest.raises(OutputInvalid) as caught:
+        OutputType(kind).value(answer if kind is Person else {"value": [answer]})
+    assert f"{place}Input should be a valid integer" in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
 def test_types_without_a_schema() -> None:
     """A type that has no JSON schema is refused before anything is asked."""
     with pytest.raises(InvalidRequest, match="give a pydantic model"):

@@ -36,19 +36,29 @@ def answer(model: str, usage: Usage, *parts: AnyPart, **fields: Any) -> LLMRespo
 
 
 @pytest.mark.parametrize(
-    ("kind", "model", "dollars"),
+    ("kind", "model", "input_price", "output_price"),
     [
-        ("openai", "gpt-4o-2024-08-06", "12.50"),
-        ("openai", "gpt-4.1", "10"),
-        ("anthropic", "claude-3-haiku-20240307", "1.50"),
-        ("gemini", "models/gemini-2.5-flash", "2.80"),
-        ("openrouter", "openai/gpt-4o", "12.50"),
-        ("groq", "llama-3.3-70b-versatile", "1.38"),
+        ("openai", "gpt-4o", "2.5", "10"),
+        ("openai", "gpt-4o-mini-2024-07-18", "0.15", "0.6"),
+        ("openai", "o3", "2", "8"),
+        ("openai", "ft:gpt-4o-mini-2024-07-18:house::1", "0.3", "1.2"),
+        ("openai", "text-embedding-3-large", "0.13", "0"),
+        ("anthropic", "claude-3-haiku-20240307", "0.25", "1.25"),
+        ("anthropic", "claude-sonnet-4-5-20250929", "3", "15"),
+        ("anthropic", "claude-opus-4-1", "15", "75"),
+        ("gemini", "models/gemini-2.5-flash", "0.3", "2.5"),
+        ("openrouter", "openai/gpt-4o", "2.5", "10"),
+        ("gemini", "gemini-2.0-flash", "0.1", "0.4"),
+        ("xai", "grok-4", "3", "15"),
+        ("groq", "llama-3.3-70b-versatile", "0.59", "0.79"),
+        ("mistral", "mistral-small-latest", "0.15", "0.6"),
     ],
 )
-def test_a_known_model_has_its_price(kind: str, model: str, dollars: str) -> None:
-    """A million tokens in and out cost what the vendor asks, to the cent and exactly."""
-    assert price(kind, model, used()) == Decimal(dollars)
+def test_a_known_model_has_its_price(kind: str, model: str, input_price: str, output_price: str) -> None:
+    """Names with and without a date cost what their vendors publish for a million tokens."""
+    thousand = MILLION // 1000
+    assert price(kind, model, used(input_tokens=thousand, output_tokens=0)) == Decimal(input_price) / 1000
+    assert price(kind, model, used(input_tokens=0, output_tokens=thousand)) == Decimal(output_price) / 1000
 
 
 def test_prices_are_exact() -> None:
@@ -95,13 +105,17 @@ def test_the_service_tier_counts() -> None:
         ("vllm", "gpt-4o", used()),
         ("gemini", "claude-2", used()),
         ("deepseek", "gpt-4o", used()),
+        ("openai", "ft:gpt-4-0613:house::1", used()),
+        ("mistral", "mistral-large-latest", used()),
+        ("anthropic", "claude-opus-4-7", used(raw={"inference_geo": "us"})),
         ("openai", "gpt-4o", used(UsageSource.PARTIAL)),
         ("openai", "gpt-4o", used(UsageSource.ESTIMATED)),
         ("openai", "gpt-4o", Usage()),
     ],
 )
 def test_what_may_be_wrong_is_unknown(kind: str, model: str, usage: Usage) -> None:
-    """A model of another seller, or tokens that were not told to the end, have no price."""
+    """A model of another seller, a tuned or a moving one, a place that costs more, or tokens that were not
+    told to the end, have no price."""
     assert price(kind, model, usage) is None
 
 
@@ -144,10 +158,12 @@ def test_a_dated_name_that_is_new_has_the_price_of_its_family() -> None:
     assert priced("gpt-4o", answer("gpt-4o-2031-01-01", used())) == Decimal("12.50")
     assert priced("auto", answer("gpt-4o", used())) == Decimal("12.50")
     assert priced("gpt-4o", answer("house-model", used())) is None
+    assert priced("gpt-4o", answer("gpt-4o-giant-2031-01-01", used())) is None
 
 
 def test_tools_that_ran_at_the_vendor_make_the_cost_unknown() -> None:
     """A search that is billed by the call is not in the tokens."""
+    assert pricer("openai", "openai", {})("gpt-4o", answer("gpt-4o-mini-search-preview", used())) is None
     searched = answer("gpt-4o", used(), OpaquePart(kind="web_search_call", data={}))
     assert pricer("openai", "openai", {})("gpt-4o", searched) is None
     data = {"groundingMetadata": {"webSearchQueries": ["tea"]}}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from llmgine.providers.contracts import Reasoning
 from llmgine.providers.options import ProvidersOptions
 from llmgine.providers.profiles import (
     UNKNOWN_MODEL,
@@ -44,7 +45,10 @@ from llmgine.providers.profiles import (
         ("anthropic", "claude-opus-4-6", {"reasoning": "effort", "prefill": False, "sampling": True}),
         ("anthropic", "claude-opus-4-7", {"reasoning": "effort", "sampling": False, "prefill": False}),
         ("anthropic", "claude-opus-5-5", {"efforts": ("low", "medium", "high", "xhigh", "max")}),
-        ("anthropic", "claude-sonnet-5", {"late_system": True}),
+        ("anthropic", "claude-opus-5", {"late_system": True, "forced_tools": True}),
+        ("anthropic", "claude-sonnet-5", {"late_system": False, "forced_tools": True}),
+        ("anthropic", "claude-sonnet-5-5", {"late_system": False, "forced_tools": False}),
+        ("anthropic", "claude-mythos-5-1", {"late_system": True, "forced_tools": False}),
         ("gemini", "gemini-2.0-flash", {"reasoning": "none", "output_with_tools": False}),
         ("gemini", "models/gemini-2.5-pro", {"reasoning": "budget", "budgets": (128, 32_768)}),
         ("gemini", "gemini-2.5-flash-lite", {"budgets": (0, 24_576)}),
@@ -58,7 +62,18 @@ from llmgine.providers.profiles import (
         ("openrouter", "qwen/qwen2.5-vl-72b", {"images": True}),
         ("openrouter", "qwen/qwen3-32b", {"images": False}),
         ("openrouter", "qwen/qwen3.5-9b", {"images": True}),
-        ("xai", "grok-3-mini", {"efforts": ("low", "high")}),
+        ("xai", "grok-3", {"reasoning": "none", "images": False}),
+        ("xai", "grok-3-mini", {"efforts": ("none", "low", "high")}),
+        ("xai", "grok-4-0709", {"reasoning": "none", "images": True}),
+        ("xai", "grok-4.20-0309-reasoning", {"reasoning": "none"}),
+        ("xai", "grok-4.3-latest", {"efforts": ("none", "low", "medium", "high")}),
+        ("xai", "grok-4.6", {"efforts": ("low", "medium", "high")}),
+        ("xai", "grok-4.7", {"efforts": ("low", "medium", "high", "xhigh")}),
+        ("xai", "grok-5", {"reasoning": None}),
+        ("mistral", "mistral-large-4-0", {"efforts": ("none", "high")}),
+        ("mistral", "mistral-medium", {"efforts": ("none", "high")}),
+        ("mistral", "mistral-medium-2508", {"reasoning": "none"}),
+        ("deepseek", "deepseek-v4-flash", {"images": True, "efforts": ("none", "high", "max")}),
         ("groq", "openai/gpt-oss-20b", {"efforts": ("low", "medium", "high"), "sampling": True}),
         ("local", "smollm2", {"tools": True, "images": False, "reasoning": "none"}),
     ],
@@ -83,6 +98,28 @@ def test_what_a_name_tells(kind: str, model: str, expected: dict[str, Any]) -> N
 def test_a_model_is_the_same_by_all_its_names(one: tuple[str, str], other: tuple[str, str]) -> None:
     """Resellers' prefixes, dates, case and the two ways to write a version change nothing."""
     assert profile_of(*one) == profile_of(*other)
+
+
+@pytest.mark.parametrize(
+    ("model", "by_itself", "told_not_to_think"),
+    [
+        ("gpt-4o", True, True),
+        ("gpt-5", False, False),
+        ("gpt-5.2", True, True),
+        ("gpt-5.5", False, True),
+        ("gpt-5.5-pro", False, False),
+        ("gpt-5.6-sol", False, True),
+        ("gpt-6-luna", False, True),
+        ("gpt-6.1-terra", False, True),
+        ("gpt-6.1-sol", False, False),
+        ("claude-opus-4-7", False, False),
+    ],
+)
+def test_sampling_may_hang_on_thinking(model: str, by_itself: bool, told_not_to_think: bool) -> None:
+    """Some models take a temperature only while they do not think."""
+    profile = profile_of("openai", model)
+    assert profile.samples(None) is profile.samples(Reasoning(effort="high")) is by_itself
+    assert profile.samples(Reasoning(effort="none")) is told_not_to_think
 
 
 def test_what_nobody_knows_is_possible() -> None:
@@ -115,6 +152,15 @@ def test_every_field_can_be_set() -> None:
     assert ProfileOptions.model_fields.keys() == ModelProfile.model_fields.keys()
     with pytest.raises(ValidationError, match="Extra inputs"):
         ProvidersOptions.model_validate({"profiles": {"openai/x": {"tool": True}}})
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "opnai/gpt-4o", "openai/", "openai"])
+@pytest.mark.parametrize("field", ["profiles", "prices"])
+def test_what_is_said_of_no_model_is_refused(field: str, name: str) -> None:
+    """A setting for a model that no endpoint serves would change nothing, so it is an error."""
+    said = {"input": 1} if field == "prices" else {"tools": False}
+    with pytest.raises(ValidationError, match=f"{field} are kept by provider/model, and '{name}'"):
+        ProvidersOptions.model_validate({field: {name: said}})
 
 
 def test_the_context_is_found_among_the_prices() -> None:

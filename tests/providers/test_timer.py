@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -19,7 +20,8 @@ async def test_a_result_in_time_comes_through() -> None:
     """What is done in time gives its result, also when the limit is near."""
     loop = asyncio.get_running_loop()
     timer = WaitTimer(loop)
-    assert await timer.wait(value(), loop.time() + SOON) == 7
+    with timer.until(loop.time() + SOON):
+        assert await value() == 7
     timer.close()
 
 
@@ -29,11 +31,11 @@ async def test_what_is_late_is_cancelled() -> None:
     timer = WaitTimer(loop)
     never = loop.create_future()
     for _ in range(2):
-        with pytest.raises(TimeoutError):
-            await timer.wait(asyncio.shield(never), loop.time() + SOON)
+        with pytest.raises(TimeoutError), timer.until(loop.time() + SOON):
+            await asyncio.shield(never)
     late = loop.create_future()
-    with pytest.raises(TimeoutError):
-        await timer.wait(late, loop.time() - 1)
+    with pytest.raises(TimeoutError), timer.until(loop.time() - 1):
+        await late
     assert late.cancelled()
     task = asyncio.current_task()
     assert task is not None
@@ -44,12 +46,14 @@ async def test_an_old_limit_does_not_cut_a_new_wait() -> None:
     """The timer left by one wait does not end the next, whose own limit still holds."""
     loop = asyncio.get_running_loop()
     timer = WaitTimer(loop)
-    await timer.wait(value(), loop.time() + SOON)
+    with timer.until(loop.time() + SOON):
+        await value()
     gate = asyncio.Event()
     loop.call_later(3 * SOON, gate.set)
-    await timer.wait(gate.wait(), loop.time() + 60)
-    with pytest.raises(TimeoutError):
-        await timer.wait(loop.create_future(), loop.time() + SOON)
+    with timer.until(loop.time() + 60):
+        await gate.wait()
+    with pytest.raises(TimeoutError), timer.until(loop.time() + SOON):
+        await loop.create_future()
     timer.close()
 
 
@@ -57,11 +61,13 @@ async def test_no_wait_no_alarm() -> None:
     """A timer that rings between two waits disturbs nobody."""
     loop = asyncio.get_running_loop()
     timer = WaitTimer(loop)
-    await timer.wait(value(), loop.time() + SOON)
+    with timer.until(loop.time() + SOON):
+        await value()
     gate = asyncio.Event()
     loop.call_later(3 * SOON, gate.set)
     await gate.wait()
-    assert await timer.wait(value(), loop.time() + SOON) == 7
+    with timer.until(loop.time() + SOON):
+        assert await value() == 7
     timer.close()
 
 
@@ -72,7 +78,8 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
 
     async def wait() -> None:
         waiting.set()
-        await WaitTimer(loop).wait(loop.create_future(), loop.time() + 60)
+        with WaitTimer(loop).until(loop.time() + 60):
+            await loop.create_future()
 
     task = asyncio.create_task(wait())
     await waiting.wait()
@@ -80,3 +87,46 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert task.cancelled()
+
+
+@pytest.mark.parametrize("ends", [ValueError, None])
+async def test_what_takes_its_cancellation_for_something_else(ends: type[Exception] | None) -> None:
+    """Code that ends in its own way when the limit cancels it may, and leaves no cancelled task behind."""
+    loop = asyncio.get_running_loop()
+    timer = WaitTimer(loop)
+
+    async def stubborn() -> int:
+        try:
+            await loop.create_future()
+        except asyncio.CancelledError:
+            if ends is not None:
+                raise ends from None
+        return 7
+
+    with contextlib.suppress(ValueError), timer.until(loop.time() + SOON):
+        assert await stubborn() == 7
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_no_limit_at_all() -> None:
+    """An endless limit sets no timer."""
+    timer = WaitTimer(asyncio.get_running_loop())
+    with timer.until(float("inf")):
+        assert await value() == 7
+    timer.close()
+
+
+async def test_a_wait_that_is_ended_from_outside() -> None:
+    """It ends once as one that is late, however often it is told; without a wait nothing happens."""
+    loop = asyncio.get_running_loop()
+    timer = WaitTimer(loop)
+    timer.expire()
+    loop.call_soon(timer.expire)
+    loop.call_soon(timer.expire)
+    with pytest.raises(TimeoutError), timer.until(loop.time() + 60):
+        await loop.create_future()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0

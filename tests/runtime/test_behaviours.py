@@ -38,6 +38,9 @@ class Shout(Command[str]):
     text: str
 
 
+BREAKS_ONCE = {"kind": "connection", "after_chunks": 1, "times": 1, "retry_after": 0}
+
+
 @tool
 def get_weather(city: str) -> str:
     """Tells the weather.
@@ -62,6 +65,8 @@ async def runtime(
             "scripts": {
                 "stall": {"replies": [{"text": "so far", "fault": {"kind": "stall", "after_chunks": 1}}]},
                 "fail": {"replies": [{"fault": {"kind": "overloaded", "status": 529}}]},
+                "breaks-once": {"replies": [{"text": "one two", "fault": BREAKS_ONCE}]},
+                "fits-at-last": {"replies": [{"text": "no JSON"}, {"text": '{"count": 2}'}]},
             }
         },
     }
@@ -99,6 +104,29 @@ async def test_deltas_concatenate_to_the_reply(runtime: Runtime) -> None:
     assert [event.type for event in events].count("done") == 1
     assert events[-1].type == "done"
     assert events[-1].reply.text == text
+
+
+async def test_a_broken_call_begins_anew(runtime: Runtime) -> None:
+    """Restarted, a reader is told to forget what it heard; the session keeps the whole answer alone, and
+    counts what both calls used."""
+    async with runtime.session(model="scripted/breaks-once") as session:
+        events = [event async for event in session.stream("Go", mid_stream="restart")]
+        history = await session.history()
+    said = [event.text if isinstance(event, TextDelta) else f"<{event.type}>" for event in events]
+    assert "".join(said).endswith("one <reset>one two<done>")
+    assert [message.text for message in history] == ["Go", "one two"]
+    assert events[-1].type == "done"
+    assert events[-1].reply.usage.output_tokens == 1 + 2
+
+
+async def test_an_answer_of_a_type_is_repaired(runtime: Runtime) -> None:
+    """What does not fit is asked for again; the reply has the value, the history the answer that fits."""
+    async with runtime.session(model="scripted/fits-at-last") as session:
+        reply = await session.ask("Count", output=dict[str, int])
+        history = await session.history()
+    assert reply.output == {"count": 2}
+    assert reply.usage.output_tokens == 2 + 2
+    assert [message.text for message in history] == ["Count", '{"count": 2}']
 
 
 async def test_a_tool_runs_in_the_session(runtime: Runtime) -> None:

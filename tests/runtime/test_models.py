@@ -167,6 +167,16 @@ async def test_a_pool_that_changes_is_heard_of(runtime: Runtime, monkeypatch: py
         assert 1 <= len({answer.attempts[0].actor for answer in answers}) <= size
 
 
+@pytest.mark.parametrize("verb", ["complete", "embed"])
+async def test_a_pool_whose_actors_are_gone_is_asked_for_anew(runtime: Runtime, verb: str) -> None:
+    """A call finds the actors that a pool has, where those that the driver knows of are no more."""
+    call = getattr(runtime.models, verb)
+    before = await call("scripted/echo", "Hi")
+    await cluster(runtime).kill(before.attempts[0].actor)
+    after = await call("scripted/echo", "Hi")
+    assert after.attempts[0].actor != before.attempts[0].actor
+
+
 REQUEST = LLMRequest(model="scripted/echo", messages=(Message.user("Hi"),))
 EMBED = EmbeddingRequest(model="scripted/echo", inputs=("a",))
 
@@ -201,6 +211,9 @@ async def test_an_unknown_model(runtime: Runtime) -> None:
         await anext(aiter(runtime.models.stream("nobody/x", "Hi")))
 
 
+def cluster(runtime: Runtime) -> Any:
+    return cast("Any", runtime)._open().ground.cluster
+
+
 def in_flight(runtime: Runtime) -> int:
-    cluster = cast("Any", runtime)._open().ground.cluster
-    return int(cluster._actors["provider-scripted-0"]._in_flight)
+    return int(cluster(runtime)._actors["provider-scripted-0"]._in_flight)

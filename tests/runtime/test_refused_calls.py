@@ -54,6 +54,15 @@ async def test_what_is_no_prompt(session: Session, prompt: Any, told: str) -> No
     assert (await session.ask("well")).text == "well"
 
 
+@pytest.mark.parametrize(("name", "value"), [("system", "be"), ("messages", []), ("tools", [])])
+async def test_what_the_session_itself_says(session: Session, name: str, value: Any) -> None:
+    """A turn that would set what belongs to its session is refused, with the place where it is set."""
+    options = {name: value}
+    for asked in (session.ask("hi", **options), session.submit("hi", **options), streamed(session, "hi", **options)):
+        with pytest.raises(InvalidRequest, match=f"a turn has no {name} of its own"):
+            await asked
+
+
 @pytest.mark.parametrize("deadline", [0, -1, -0.5, math.nan, math.inf, "5"])
 async def test_a_deadline_that_is_none(runtime: Runtime, session: Session, deadline: Any) -> None:
     """A deadline that leaves no time, or is no number of seconds, is refused wherever one is taken."""

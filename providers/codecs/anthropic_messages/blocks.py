@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from llmgine.providers.codecs.encoding import CallIds, Encoding, image_base64
@@ -32,8 +31,6 @@ class Blocks:
         self._encoding = encoding
         self._messages = encoding.request.messages
         self._ids = CallIds(r"[a-zA-Z0-9_-]+", 64)
-        answered = [number for number, message in enumerate(self._messages) if message.role == "assistant"]
-        self._history = answered[-1] if answered else -1
 
     def of(self, part: AnyPart, field: str, number: int) -> list[Block]:
         """What a part of the message with this number is sent as."""
@@ -53,7 +50,7 @@ class Blocks:
             case ThinkingPart():
                 return self._thinking(part, field)
             case OpaquePart():
-                if self._encoding.is_native(part):
+                if self._encoding.is_native(part) and isinstance(part.data, dict) and "type" in part.data:
                     return [dict(part.data)]
                 self._encoding.dropped(field, f"a {part.kind} block goes only to the provider that made it")
                 return []
@@ -157,10 +154,11 @@ class Blocks:
         if inline is None:
             source = {"type": "url", "url": part.url}
         elif textual:
-            source = {"type": "text", "media_type": "text/plain", "data": self._plain(inline, field)}
+            text = self._encoding.plain(inline[1], field)
+            source = {"type": "text", "media_type": "text/plain", "data": text}
             if not self._encoding.target.profile.documents:
                 self._encoding.changed(field, "this model reads no documents; its text is sent")
-                return [{"type": "text", "text": source["data"]}]
+                return _words(text)
         else:
             source = {"type": "base64", "media_type": _PDF, "data": inline[1]}
         block: Block = {"type": "document", "source": source}
@@ -168,20 +166,8 @@ class Blocks:
             block["title"] = part.name
         return [block | {"citations": {"enabled": True}} if part.cite else block]
 
-    def _plain(self, inline: tuple[str, str], field: str) -> str:
-        data = base64.b64decode(inline[1])
-        text = data.decode("utf-8", "replace")
-        if text.encode() != data:
-            self._encoding.changed(field, "bytes that are no UTF-8 are sent as replacement characters")
-        return text
-
     def _impossible(self, part: MediaPart, field: str, number: int, reason: str) -> list[Block]:
-        """An error for what is asked now; of what a tool found or an earlier turn was about, a note stays."""
-        if number > self._history and self._messages[number].role != "tool":
-            self._encoding.unsupported(field, reason)
-            return []
-        self._encoding.changed(field, f"{reason}; a note is sent in its place")
-        return [{"type": "text", "text": f"[{part.type} left out]"}]
+        return _words(self._encoding.stand_in(part, field, number, reason))
 
 
 def _words(text: str) -> list[Block]:

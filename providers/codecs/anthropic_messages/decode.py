@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jiter import from_json
-
 from llmgine.providers.codecs.anthropic_messages.citations import citation_of, spanning
 from llmgine.providers.codecs.assembly import (
     Kind,
@@ -19,6 +17,7 @@ from llmgine.providers.codecs.assembly import (
 )
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.decoding import FrameDecoder
+from llmgine.providers.codecs.json_text import read_json, string
 from llmgine.providers.contracts import Adjustment, FinishReason, Usage, UsageSource
 from llmgine.providers.events import StreamEvent
 
@@ -68,7 +67,7 @@ class AnthropicMessagesDecoder(FrameDecoder):
     def _read(self, event: str, data: bytes) -> list[StreamEvent]:
         if data[:1] != b"{" and not data.strip():
             return []
-        frame = from_json(data)
+        frame = read_json(data)
         if type(frame) is not dict:
             raise ValueError("it is no JSON object")
         kind = frame.get("type") or event
@@ -76,6 +75,8 @@ class AnthropicMessagesDecoder(FrameDecoder):
         if kind == "content_block_delta":
             self._delta(frame, events)
         elif kind == "content_block_start":
+            if (slot := self._open.pop(frame["index"], None)) is not None:
+                self._stop(slot, events)  # its own stop was left out
             self._start(frame["index"], frame["content_block"], events)
         elif kind == "content_block_stop":
             if (slot := self._open.pop(frame["index"], None)) is not None:
@@ -148,19 +149,19 @@ class AnthropicMessagesDecoder(FrameDecoder):
                 for citation in block.get("citations") or ():
                     slot.citations.append(citation_of(citation))
                 if text := block.get("text"):
-                    self._assembly.write(slot, _string(text), events)
+                    self._assembly.write(slot, string(text), events)
             case "thinking":
                 self._fill(slot, block, _THINKING_BLOCK)
-                slot.redacted = None if (data := block.get("data")) is None else _string(data)
-                slot.signature = _string(block.get("signature") or "") or None
+                slot.redacted = None if (data := block.get("data")) is None else string(data)
+                slot.signature = string(block.get("signature") or "") or None
                 if text := block.get("thinking"):
-                    self._assembly.write(slot, _string(text), events)
+                    self._assembly.write(slot, string(text), events)
             case "tool_call":
                 self._fill(slot, block, _TOOL_BLOCK)
-                slot.id, slot.name = _string(block.get("id") or ""), _string(block.get("name") or "")
+                slot.id, slot.name = string(block.get("id") or ""), string(block.get("name") or "")
                 slot.block = {"input": block.get("input")}
             case _:
-                slot.name, slot.block = _string(name), dict(block)
+                slot.name, slot.block = string(name), dict(block)
 
     def _fill(self, slot: Slot, block: dict[str, Any], known: frozenset[str]) -> None:
         slot.data.update({name: value for name, value in block.items() if name not in known})
@@ -172,14 +173,14 @@ class AnthropicMessagesDecoder(FrameDecoder):
         if slot.kind == "opaque":
             self._opaque_delta(slot, delta)
         elif kind == "text_delta":
-            self._assembly.write(slot, _string(delta["text"]), events)
+            self._assembly.write(slot, string(delta["text"]), events)
         elif kind == "input_json_delta":
-            if piece := _string(delta["partial_json"]):
+            if piece := string(delta["partial_json"]):
                 self._assembly.argue(slot, piece, events)
         elif kind == "thinking_delta":
-            self._assembly.write(slot, _string(delta["thinking"]), events)
+            self._assembly.write(slot, string(delta["thinking"]), events)
         elif kind == "signature_delta":
-            slot.signature = (slot.signature or "") + _string(delta["signature"])
+            slot.signature = (slot.signature or "") + string(delta["signature"])
         elif kind == "citations_delta":
             slot.citations.append(citation_of(delta["citation"]))
         else:
@@ -196,7 +197,7 @@ class AnthropicMessagesDecoder(FrameDecoder):
     def _opaque_delta(self, slot: Slot, delta: dict[str, Any]) -> None:
         """Works a delta into its block: strings and lists grow, other values are replaced."""
         if delta["type"] == "input_json_delta":
-            slot.pieces.append(_string(delta["partial_json"]))
+            slot.pieces.append(string(delta["partial_json"]))
             return
         for name in delta.keys() - {"type"}:
             value, held = delta[name], slot.block.get(name)
@@ -234,9 +235,3 @@ class AnthropicMessagesDecoder(FrameDecoder):
             cache_write_tokens=written,
             reasoning_tokens=count(raw, "output_tokens_details", "thinking_tokens"),
         )
-
-
-def _string(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError(f"a string was expected, not {type(value).__name__}")
-    return value

@@ -8,9 +8,8 @@ from llmgine.providers.codecs.anthropic_messages.cache import mark_breakpoints
 from llmgine.providers.codecs.anthropic_messages.settings import Settings
 from llmgine.providers.codecs.anthropic_messages.turns import Turns, begun_without_thinking
 from llmgine.providers.codecs.encoding import Encoding
-from llmgine.providers.codecs.lowering import merged
 from llmgine.providers.codecs.schema import anthropic_output
-from llmgine.providers.contracts import TextPart, ToolSpec
+from llmgine.providers.contracts import ToolSpec
 
 Block = dict[str, Any]
 
@@ -24,16 +23,14 @@ class MessagesEncoding:
 
     def body(self) -> dict[str, Any]:
         self._encoding.check()
-        messages = self._encoding.request.messages
-        leading = 0
-        while leading < len(messages) and messages[leading].role == "system":
-            leading += 1
+        leading = self._encoding.leading
         turns = Turns(self._encoding, leading)
         sent = turns.build()
         if not sent:
             self._encoding.invalid("messages", "the Messages protocol needs one message besides the system's")
         settings = Settings(self._encoding, self._default_max_tokens, begun_without_thinking(sent))
-        system, tools = self._system(leading), self._tools()
+        system = [{"type": "text", "text": text} for text in self._encoding.system]
+        tools = self._tools()
         mark_breakpoints(self._encoding, tools, system, leading, turns.blocks)
         body: dict[str, Any] = {
             "model": self._encoding.target.model,
@@ -44,24 +41,15 @@ class MessagesEncoding:
             body["system"] = system[0]["text"] if plain else system
         body["messages"] = sent
         if tools:
-            body |= {"tools": tools, **settings.tool_choice()}
+            body["tools"] = tools
+        if tools or self._encoding.options.get("tools"):
+            body |= settings.tool_choice()
         body |= settings.thinking
         if output := settings.effort | self._format():
             body["output_config"] = output
         body |= settings.sampling()
         body["stream"] = True
-        return merged(body, self._encoding.options)
-
-    def _system(self, leading: int) -> list[Block]:
-        request = self._encoding.request
-        texts = [] if request.system is None else [request.system]
-        texts += [
-            part.text
-            for message in request.messages[:leading]
-            for part in message.parts
-            if isinstance(part, TextPart)
-        ]
-        return [{"type": "text", "text": text} for text in texts if text.strip()]
+        return self._encoding.laid_over(body, "tools")
 
     def _tools(self) -> list[Block]:
         tools = self._encoding.request.tools

@@ -58,8 +58,8 @@ class Settings:
         if request.tool_choice == "none":
             return {"tool_choice": {"type": "none"}}
         choice: dict[str, Any] = {"type": "auto"}
-        if request.tool_choice != "auto" and self._thinks:
-            self._encoding.unsupported("tool_choice", "a model that thinks cannot be made to call a tool")
+        if request.tool_choice != "auto" and (reason := self._unforced()):
+            self._encoding.unsupported("tool_choice", reason)
         elif isinstance(request.tool_choice, NamedTool):
             choice = {"type": "tool", "name": request.tool_choice.name}
         elif request.tool_choice == "required":
@@ -67,6 +67,16 @@ class Settings:
         if request.parallel_tool_calls is False:
             choice["disable_parallel_tool_use"] = True
         return {} if choice == {"type": "auto"} else {"tool_choice": choice}
+
+    def _unforced(self) -> str | None:
+        """Why no call can be forced now; one that can be is made without thinking."""
+        if not self._profile.forced_tools:
+            return "this model cannot be made to call a tool"
+        if self._thinks and self.thinking["thinking"]["type"] == "enabled":
+            return "a model that thinks by tokens cannot be made to call a tool; leave `reasoning` out"
+        if self._thinks:
+            self._encoding.changed("reasoning", "a call that is forced is made without thinking")
+        return None
 
     def _refused(self, name: str, value: float) -> str | None:
         if not self._profile.sampling:
@@ -80,12 +90,11 @@ class Settings:
 
     def _reason(self) -> None:
         asked = self._request.reasoning
-        if asked is None or asked == Reasoning():
+        if asked is None or asked == Reasoning() or self._hides_nothing(asked):
             return
         off = asked.effort == "none" or (asked.effort is None and asked.budget == 0)
         if self._profile.reasoning == "none":
-            if not off:
-                self._encoding.unsupported("reasoning", "this model does not think")
+            self._encoding.cannot_think("this model does not think")
         elif off and not self._always_thinks():
             self.thinking = {"thinking": {"type": "disabled"}}
         elif self._profile.reasoning == "budget":
@@ -96,6 +105,10 @@ class Settings:
             self._by_effort(asked.effort, asked.budget)
         if self._thinks and asked.show is not None:
             self.thinking["thinking"]["display"] = "summarized" if asked.show else "omitted"
+
+    def _hides_nothing(self, asked: Reasoning) -> bool:
+        """Whether no more is asked than not to show thinking, of a model that need not think at all."""
+        return asked == Reasoning(show=False) and not self._always_thinks()
 
     def _always_thinks(self) -> bool:
         efforts = self._profile.efforts

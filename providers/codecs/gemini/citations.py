@@ -8,6 +8,8 @@ from typing import Any
 from llmgine.providers.codecs.assembly import Slot
 from llmgine.providers.contracts import Citation
 
+_MOST = 1000  # each one's place is looked for in the whole text
+
 
 def cite(slots: Sequence[Slot], grounding: Mapping[str, Any]) -> None:
     """Gives text parts that are not closed yet their citations; what has no known shape is passed over.
@@ -19,14 +21,14 @@ def cite(slots: Sequence[Slot], grounding: Mapping[str, Any]) -> None:
     if not slots:
         return
     chunks = _list(grounding.get("groundingChunks"))
-    for support in _objects(grounding.get("groundingSupports")):
+    for support in _objects(grounding.get("groundingSupports"))[:_MOST]:
         segment = support.get("segment")
         place = answer.place(segment if isinstance(segment, dict) else {})
         for number in _list(support.get("groundingChunkIndices")):
             if type(number) is int and 0 <= number < len(chunks):
                 _add(place, _source(chunks[number]), {"support": support, "chunk": chunks[number]})
     for name in ("citationSources", "citations"):
-        for source in _objects(grounding.get(name)):
+        for source in _objects(grounding.get(name))[:_MOST]:
             _add(answer.place(source), source, source)
 
 

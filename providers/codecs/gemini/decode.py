@@ -12,7 +12,7 @@ from llmgine.providers.codecs.decoding import FrameDecoder
 from llmgine.providers.codecs.failures import SIGNATURE_INVALID
 from llmgine.providers.codecs.gemini.citations import cite
 from llmgine.providers.codecs.gemini.limits import whole_numbers
-from llmgine.providers.codecs.json_text import read_json
+from llmgine.providers.codecs.json_text import read_json, string
 from llmgine.providers.contracts import (
     Adjustment,
     AnyPart,
@@ -50,6 +50,7 @@ _REASONS = {
     **dict.fromkeys(_BROKEN, FinishReason.ERROR),
 }
 _UNSIGNED = "MISSING_THOUGHT_SIGNATURE"  # the request is at fault: the same one would come to the same end
+_UNFINISHED = "FINISH_REASON_UNSPECIFIED"  # what some servers write where there is no reason yet
 _LONGEST = 2000
 
 
@@ -119,7 +120,7 @@ class GenerateContentDecoder(FrameDecoder):
                     self._text("text", text, events)
                 else:
                     self._part(part, events)
-        if reason := candidate.get("finishReason"):
+        if (reason := candidate.get("finishReason")) and reason != _UNFINISHED:
             self._reason, self._marked = str(reason), True
         for name in candidate.keys() - _CANDIDATE:
             value = candidate[name]
@@ -163,7 +164,7 @@ class GenerateContentDecoder(FrameDecoder):
     def _part(self, part: dict[str, Any], events: list[StreamEvent]) -> None:
         kind = "text" if "text" in part else next((name for name in part if name not in _BESIDE), "text")
         signature = part.get("thoughtSignature")
-        sealed = None if signature is None else _string(signature)
+        sealed = None if signature is None else string(signature)
         beside = {name: part[name] for name in part.keys() - {"thoughtSignature", kind}}
         if kind == "text":
             self._words(part, sealed, beside, events)
@@ -182,7 +183,7 @@ class GenerateContentDecoder(FrameDecoder):
     def _words(
         self, part: dict[str, Any], sealed: str | None, beside: dict[str, Any], events: list[StreamEvent]
     ) -> None:
-        text = _string(part.get("text", ""))
+        text = string(part.get("text", ""))
         kind: Kind = "thinking" if beside.pop("thought", False) else "text"
         if sealed is None and not beside:
             self._text(kind, text, events)
@@ -206,7 +207,7 @@ class GenerateContentDecoder(FrameDecoder):
         self._assembly.close_all(events)
         self._growing = None
         slot = self._assembly.open("tool_call", events)
-        slot.id, slot.name = _string(call.get("id") or ""), _string(call.get("name") or "")
+        slot.id, slot.name = string(call.get("id") or ""), string(call.get("name") or "")
         slot.signature, slot.data = sealed, beside
         if call.keys() - _CALL:
             self._keep("functionCall", compact(call).encode(), call)
@@ -267,8 +268,8 @@ class GenerateContentDecoder(FrameDecoder):
 
 def _medium(data: dict[str, Any], sealed: str | None) -> AnyPart:
     """An image, a sound or another file that the model made."""
-    media_type = _string(data["mimeType"])
-    content = base64.b64decode(_string(data["data"]).translate(_PLAIN_BASE64), validate=True)
+    media_type = string(data["mimeType"])
+    content = base64.b64decode(string(data["data"]).translate(_PLAIN_BASE64), validate=True)
     if media_type.startswith("image/"):
         return ImagePart(data=content, media_type=media_type, signature=sealed)
     if media_type.startswith("audio/"):
@@ -279,9 +280,3 @@ def _medium(data: dict[str, Any], sealed: str | None) -> AnyPart:
 def _sum(raw: Mapping[str, Any], *names: str) -> int | None:
     known = [number for name in names if (number := count(raw, name)) is not None]
     return sum(known) if known else None
-
-
-def _string(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError(f"a string was expected, not {type(value).__name__}")
-    return value

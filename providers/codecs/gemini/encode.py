@@ -9,8 +9,6 @@ from llmgine.providers.codecs.encoding import Encoding
 from llmgine.providers.codecs.gemini.contents import Contents
 from llmgine.providers.codecs.gemini.limits import refuse
 from llmgine.providers.codecs.gemini.settings import Settings
-from llmgine.providers.codecs.lowering import merged
-from llmgine.providers.contracts import TextPart
 
 _CACHED = (("system", "systemInstruction"), ("tools", "tools"), ("tool_choice", "toolConfig"))
 # The name becomes part of the URL, which it may not lead elsewhere.
@@ -30,10 +28,9 @@ class GenerateContentEncoding:
         if self._legacy:
             refuse(encoding)
         settings = Settings(encoding, legacy=self._legacy)
-        leading = self._leading()
         body: dict[str, Any] = {}
-        if system := self._system(leading):
-            body["systemInstruction"] = {"parts": system}
+        if system := encoding.system:
+            body["systemInstruction"] = {"parts": [{"text": text} for text in system]}
         body |= settings.tools()
         if config := settings.generation():
             body["generationConfig"] = config
@@ -42,8 +39,8 @@ class GenerateContentEncoding:
             body |= cached
         if encoding.request.idempotency_key is not None:
             encoding.dropped("idempotency_key", "Gemini does not tell a repeated call from a new one")
-        body["contents"] = Contents(encoding, leading, legacy=self._legacy).build()
-        return merged(body, encoding.options)
+        body["contents"] = Contents(encoding, encoding.leading, legacy=self._legacy).build()
+        return encoding.laid_over(body, "tools")
 
     def _check(self) -> None:
         encoding = self._encoding
@@ -52,17 +49,6 @@ class GenerateContentEncoding:
             encoding.invalid("model", f"Gemini has no model of a name like {encoding.target.model!r}")
         if "contents" in encoding.options:
             encoding.invalid("provider_options.contents", "it has a field of its own; set `messages` instead")
-
-    def _leading(self) -> int:
-        messages = self._encoding.request.messages
-        return next((at for at, one in enumerate(messages) if one.role != "system"), len(messages))
-
-    def _system(self, leading: int) -> list[dict[str, Any]]:
-        request = self._encoding.request
-        texts = [] if request.system is None else [request.system]
-        for message in request.messages[:leading]:
-            texts += [part.text for part in message.parts if isinstance(part, TextPart)]
-        return [{"text": text} for text in texts if text.strip()]
 
     def _leave_to_cache(self, body: dict[str, Any]) -> None:
         """Gemini refuses a system prompt and tools beside cached content."""

@@ -51,8 +51,6 @@ class Parts:
         self.calls: dict[str, Called] = {}  # the last one of each id
         self._signs = False  # the next call is the first of its turn: of parallel ones only that is signed
         self._ids = CallIds(r".+", 256)
-        answered = [number for number, message in enumerate(self._messages) if message.role == "assistant"]
-        self._history = answered[-1] if answered else -1
 
     def of(self, message: Message, number: int) -> list[Block]:
         """What the message with this number is sent as."""
@@ -156,6 +154,8 @@ class Parts:
             case AudioPart():
                 able = self._profile.audio
             case DocumentPart():
+                if part.cite:
+                    self._encoding.dropped(f"{field}.cite", "Gemini cites no documents of messages")
                 able = self._profile.documents
         if able:
             return [_sent(part)]
@@ -164,17 +164,9 @@ class Parts:
             return [{"text": part.transcript}]
         if isinstance(part, DocumentPart) and inline is not None and inline[0].startswith("text/"):
             self._encoding.changed(field, "this model reads no documents; its text is sent")
-            return [{"text": base64.b64decode(inline[1]).decode("utf-8", "replace")}]
-        return self._impossible(part, field, number)
-
-    def _impossible(self, part: MediaPart, field: str, number: int) -> list[Block]:
-        """An error for what is asked now; of what an earlier turn was about, a note stays."""
+            return [{"text": self._encoding.plain(inline[1], field)}]
         reason = f"this model takes no {part.type}"
-        if number > self._history:
-            self._encoding.unsupported(field, reason)
-            return []
-        self._encoding.changed(field, f"{reason}; a note is sent in its place")
-        return [{"text": f"[{part.type} left out]"}]
+        return [{"text": self._encoding.stand_in(part, field, number, reason)}]
 
     def _as_user(self, blocks: list[Block], number: int) -> None:
         for block in blocks:

@@ -25,6 +25,7 @@ class Settings:
         self._request = encoding.request
         self._profile = encoding.target.profile
         self._legacy = legacy
+        self._strict = False  # a tool's arguments are to be forced to fit
 
     def generation(self) -> dict[str, Any]:
         """The generationConfig."""
@@ -48,23 +49,25 @@ class Settings:
         return config | self._output()
 
     def tools(self) -> dict[str, Any]:
-        """The tools and whether they must be used."""
+        """The tools and whether they must be used, those that the options bring included."""
         request = self._request
-        if not request.tools:
-            return {}
-        if not self._profile.tools:
-            self._encoding.unsupported("tools", "this model calls no tools")
+        declared = self._declared()
+        if not declared and not self._encoding.options.get("tools"):
             return {}
         if request.parallel_tool_calls is False:
             reason = "Gemini cannot be held to one call at a time"
             self._encoding.unsupported("parallel_tool_calls", reason)
-        declared = [one for number, tool in enumerate(request.tools) if (one := self._tool(tool, number))]
-        if not declared:
-            return {}
-        fields: dict[str, Any] = {"tools": [{"functionDeclarations": declared}]}
-        if config := self._tool_choice():
+        fields: dict[str, Any] = {"tools": [{"functionDeclarations": declared}]} if declared else {}
+        if config := self._tool_choice({one["name"] for one in declared}):
             fields["toolConfig"] = {"functionCallingConfig": config}
         return fields
+
+    def _declared(self) -> list[dict[str, Any]]:
+        tools = self._request.tools
+        if tools and not self._profile.tools:
+            self._encoding.unsupported("tools", "this model calls no tools")
+            return []
+        return [one for number, tool in enumerate(tools) if (one := self._tool(tool, number))]
 
     def cached(self) -> dict[str, Any]:
         """The name of what was cached beforehand; it brings its own system prompt and tools."""
@@ -103,8 +106,7 @@ class Settings:
         config: dict[str, Any] = {}
         off = asked.effort == "none" or (asked.effort is None and asked.budget == 0)
         if self._profile.reasoning == "none":
-            if not off:
-                self._encoding.unsupported("reasoning", "this model cannot be told how much to think")
+            self._encoding.cannot_think("this model cannot be told how much to think")
             return {}
         if asked.show is not None:
             config["includeThoughts"] = asked.show
@@ -171,6 +173,7 @@ class Settings:
         if tool.strict:
             dialect = gemini_json(tool.parameters)
             parameters = dialect.schema
+            self._strict = self._strict or dialect.strict
             changed = f"{field}.parameters" if dialect.strict else f"{field}.strict"
             for difference in dialect.differences:
                 self._encoding.changed(changed, difference)
@@ -190,14 +193,16 @@ class Settings:
             self._encoding.changed(f"{field}.parameters", difference)
         return sent | {"parameters": dialect.schema}
 
-    def _tool_choice(self) -> dict[str, Any]:
+    def _tool_choice(self, declared: set[str]) -> dict[str, Any]:
         match self._request.tool_choice:
-            case NamedTool(name=name):
+            case NamedTool(name=name) if name in declared:
                 return {"mode": "ANY", "allowedFunctionNames": [name]}
+            case NamedTool():
+                self._encoding.dropped("tool_choice", "the tool that it names is left out")
             case "required":
                 return {"mode": "ANY"}
             case "none":
                 return {"mode": "NONE"}
-        if any(tool.strict for tool in self._request.tools) and not self._legacy:
+        if self._strict:
             return {"mode": "VALIDATED"}  # calls that fit, and none unless the model wants one
         return {}

@@ -29,19 +29,11 @@ _SOUNDS = {
 
 
 class ChatBlocks:
-    """What one server takes as content; what it does not take is told.
-
-    A medium that cannot be sent is an error where it is asked about now, unless the caller allows less. Of
-    one in an earlier turn, or in what a tool gave, a note is sent, so that a conversation can go on with a
-    model that takes less.
-    """
+    """What one server takes as content; what it does not take is told."""
 
     def __init__(self, encoding: Encoding, quirks: Quirks) -> None:
         self._encoding = encoding
         self._quirks = quirks
-        messages = encoding.request.messages
-        answered = [number for number, message in enumerate(messages) if message.role == "assistant"]
-        self._asked_from = answered[-1] + 1 if answered else 0
 
     def of(self, part: AnyPart, field: str, number: int) -> list[Block]:
         """The blocks of a part of the message with this number."""
@@ -49,7 +41,7 @@ class ChatBlocks:
             case TextPart():
                 return [_text(part.text)]
             case ImagePart() | AudioPart() | DocumentPart():
-                return self.medium(part, field, note=number < self._asked_from)
+                return [self.medium(part, field, number)]
             case OpaquePart():
                 return self.opaque(part, field)
             case _:
@@ -61,8 +53,8 @@ class ChatBlocks:
         self._encoding.dropped(field, f"a {part.kind} block goes only to the provider that made it")
         return []
 
-    def medium(self, part: MediaPart, field: str, *, note: bool) -> list[Block]:
-        """The block of a medium; where it cannot be sent a note, and without `note` an error."""
+    def medium(self, part: MediaPart, field: str, number: int) -> Block:
+        """The block of a medium, or of the words that stand in for it."""
         match part:
             case ImagePart():
                 sent = self._image(part)
@@ -70,13 +62,7 @@ class ChatBlocks:
                 sent = self._sound(part, field)
             case DocumentPart():
                 sent = self._document(part, field)
-        if not isinstance(sent, str):
-            return [sent]
-        if note:
-            self._encoding.changed(field, f"{sent}; a note is sent in its place")
-        else:
-            self._encoding.unsupported(field, sent)
-        return [_text(f"[{part.type} left out]")]
+        return _text(self._encoding.stand_in(part, field, number, sent)) if isinstance(sent, str) else sent
 
     def joined(self, blocks: list[Block]) -> str | list[Block]:
         """Content as one text where it is that, or where the server takes no blocks of text."""
@@ -112,6 +98,8 @@ class ChatBlocks:
         return "sound is sent as wav or mp3 with its bytes"
 
     def _document(self, part: DocumentPart, field: str) -> Block | str:
+        if part.cite:
+            self._encoding.dropped(f"{field}.cite", "the protocol cites no documents of messages")
         inline = image_base64(part)
         if inline is not None and inline[0].startswith("text/"):
             self._encoding.changed(field, "the text of the document is sent as text")
@@ -123,8 +111,6 @@ class ChatBlocks:
             return "this model reads no documents"
         if inline is None and not self._quirks.document_urls:
             return "the server fetches no documents; give its bytes"
-        if part.cite:
-            self._encoding.dropped(f"{field}.cite", "the protocol cites no documents of messages")
         url = part.url if inline is None else _data_url(inline)
         name = part.name or f"document.{part.media_type.rpartition('/')[2]}"
         if self._quirks.documents == "document_url":

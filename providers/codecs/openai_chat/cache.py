@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from llmgine.providers.codecs.encoding import Encoding
+from llmgine.providers.codecs.openai_settings import cache_key, cache_retention
 from llmgine.providers.quirks import Quirks
 
 Block = dict[str, Any]
 
 _MOST = 4
-_LONGEST_KEY = 64
-_HOUR = 3600
 # The times on offer in seconds, and what else says that a block ends a beginning.
 _TIMES = {
     "cache_control": ((300, "5m"), (3600, "1h")),
@@ -90,28 +88,20 @@ def _takes_marks(encoding: Encoding, quirks: Quirks) -> bool:
 
 
 def _key(encoding: Encoding, quirks: Quirks, key: str | None) -> Block:
-    if key is None:
-        return {}
-    if not quirks.cache_key:
-        encoding.dropped("cache.key", "the server knows no such field")
-        return {}
-    if len(key) > _LONGEST_KEY:
-        reason = f"keys have {_LONGEST_KEY} characters at most, so that its hash is sent"
-        encoding.changed("cache.key", reason)
-        key = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-    return {"prompt_cache_key": key}
+    if key is None or quirks.cache_key:
+        return cache_key(encoding, key)
+    encoding.dropped("cache.key", "the server knows no such field")
+    return {}
 
 
 def _retention(encoding: Encoding, quirks: Quirks, ttl: float | None) -> Block:
     """How long to keep what the server chooses; where marks are taken, they say it."""
     if ttl is None or _takes_marks(encoding, quirks):
         return {}
-    if quirks.cache_marks is None or ttl <= _HOUR:
+    if quirks.cache_marks is None:
         encoding.dropped("cache.ttl", "how long it is kept is the server's own choice")
         return {}
-    if ttl != 24 * _HOUR:
-        encoding.changed("cache.ttl", "it is kept for 24 h, the nearest time that this model offers")
-    return {"prompt_cache_retention": "24h"}
+    return cache_retention(encoding, ttl)
 
 
 def _mark_for(encoding: Encoding, name: str, ttl: float | None) -> Block:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from llmgine.providers.codecs.encoding import CallIds, Encoding
-from llmgine.providers.codecs.lowering import merged
 from llmgine.providers.codecs.openai_chat.blocks import ChatBlocks
 from llmgine.providers.codecs.openai_chat.cache import cache_fields
 from llmgine.providers.codecs.openai_chat.fields import ChatFields
@@ -33,18 +32,15 @@ class ChatEncoding:
             self._encoding.invalid("provider_options.n", "a response holds one answer; call several times")
         fields = ChatFields(self._encoding, self._quirks)
         system = self._system()
-        messages = ([] if system is None else [system]) + self._messages()
+        messages = self._messages()
+        if not messages:
+            self._encoding.invalid("messages", "nothing of them can be sent; give it text")
+        if system is not None:
+            messages.insert(0, system)
         cache = cache_fields(self._encoding, self._quirks, system, self._by_number)
         body: Sent = {"model": self._encoding.target.model, "messages": messages}
         body |= fields.tools() | fields.output() | fields.settings() | fields.reasoning() | cache
-        return self._laid_over(body | fields.stream())
-
-    def _laid_over(self, body: Sent) -> Sent:
-        """The body with the caller's options over it; tools among them, run by the provider, are added."""
-        options = self._encoding.options
-        if isinstance(added := options.get("tools"), list):
-            options["tools"] = [*body.get("tools", ()), *added]
-        return merged(body, options)
+        return self._encoding.laid_over(body | fields.stream(), "tools")
 
     def _system(self) -> Sent | None:
         text = self._encoding.request.system
@@ -56,6 +52,7 @@ class ChatEncoding:
         for number, message in enumerate(self._encoding.request.messages):
             field = f"messages[{number}]"
             if message.role != "tool" and media:
+                self._bridge(sent, "user", field)
                 sent.append({"role": "user", "content": media})
                 media = []
             if message.role == "tool":
@@ -66,8 +63,20 @@ class ChatEncoding:
                 made = [self._said(message, field, number)]
             if made:
                 self._by_number[number] = made[-1]
+                self._bridge(sent, made[0]["role"], field)
             sent += made
-        return [*sent, {"role": "user", "content": media}] if media else sent
+        if media:
+            self._bridge(sent, "user", f"messages[{len(self._encoding.request.messages) - 1}]")
+            sent.append({"role": "user", "content": media})
+        return sent
+
+    def _bridge(self, sent: list[Sent], role: str, field: str) -> None:
+        """Puts words of the model after results where the server lets nobody else speak next."""
+        if self._quirks.speaks_after_tools or role in ("assistant", "tool"):
+            return
+        if sent and sent[-1]["role"] == "tool":
+            sent.append({"role": "assistant", "content": "OK."})
+            self._encoding.changed(field, "after a tool only the model speaks here; it says `OK.`")
 
     def _said(self, message: Message, field: str, number: int) -> Sent:
         """What the user or the system says."""
@@ -82,11 +91,13 @@ class ChatEncoding:
         for position, part in enumerate(message.parts):
             if isinstance(part, ToolResultPart):
                 call_id = self._ids.result(part.call_id)
-                content = self._result(part, f"{field}.parts[{position}]", call_id, media)
+                content = self._result(part, f"{field}.parts[{position}]", number, call_id, media)
                 sent.append({"role": "tool", "tool_call_id": call_id, "content": content})
         return sent
 
-    def _result(self, part: ToolResultPart, field: str, call_id: str, media: list[Sent]) -> str | list[Sent]:
+    def _result(
+        self, part: ToolResultPart, field: str, number: int, call_id: str, media: list[Sent]
+    ) -> str | list[Sent]:
         """A result's content; media that the server takes only from the user are put aside."""
         content: list[Sent] = []
         apart: list[Sent] = []
@@ -95,20 +106,17 @@ class ChatEncoding:
             if isinstance(item, TextPart):
                 content.append({"type": "text", "text": item.text})
                 continue
-            for block in self._blocks.medium(item, place, note=True):
-                if block["type"] == "text" or self._quirks.tool_media:
-                    content.append(block)
-                else:
-                    apart.append(block)
+            block = self._blocks.medium(item, place, number)
+            here = block["type"] == "text" or self._quirks.tool_media
+            (content if here else apart).append(block)
         if apart:
             self._encoding.changed(field, "a result holds text only here; its media follow in a user message")
             whose = f"From the result of {part.name or 'the tool'} ({call_id}):"
             media += [{"type": "text", "text": whose}, *apart]
             if not content:
                 content.append({"type": "text", "text": "It follows in the next message of the user."})
-        if part.is_error:
-            self._encoding.changed(f"{field}.is_error", "there is no field for it; the text says it")
-            content.insert(0, {"type": "text", "text": "Error: "})
+        if words := self._encoding.failed(part, field):
+            content.insert(0, {"type": "text", "text": words})
         if all(block["type"] == "text" for block in content):
             return "".join(block["text"] for block in content)
         return content

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llmgine.providers.codecs.encoding import Encoding
-from llmgine.providers.codecs.reasoning import effort_for, nearest_effort
-from llmgine.providers.codecs.schema import Dialect, openai_strict
+from llmgine.providers.codecs.openai_settings import effort_of, may_force, strict_parameters
+from llmgine.providers.codecs.schema import openai_strict
 from llmgine.providers.contracts import Effort, NamedTool, Reasoning, ToolSpec
 from llmgine.providers.quirks import Quirks
 
@@ -27,12 +28,14 @@ class ChatFields:
         if tools and not self._profile.tools:
             self._encoding.unsupported("tools", "this model takes none")
             tools = ()
-        if not tools:
+        added = bool(self._encoding.options.get("tools"))
+        if not (tools or added):
             return {}
-        offered, choice = self._choice(tools)
-        fields: Fields = {"tools": [self._tool(tool, tools.index(tool)) for tool in offered]} | choice
-        if not offered:
+        offered, fields = self._choice(tools)
+        if not (offered or added):
             return {}
+        if offered:
+            fields = {"tools": [self._tool(tools[number], f"tools[{number}]") for number in offered]} | fields
         if self._request.parallel_tool_calls is not None:
             if self._quirks.parallel_tool_calls:
                 fields["parallel_tool_calls"] = self._request.parallel_tool_calls
@@ -40,47 +43,40 @@ class ChatFields:
                 self._encoding.unsupported("parallel_tool_calls", "the server heeds no such field")
         return fields
 
-    def _choice(self, tools: tuple[ToolSpec, ...]) -> tuple[tuple[ToolSpec, ...], Fields]:
-        """The tools that are offered, and how the model is told which to call."""
-        choice, heeded = self._request.tool_choice, self._quirks.tool_choice
-        if choice == "auto":
-            return tools, {}
+    def _choice(self, tools: tuple[ToolSpec, ...]) -> tuple[Sequence[int], Fields]:
+        """The numbers of the tools that are offered, and how the model is told which to call."""
+        choice, heeded, every = self._request.tool_choice, self._quirks.tool_choice, range(len(tools))
+        if choice == "auto" or not may_force(self._encoding):
+            return every, {}
         if isinstance(choice, NamedTool):
             if heeded == "any":
-                return tools, {"tool_choice": {"type": "function", "function": {"name": choice.name}}}
+                return every, {"tool_choice": {"type": "function", "function": {"name": choice.name}}}
             if heeded == "words":
                 self._encoding.changed(
                     "tool_choice", "only the named tool is offered, and a call is required"
                 )
-                return tuple(tool for tool in tools if tool.name == choice.name), {"tool_choice": "required"}
+                named = [number for number in every if tools[number].name == choice.name]
+                return named, {"tool_choice": "required"}
         elif heeded != "auto":
-            return tools, {"tool_choice": choice}
+            return every, {"tool_choice": choice}
         elif choice == "none":
             self._encoding.changed("tool_choice", "the server heeds none, so that no tools are offered")
             return (), {}
         self._encoding.unsupported("tool_choice", "the server cannot make the model call a tool")
-        return tools, {}
+        return every, {}
 
-    def _tool(self, tool: ToolSpec, number: int) -> Fields:
+    def _tool(self, tool: ToolSpec, field: str) -> Fields:
         function: Fields = {"name": tool.name}
         if tool.description:
             function["description"] = tool.description
         function["parameters"] = tool.parameters
-        if tool.strict and (dialect := self._strict(tool, f"tools[{number}]")):
-            function |= {"parameters": dialect.schema, "strict": True}
+        if tool.strict:
+            if not self._quirks.strict_tools:
+                reason = "not enforced by the provider: this server has no such mode"
+                self._encoding.changed(f"{field}.strict", reason)
+            elif schema := strict_parameters(self._encoding, tool, field):
+                function |= {"parameters": schema, "strict": True}
         return {"type": "function", "function": function}
-
-    def _strict(self, tool: ToolSpec, field: str) -> Dialect | None:
-        if not self._quirks.strict_tools:
-            self._encoding.dropped(f"{field}.strict", "the server does not force arguments to fit")
-            return None
-        dialect = openai_strict(tool.parameters)
-        if not dialect.strict:
-            self._encoding.dropped(f"{field}.strict", "; ".join(dialect.differences))
-            return None
-        for difference in dialect.differences:
-            self._encoding.changed(f"{field}.parameters", difference)
-        return dialect
 
     def output(self) -> Fields:
         output = self._request.output
@@ -118,10 +114,11 @@ class ChatFields:
 
     def _sampling(self) -> Fields:
         request, quirks, fields = self._request, self._quirks, Fields()
+        samples = self._profile.samples(request.reasoning)
         for name in ("temperature", "top_p", "top_k"):
             if (value := getattr(request, name)) is None:
                 continue
-            if not self._profile.sampling:
+            if not samples:
                 self._encoding.unsupported(name, "this model takes none")
             elif name == "top_k" and not quirks.top_k:
                 self._encoding.unsupported(name, "the server knows no such setting")
@@ -130,7 +127,7 @@ class ChatFields:
         for name in ("presence_penalty", "frequency_penalty"):
             if (value := getattr(request, name)) is None:
                 continue
-            if quirks.penalties and self._profile.sampling:
+            if quirks.penalties and samples:
                 fields[name] = value
             else:
                 self._encoding.unsupported(name, "the server knows no such setting for this model")
@@ -148,21 +145,20 @@ class ChatFields:
         asked, style = self._request.reasoning, self._quirks.reasoning
         if asked is None or asked == Reasoning():
             return {}
-        if asked.show and not self._quirks.shows_thinking:
-            self._encoding.unsupported("reasoning.show", "this protocol shows no reasoning of these models")
         level = "none" if asked.effort is None and asked.budget == 0 else asked.effort
         if self._profile.reasoning == "none":
-            if level not in (None, "none") or asked.budget:
-                self._encoding.unsupported("reasoning", "this model does not think")
+            self._encoding.cannot_think("this model does not think")
             return {}
+        if asked.show and not self._quirks.shows_thinking:
+            self._encoding.dropped("reasoning.show", "this server shows no reasoning of its models")
         if style is None:
             if level is not None or asked.budget:
                 self._encoding.unsupported("reasoning", "the server cannot be told how much to think")
             return {}
         if style == "object":
             return self._object(asked, level)
-        level = self._level(asked, level)
-        return {} if level is None else self._worded(level)
+        told = effort_of(self._encoding, asked)
+        return {} if told is None else self._worded(told)
 
     def _worded(self, level: Effort) -> Fields:
         """A level in the server's words."""
@@ -182,21 +178,8 @@ class ChatFields:
         told: Fields = {}
         if level is None and asked.budget and self._profile.reasoning != "effort":
             told["max_tokens"] = asked.budget
-        elif (level := self._level(asked, level)) is not None:
-            told["effort"] = level
+        elif (effort := effort_of(self._encoding, asked)) is not None:
+            told["effort"] = effort
         if asked.show is not None:
             told["exclude"] = not asked.show
         return {"reasoning": told} if told else {}
-
-    def _level(self, asked: Reasoning, level: Effort | None) -> Effort | None:
-        """The effort to ask for, one that the model knows."""
-        if asked.budget and level is not None:
-            self._encoding.dropped("reasoning.budget", "the model is told how much to think by effort alone")
-        elif asked.budget:
-            level = effort_for(asked.budget)
-        if level is None:
-            return None
-        sent = nearest_effort(level, self._profile.efforts)
-        if sent != asked.effort and (asked.budget or asked.effort):
-            self._encoding.changed("reasoning", f"the model is told how much to think by effort: {sent}")
-        return sent

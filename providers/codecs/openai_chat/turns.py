@@ -51,6 +51,7 @@ class ChatTurns:
                     # The sound has an id, but that is good for an hour only.
                     self._encoding.changed(place, "what the model spoke is sent as its transcript")
                     turn.say(part.transcript)
+                    self._encoding.leave_seal(part, place)
                 case _:
                     self._encoding.dropped(place, f"no {part.type} of the model's goes back here")
         if turn.calls and self._quirks.needs_thinking:
@@ -59,9 +60,12 @@ class ChatTurns:
 
     def _text(self, part: TextPart, field: str, turn: _Turn) -> None:
         turn.say(part.text)
+        self._encoding.leave_seal(part, field)
         if not part.citations:
             return
-        if self._encoding.is_native(part):
+        if not self._quirks.citations:
+            self._encoding.dropped(f"{field}.citations", "the server takes none back")
+        elif self._encoding.is_native(part):
             turn.annotations += [citation.raw for citation in part.citations]
         else:
             self._encoding.dropped(f"{field}.citations", "citations go only to the provider that made them")
@@ -69,25 +73,24 @@ class ChatTurns:
     def _refusal(self, part: RefusalPart, field: str, turn: _Turn) -> None:
         if self._quirks.refusals:
             turn.refusals.append(part.text)
-            return
-        turn.say(part.text)
-        if not self._encoding.is_native(part):
-            self._encoding.changed(field, "there is no field for a refusal; it is sent as text")
+            self._encoding.leave_seal(part, field)
+        else:
+            turn.say(self._encoding.refusal(part, field))
 
     def _call(self, part: ToolCallPart, field: str) -> Sent:
+        own = self._encoding.is_native(part, same_model=True)
+        call_id, name = self._ids.call(part.id), self._encoding.tool_name(part, field)
+        self._encoding.leave_seal(part, field)
+        if own and part.provider_data.get("type") == "custom":
+            custom = {"name": name, "input": part.raw_arguments}
+            return {"id": call_id, "type": "custom", "custom": custom} | part.provider_data
         arguments = arguments_text(part)
         if part.arguments is None and not self._quirks.raw_arguments:
             # Many servers parse what they get, and refuse the whole conversation where they cannot.
             arguments = compact({"raw_arguments": part.raw_arguments})
             self._encoding.changed(field, "arguments that are no JSON object are sent as a string in one")
-        function = {"name": self._encoding.tool_name(part, field), "arguments": arguments}
-        sent: Sent = {"id": self._ids.call(part.id), "type": "function", "function": function}
-        if not self._encoding.is_native(part, same_model=True):
-            return sent
-        if part.provider_data.get("type") == "custom":
-            sent["custom"] = {"name": function["name"], "input": part.raw_arguments}
-            del sent["function"]
-        return sent | part.provider_data
+        sent: Sent = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        return sent | part.provider_data if own else sent
 
     def _thinking(self, part: ThinkingPart, field: str, turn: _Turn, *, calls: bool) -> None:
         """Reasoning goes back in the form in which it came, unless the server wants another or none."""
@@ -136,7 +139,7 @@ class _Turn:
 
     def sent(self) -> list[Sent]:
         """The message; none where nothing is left of it."""
-        if not (self.blocks or self.calls or self.refusals or self.fields):
+        if not (self.blocks or self.calls or self.refusals or self.annotations or self.fields):
             return []
         content: str | list[Sent] | None = self.blocks
         if len(self.blocks) == 1 and self.blocks[0].get("type") == "text":

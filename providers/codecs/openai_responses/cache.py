@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmgine.providers.codecs.encoding import Encoding
+from llmgine.providers.codecs.openai_settings import cache_key, cache_retention
 
-_LONGEST_KEY = 64
 _HOUR = 3600
 
 
@@ -28,7 +27,7 @@ def cache_plan(encoding: Encoding) -> CachePlan:
         return CachePlan()
     if cache.content is not None:
         encoding.dropped("cache.content", "the Responses protocol names nothing that was cached beforehand")
-    fields = _key(encoding, cache.key) | _time(encoding, cache.ttl)
+    fields = cache_key(encoding, cache.key) | _time(encoding, cache.ttl)
     if not encoding.target.profile.cache_breakpoints:
         if cache.breakpoints:
             encoding.dropped(
@@ -46,36 +45,14 @@ def cache_plan(encoding: Encoding) -> CachePlan:
             encoding.dropped(
                 f"cache.breakpoints[{position}]", "tools take none; one after the system prompt keeps them"
             )
-    system = "system" in cache.breakpoints
-    if system and encoding.request.system is None:
-        encoding.dropped("cache.breakpoints", "there is no system prompt to keep")
-    return CachePlan(fields, system, frozenset(numbers))
-
-
-def _key(encoding: Encoding, key: str | None) -> dict[str, Any]:
-    if key is None:
-        return {}
-    if len(key) > _LONGEST_KEY:
-        encoding.changed(
-            "cache.key", f"keys have {_LONGEST_KEY} characters at most, so that its hash is sent"
-        )
-        key = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-    return {"prompt_cache_key": key}
+    return CachePlan(fields, "system" in cache.breakpoints, frozenset(numbers))
 
 
 def _time(encoding: Encoding, ttl: float | None) -> dict[str, Any]:
     """The shortest time on offer that is long enough, else the longest."""
-    if ttl is None:
-        return {}
-    sent: dict[str, Any]
-    if encoding.target.profile.cache_breakpoints:
-        hours, name = (0.5, "30m") if ttl <= _HOUR / 2 else (12, "12h")
-        sent = {"prompt_cache_options": {"ttl": name}}
-    elif ttl > _HOUR:
-        hours, sent = 24, {"prompt_cache_retention": "24h"}
-    else:
-        encoding.dropped("cache.ttl", "up to an hour OpenAI itself chooses how long it keeps a beginning")
-        return {}
+    if ttl is None or not encoding.target.profile.cache_breakpoints:
+        return cache_retention(encoding, ttl)
+    hours, name = (0.5, "30m") if ttl <= _HOUR / 2 else (12, "12h")
     if ttl != hours * _HOUR:
         encoding.changed("cache.ttl", f"it is kept for {hours:g} h, the nearest time that this model offers")
-    return sent
+    return {"prompt_cache_options": {"ttl": name}}

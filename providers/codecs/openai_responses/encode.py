@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from llmgine.providers.codecs.encoding import Encoding
-from llmgine.providers.codecs.lowering import merged
 from llmgine.providers.codecs.openai_responses.cache import cache_plan
 from llmgine.providers.codecs.openai_responses.input import Input, breakpoint_after
-from llmgine.providers.codecs.reasoning import effort_for, nearest_effort
+from llmgine.providers.codecs.openai_settings import effort_of, may_force, strict_parameters
 from llmgine.providers.codecs.schema import openai_strict
 from llmgine.providers.contracts import NamedTool, ToolSpec
 
 _ENCRYPTED = "reasoning.encrypted_content"
-# Lists that options add to: what runs at the provider beside our tools, and what else to include.
-_ADDED = ("tools", "include")
 _ABSENT = ("stop", "seed", "top_k", "presence_penalty", "frequency_penalty")
 
 
@@ -48,7 +45,7 @@ class ResponsesEncoding:
             body["include"] = [_ENCRYPTED]
         body |= cache.fields
         body |= {"stream": True, "stream_options": {"include_obfuscation": False}}
-        return self._laid_over(body)
+        return self._encoding.laid_over(body, "tools", "include")
 
     def _check(self) -> None:
         self._encoding.check()
@@ -60,24 +57,18 @@ class ResponsesEncoding:
             if getattr(self._request, name) not in (None, ()):
                 self._encoding.unsupported(name, "the Responses protocol has no such setting")
 
-    def _laid_over(self, body: dict[str, Any]) -> dict[str, Any]:
-        options = self._encoding.options
-        for name in _ADDED:
-            if isinstance(added := options.get(name), list):
-                held = body.get(name, [])
-                options[name] = held + [one for one in added if one not in held]
-        return merged(body, options)
-
     def _tools(self) -> dict[str, Any]:
         request = self._request
-        if not request.tools:
-            return {}
-        if not self._profile.tools:
+        if request.tools and not self._profile.tools:
             self._encoding.unsupported("tools", "this model calls no tools")
             return {}
+        if not (request.tools or self._encoding.options.get("tools")):
+            return {}
         tools = [self._tool(tool, f"tools[{number}]") for number, tool in enumerate(request.tools)]
-        fields: dict[str, Any] = {"tools": tools}
-        if isinstance(request.tool_choice, NamedTool):
+        fields: dict[str, Any] = {"tools": tools} if tools else {}
+        if not may_force(self._encoding):
+            pass  # the model chooses
+        elif isinstance(request.tool_choice, NamedTool):
             fields["tool_choice"] = {"type": "function", "name": request.tool_choice.name}
         elif request.tool_choice != "auto":
             fields["tool_choice"] = request.tool_choice
@@ -89,32 +80,21 @@ class ResponsesEncoding:
         sent: dict[str, Any] = {"type": "function", "name": tool.name}
         if tool.description:
             sent["description"] = tool.description
-        parameters, strict = tool.parameters, False
-        if tool.strict:
-            dialect = openai_strict(tool.parameters)
-            strict = dialect.strict
-            if strict:
-                parameters = dialect.schema
-                self._differ(f"{field}.parameters", dialect.differences)
-            else:
-                reason = dialect.differences[0]
-                self._encoding.changed(f"{field}.strict", f"the arguments are not forced to fit: {reason}")
-        return sent | {"parameters": parameters, "strict": strict}  # left out, `strict` would mean true
+        forced = strict_parameters(self._encoding, tool, field) if tool.strict else None
+        # Left out, `strict` would mean true.
+        return sent | {"parameters": forced or tool.parameters, "strict": forced is not None}
 
     def _output(self) -> dict[str, Any]:
         output = self._request.output
         if output is None:
             return {}
         dialect = openai_strict(output.json_schema)
-        self._differ("output.json_schema", dialect.differences)
+        for difference in dialect.differences:
+            self._encoding.changed("output.json_schema", difference)
         format_: dict[str, Any] = {"type": "json_schema", "name": output.name}
         if output.description:
             format_["description"] = output.description
         return {"text": {"format": format_ | {"schema": dialect.schema, "strict": dialect.strict}}}
-
-    def _differ(self, field: str, differences: tuple[str, ...]) -> None:
-        for difference in differences:
-            self._encoding.changed(field, difference)
 
     def _sampling(self) -> dict[str, Any]:
         request, fields = self._request, dict[str, Any]()
@@ -122,7 +102,7 @@ class ResponsesEncoding:
             fields["max_output_tokens"] = request.max_output_tokens
         for name in ("temperature", "top_p"):
             if (value := getattr(request, name)) is not None:
-                if self._profile.sampling:
+                if self._profile.samples(request.reasoning):
                     fields[name] = value
                 else:
                     self._encoding.unsupported(name, "this model takes none")
@@ -132,26 +112,12 @@ class ResponsesEncoding:
         asked = self._request.reasoning
         if asked is None or asked == type(asked)():
             return {}
-        off = asked.effort == "none" or (asked.effort is None and not asked.budget)
         if self._profile.reasoning == "none":
-            if not off:
-                self._encoding.unsupported("reasoning", "this model cannot be told how much to think")
-            elif asked.show:
-                self._encoding.dropped("reasoning.show", "this model shows no reasoning")
+            self._encoding.cannot_think("this model cannot be told how much to think")
             return {}
         fields: dict[str, Any] = {}
-        wanted = asked.effort
-        if asked.budget is not None:
-            if wanted is None:
-                wanted = effort_for(asked.budget)
-            else:
-                self._encoding.dropped(
-                    "reasoning.budget", "the Responses protocol knows levels of effort alone"
-                )
-        if wanted is not None:
-            fields["effort"] = sent = nearest_effort(wanted, self._profile.efforts)
-            if sent != asked.effort:
-                self._encoding.changed("reasoning", f"this model is told how much to think by effort: {sent}")
+        if (effort := effort_of(self._encoding, asked)) is not None:
+            fields["effort"] = effort
         if asked.show:
             fields["summary"] = "auto"
         return {"reasoning": fields} if fields else {}

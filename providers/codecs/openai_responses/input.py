@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Container
 from itertools import groupby
 from typing import Any
@@ -47,11 +48,11 @@ class Input:
         self._ids = CallIds(r".+", _LONGEST_ID)
         self._custom: set[str] = set()  # ids of calls whose results have a type of their own
         self._items: list[Block] = []
+        self._reasoning: dict[int, str] = {}  # which items are reasoning, and of what part
         self._whole = True  # whether all reasoning of the message goes along
 
     def items(self) -> list[Block]:
-        messages = self._encoding.request.messages
-        for number, message in enumerate(messages):
+        for number, message in enumerate(self._encoding.request.messages):
             field, marked = f"messages[{number}]", number in self._marked
             if message.role == "assistant":
                 self._assistant(message, field)
@@ -60,23 +61,25 @@ class Input:
                         "cache.breakpoints", f"no breakpoint goes into {field}, the model's"
                     )
                 continue
-            self._end_turn(f"messages[{number - 1}]")
+            self._end_turn()
             if message.role == "tool":
-                self._results(message, field, marked=marked)
+                self._results(message, field, number, marked=marked)
             else:
-                self._said(message, field, marked=marked)
-        self._end_turn(f"messages[{len(messages) - 1}]")
+                self._said(message, field, number, marked=marked)
+        self._end_turn()
         if not self._items:
             self._encoding.invalid("messages", "nothing of them can be sent; give it text")
         return self._items
 
-    def _end_turn(self, field: str) -> None:
+    def _end_turn(self) -> None:
         """Takes reasoning off the end of the model's turn: the protocol wants what it led to after it."""
-        while self._items and self._items[-1].get("type") == "reasoning":
+        while (last := len(self._items) - 1) in self._reasoning:
             self._items.pop()
-            self._encoding.dropped(field, "reasoning without an answer after it is refused")
+            self._encoding.dropped(
+                self._reasoning.pop(last), "reasoning without an answer after it is refused"
+            )
 
-    def _said(self, message: Message, field: str, *, marked: bool) -> None:
+    def _said(self, message: Message, field: str, number: int, *, marked: bool) -> None:
         """What the user or the system says."""
         texts = [part.text for part in message.parts if isinstance(part, TextPart)]
         if len(texts) == len(message.parts) < 2 and not (marked and texts):
@@ -84,46 +87,49 @@ class Input:
             return
         blocks: list[Block] = []
         for position, part in enumerate(message.parts):
-            blocks += self._content(part, f"{field}.parts[{position}]")
+            blocks += self._content(part, f"{field}.parts[{position}]", number)
         if not blocks:
             self._encoding.invalid(field, "nothing of it can be sent; give it text")
         if marked:
             blocks[-1] = breakpoint_after(blocks[-1])
         self._items.append({"role": message.role, "content": blocks})
 
-    def _content(self, part: AnyPart, field: str) -> list[Block]:
+    def _content(self, part: AnyPart, field: str, number: int) -> list[Block]:
         """One part as content of a message or of a tool's result."""
         match part:
             case TextPart():
-                return [{"type": "input_text", "text": part.text}]
+                return [_text(part.text)]
             case ImagePart():
                 if self._encoding.target.profile.images:
                     return [{"type": "input_image", "detail": part.detail or "auto", "image_url": _url(part)}]
-                self._encoding.unsupported(field, "this model takes no images")
+                return [_text(self._encoding.stand_in(part, field, number, "this model takes no images"))]
             case DocumentPart():
-                return self._document(part, field)
+                return [self._document(part, field, number)]
+            case AudioPart() if (part.transcript or "").strip():
+                self._encoding.changed(field, "the sound cannot be sent; its transcript is")
+                return [_text(part.transcript or "")]
             case AudioPart():
-                self._encoding.unsupported(field, "the Responses protocol takes no sound")
+                reason = "the Responses protocol takes no sound"
+                return [_text(self._encoding.stand_in(part, field, number, reason))]
             case OpaquePart():
                 if self._encoding.is_native(part):
                     return [dict(part.data)]
                 self._drop_opaque(part, field)
         return []
 
-    def _document(self, part: DocumentPart, field: str) -> list[Block]:
+    def _document(self, part: DocumentPart, field: str, number: int) -> Block:
         if part.cite:
             self._encoding.dropped(f"{field}.cite", "the Responses protocol cites no documents of messages")
         inline = image_base64(part)
         if self._encoding.target.profile.documents:
             if inline is None:
-                return [{"type": "input_file", "file_url": part.url}]
+                return {"type": "input_file", "file_url": part.url}
             name = part.name or f"document.{_suffix(part.media_type)}"
-            return [{"type": "input_file", "filename": name, "file_data": _url(part)}]
-        if part.data is not None and part.media_type.startswith("text/"):
+            return {"type": "input_file", "filename": name, "file_data": _url(part)}
+        if inline is not None and inline[0].startswith("text/"):
             self._encoding.changed(field, "this model takes no documents, so that its text is sent")
-            return [{"type": "input_text", "text": part.data.decode("utf-8", "replace")}]
-        self._encoding.unsupported(field, "this model takes no documents")
-        return []
+            return _text(base64.b64decode(inline[1]).decode("utf-8", "replace"))
+        return _text(self._encoding.stand_in(part, field, number, "this model takes no documents"))
 
     def _assistant(self, message: Message, field: str) -> None:
         self._whole = not any(self._lost(part) for part in message.parts if isinstance(part, ThinkingPart))
@@ -145,6 +151,7 @@ class Input:
                 if lost := self._lost(part):
                     self._encoding.dropped(field, lost)
                 else:
+                    self._reasoning[len(self._items)] = field
                     self._items.append(_reasoning(part))
             case ToolCallPart():
                 self._items.append(self._call(part, field))
@@ -159,7 +166,7 @@ class Input:
     def _spoken(self, part: AnyPart, field: str) -> AnyPart:
         if isinstance(part, AudioPart) and part.transcript:
             self._encoding.changed(field, "what the model said aloud is sent as its transcript")
-            return TextPart(text=part.transcript)
+            return TextPart(text=part.transcript, signature=part.signature)
         return part
 
     def _lost(self, part: ThinkingPart) -> str | None:
@@ -200,14 +207,16 @@ class Input:
             return ""
         assert isinstance(part, TextPart | RefusalPart)
         if isinstance(part, RefusalPart):
-            self._encoding.changed(field, "the refusal is sent as text")
-        elif part.citations:
+            return self._encoding.refusal(part, field)
+        self._encoding.leave_seal(part, field)
+        if part.citations:
             reason = "citations go only to the provider that made them, and with its ids"
             self._encoding.dropped(f"{field}.citations", reason)
         return part.text
 
     def _call(self, part: ToolCallPart, field: str) -> Block:
         own = self._encoding.is_native(part)
+        self._encoding.leave_seal(part, field)
         call_id, name = self._ids.call(part.id), self._encoding.tool_name(part, field)
         if own and part.provider_data.get("type") == "custom_tool_call":
             self._custom.add(call_id)
@@ -218,19 +227,19 @@ class Input:
         kept = [field for field in _CALL_FIELDS if field in part.provider_data] if own else []
         return sent | {field: part.provider_data[field] for field in kept if field != "id" or self._whole}
 
-    def _results(self, message: Message, field: str, *, marked: bool) -> None:
+    def _results(self, message: Message, field: str, number: int, *, marked: bool) -> None:
         for position, part in enumerate(message.parts):
             assert isinstance(part, ToolResultPart)
             ends = marked and position == len(message.parts) - 1
-            self._items.append(self._result(part, f"{field}.parts[{position}]", marked=ends))
+            self._items.append(self._result(part, f"{field}.parts[{position}]", number, marked=ends))
 
-    def _result(self, part: ToolResultPart, field: str, *, marked: bool) -> Block:
-        if part.is_error:
-            self._encoding.dropped(f"{field}.is_error", "Responses has no such field; the text must say it")
-        output: str | list[Block] = part.text
+    def _result(self, part: ToolResultPart, field: str, number: int, *, marked: bool) -> Block:
+        words = self._encoding.failed(part, field)
+        output: str | list[Block] = words + part.text
         if marked or any(not isinstance(item, TextPart) for item in part.content):
-            places = [(item, f"{field}.content[{number}]") for number, item in enumerate(part.content)]
-            blocks = [block for item, place in places for block in self._content(item, place)]
+            blocks = [_text(words)] if words else []
+            for position, item in enumerate(part.content):
+                blocks += self._content(item, f"{field}.content[{position}]", number)
             if blocks and marked:
                 blocks[-1] = breakpoint_after(blocks[-1])
             output = blocks or ""
@@ -242,6 +251,10 @@ class Input:
         self._encoding.dropped(
             field, f"a {part.kind} block goes only to the provider that made it, with the reasoning before it"
         )
+
+
+def _text(text: str) -> Block:
+    return {"type": "input_text", "text": text}
 
 
 def _output(part: AnyPart) -> Block:

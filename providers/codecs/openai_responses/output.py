@@ -45,6 +45,8 @@ class Output:
     def complete(self, place: Any, item: dict[str, Any], events: list[StreamEvent]) -> None:
         """An item came whole, whether or not its beginning had come."""
         held = self._by_place.get(place) if place is not None else self._by_id(item.get("id"))
+        if held is not None and held.done and held.id and held.id == item.get("id"):
+            return  # said twice
         if held is None or held.done or held.type != item["type"]:
             held = self.begin(place, item, events)
         held.complete(item, events)

@@ -16,7 +16,7 @@ from typing import Any
 from jiter import from_json
 
 from llmgine.providers.codecs.assembly import compact
-from llmgine.providers.codecs.schema.references import restored
+from llmgine.providers.codecs.schema.restoring import Restoring
 from llmgine.providers.codecs.schema.writer import Inexpressible, Rules, Writer
 
 _REMEMBERED = 512
@@ -96,7 +96,10 @@ def gemini_legacy(schema: Mapping[str, Any]) -> Dialect | None:
 
 def restore(value: Any, schema: Mapping[str, Any]) -> Any:
     """An answer in terms of the asked `schema`: nulls that stand for left out properties are taken out."""
-    return restored(value, schema, schema)
+    try:
+        return Restoring(schema).restored(value, schema)
+    except RecursionError:  # a union that only ever leads back to itself
+        return value
 
 
 def _dialect(schema: Mapping[str, Any], rules: Rules) -> Dialect:
@@ -109,8 +112,11 @@ def _compiled(text: str, rules: Rules) -> Dialect:
     writer = Writer(schema, rules)
     try:
         return Dialect(copy.deepcopy(writer.write()), writer.differences, strict=True)
-    except Inexpressible as reason:
-        return Dialect(schema, (f"not enforced by the provider: {reason}",), strict=False)
+    except Inexpressible as error:
+        reason = str(error)
+    except (ValueError, TypeError, AttributeError, LookupError):
+        reason = "it is no valid JSON schema"
+    return Dialect(schema, (f"not enforced by the provider: {reason}",), strict=False)
 
 
 def _open_api(schema: dict[str, Any]) -> dict[str, Any]:

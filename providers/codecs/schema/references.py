@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 Schema = Mapping[str, Any]
 
@@ -16,7 +17,6 @@ _JSON_TYPES: dict[str, type | tuple[type, ...]] = {
     "number": (int, float),
     "null": type(None),
 }
-_DEEPEST = 64
 
 
 class Unresolved(ValueError):
@@ -28,7 +28,7 @@ def resolved(root: Schema, ref: str) -> Any:
     if ref != "#" and not ref.startswith("#/"):
         raise Unresolved(f"{ref} lies outside the schema")
     found: Any = root
-    for step in ref.split("/")[1:]:
+    for step in unquote(ref).split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         if isinstance(found, Mapping) and name in found:
             found = found[name]
@@ -60,18 +60,23 @@ def type_of_value(value: Any) -> str:
 
 def permits_null(schema: Any, root: Schema) -> bool:
     """Whether null fits the schema, as far as types, values and unions say."""
-    return _permits_null(schema, root, _DEEPEST)
+    return _permits_null(schema, root, {})
 
 
-def _permits_null(schema: Any, root: Schema, depth: int) -> bool:
+def _permits_null(schema: Any, root: Schema, known: dict[str, bool]) -> bool:
     if not isinstance(schema, Mapping):
         return schema is True
-    if depth and "$ref" in schema and not _permits_null(resolved(root, schema["$ref"]), root, depth - 1):
-        return False
+    if "$ref" in schema:
+        ref = schema["$ref"]
+        if ref not in known:
+            known[ref] = False  # what refers to nothing but itself permits nothing
+            known[ref] = _permits_null(resolved(root, ref), root, known)
+        if not known[ref]:
+            return False
     for union in ("anyOf", "oneOf"):
-        if depth and union in schema:
-            return any(_permits_null(each, root, depth - 1) for each in schema[union])
-    if depth and not all(_permits_null(each, root, depth - 1) for each in schema.get("allOf", ())):
+        if union in schema:
+            return any(_permits_null(each, root, known) for each in schema[union])
+    if not all(_permits_null(each, root, known) for each in schema.get("allOf", ())):
         return False
     types = types_of(schema)
     return not types or "null" in types
@@ -106,85 +111,3 @@ def recursive(root: Schema, ref: str, *, optional: bool = True) -> bool:
             waiting.append(resolved(root, target))
         waiting.extend(parts_of(schema, optional=optional))
     return False
-
-
-def restored(value: Any, schema: Any, root: Schema) -> Any:
-    """`value` without the nulls of optional properties that must not be null."""
-    schema = _followed(schema, root)
-    if not isinstance(schema, Mapping):
-        return value
-    for union in ("anyOf", "oneOf"):
-        if union in schema:
-            fitting = (each for each in schema[union] if _fits(value, each, root))
-            return restored(value, next(fitting, True), root)
-    for each in schema.get("allOf", ()):
-        value = restored(value, each, root)
-    if isinstance(value, dict):
-        return _restored_object(value, schema, root)
-    if isinstance(value, list):
-        first = schema.get("prefixItems", [])
-        rest = schema.get("items", True)
-        kinds = [*first, *[rest] * (len(value) - len(first))]
-        return [restored(each, kind, root) for each, kind in zip(value, kinds, strict=False)]
-    return value
-
-
-def _followed(schema: Any, root: Schema) -> Any:
-    """A schema without a reference at its top; one that leads nowhere says nothing."""
-    for _ in range(_DEEPEST):
-        if not isinstance(schema, Mapping) or "$ref" not in schema:
-            return schema
-        try:
-            target = resolved(root, schema["$ref"])
-        except Unresolved:
-            return True
-        here = {name: each for name, each in schema.items() if name != "$ref"}
-        schema = {**target, **here} if isinstance(target, Mapping) else target
-    return True
-
-
-def _restored_object(value: dict[str, Any], schema: Schema, root: Schema) -> dict[str, Any]:
-    properties = schema.get("properties", {})
-    others = schema.get("additionalProperties", True)
-    required = schema.get("required", ())
-    result = {}
-    for name, each in value.items():
-        kind = properties.get(name, others)
-        if each is None and name in properties and name not in required and not permits_null(kind, root):
-            continue
-        result[name] = restored(each, kind, root)
-    return result
-
-
-def _fits(value: Any, schema: Any, root: Schema) -> bool:
-    """Whether a value has a schema's shape, where optional properties may be null."""
-    schema = _followed(schema, root)
-    if not isinstance(schema, Mapping):
-        return schema is not False
-    for union in ("anyOf", "oneOf"):
-        if union in schema:
-            return any(_fits(value, each, root) for each in schema[union])
-    types = types_of(schema)
-    kind = type_of_value(value)
-    if types and kind not in types and not (kind == "integer" and "number" in types):
-        return False
-    if "enum" in schema or "const" in schema:
-        return value in ([schema["const"]] if "const" in schema else schema["enum"])
-    if isinstance(value, dict):
-        return _fits_object(value, schema, root)
-    if isinstance(value, list) and "items" in schema:
-        return all(_fits(each, schema["items"], root) for each in value)
-    return True
-
-
-def _fits_object(value: dict[str, Any], schema: Schema, root: Schema) -> bool:
-    properties = schema.get("properties", {})
-    required = schema.get("required", ())
-    if any(name not in value for name in required):
-        return False
-    return all(
-        (each is None and name not in required) or _fits(each, properties[name], root)
-        if name in properties
-        else bool(schema.get("additionalProperties", not properties))
-        for name, each in value.items()
-    )

@@ -45,6 +45,7 @@ _OF_TYPE["integer"] = _OF_TYPE["number"]
 _TYPED = frozenset().union(*_OF_TYPE.values())
 _UNSURE_PATTERN = ("(?", "\\b", "\\B", *(f"\\{digit}" for digit in range(1, 10)))
 _MOST_PLACES = 4
+_MOST_SCHEMAS = 10_000  # with what references lead to written out
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Writer:
         self._notes: dict[str, list[str]] = {}
         self._names: dict[str, str] = {}
         self._definitions: dict[str, dict[str, Any]] = {}
+        self._circles: dict[tuple[str, bool], bool] = {}
+        self._written = 0
 
     def write(self) -> dict[str, Any]:
         """The schema in the subset; `Inexpressible` says what it has no words for."""
@@ -106,6 +109,9 @@ class Writer:
             places.append(place)
 
     def _schema(self, schema: Any, path: str) -> dict[str, Any]:
+        self._written += 1
+        if self._written > _MOST_SCHEMAS:
+            raise Inexpressible("it is too large")
         if not isinstance(schema, Mapping) or not set(schema) - _ANNOTATIONS:
             if self._rules.untyped and schema is not False:
                 return dict(self._words(schema, [], path)) if isinstance(schema, Mapping) else {}
@@ -138,7 +144,7 @@ class Writer:
 
     def _reference(self, schema: Schema, path: str) -> dict[str, Any]:
         ref = schema["$ref"]
-        circles = recursive(self._root, ref)
+        circles = self._goes_in_circles(ref)
         beside = set(schema) - _SILENT - {"$ref", "default"}
         if not circles and (beside or not self._rules.references):
             return self._schema(self._joined(schema, path), path)
@@ -156,8 +162,14 @@ class Writer:
 
     def _refuse_circles(self, ref: str, path: str) -> None:
         allowed = self._rules.recursion
-        if allowed == "none" or (allowed == "optional" and recursive(self._root, ref, optional=False)):
+        if allowed == "none" or (allowed == "optional" and self._goes_in_circles(ref, optional=False)):
             raise Inexpressible(f"{path} refers to itself")
+
+    def _goes_in_circles(self, ref: str, *, optional: bool = True) -> bool:
+        key = (ref, optional)
+        if key not in self._circles:
+            self._circles[key] = recursive(self._root, ref, optional=optional)
+        return self._circles[key]
 
     def _define(self, ref: str) -> None:
         last = ref.rsplit("/", 1)[-1].replace("~1", "/").replace("~0", "~")

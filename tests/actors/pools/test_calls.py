@@ -216,6 +216,31 @@ async def test_a_mistake_in_a_provider_is_named_as_one(stage: Stage) -> None:
     assert "usage" in str(error)
 
 
+async def test_what_cannot_be_read_ends_the_call(stage: Stage) -> None:
+    """An answer nested so deep that no JSON parser takes it back fails its call, and nothing else."""
+    await stage.spawn()
+    deep: dict[str, Any] = {}
+    for _ in range(220):
+        deep = {"n": deep}
+
+    async def too_deep(request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
+        yield Done(
+            LLMResponse(
+                message=Message.assistant("deep-secret"),
+                finish_reason=FinishReason.STOP,
+                output=deep,
+                model="echo",
+                provider="scripted",
+            )
+        )
+
+    stage.provider.stream = too_deep  # type: ignore[method-assign]
+    error = failure(await stage.events())
+    assert (error.kind, error.retryable) == (ErrorKind.MALFORMED, True)
+    assert "recursion limit" in str(error)
+    assert "deep-secret" not in str(error)
+
+
 async def test_a_failed_call_tells_its_try(stage: Stage) -> None:
     """The last event of a call that failed says which actor tried it, and what came of it."""
     await stage.spawn()

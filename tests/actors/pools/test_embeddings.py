@@ -40,9 +40,11 @@ class Provider:
         self.go_on, self.asked = asyncio.Event(), asyncio.Event()
         self.end: Exception | None = None
         self.inside = self.cancelled = 0
+        self.sessions: list[str] = []
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+    async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         self.asked.set()
+        self.sessions.append(session)
         self.inside += 1
         try:
             await self.go_on.wait()
@@ -104,6 +106,7 @@ async def test_vectors_arrive(stage: Stage) -> None:
     assert response.vectors == ANSWER.vectors
     (attempt,) = response.attempts
     assert (attempt.actor in ACTORS, attempt.model, attempt.outcome) == (True, "scripted/echo", "done")
+    assert stage.provider.sessions == ["s"]
 
 
 async def test_a_failure_arrives_with_what_mends_it(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,10 @@ from llmgine.actors.sessions.context import (
 )
 from llmgine.actors.sessions.errors import ContextError
 from llmgine.providers.contracts import (
+    AudioPart,
+    DocumentPart,
     ImagePart,
+    MediaPart,
     Message,
     TextPart,
     ThinkingPart,
@@ -83,6 +88,17 @@ def test_no_message_is_empty(message: Message) -> None:
 
 
 @pytest.mark.parametrize(
+    "part",
+    [TextPart(text="", signature="seal"), ThinkingPart(encrypted="seal"), ThinkingPart(redacted="seal")],
+)
+def test_what_only_its_maker_reads_is_kept(part: TextPart | ThinkingPart) -> None:
+    """A part without text that carries a seal is not empty: its provider wants it back."""
+    store = ContextStore([Message.user("hi")])
+    store.append(Message(role="assistant", parts=(part,)))
+    assert store.view()[-1].parts == (part,)
+
+
+@pytest.mark.parametrize(
     "message",
     [
         Message(role="user", parts=(ToolCallPart(id="c1", name="t", arguments={}),)),
@@ -94,6 +110,15 @@ def test_no_message_is_empty(message: Message) -> None:
 def test_parts_stand_where_their_role_holds_them(message: Message) -> None:
     """A part in a message of the wrong role is refused."""
     refuses(ContextStore(), message, "cannot stand")
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+@pytest.mark.parametrize("kind", [ImagePart, AudioPart, DocumentPart])
+def test_media_stand_with_who_shows_them(role: Literal["user", "assistant"], kind: type[MediaPart]) -> None:
+    """A user and a model may each show images, sound and documents."""
+    store = ContextStore()
+    store.append(Message(role=role, parts=(kind(data=b"some"),)))
+    assert ContextStore.from_json(store.to_json()).view() == store.view()
 
 
 def test_repair_answers_each_open_call() -> None:

@@ -13,7 +13,14 @@ import pytest
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.tools import tool
 from llmgine.actors.sessions.toolset import Toolset, as_content, bounded_text
-from llmgine.providers.contracts import ImagePart, TextPart, ToolCallPart, ToolResultPart
+from llmgine.providers.contracts import (
+    AudioPart,
+    DocumentPart,
+    ImagePart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 
 where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
 
@@ -79,8 +86,8 @@ def test_results_as_text(value: Any, text: str) -> None:
 
 
 def test_results_as_parts() -> None:
-    """A tool may return text and image parts, which go to the model in order."""
-    parts = [TextPart(text="see"), ImagePart(data=b"png")]
+    """A tool may return text and media, which go to the model in order."""
+    parts = [TextPart(text="see"), ImagePart(data=b"png"), DocumentPart(data=b"pdf"), AudioPart(data=b"wav")]
     assert as_content("t", parts, 1000) == tuple(parts)
     assert as_content("t", ImagePart(data=b"png"), 1000) == (ImagePart(data=b"png"),)
     (small, note) = as_content("t", [TextPart(text="see"), ImagePart(data=b"p" * 2000)], 1000)

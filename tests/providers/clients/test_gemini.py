@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from llmgine.providers.clients import Call, Client, Site, lease, load, pool, release
+from llmgine.providers.clients.gemini_legacy import GeminiLegacyAnswer
 from llmgine.providers.codecs.gemini import GeminiCodec
 from llmgine.providers.contracts import FinishReason, LLMRequest, Message, TextPart
 from llmgine.providers.errors import ErrorKind, ErrorPhase
@@ -292,3 +294,26 @@ def test_loading_the_old_package_warns_of_nothing() -> None:
     """Its farewell does not reach a caller who chose it."""
     assert load("gemini", "google-generativeai").__name__ == "google.generativeai"
     assert load("gemini").__name__ == "google.genai"
+
+
+async def test_an_answer_that_nobody_waits_for_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that gives up just as a thread has the answer leaves no connection behind."""
+    where = site("http://127.0.0.1:9", "google-generativeai")
+    client: Any = lease(where)
+    posted, closed = threading.Event(), threading.Event()
+
+    def post(call: Call, line: Any) -> GeminiLegacyAnswer:
+        answer = GeminiLegacyAnswer(client, line, 200, {})
+        answer.close = closed.set
+        posted.set()
+        return answer
+
+    monkeypatch.setattr(client, "_post", post)
+    sending = asyncio.create_task(client.send(call("ok")))
+    await asyncio.sleep(0)
+    assert posted.wait(5)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert closed.wait(5)
+    await release(where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from llmgine.providers import clients
 from llmgine.providers.clients import Call, Site, lease, pool, release
+from llmgine.providers.errors import ModelNotInstalled
 from llmgine.providers.options import Timeouts
 
 if TYPE_CHECKING:
@@ -34,6 +36,13 @@ async def test_equal_sites_share_one_client() -> None:
     assert not _sdk_client(other).is_closed()
     await release(dataclasses.replace(SITE, key=SecretStr("two")))
     assert not pool._clients
+
+
+def test_a_package_that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transport whose package is optional says how to install it."""
+    monkeypatch.setitem(sys.modules, "google.generativeai", None)
+    with pytest.raises(ModelNotInstalled, match=r'pip install "llmgine-ray\[google-generativeai\]"'):
+        pool.load("gemini", "google-generativeai")
 
 
 async def test_releasing_too_often_is_harmless() -> None:

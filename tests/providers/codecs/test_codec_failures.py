@@ -149,6 +149,7 @@ UNWANTED_THINKING: list[tuple[int, dict[str, Any]]] = [
     (400, {"message": "Item 'rs_68' of type 'reasoning' was provided without its required following item."}),
     (400, {"message": "Function call is missing a thought_signature in functionCall parts."}),
     (400, {"message": "Thought signature is not valid."}),
+    (400, {"message": "messages.1.content.0: The block is bound to a different conversation"}),
     (200, {"type": "invalid_request_error", "message": "Invalid `signature` in `thinking` block"}),
 ]
 
@@ -270,5 +271,13 @@ def test_error_text_is_bounded_and_shows_no_key() -> None:
     decoded = CODEC.decode_error(TARGET, 401, {}, body, ErrorPhase.PRE_TOKEN)
     assert len(decoded.message) == 2000
     assert "abcdefgh" not in decoded.message
+    body = json.dumps({"error": {"message": "no", "code": "sk-proj-abcdefgh12345678" + "x" * 9000}}).encode()
+    decoded = CODEC.decode_error(TARGET, 401, {}, body, ErrorPhase.PRE_TOKEN)
+    assert decoded.code == "[key]"
+    elsewhere = {"location": "https://x/?key=AIzaSyAbcdefgh12345678"}
+    assert (
+        "abcdefgh"
+        not in CODEC.decode_error(TARGET, 307, elsewhere, b"", ErrorPhase.PRE_TOKEN).message.lower()
+    )
     headers = {"x-should-retry": "false"}
     assert CODEC.decode_error(TARGET, 500, headers, b"<html>", ErrorPhase.PRE_TOKEN).retryable is False

@@ -148,6 +148,7 @@ class ProviderConformance:
 
     lacks: ClassVar[Mapping[str, str]] = {}  # a setting, and a word of the reason why it is refused
     parallel: ClassVar[bool] = True  # whether one answer can hold several calls
+    bridge: ClassVar[list[list[str]]] = []  # what a server is told between results and the user's next word
 
     def model(self, case: str) -> str:
         """The full name of the model that shows this case."""
@@ -349,6 +350,7 @@ class WireConformance(ProviderConformance):
                 ["assistant", "call", 'get_weather {"city": "Oslo"}'],
                 ["tool", "result", "3"],
                 ["tool", "result", "rain"],
+                *self.bridge,
                 ["user", "text", "Thanks"],
             ],
             "tools": ["add", "get_weather"],

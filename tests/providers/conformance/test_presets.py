@@ -39,6 +39,7 @@ class TestGroq(WireConformance):
 class TestMistral(WireConformance):
     endpoint: ClassVar = {"preset": "mistral"}
     path = "/v1"
+    bridge: ClassVar = [["assistant", "text", "OK."]]
     lacks: ClassVar = {"top_k": "top_k", "audio": "sound"}
 
 

@@ -134,6 +134,11 @@ def test_gemini_s_usage() -> None:
         b'{"data": [{"index": 1, "embedding": [1]}]}',
         b'{"data": [{"index": 0, "embedding": [1]}, {"index": 0, "embedding": [2]}]}',
         b'{"data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [1, 2]}]}',
+        b'{"data": [{"index": [], "embedding": [1]}]}',
+        b'{"data": [{"index": 0, "embedding": [NaN]}]}',
+        b'{"data": [{"index": 0, "embedding": [1e999]}]}',
+        b'{"data": [{"index": 0, "embedding": "AACAfw=="}]}',
+        b'{"data": [{"index": 0, "embedding": [1' + b"0" * 400 + b"]}]}",
     ],
 )
 def test_what_is_no_answer_is_malformed(body: bytes) -> None:

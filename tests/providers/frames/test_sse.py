@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -118,3 +119,14 @@ def test_a_large_whole_frame_is_an_error() -> None:
     """A frame that comes in one chunk is measured like any other."""
     with pytest.raises(MalformedStream):
         split(b"data: " + b"x" * 200 + b"\n\n", limit=100)
+
+
+def test_long_event_names_are_not_kept() -> None:
+    """A stream of ever new names holds no more memory than its last frame."""
+    splitter = SseSplitter()
+    tracemalloc.start()
+    for number in range(20):
+        assert splitter.feed(b"event: %d%s\ndata: x\n\n" % (number, b"x" * 100_000)) != []
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 500_000

@@ -76,7 +76,7 @@ class Inner:
         finally:
             self.closed += 1
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+    async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         raise AssertionError("nobody asks for vectors here")
 
     async def aclose(self) -> None:

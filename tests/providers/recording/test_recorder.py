@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from pydantic import SecretStr
@@ -132,13 +136,47 @@ def test_a_stop_waits_no_longer_than_it_may(
 
 
 def test_a_folder_that_takes_nothing_fails_no_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where it cannot be written, that is counted and logged."""
+    """Where it cannot be written, each exchange is counted and the reason told once, other losses or not."""
     (tmp_path / "taken").write_text("a file")
-    source = recorder(tmp_path / "taken")
+    source = recorder(tmp_path / "taken", max_queued_bytes=2000)
+    exchange(source, chunks=(b"x" * 5000,))
+    for _ in range(3):
+        exchange(source)
+    source.close()
+    assert (source.written, source.dropped) == (0, 4)
+    assert caplog.text.count("providers.record.max_queued_bytes") == 1
+    assert caplog.text.count("providers.record.folder") == 1
+
+
+def test_a_full_disk_leaves_no_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What could not be written to its end is taken away."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=full))
+    source = recorder(tmp_path)
     exchange(source)
     source.close()
+    assert not list(tmp_path.iterdir())
     assert (source.written, source.dropped) == (0, 1)
-    assert "is not recorded" in caplog.text
+    assert "No space left on device" in caplog.text
+
+
+def test_recorders_share_a_folder(tmp_path: Path) -> None:
+    """Actors on several nodes, whose process ids may be the same, overwrite nothing of each other's."""
+    folder = tmp_path / "shared"
+    script = (
+        "import os; os.getpid = lambda: 7\n"
+        "from pathlib import Path\n"
+        "from llmgine.providers.options import RecordOptions\n"
+        "from llmgine.providers.recording import Recorder\n"
+        f"source = Recorder('there', RecordOptions(folder=Path({str(folder)!r})), None, now=lambda: 1.0)\n"
+        "source.tap('s', 'http://h', {}, b'{}').ended(None)\n"
+        "source.close()\n"
+    )
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", script], check=True)
+    assert len(found(folder)) == 2
 
 
 def test_a_call_without_an_answer_is_kept(tmp_path: Path) -> None:

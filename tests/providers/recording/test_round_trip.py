@@ -186,12 +186,13 @@ async def test_gemini_s_transports_play_each_other_s(
 async def test_embeddings_play_too(
     fault_server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Vectors are recorded like answers."""
+    """Vectors are recorded like answers, under the session that asked for them."""
     endpoint = {"base_url": f"{fault_server.base_url}/v1"}
     request = EmbeddingRequest(model="there/e", inputs=("one", "three"))
     live = recording(endpoint, tmp_path, monkeypatch)
-    first = await live.embed(request)
+    first = await live.embed(request, session="s")
     await live.aclose()
+    assert '"session": "s"' in everything_in(tmp_path)
     player = opened({**endpoint, "replay": tmp_path})
     assert (await player.embed(request)).vectors == first.vectors
     await player.aclose()

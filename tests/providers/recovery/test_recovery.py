@@ -14,13 +14,23 @@ from llmgine.providers.contracts import (
     Message,
     OutputSchema,
     Reasoning,
+    RefusalPart,
     TextPart,
     ThinkingPart,
     ToolCallPart,
     UsageSource,
 )
-from llmgine.providers.errors import ErrorKind, ErrorPhase
-from llmgine.providers.events import PartDone, Reset, StreamEvent, TextDelta
+from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
+from llmgine.providers.events import (
+    Failed,
+    PartDone,
+    Reset,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
 from llmgine.providers.profiles import ModelProfile
 from llmgine.providers.recovery import Recovery
 from tests.providers.inner import COST, Clock, Inner, answer, broken, call, done, drained, failed
@@ -305,3 +315,86 @@ async def test_any_break_gives_the_whole_text(text: str, cuts: list[int], prefil
         assert done(events).text == heard(events)[0]
     else:
         assert done(events).text == heard(events)[0] == text
+
+
+async def test_a_refusal_that_goes_on_with_a_text() -> None:
+    """What was heard as one part is one part, though the model declines in the midst of it."""
+    stage = Stage(broken("Well, "), answer(RefusalPart(text="no.")))
+    events = await stage.play(ask("continue"))
+    assert heard(events) == {0: "Well, no."}
+    assert done(events).message.parts == (RefusalPart(text="Well, no."),)
+
+
+async def test_white_space_is_left_out_within_a_text_alone() -> None:
+    """A text that does not go on with the broken one keeps its beginning."""
+    stage = Stage(broken("a "), answer(ThinkingPart(text="hm"), " b"), prefill=True)
+    events = await stage.play(ask("continue"))
+    assert heard(events) == {0: "a ", 2: " b"}
+    assert [part.type for part in done(events).message.parts] == ["text", "thinking", "text"]
+
+
+async def test_a_half_written_call_is_not_lost() -> None:
+    """A call that breaks off in a later piece is in what is given up, after the text before it."""
+    half = call("t", None, '{"a')
+    error = failed(broken("x")).error
+    last = Failed(error, Message(role="assistant", parts=(half,)))
+    begun: list[StreamEvent] = [ToolCallStart(0, "c1", "t"), ToolCallDelta(0, '{"a'), last]
+    stage = Stage(broken("a"), begun, broken("b"), broken("c"))
+    events = await stage.play(ask("continue", deadline=2.0))
+    partial = failed(events).partial
+    assert partial is not None
+    assert partial.parts == (TextPart(text="a"), half)
+
+
+_TEXTS = st.sampled_from(["a", "b ", " ", "", "xyz"])
+_PARTS = st.one_of(
+    st.builds(TextPart, text=_TEXTS),
+    st.builds(ThinkingPart, text=_TEXTS),
+    st.builds(RefusalPart, text=_TEXTS),
+    st.just(call("t", {}, "{}")),
+)
+
+
+@given(
+    st.lists(st.tuples(st.lists(_PARTS, max_size=3), st.integers(min_value=0, max_value=8)), max_size=2),
+    st.lists(_PARTS, max_size=3),
+    st.sampled_from(["restart", "continue"]),
+    st.booleans(),
+)
+async def test_what_was_heard_is_the_answer(
+    pieces: list[tuple[list[Any], int]], whole: list[Any], policy: str, prefill: bool
+) -> None:
+    """Since the last reset, deltas and finished parts make up the response, however the calls broke."""
+    calls = [_cut(answer(*parts)[:-1], at) for parts, at in pieces]
+    events = await Stage(*calls, answer(*whole), prefill=prefill).play(ask(policy))
+    if isinstance(events[-1], Failed):  # it broke before its first token, which is the caller's to retry
+        return
+    response = done(events)
+    after = max((at for at, event in enumerate(events) if isinstance(event, Reset)), default=-1) + 1
+    finished = [event for event in events[after:] if isinstance(event, PartDone)]
+    assert [event.part for event in sorted(finished, key=_index)] == list(response.message.parts)
+    texts = {
+        event.index: event.part.text
+        for event in finished
+        if isinstance(event.part, TextPart | RefusalPart) and event.part.text
+    }
+    assert heard(events[after:]) == texts
+
+
+def _index(event: PartDone) -> int:
+    return event.index
+
+
+def _cut(events: list[StreamEvent], at: int) -> list[StreamEvent]:
+    """A call that breaks after so many events, told with the texts and parts that had come."""
+    kept, parts = events[:at], dict[int, Any]()
+    for event in kept:
+        if isinstance(event, PartDone):
+            parts[event.index] = event.part
+        elif isinstance(event, TextDelta):
+            parts[event.index] = TextPart(text=event.text)
+        elif isinstance(event, ThinkingDelta):
+            parts[event.index] = ThinkingPart(text=event.text)
+    phase = ErrorPhase.MID_STREAM if kept else ErrorPhase.PRE_TOKEN
+    error = ProviderError("it broke", kind=ErrorKind.CONNECTION, phase=phase)
+    return [*kept, Failed(error, Message(role="assistant", parts=tuple(parts.values())) if parts else None)]

@@ -316,6 +316,9 @@ async def test_chunks_concatenate_to_any_text(text: str, words: int) -> None:
             {"a": 1},
         ),
         ({"$ref": "#"}, None),
+        ({"allOf": [True, {"type": "integer"}]}, 1),
+        ({"type": "integer", "minimum": 1.5}, 2),
+        ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "null"}], "minItems": 2}, [1, None]),
     ],
 )
 def test_samples_fit_their_schema(schema: dict[str, Any], value: Any) -> None:

@@ -181,6 +181,7 @@ async def test_the_answer_in_words(text: str) -> None:
         ({"output": "tool", "tools": False}, True, True, (), "prompt"),
         ({}, False, True, (), "tool"),
         ({}, False, False, (), "prompt"),
+        ({"output": "tool", "forced_tools": False}, True, True, (), "prompt"),
     ],
 )
 def test_the_mode_follows_from_what_the_model_can_do(
@@ -271,6 +272,8 @@ async def test_failures_are_passed_on() -> None:
     half = Failed(failed(broken("x")).error, Message(role="assistant", parts=(call("place", None, '{"c'),)))
     last = failed(await Stage([half]).play(ask("tool")))
     assert last.partial == Message.assistant('{"c')
+    begun = Failed(failed(broken("x")).error, Message(role="assistant", parts=(call("place"),)))
+    assert failed(await Stage([begun]).play(ask("tool"))).partial == Message.assistant("")
     later = failed(await Stage(answer("a"), broken()).play(ask()))
     assert [attempt.outcome for attempt in later.attempts] == ["bad_output", "connection"]
     assert later.error.phase is ErrorPhase.MID_STREAM
@@ -282,6 +285,13 @@ async def test_failures_are_passed_on() -> None:
         ({"type": "objekt"}, "objekt"),
         ({"$ref": "https://example.com/schema.json"}, "https://example.com/schema.json"),
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}}, "#/$defs/none"),
+        (
+            {"type": "object", "$dynamicRef": "https://example.com/schema.json"},
+            "https://example.com/schema.json",
+        ),
+        ({"$ref": "#/kept", "kept": {"$ref": "#/$defs/none"}}, "#/$defs/none"),
+        ({"$ref": "#"}, "refers to itself"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}}, "refers to itself"),
         ({"type": "object", "description": "\ud800"}, "surrogates"),
         ({"type": "object", "default": {1, 2}}, "set"),
     ],
@@ -293,6 +303,38 @@ async def test_a_schema_that_is_none_is_refused(schema: dict[str, Any], word: st
     assert (error.kind, error.phase) == (ErrorKind.INVALID_REQUEST, ErrorPhase.REQUEST)
     assert word in error.message
     assert stage.inner.requests == []
+
+
+@pytest.mark.parametrize("word", ["const", "default", "examples"])
+async def test_what_only_looks_like_a_reference_is_none(word: str) -> None:
+    """A value within a schema may hold a "$ref" of its own."""
+    value: Any = {"$ref": "https://example.com/thing"}
+    schema = {"type": "object", "properties": {"a": {word: [value] if word == "examples" else value}}}
+    assert done(await Stage(answer("{}")).play(ask(schema=schema))).output == {}
+
+
+async def test_a_number_beyond_all_bounds_is_no_answer() -> None:
+    """What no JSON can pass on is asked for again, so that the value stays what was checked."""
+    stage = Stage(answer('{"city": "Rome", "far": 1e999}'), answer(GOOD))
+    assert done(await stage.play(ask())).output == VALUE
+    assert "it is not JSON" in stage.inner.requests[1].messages[-1].text
+
+
+async def test_the_first_problems_are_told() -> None:
+    """Of an answer that is wrong all over, a few places are told, and the others are not looked for."""
+    schema = {"type": "object", "properties": {"a": {"items": {"type": "integer"}}}}
+    stage = Stage(answer(json.dumps({"a": ["x"] * 20})), answer('{"a": [1]}'))
+    (reason,) = (event.reason for event in await stage.play(ask(schema=schema)) if isinstance(event, Reset))
+    assert [f"$.a[{place}]: " in reason for place in range(20)] == [True] * 5 + [False] * 15
+
+
+async def test_further_calls_of_the_output_tool_say_nothing() -> None:
+    """What a reader hears are the parts of the response, where the model calls the tool twice too."""
+    both = (call("place", VALUE, GOOD), call("place", {"city": "Oslo"}, '{"city": "Oslo"}', id_="c2"))
+    events = await Stage(answer(*both)).play(ask("tool"))
+    response = done(events)
+    assert (said(events), response.text, response.output) == (GOOD, GOOD, VALUE)
+    assert [type(event).__name__ for event in events] == ["TextDelta", "PartDone", "Done"]
 
 
 async def test_an_empty_answer_is_asked_for_again() -> None:

@@ -266,7 +266,7 @@ class _Engine:
         for event in as_events(codec_of("local").decode_body(target_of("local"), body)):
             yield event
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+    async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         raise NotImplementedError
 
     async def aclose(self) -> None:

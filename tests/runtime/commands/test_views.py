@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from llmgine.runtime.commands import doctor
 from llmgine.runtime.commands.demo import PARTS, Seen
 from llmgine.runtime.commands.demo_view import SideBySide
 from llmgine.runtime.commands.entry import execute
@@ -66,6 +67,11 @@ def test_the_demo_knows_what_is_missing() -> None:
     assert "of 3 events published, 4 were handled" in seen.missing(PARTS)
 
 
+def told_by_doctor(capsys: pytest.CaptureFixture[str]) -> str:
+    execute(["doctor"])
+    return capsys.readouterr().out
+
+
 def test_doctor(
     clean_environ: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +87,29 @@ def test_doctor(
     assert "sk-secret" not in out + err
     assert (code == 1) == ("to mend" in out)
     assert "llmgine models install smollm2" in out
+
+
+def test_doctor_tells_of_a_settings_file_that_holds_nothing(
+    clean_environ: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that was named, and whose settings stand outside of our section, is to be mended."""
+    named = clean_environ / "own.yaml"
+    named.write_text("providers: {}\n", encoding="utf-8")
+    monkeypatch.setenv("LLMGINE_CONFIG", str(named))
+    assert "own.yaml has no section metadata.llmgine" in told_by_doctor(capsys)
+    named.write_text("metadata: {llmgine: {sessions: {queue: 7}}}\n", encoding="utf-8")
+    assert "has no section" not in told_by_doctor(capsys)
+
+
+def test_doctor_tells_of_a_transport_that_is_not_here(
+    clean_environ: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An endpoint that is reached through a package which is not installed is to be mended."""
+    version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if "generativeai" in name else version(name))
+    assert "is reached through" not in told_by_doctor(capsys)
+    monkeypatch.setenv("LLMGINE_PROVIDERS__ENDPOINTS__GEMINI__TRANSPORT", "google-generativeai")
+    assert 'pip install "llmgine-ray[google-generativeai]"' in told_by_doctor(capsys).partition("to mend")[2]
 
 
 def test_doctor_with_broken_settings(

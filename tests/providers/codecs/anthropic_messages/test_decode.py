@@ -422,3 +422,25 @@ def test_bodies_that_are_no_answer(body: bytes) -> None:
     with pytest.raises(ProviderError) as caught:
         CODEC.decode_body(TARGET, body)
     assert caught.value.kind is ErrorKind.MALFORMED
+
+
+def test_a_server_that_numbers_every_block_alike() -> None:
+    """A block that begins in the place of an open one ends that, arguments that came with it included."""
+    call = block(0, {"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1}})[:1]
+    events = play([opening(), *call, *text(0, "hi"), *ending("tool_use")])
+    done = events[-1]
+    assert isinstance(done, Done)
+    called, said = done.response.message.parts
+    assert isinstance(called, ToolCallPart)
+    assert called.arguments == {"x": 1}
+    assert isinstance(said, TextPart)
+    assert said.text == "hi"
+    assert [event.index for event in events if isinstance(event, PartDone)] == [0, 1]
+
+
+def test_half_a_character_is_no_reason_to_lose_an_answer() -> None:
+    """What a server cut within a character is read as the replacement character."""
+    half = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a\\ud83d"}}'
+    (done,) = play([opening(), half, *ending()])[-1:]
+    assert isinstance(done, Done)
+    assert done.response.text == "a\ufffd"

@@ -76,12 +76,12 @@ def test_documents(document: DocumentPart, block: dict[str, Any], notes: list[tu
     ],
 )
 def test_what_cannot_be_shown(part: Any, profile: ModelProfile) -> None:
-    """It is an error where it is asked about now, and a note in its place where the talk has gone on."""
+    """It is an error where it is asked about now; a note stands in where the caller or the talk goes on."""
     with pytest.raises(ProviderError, match=r"messages\[0\]\.parts\[0\]") as caught:
         encode(Message.user(part, "?"), profile=profile)
     assert caught.value.kind is ErrorKind.UNSUPPORTED
     messages, notes = encode(Message.user(part, "?"), profile=profile, on_unsupported="adjust")
-    assert [block["type"] for block in messages[0]["content"]] == ["text"]
+    assert [block["text"] for block in messages[0]["content"]] == [f"[{part.type} left out]", "?"]
     assert notes == [("messages[0].parts[0]", "dropped")]
     talk = (Message.user(part), Message.assistant("nice"), Message.user("and?"))
     messages, notes = encode(*talk, profile=profile)

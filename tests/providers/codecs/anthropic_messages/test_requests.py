@@ -7,6 +7,7 @@ import pytest
 
 from llmgine.providers.codecs import AnthropicMessagesCodec, Target
 from llmgine.providers.contracts import (
+    AudioPart,
     ImagePart,
     LLMRequest,
     Message,
@@ -219,22 +220,39 @@ def test_thinking_goes_back_to_its_model_only() -> None:
 
 
 def test_parts_of_other_providers() -> None:
-    """Refusals become text, unreadable arguments an object, unknown blocks a note."""
+    """A refusal becomes text, unreadable arguments an object; seals, strange blocks stay behind; all told."""
     origin = Origin(provider="openai", api="openai-chat", model="gpt")
     message = assistant(
         RefusalPart(text="no", origin=origin),
-        ToolCallPart(id="a", name="f", arguments=None, raw_arguments="{x", origin=origin),
+        TextPart(text="", signature="theirs", origin=origin),
+        ToolCallPart(id="a", name="f", arguments=None, raw_arguments="{x", signature="theirs", origin=origin),
+        AudioPart(data=b"a", transcript="so", signature="theirs", origin=origin),
         OpaquePart(kind="audio", data={}, origin=origin),
     )
     encoded = CODEC.encode(ask(Message.user("q"), message), TARGET)
     assert encoded.body["messages"][1]["content"] == [
         {"type": "text", "text": "no"},
         {"type": "tool_use", "id": "a", "name": "f", "input": {"raw_arguments": "{x"}},
+        {"type": "text", "text": "so"},
     ]
     assert [(note.field, note.action) for note in encoded.adjustments] == [
-        ("messages[1].parts[1]", "changed"),
-        ("messages[1].parts[2]", "dropped"),
+        ("messages[1].parts[0]", "changed"),
+        ("messages[1].parts[1].signature", "dropped"),
+        ("messages[1].parts[2].signature", "dropped"),
+        ("messages[1].parts[2]", "changed"),
+        ("messages[1].parts[3].signature", "dropped"),
+        ("messages[1].parts[3]", "changed"),
+        ("messages[1].parts[4]", "dropped"),
     ]
+
+
+@pytest.mark.parametrize("data", ["text", {"kind": "x"}])
+def test_a_block_that_is_none_stays_behind(data: Any) -> None:
+    """What was made by hand and is no block is left out, which is told."""
+    message = assistant(OpaquePart(kind="x", data=data, origin=ORIGIN))
+    encoded = CODEC.encode(ask(Message.user("q"), message), TARGET)
+    assert len(encoded.body["messages"]) == 1
+    assert [note.action for note in encoded.adjustments] == ["dropped"]
 
 
 @pytest.mark.parametrize("messages", [(Message.user(""),), (Message.system("only"),)])

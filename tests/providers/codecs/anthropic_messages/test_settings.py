@@ -63,7 +63,9 @@ TOLD = [("reasoning", "changed")]
         (EFFORT, Reasoning(effort="xhigh"), ADAPTIVE, "high", TOLD),
         (EFFORT, Reasoning(budget=10_000), ADAPTIVE, "high", TOLD),
         (EFFORT, Reasoning(budget=10_000, effort="low"), ADAPTIVE, "low", [("reasoning.budget", "dropped")]),
-        (EFFORT, Reasoning(show=False), ADAPTIVE | {"display": "omitted"}, None, []),
+        (ALWAYS, Reasoning(show=False), ADAPTIVE | {"display": "omitted"}, None, []),
+        (EFFORT, Reasoning(show=False), None, None, []),
+        (BUDGET, Reasoning(show=False), None, None, []),
         (EFFORT, Reasoning(effort="none"), {"type": "disabled"}, None, []),
         (ALWAYS, Reasoning(effort="none"), ADAPTIVE, "low", TOLD),
         (
@@ -133,8 +135,6 @@ def test_too_small_a_limit_for_any_thinking_is_an_error() -> None:
         ("temperature", 0.5),
         ("top_p", 0.5),
         ("top_k", 5),
-        ("tool_choice", "required"),
-        ("tool_choice", NamedTool(name="f")),
     ],
 )
 def test_what_thinking_rules_out(field: str, value: Any) -> None:
@@ -154,6 +154,23 @@ def test_what_thinking_rules_out(field: str, value: Any) -> None:
     )
     assert field not in body
     assert notes == [(field, "dropped")]
+
+
+@pytest.mark.parametrize("choice", ["required", NamedTool(name="f")])
+def test_calls_that_are_forced(choice: Any) -> None:
+    """Thinking by tokens rules them out, by effort it steps aside, which is told; some models refuse them."""
+    fields: dict[str, Any] = {"tool_choice": choice, "tools": (TOOL,)}
+    body, notes = encode(EFFORT, reasoning=Reasoning(effort="low"), **fields)
+    assert body["tool_choice"]["type"] == ("any" if choice == "required" else "tool")
+    assert (body["thinking"], notes) == (ADAPTIVE, TOLD)
+    unforced = ModelProfile(forced_tools=False)
+    for profile, asked in ((BUDGET, Reasoning(budget=2000)), (unforced, None)):
+        with pytest.raises(ProviderError, match=r"tool_choice: .*cannot be made to call a tool"):
+            encode(profile, reasoning=asked, **fields)
+        body, notes = encode(profile, reasoning=asked, on_unsupported="adjust", **fields)
+        assert "tool_choice" not in body
+        assert notes == [("tool_choice", "dropped")]
+    assert encode(unforced, tools=(TOOL,), tool_choice="none")[0]["tool_choice"] == {"type": "none"}
 
 
 def test_what_goes_together_with_thinking() -> None:
@@ -197,7 +214,7 @@ def test_a_turn_begun_without_thinking_is_gone_on_with_without_it() -> None:
 
 
 def test_strict_tools() -> None:
-    """A strict tool has its schema in the vendor's dialect; one that cannot be strict is an error."""
+    """A strict tool has its schema in the vendor's dialect; one that it has no words for goes as it is."""
     schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}, "required": ["a"]}
     body, notes = encode(tools=(ToolSpec(name="f", parameters=schema, strict=True),))
     (tool,) = body["tools"]
@@ -206,8 +223,9 @@ def test_strict_tools() -> None:
     assert notes
     assert set(notes) == {("tools[0].parameters", "changed")}
     endless = {"type": "object", "properties": {"next": {"$ref": "#"}}}
-    with pytest.raises(ProviderError, match=r"tools\[0\]\.strict"):
-        encode(tools=(ToolSpec(name="f", parameters=endless, strict=True),))
+    body, notes = encode(tools=(ToolSpec(name="f", parameters=endless, strict=True),))
+    assert body["tools"] == [{"name": "f", "input_schema": endless}]
+    assert notes == [("tools[0].strict", "changed")]
     body, notes = encode(tools=(ToolSpec(name="f", parameters=endless),))
     assert (body["tools"][0]["input_schema"], notes) == (endless, [])
 

@@ -320,6 +320,18 @@ def test_usage_of_the_old_package() -> None:
     assert done(frame).usage.output_tokens == 5
 
 
+def test_text_after_a_reason_is_taken() -> None:
+    """Some models give a reason in every frame, and the last one counts; one that says none is no end."""
+    events = play(parts({"text": "a"}, finish="STOP"), parts({"text": "b"}, finish="MAX_TOKENS"))
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["a", "b"]
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert (done.response.text, done.response.finish_reason) == ("ab", FinishReason.LENGTH)
+    failed = play(parts({"text": "a"}, finish="FINISH_REASON_UNSPECIFIED"))[-1]
+    assert isinstance(failed, Failed)
+    assert failed.error.kind is ErrorKind.TRUNCATED
+
+
 def test_what_stands_beside_the_answer() -> None:
     """Ids, the model's exact name and everything else of an answer are kept."""
     ratings = [{"category": "X", "probability": "LOW"}]
@@ -425,3 +437,15 @@ def _response(events: list[StreamEvent]) -> LLMResponse:
     last = events[-1]
     assert isinstance(last, Done)
     return last.response
+
+
+def test_sources_are_bounded() -> None:
+    """Of more than anyone reads the first ones are cited; all of them are kept."""
+    support = {"segment": {"startIndex": 0, "endIndex": 1}, "groundingChunkIndices": [0]}
+    grounding = {"groundingChunks": [{"web": {"uri": "u"}}], "groundingSupports": [support] * 1500}
+    done = play(parts({"text": "abc"}, finish="STOP", groundingMetadata=grounding))[-1]
+    assert isinstance(done, Done)
+    (said,) = done.response.message.parts
+    assert isinstance(said, TextPart)
+    assert len(said.citations) == 1000
+    assert len(done.response.provider_data["groundingMetadata"]["groundingSupports"]) == 1500

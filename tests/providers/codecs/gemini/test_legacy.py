@@ -92,7 +92,7 @@ def test_tools() -> None:
     (declared,) = encoded.body["tools"][0]["functionDeclarations"]
     assert declared["parameters"]["properties"]["city"] == {"type": "STRING"}
     assert "minimum" not in declared["parameters"]["properties"]["days"]
-    assert noted(encoded) == [("tools[0].strict", "dropped"), ("tools[0].parameters", "changed")]
+    assert noted(encoded) == [("tools[0].strict", "changed"), ("tools[0].parameters", "changed")]
     empty = ToolSpec(name="g", parameters={"type": "object", "properties": {}})
     assert encode(ask(tools=(empty,))).body["tools"][0]["functionDeclarations"] == [
         {"name": "g", "description": ""}

@@ -22,6 +22,7 @@ from llmgine.providers.contracts import (
     ToolCallPart,
     ToolResultPart,
 )
+from llmgine.providers.errors import InvalidRequest
 from llmgine.providers.profiles import ModelProfile
 from tests.providers.codecs.gemini.requests import (
     BUDGETS,
@@ -131,10 +132,15 @@ def test_calls_of_other_models_get_a_stand_in() -> None:
 
 
 def test_a_call_of_the_model_itself_is_left_as_it_was() -> None:
-    """What it made without a signature it takes back without one."""
-    encoded = encode(ask(HI, said(call(origin=ORIGIN)), tool(result("a"))))
+    """What it made without a signature it takes back without one, unless it is known to want one."""
+    history = (HI, said(call(origin=ORIGIN, provider_data={"partMetadata": {"a": 1}})), tool(result("a")))
+    encoded = encode(ask(*history))
     assert "thoughtSignature" not in encoded.body["contents"][1]["parts"][0]
     assert not encoded.adjustments
+    lost = encode(ask(*history), LEVELS)
+    assert lost.body["contents"][1]["parts"][0]["thoughtSignature"] == STAND_IN
+    assert lost.body["contents"][1]["parts"][0]["partMetadata"] == {"a": 1}
+    assert noted(lost) == [("messages[1].parts[0].signature", "changed")]
 
 
 def test_foreign_reasoning_is_left_out() -> None:
@@ -157,7 +163,9 @@ def test_foreign_reasoning_is_left_out() -> None:
         ("messages[1].parts[0]", "dropped"),
         ("messages[1].parts[1]", "dropped"),
         ("messages[1].parts[2].citations", "dropped"),
+        ("messages[1].parts[2].signature", "dropped"),
         ("messages[1].parts[3]", "dropped"),
+        ("messages[1].parts[4]", "changed"),
     ]
 
 
@@ -169,7 +177,6 @@ def test_a_sibling_models_seal_is_left_out() -> None:
     assert encoded.body["contents"][1]["parts"][0]["thoughtSignature"] == STAND_IN
     assert noted(encoded) == [
         ("messages[1].parts[0]", "dropped"),
-        ("messages[1].parts[1].signature", "dropped"),
         ("messages[1].parts[1].signature", "changed"),
     ]
 
@@ -208,6 +215,9 @@ BLIND = ModelProfile(images=False, audio=False, documents=False)
 def test_media_that_a_model_cannot_take(part: Any) -> None:
     """An error where it is asked now; of an earlier turn a note stays."""
     assert "messages[0].parts[1]" in refused(ask(Message.user("look", part)), BLIND)
+    shown = result("so").model_copy(update={"content": (part,)})
+    encoded = encode(ask(HI, said(call(origin=ORIGIN)), tool(shown)), BLIND)
+    assert ("messages[2].parts[0].content[0]", "changed") in noted(encoded)
     encoded = encode(ask(Message.user("look", part), Message.assistant("so"), HI), BLIND)
     assert encoded.body["contents"][0]["parts"][1] == {"text": f"[{part.type} left out]"}
     assert noted(encoded) == [("messages[0].parts[1]", "changed")]
@@ -215,11 +225,22 @@ def test_media_that_a_model_cannot_take(part: Any) -> None:
 
 def test_media_that_can_be_said_in_words() -> None:
     """A text document goes as its text, and sound as its transcript, which is told."""
-    document = DocumentPart(data="Grüße".encode(), media_type="text/plain")
+    document = DocumentPart(data="Grüße".encode(), media_type="text/plain", cite=True)
     sound = AudioPart(data=b"a", transcript="hello")
     encoded = encode(ask(Message.user(document, sound)), BLIND)
     assert encoded.body["contents"][0]["parts"] == [{"text": "Grüße"}, {"text": "hello"}]
-    assert [action for _, action in noted(encoded)] == ["changed", "changed"]
+    assert noted(encoded) == [
+        ("messages[0].parts[0].cite", "dropped"),
+        ("messages[0].parts[0]", "changed"),
+        ("messages[0].parts[1]", "changed"),
+    ]
+
+
+def test_a_document_that_is_no_base64() -> None:
+    """An address that holds something else than it says is the caller's mistake."""
+    document = DocumentPart(url="data:text/plain;base64,@a", media_type="text/plain")
+    with pytest.raises(InvalidRequest, match=r"messages\[0\]\.parts\[0\]: .*base64"):
+        encode(ask(Message.user(document)), BLIND)
 
 
 def test_media_of_the_model() -> None:

@@ -98,6 +98,11 @@ def test_strict_tools() -> None:
     encoded = encode(ask(tools=(ToolSpec(name="weather", parameters=schema, strict=True),)))
     assert encoded.body["toolConfig"] == {"functionCallingConfig": {"mode": "VALIDATED"}}
     assert ("tools[0].parameters", "changed") in noted(encoded)
+    apart = {"type": "object", "properties": {"a": {"not": {"type": "string"}}}}
+    encoded = encode(ask(tools=(ToolSpec(name="weather", parameters=apart, strict=True),)))
+    assert encoded.body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == apart
+    assert "toolConfig" not in encoded.body
+    assert noted(encoded) == [("tools[0].strict", "changed")]
 
 
 def test_structured_output() -> None:
@@ -199,3 +204,12 @@ def test_names_of_models() -> None:
     """Names with their kind before them are names too."""
     for model in ("gemini-2.5-flash", "models/gemini-x@1", "tunedModels/a_b-1"):
         assert CODEC.encode(ask(), target(model=model)).body
+
+
+def test_a_named_tool_that_is_left_out() -> None:
+    """With the tool goes the choice of it, which is told."""
+    odd = ToolSpec(name="1st", parameters=SCHEMA)
+    request = ask(tools=(odd, WEATHER), tool_choice=NamedTool(name="1st"), on_unsupported="adjust")
+    encoded = encode(request)
+    assert "toolConfig" not in encoded.body
+    assert noted(encoded) == [("tools[0].name", "dropped"), ("tool_choice", "dropped")]

@@ -97,6 +97,12 @@ def test_a_text_is_sent_as_text(quirks: Quirks) -> None:
     assert notes(encoded) == [("messages[0].parts[0]", "changed")]
 
 
+def test_that_a_text_is_to_be_cited_is_told() -> None:
+    """No document is cited here, and so none that goes as text."""
+    encoded = encode(PLAIN, Message.user(NOTES.model_copy(update={"cite": True})))
+    assert notes(encoded) == [("messages[0].parts[0].cite", "dropped"), ("messages[0].parts[0]", "changed")]
+
+
 def test_the_words_of_a_sound_stand_in_for_it() -> None:
     """Where sound cannot be sent its transcript can."""
     spoken = WAV.model_copy(update={"transcript": "hello"})
@@ -230,7 +236,7 @@ def answered(*frames: dict[str, Any]) -> LLMResponse:
 
 
 def test_sources_belong_to_the_text() -> None:
-    """A citation says where it points, keeps the provider's record and goes back with the text."""
+    """A citation says where it points, keeps the provider's record and goes back where that is taken."""
     told = {"url": "https://x", "title": "X", "start_index": 0, "end_index": 2, "content": "so it is"}
     annotation = {"type": "url_citation", "url_citation": told}
     odd = {"type": "novelty", "x": 1}
@@ -241,13 +247,24 @@ def test_sources_belong_to_the_text() -> None:
         Citation(url="https://x", title="X", quote="so it is", start=0, end=2, raw=annotation),
         Citation(raw=odd),
     )
-    sent = encode(OPENAI, Message.user("q"), response.message)
+    takes = preset_quirks("openrouter")
+    sent = encode(takes, Message.user("q"), response.message)
     assert sent.body["messages"][1]["annotations"] == [annotation, odd]
     assert sent.adjustments == ()
     moved = part.model_copy(update={"origin": Origin(provider="p", api="gemini", model="g")})
-    away = encode(OPENAI, Message.user("q"), Message(role="assistant", parts=(moved,)))
-    assert "annotations" not in away.body["messages"][1]
-    assert notes(away) == [("messages[1].parts[0].citations", "dropped")]
+    for quirks, one in ((takes, moved), (OPENAI, part), (PLAIN, part)):
+        away = encode(quirks, Message.user("q"), Message(role="assistant", parts=(one,)))
+        assert "annotations" not in away.body["messages"][1]
+        assert notes(away) == [("messages[1].parts[0].citations", "dropped")]
+
+
+def test_sources_go_back_without_a_word_too() -> None:
+    """A server that read a file once is told so, though the model then said nothing."""
+    origin = Origin(provider="rack", api="openai-chat", model="m")
+    silent = TextPart(text="", citations=(Citation(raw={"type": "file"}),), origin=origin)
+    message = Message(role="assistant", parts=(silent,))
+    sent = encode(preset_quirks("openrouter"), Message.user("q"), message).body["messages"][1]
+    assert sent == {"role": "assistant", "content": "", "annotations": [{"type": "file"}]}
 
 
 def test_sources_without_a_text_are_kept() -> None:

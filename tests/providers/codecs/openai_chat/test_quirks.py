@@ -9,6 +9,7 @@ import pytest
 
 from llmgine.providers.codecs import Encoded, OpenAIChatCodec, Target
 from llmgine.providers.contracts import (
+    ImagePart,
     LLMRequest,
     Message,
     NamedTool,
@@ -171,17 +172,26 @@ def test_a_call_that_cannot_be_required(choice: Any) -> None:
     assert "tool_choice" not in sent.body
 
 
+@pytest.mark.parametrize("choice", ["required", NamedTool(name="first")])
+def test_a_model_that_cannot_be_made_to_call(choice: Any) -> None:
+    """Its profile refuses a forced call, and lets one forbid calls."""
+    profile = ModelProfile(forced_tools=False)
+    sent = refused(OPENAI, "tool_choice", profile=profile, tools=(FIRST,), tool_choice=choice)
+    assert "tool_choice" not in sent.body
+    assert encode(OPENAI, profile=profile, tools=(FIRST,), tool_choice="none").body["tool_choice"] == "none"
+
+
 def test_strict_tools() -> None:
     """Arguments are forced where server and schema allow it; else the tool goes as it is, which is told."""
     strict = FIRST.model_copy(update={"strict": True})
     function = encode(OPENAI, tools=(strict,)).body["tools"][0]["function"]
     assert function == {"name": "first", "parameters": OBJECT, "strict": True}
     loose = encode(PLAIN, tools=(FIRST, strict))
-    assert [note.field for note in loose.adjustments] == ["tools[1].strict"]
+    assert [(note.field, note.action) for note in loose.adjustments] == [("tools[1].strict", "changed")]
     assert "strict" not in loose.body["tools"][1]["function"]
     open_one = ToolSpec(name="open", parameters={"type": "object"}, strict=True)
     sent = encode(OPENAI, tools=(open_one,))
-    assert [note.field for note in sent.adjustments] == ["tools[0].strict"]
+    assert [(note.field, note.action) for note in sent.adjustments] == [("tools[0].strict", "changed")]
     assert sent.body["tools"][0]["function"] == {"name": "open", "parameters": {"type": "object"}}
 
 
@@ -226,6 +236,32 @@ def test_a_failed_tool_says_so_in_its_text() -> None:
     encoded = encode(PLAIN, Message(role="assistant", parts=(call,)), Message(role="tool", parts=(result,)))
     assert encoded.body["messages"][1]["content"] == "Error: no such file"
     assert [note.field for note in encoded.adjustments] == ["messages[1].parts[0].is_error"]
+
+
+@pytest.mark.parametrize(
+    ("quirks", "last", "roles"),
+    [
+        (preset_quirks("mistral"), Message.user("and?"), ["tool", "assistant", "user"]),
+        (preset_quirks("mistral"), Message.system("s"), ["tool", "assistant", "system"]),
+        (preset_quirks("mistral"), Message.assistant("so"), ["tool", "assistant"]),
+        (PLAIN, Message.user("and?"), ["tool", "user"]),
+        (plain(speaks_after_tools=False), None, ["tool", "assistant", "user"]),
+    ],
+)
+def test_who_speaks_after_a_tool(quirks: Quirks, last: Message | None, roles: list[str]) -> None:
+    """Where only the model may, it is given a word before anybody else, be it only for a result's image."""
+    call = ToolCallPart(id="a", name="f", arguments={})
+    result = ToolResultPart(call_id="a", content=(TextPart(text="1"), ImagePart(data=b"1")))
+    turn = (Message(role="assistant", parts=(call,)), Message(role="tool", parts=(result,)))
+    encoded = encode(
+        quirks.model_copy(update={"tool_media": last is not None}), *turn, *([last] if last else [])
+    )
+    sent = encoded.body["messages"][1:]
+    assert [message["role"] for message in sent] == roles
+    bridged = roles[1:2] == ["assistant"] and len(roles) == 3
+    assert ({"role": "assistant", "content": "OK."} in sent) is bridged
+    field = f"messages[{2 if last else 1}]"
+    assert ((field, "changed") in [(note.field, note.action) for note in encoded.adjustments]) is bridged
 
 
 def test_refusals() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from llmgine.providers.codecs import OpenAIChatCodec, Target
 from llmgine.providers.contracts import (
+    AudioPart,
     ImagePart,
     LLMRequest,
     Message,
@@ -15,6 +16,7 @@ from llmgine.providers.contracts import (
     OpaquePart,
     Origin,
     OutputSchema,
+    RefusalPart,
     TextPart,
     ThinkingPart,
     ToolCallPart,
@@ -171,6 +173,41 @@ def test_tools_of_the_provider_come_after_the_others() -> None:
         assert body["temperature"] == 1
 
 
+def test_a_custom_call_goes_back_as_it_came_wherever_arguments_must_be_json() -> None:
+    """Its text is no JSON, and is not changed for that."""
+    origin = Origin(provider="openai", api="openai-chat", model="gpt-4o")
+    call = ToolCallPart(
+        id="c1",
+        name="shell",
+        arguments=None,
+        raw_arguments="ls",
+        origin=origin,
+        provider_data={"type": "custom"},
+    )
+    message = Message(role="assistant", parts=(call,))
+    encoded = codec(PLAIN).encode(ask(Message.user("a"), message), TARGET)
+    assert encoded.body["messages"][1]["tool_calls"] == [
+        {"id": "c1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    ]
+    assert encoded.adjustments == ()
+
+
+@pytest.mark.parametrize("quirks", [OPENAI, PLAIN])
+def test_seals_that_stay_behind_are_told(quirks: Quirks) -> None:
+    """Text, refusal, speech and call go along without the seal of the model that made them."""
+    origin = Origin(provider="gemini", api="gemini", model="g")
+    parts = (
+        TextPart(text="", signature="s", origin=origin),
+        RefusalPart(text="no", signature="s", origin=origin),
+        AudioPart(data=b"1", transcript="!", signature="s", origin=origin),
+        ToolCallPart(id="c", name="f", arguments={}, signature="s", origin=origin),
+    )
+    encoded = codec(quirks).encode(ask(Message.user("q"), Message(role="assistant", parts=parts)), TARGET)
+    told = [note.field for note in encoded.adjustments if note.field.endswith(".signature")]
+    assert told == [f"messages[1].parts[{position}].signature" for position in range(4)]
+    assert '"s"' not in json.dumps(encoded.body)
+
+
 def test_long_and_repeated_ids_are_replaced_alike_in_call_and_result() -> None:
     """An id that the server would refuse has one stand-in for the call and its result."""
     long = "x" * 60
@@ -206,10 +243,12 @@ def test_foreign_parts_stay_behind() -> None:
     "fields",
     [
         {"tool_choice": "required"},
+        {"tool_choice": "required", "provider_options": {"openai-chat": {"tools": []}}},
         {"tool_choice": NamedTool(name="absent"), "tools": (WEATHER,)},
         {"provider_options": {"openai-chat": {"stream": False}}},
         {"provider_options": {"openai-chat": {"n": 2}}},
         {"messages": (Message(role="user", parts=(ThinkingPart(text="x"),)),)},
+        {"messages": (Message(role="assistant", parts=(ThinkingPart(text="x"),)),), "system": "s"},
         {"messages": (Message(role="tool", parts=(TextPart(text="x"),)),)},
     ],
 )

@@ -147,3 +147,12 @@ def test_body_with_an_error() -> None:
     with pytest.raises(ProviderError, match="nope") as caught:
         OpenAIResponsesCodec().decode_body(TARGET, json.dumps(body).encode())
     assert (caught.value.kind, caught.value.phase) == (ErrorKind.RATE_LIMIT, ErrorPhase.PRE_TOKEN)
+
+
+def test_an_item_that_is_said_twice_is_one() -> None:
+    """A frame that a server repeats makes no second call, which would be made twice."""
+    call = {"type": "function_call", "id": "i", "call_id": "c", "name": "f", "arguments": "{}"}
+    begun = {"type": "response.output_item.added", "output_index": 0, "item": call}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": call}
+    told = response(begun, done, done, end(output=[call]))
+    assert [call.id for call in told.message.tool_calls] == ["c"]

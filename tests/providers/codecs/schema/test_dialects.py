@@ -100,14 +100,6 @@ def test_openai_requires_every_property() -> None:
     assert not any("$.second" in each for each in dialect.differences)
 
 
-def test_what_openai_answers_is_restored() -> None:
-    """Nulls that stand for left out properties go, also inside unions and arrays; real nulls stay."""
-    answer = {"pet": {"kind": "cat", "lives": None}, "second": None, "age": None, "mood": None}
-    assert restore(answer, OWNER) == {"pet": {"kind": "cat"}, "second": None, "mood": None}
-    tree = {"value": 1, "children": [{"value": 2, "children": None}]}
-    assert restore(tree, NODE) == {"value": 1, "children": [{"value": 2}]}
-
-
 @pytest.mark.parametrize("dialect", ALL)
 def test_bounds_without_a_keyword_are_said(dialect: Any) -> None:
     """A bound that a provider cannot hold is told to the model and listed."""
@@ -174,6 +166,51 @@ def test_recursion() -> None:
     must = copy.deepcopy(NODE)
     must["$defs"]["Node"]["required"] = ["value", "children"]
     assert not gemini_json(must).strict
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": ["a"]},
+        {"type": "object", "properties": None},
+        {"type": "object", "properties": {"a": {"type": "string"}}, "required": None},
+        obj(a={"type": 3}),
+        obj(a={"$ref": 3}),
+    ],
+)
+@pytest.mark.parametrize("dialect", STRICT)
+def test_what_is_no_schema_is_not_strict(dialect: Any, schema: dict[str, Any]) -> None:
+    """A tool of somebody else's may describe itself in any way; the provider then says what is wrong."""
+    made = dialect(schema)
+    assert (made.strict, made.schema) == (False, schema)
+    assert made.differences == ("not enforced by the provider: it is no valid JSON schema",)
+
+
+@pytest.mark.parametrize("dialect", ALL)
+def test_what_would_grow_without_bounds_is_not_strict(dialect: Any) -> None:
+    """References that each lead to two more are not written out for ever."""
+    defs: dict[str, Any] = {
+        f"D{n}": obj(
+            a={"$ref": f"#/$defs/D{n + 1}", "title": "a"}, b={"$ref": f"#/$defs/D{n + 1}", "title": "b"}
+        )
+        for n in range(40)
+    }
+    schema = obj(a={"$ref": "#/$defs/D0"}) | {"$defs": defs | {"D40": {"type": "string"}}}
+    made = dialect(schema)
+    assert made is None or made.differences == ("not enforced by the provider: it is too large",)
+
+
+def test_whether_null_is_permitted_is_found_soon() -> None:
+    """A union of unions is looked at once each, not once for each way to it."""
+    defs: dict[str, Any] = {f"D{n}": {"anyOf": [{"$ref": f"#/$defs/D{n + 1}"}] * 2} for n in range(40)}
+    schema = obj(a={"$ref": "#/$defs/D0"}) | {"$defs": defs | {"D40": {"type": "string"}}}
+    assert {"type": "null"} in openai_strict(schema).schema["properties"]["a"]["anyOf"]
+
+
+def test_a_reference_may_be_escaped_as_in_a_url() -> None:
+    """A pointer stands in a fragment, where some characters are escaped."""
+    schema = obj(("a",), a={"$ref": "#/$defs/A%20B"}) | {"$defs": {"A B": {"type": "string"}}}
+    assert openai_strict(schema).schema["properties"]["a"] == {"$ref": "#/$defs/A_20B"}
 
 
 def test_words_beside_a_reference_are_kept() -> None:

@@ -1,0 +1,32 @@
+"""What the settings of an endpoint refuse before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from llmgine.providers.options import EndpointOptions
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"base_url": "ftp://h"}, "http or https"),
+        ({"base_url": "http://h:port"}, "Port"),
+        ({"base_url": "http://h:99999"}, "Port"),
+        ({"base_url": "http://h h/v1"}, "http or https"),
+        ({"base_url": "http://h?key=hidden"}, "no user, password or query"),
+        ({"headers": {"x": "hidden\r\ny: hidden"}}, "header 'x'"),
+        ({"headers": {"x": "hïdden"}}, "header 'x'"),
+        ({"headers": {"x y": "hidden"}}, "header 'x y'"),
+        ({"headers": {"X-Api_Key": "hidden"}}, "key_file or key_env"),
+    ],
+)
+def test_what_no_call_could_use_is_refused(fields: dict[str, Any], said: str) -> None:
+    """A URL that leads nowhere, and a header that no wire carries or that holds a key; no value is shown."""
+    with pytest.raises(ValidationError) as caught:
+        EndpointOptions.model_validate({"kind": "openai", **fields})
+    assert said in str(caught.value)
+    assert "hidden" not in str(caught.value)
