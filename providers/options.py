@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from llmgine.providers.presets import completed, presets
-from llmgine.providers.prices import PriceOptions
-from llmgine.providers.profiles import ProfileOptions
-from llmgine.providers.quirks import Quirks
+from llmgine.providers.catalogue.presets import completed, presets
+from llmgine.providers.catalogue.prices import PriceOptions
+from llmgine.providers.catalogue.profiles import ProfileOptions
+from llmgine.providers.catalogue.quirks import Quirks
 from llmgine.providers.scripted.script import Script
 
 Api = Literal["openai-responses", "openai-chat", "anthropic-messages", "gemini"]
@@ -26,6 +26,11 @@ _APIS: dict[Kind, Api] = {
     "openai": "openai-responses",
     "anthropic": "anthropic-messages",
     "gemini": "gemini",
+}
+_SPOKEN: dict[Kind, tuple[Api, ...]] = {
+    "openai": ("openai-responses", "openai-chat"),
+    "anthropic": ("anthropic-messages",),
+    "gemini": ("gemini",),
 }
 _KEYS: dict[Kind, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
@@ -138,6 +143,17 @@ class EndpointOptions(_Options):
             raise ValueError("an openai-compatible endpoint needs base_url")
         if self.replay is not None and self.kind in ("local", "scripted"):
             raise ValueError(f"a {self.kind} endpoint has no exchanges to replay")
+        return self
+
+    @model_validator(mode="after")
+    def _fitting(self) -> EndpointOptions:
+        spoken = _SPOKEN.get(self.kind, ())
+        if self.api is not None and spoken and self.api not in spoken:
+            raise ValueError(f"an endpoint of kind {self.kind} speaks {' or '.join(spoken)}, not {self.api}")
+        if self.transport is not None and self.protocol != "gemini":
+            raise ValueError(f"transport is for the gemini protocol; this endpoint speaks {self.protocol}")
+        if self.quirks != Quirks() and self.kind not in ("openai", "openai-compatible"):
+            raise ValueError(f"quirks are for servers of Chat Completions, not of kind {self.kind}")
         return self
 
     @property

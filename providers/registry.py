@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from llmgine.providers.catalogue.profiles import ModelProfile, profiler
 from llmgine.providers.contracts import EmbeddingRequest, EmbeddingResponse, LLMRequest
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.events import StreamEvent
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
-from llmgine.providers.profiles import ModelProfile, profiler
 
 
 class Provider(Protocol):
@@ -43,7 +43,7 @@ def open_provider(name: str, options: ProvidersOptions) -> Provider:
     takes a second or two, so it belongs to an actor's start. Raises `MissingKey`, `ModelNotInstalled` or
     `UnknownModel`.
     """
-    from llmgine.providers.layers import LayeredProvider
+    from llmgine.providers.layers.provider import LayeredProvider
 
     endpoint = options.endpoints.get(name)
     if endpoint is None:
@@ -71,6 +71,6 @@ def _opened(
 
             return LocalProvider(name, options, profile)
         case _:
-            from llmgine.providers.provider import HttpProvider
+            from llmgine.providers.calls.provider import HttpProvider
 
             return HttpProvider.open(name, options, profile)

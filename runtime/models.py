@@ -31,10 +31,10 @@ from llmgine.providers import (
     ProviderError,
     StreamEvent,
 )
-from llmgine.providers.catalogue import resolve
+from llmgine.providers.catalogue.names import resolve
+from llmgine.providers.layers.output_type import OutputType
+from llmgine.providers.layers.structured import asked_again
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.output_type import OutputType
-from llmgine.providers.structured import asked_again
 
 # How long the actors of a pool are taken for the same before the supervisor is asked again.
 _FRESH = 1.0
@@ -186,7 +186,11 @@ def _asked(
 def _messages(prompt: Prompt) -> tuple[Message, ...]:
     if isinstance(prompt, str):
         return (Message.user(prompt),)
-    return (prompt,) if isinstance(prompt, Message) else tuple(prompt)
+    if isinstance(prompt, Message):
+        return (prompt,)
+    if isinstance(prompt, Sequence):
+        return tuple(prompt)
+    raise InvalidRequest(f"a prompt is a str, a Message or several, not {type(prompt).__name__}")
 
 
 def _made(kind: type[_Request], fields: dict[str, Any]) -> _Request:

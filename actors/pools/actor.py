@@ -25,8 +25,8 @@ from llmgine.providers import (
     ProviderError,
     StreamEvent,
 )
+from llmgine.providers.calls.hints import hint_for
 from llmgine.providers.events import to_wire
-from llmgine.providers.hints import hint_for
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.providers.registry import Provider, open_provider
 from llmgine.telemetry import OpenSpan, TraceContext

@@ -27,7 +27,7 @@ from llmgine.providers import (
     ProviderError,
     StreamEvent,
 )
-from llmgine.providers.catalogue import ModelName, resolve
+from llmgine.providers.catalogue.names import ModelName, resolve
 from llmgine.providers.events import from_wire
 from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import TraceContext

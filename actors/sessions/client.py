@@ -21,7 +21,7 @@ from llmgine.actors.sessions.events import Reply, TurnDone, TurnEvent, TurnFaile
 from llmgine.actors.sessions.turn import TurnRequest
 from llmgine.providers.contracts import Message
 from llmgine.providers.errors import InvalidRequest, LlmgineError, OutputInvalid
-from llmgine.providers.output_type import OutputType
+from llmgine.providers.layers.output_type import OutputType
 
 # The loop holds its tasks weakly, and nobody waits for these.
 _cancelling: set[asyncio.Task[None]] = set()

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from benchmarks.answers import Read, client, us_per_chunk
 from benchmarks.contract import Effort, Measure, Round
+from llmgine.providers.calls.exchange import Exchange
+from llmgine.providers.calls.provider import codec_for
+from llmgine.providers.calls.transfer import Prepared
 from llmgine.providers.clients import Call
 from llmgine.providers.clients.http import HttpAnswer
 from llmgine.providers.codecs import Codec, Target
 from llmgine.providers.events import Failed, TextDelta
-from llmgine.providers.exchange import Exchange
 from llmgine.providers.options import EndpointOptions, Timeouts
-from llmgine.providers.provider import codec_for
-from llmgine.providers.transfer import Prepared
 
 _KINDS: Final[dict[str, dict[str, Any]]] = {
     "openai_chat": {"kind": "openai", "api": "openai-chat"},

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
 from llmgine.providers.contracts import Adjustment, LLMRequest, LLMResponse
 from llmgine.providers.errors import ErrorPhase, ProviderError
 from llmgine.providers.events import StreamEvent
-from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
 
 
 @dataclass(frozen=True, slots=True)

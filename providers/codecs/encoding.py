@@ -28,6 +28,7 @@ _ALLOWED = {
 }
 _UNWANTED_IN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME = 64
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 
 
 class Encoding(Lowering):
@@ -134,6 +135,8 @@ class Encoding(Lowering):
                 if part.type not in _ALLOWED[message.role]:
                     field = f"messages[{number}].parts[{position}]"
                     self.invalid(field, f"a {message.role} message cannot hold a {part.type} part")
+                if message.role == "user" and isinstance(part, MediaPart):
+                    self._check_media(part, f"messages[{number}].parts[{position}]")
         choice = self.request.tool_choice
         names = {tool.name for tool in self.request.tools}
         if isinstance(choice, NamedTool) and choice.name not in names:
@@ -143,6 +146,12 @@ class Encoding(Lowering):
         if self.options.get("stream", True) is not True:
             self.invalid("provider_options.stream", "every call is streamed; leave it out")
         self.check_options("messages")
+
+    def _check_media(self, part: MediaPart, field: str) -> None:
+        if part.data == b"":
+            self.invalid(field, f"the {part.type} has no bytes")
+        if part.url is not None and not _URL.match(part.url):
+            self.invalid(field, "its url is none, as https://… is; a file's bytes go into data")
 
 
 class CallIds:

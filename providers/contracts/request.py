@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from llmgine.providers.contracts.base import Contract
 from llmgine.providers.contracts.parts import Message
@@ -20,6 +20,13 @@ class ToolSpec(Contract):
     description: str = ""
     parameters: dict[str, Any]
     strict: bool = False
+
+    @field_validator("parameters")
+    @classmethod
+    def _an_object(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if value.get("type", "object") != "object":
+            raise ValueError("a tool's parameters are a JSON schema of type object")
+        return value
 
 
 class NamedTool(Contract):
@@ -87,6 +94,9 @@ class LLMRequest(Contract):
     pass: "fail" ends it, "restart" begins anew after a `Reset`, "continue" has the model go on after
     what had arrived where it can, else restarts.
 
+    `idempotency_key` tells a provider that knows such keys whether a call was made before; further tries
+    that are made here get keys of their own, derived from it.
+
     `provider_options` go into the request's body as they are; they are keyed by the endpoint's name or by
     its protocol, so that a request may carry some for several: `{"anthropic": {"service_tier": "auto"}}`.
     """
@@ -112,6 +122,6 @@ class LLMRequest(Contract):
     idle_timeout: float | None = Field(default=None, gt=0, description="seconds between two chunks")
     mid_stream: Literal["fail", "restart", "continue"] = "fail"
     on_unsupported: Literal["error", "adjust"] = "error"
-    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
     provider_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     extra_headers: dict[str, str] = Field(default_factory=dict)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from llmgine.providers.calls.ratelimits import rate_limits
+from llmgine.providers.calls.transfer import Prepared, Transfer
+from llmgine.providers.catalogue.prices import Pricer, unpriced
 from llmgine.providers.clients import Client
 from llmgine.providers.contracts import EmbeddingResponse
 from llmgine.providers.embeddings.answers import malformed
 from llmgine.providers.embeddings.codec import EmbeddingCodec
-from llmgine.providers.prices import Pricer, unpriced
-from llmgine.providers.ratelimits import rate_limits
 from llmgine.providers.recording import Tap
-from llmgine.providers.transfer import Prepared, Transfer
 
 
 class EmbeddingCall(Transfer):

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from llmgine.providers import clients
+from llmgine.providers.calls.provider import HttpProvider
+from llmgine.providers.catalogue.presets import preset_quirks
+from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
 from llmgine.providers.codecs import AnthropicMessagesCodec, Codec, OpenAIChatCodec
 from llmgine.providers.contracts import EmbeddingRequest, EmbeddingResponse, LLMRequest
 from llmgine.providers.embeddings import no_embeddings
@@ -22,9 +25,6 @@ from llmgine.providers.events import Failed, StreamEvent
 from llmgine.providers.local.tools import ToolEmulation
 from llmgine.providers.local.weights import check_engine, find_weights, installed_models
 from llmgine.providers.options import Api, LocalOptions, ProvidersOptions
-from llmgine.providers.presets import preset_quirks
-from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
-from llmgine.providers.provider import HttpProvider
 from llmgine.providers.recording import Recorder
 
 _LONGEST_REPLY = 512  # tokens, where the request sets no limit; a small model may not come to an end

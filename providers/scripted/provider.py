@@ -84,9 +84,10 @@ class ScriptedProvider:
             try:
                 return Script.model_validate(request.provider_options.get(self.name, {}).get("script"))
             except ValidationError as error:
-                raise _refused(
-                    f'{self.name}/inline plays provider_options["{self.name}"]["script"]: {error}'
-                ) from None
+                first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+                where = ".".join(map(str, ("script", *first["loc"])))
+                said = f'{self.name}/inline plays provider_options["{self.name}"]["script"]'
+                raise _refused(f"{said}; {where}: {first['msg']}") from None
         if model not in self._scripts:
             raise _refused(
                 f"no script {model!r}; there are: {', '.join(sorted(self._scripts))}. "

@@ -64,7 +64,7 @@ def check_session(session_id: str | None) -> None:
 
 def check_asked(model: str, settings: Settings) -> None:
     """Returns when a command may ask for that model; else the error that says what to do."""
-    from llmgine.providers.catalogue import resolve
+    from llmgine.providers.catalogue.names import resolve
     from llmgine.providers.scripted.script import INLINE
 
     if not may_run_elsewhere(settings):
@@ -82,7 +82,7 @@ def check_asked(model: str, settings: Settings) -> None:
 
 def check_model(model: str, settings: Settings) -> None:
     """Returns when a runtime on this machine could serve the model; else the error that says what to do."""
-    from llmgine.providers.catalogue import resolve
+    from llmgine.providers.catalogue.names import resolve
     from llmgine.providers.keys import find_key
     from llmgine.providers.local.weights import check_engine, find_weights
 

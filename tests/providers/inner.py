@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from decimal import Decimal
 from typing import Any
 
+from llmgine.providers.calls.exchange import as_events
 from llmgine.providers.contracts import (
     AnyPart,
     EmbeddingRequest,
@@ -23,7 +24,6 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 from llmgine.providers.events import Done, Failed, StreamEvent
-from llmgine.providers.exchange import as_events
 
 USAGE = Usage(input_tokens=10, output_tokens=5, source=UsageSource.REPORTED)
 COST = Decimal("0.5")

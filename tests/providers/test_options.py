@@ -30,3 +30,19 @@ def test_what_no_call_could_use_is_refused(fields: dict[str, Any], said: str) ->
         EndpointOptions.model_validate({"kind": "openai", **fields})
     assert said in str(caught.value)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "openai", "transport": "google-genai"}, "transport is for the gemini protocol"),
+        ({"kind": "openai", "api": "gemini"}, "speaks openai-responses or openai-chat"),
+        ({"kind": "anthropic", "api": "openai-chat"}, "speaks anthropic-messages"),
+        ({"kind": "anthropic", "quirks": {"top_k": True}}, "not of kind anthropic"),
+        ({"kind": "gemini", "transport": "google-generativeai", "api": "openai-chat"}, "speaks gemini"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(fields: dict[str, Any], said: str) -> None:
+    """Settings that belong to another kind of endpoint are an error that says to which."""
+    with pytest.raises(ValidationError, match=said):
+        EndpointOptions.model_validate(fields)

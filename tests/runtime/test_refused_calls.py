@@ -57,8 +57,8 @@ async def test_what_is_no_prompt(session: Session, prompt: Any, told: str) -> No
 @pytest.mark.parametrize(("name", "value"), [("system", "be"), ("messages", []), ("tools", [])])
 async def test_what_the_session_itself_says(session: Session, name: str, value: Any) -> None:
     """A turn that would set what belongs to its session is refused, with the place where it is set."""
-    options = {name: value}
-    for asked in (session.ask("hi", **options), session.submit("hi", **options), streamed(session, "hi", **options)):
+    said = {name: value}
+    for asked in (session.ask("hi", **said), session.submit("hi", **said), streamed(session, "hi", **said)):
         with pytest.raises(InvalidRequest, match=f"a turn has no {name} of its own"):
             await asked
 

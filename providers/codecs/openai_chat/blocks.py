@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from llmgine.providers.catalogue.quirks import Quirks
 from llmgine.providers.codecs.encoding import Encoding, image_base64
 from llmgine.providers.contracts import (
     AnyPart,
@@ -15,7 +16,6 @@ from llmgine.providers.contracts import (
     OpaquePart,
     TextPart,
 )
-from llmgine.providers.quirks import Quirks
 
 Block = dict[str, Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmgine.providers.catalogue.quirks import Quirks
 from llmgine.providers.codecs.encoding import Encoding
 from llmgine.providers.codecs.openai_settings import cache_key, cache_retention
-from llmgine.providers.quirks import Quirks
 
 Block = dict[str, Any]
 

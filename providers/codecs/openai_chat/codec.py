@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from llmgine.providers.catalogue.quirks import OPENAI, Quirks
 from llmgine.providers.codecs.assembly import new_call_id
 from llmgine.providers.codecs.codec import Encoded, Target
 from llmgine.providers.codecs.decoding import json_object, response_of
@@ -13,7 +14,6 @@ from llmgine.providers.codecs.openai_chat.decode import OpenAIChatDecoder
 from llmgine.providers.codecs.openai_chat.encode import ChatEncoding
 from llmgine.providers.contracts import Adjustment, LLMRequest, LLMResponse
 from llmgine.providers.errors import ErrorPhase, ProviderError
-from llmgine.providers.quirks import OPENAI, Quirks
 
 
 class OpenAIChatCodec:

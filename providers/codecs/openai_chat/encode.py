@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmgine.providers.catalogue.quirks import Quirks
 from llmgine.providers.codecs.encoding import CallIds, Encoding
 from llmgine.providers.codecs.openai_chat.blocks import ChatBlocks
 from llmgine.providers.codecs.openai_chat.cache import cache_fields
 from llmgine.providers.codecs.openai_chat.fields import ChatFields
 from llmgine.providers.codecs.openai_chat.turns import ChatTurns
 from llmgine.providers.contracts import Message, TextPart, ToolResultPart
-from llmgine.providers.quirks import Quirks
 
 Sent = dict[str, Any]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from llmgine.providers.catalogue.quirks import Quirks
 from llmgine.providers.codecs.encoding import Encoding
 from llmgine.providers.codecs.openai_settings import effort_of, may_force, strict_parameters
 from llmgine.providers.codecs.schema import openai_strict
 from llmgine.providers.contracts import Effort, NamedTool, Reasoning, ToolSpec
-from llmgine.providers.quirks import Quirks
 
 Fields = dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmgine.providers.catalogue.quirks import Quirks
 from llmgine.providers.codecs.assembly import compact
 from llmgine.providers.codecs.encoding import CallIds, Encoding, arguments_text
 from llmgine.providers.codecs.openai_chat.blocks import ChatBlocks
@@ -17,7 +18,6 @@ from llmgine.providers.contracts import (
     ThinkingPart,
     ToolCallPart,
 )
-from llmgine.providers.quirks import Quirks
 
 Sent = dict[str, Any]
 

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from llmgine.providers.calls.provider import HttpProvider
 from llmgine.providers.clients import Call, Client, Site, lease, load, pool, release
 from llmgine.providers.clients.gemini_legacy import GeminiLegacyAnswer
 from llmgine.providers.codecs.gemini import GeminiCodec
@@ -19,7 +20,6 @@ from llmgine.providers.contracts import FinishReason, LLMRequest, Message, TextP
 from llmgine.providers.errors import ErrorKind, ErrorPhase
 from llmgine.providers.events import Done, Failed, StreamEvent, TextDelta
 from llmgine.providers.options import Timeouts, Transport
-from llmgine.providers.provider import HttpProvider
 from tests.providers.clients.gemini_server import TEXT, GeminiServer, gemini_server
 
 __all__ = ["gemini_server"]

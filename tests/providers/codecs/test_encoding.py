@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from llmgine.providers.codecs.encoding import CallIds
+from llmgine.providers.codecs.codec import Target
+from llmgine.providers.codecs.encoding import CallIds, Encoding
+from llmgine.providers.contracts import AudioPart, ImagePart, LLMRequest, MediaPart, Message
+from llmgine.providers.errors import InvalidRequest
 
 
 def test_an_id_that_always_comes_again_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,3 +29,19 @@ def test_an_id_that_always_comes_again_costs_no_more(monkeypatch: pytest.MonkeyP
     assert sent[0] == "call"
     assert ids.result("call") == sent[-1]
     assert tried < 1000
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (ImagePart(data=b""), "the image has no bytes"),
+        (AudioPart(data=b""), "the audio has no bytes"),
+        (ImagePart(url="/home/me/a.png"), "bytes go into data"),
+        (ImagePart(url="a.png"), "bytes go into data"),
+    ],
+)
+def test_a_medium_that_is_none_is_refused(part: MediaPart, said: str) -> None:
+    """A user's medium without bytes, or behind a path, is refused before anything is sent."""
+    request = LLMRequest(model="p/m", messages=(Message.user("see", part),))
+    with pytest.raises(InvalidRequest, match=said):
+        Encoding(request, Target("p", "m"), "openai-chat").check()

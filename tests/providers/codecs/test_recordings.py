@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from llmgine.providers.catalogue.quirks import PLAIN
 from llmgine.providers.codecs import (
     AnthropicMessagesCodec,
     Codec,
@@ -30,7 +31,6 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase
 from llmgine.providers.events import Done, PartDone, TextDelta, ThinkingDelta, ToolCallDelta
-from llmgine.providers.quirks import PLAIN
 from tests.providers.codecs.recorded.exchanges import BODIES, ERRORS, FOLLOWED, STREAMS, Exchange, each
 from tests.providers.codecs.recorded.reading import Said, said
 from tests.providers.switching.targets import check_form

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.quirks import PLAIN
 from llmgine.providers.codecs import (
     AnthropicMessagesCodec,
     Codec,
@@ -20,7 +21,6 @@ from llmgine.providers.codecs import (
 )
 from llmgine.providers.events import StreamEvent
 from llmgine.providers.frames import SseSplitter
-from llmgine.providers.quirks import PLAIN
 
 TARGET = Target("somewhere", "some-model")
 

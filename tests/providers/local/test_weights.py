@@ -135,11 +135,21 @@ def test_a_missing_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 def test_nothing_heavy_is_imported() -> None:
     """Importing the providers' modules loads no SDK, no engine, no HTTP library and no Ray."""
     modules = (
-        "options catalogue scripted.script scripted.provider scripted.samples keys registry clients timer "
-        "exchange provider local.wording local.tools local.provider local.weights"
+        "options keys registry clients calls.provider calls.exchange layers.provider catalogue.names "
+        "catalogue.prices catalogue.profiles embeddings.calls scripted.script scripted.provider "
+        "local.wording local.tools local.provider local.weights recording.recorder recording.player"
     )
     lines = "\n".join(f"import llmgine.providers.{name}" for name in modules.split())
-    heavy = ("openai", "anthropic", "httpx2", "xllamacpp", "ray", "google.genai")
+    heavy = (
+        "openai",
+        "anthropic",
+        "httpx2",
+        "xllamacpp",
+        "ray",
+        "google.genai",
+        "genai_prices",
+        "jsonschema",
+    )
     code = f"import sys\n{lines}\nprint([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

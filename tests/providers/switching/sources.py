@@ -13,6 +13,8 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
+from llmgine.providers.calls.exchange import as_events
+from llmgine.providers.calls.provider import codec_for
 from llmgine.providers.codecs import Codec, Target
 from llmgine.providers.contracts import (
     EmbeddingRequest,
@@ -31,10 +33,8 @@ from llmgine.providers.contracts import (
     ToolSpec,
 )
 from llmgine.providers.events import Done, StreamEvent
-from llmgine.providers.exchange import as_events
 from llmgine.providers.local.tools import ToolEmulation
 from llmgine.providers.options import EndpointOptions
-from llmgine.providers.provider import codec_for
 
 SEALED: Final = "SEALED"
 PIXEL: Final = b"\x89PNG\r\n\x1a\n-a-pixel"

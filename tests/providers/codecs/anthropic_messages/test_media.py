@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
 from llmgine.providers.codecs import AnthropicMessagesCodec, Target
 from llmgine.providers.contracts import (
     AudioPart,
@@ -20,7 +21,6 @@ from llmgine.providers.contracts import (
     ToolResultPart,
 )
 from llmgine.providers.errors import ErrorKind, ProviderError
-from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
 
 ELSEWHERE = Origin(provider="openai", api="openai-responses", model="gpt")
 BLIND = ModelProfile(images=False, documents=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
 from llmgine.providers.codecs import AnthropicMessagesCodec, Target
 from llmgine.providers.contracts import (
     LLMRequest,
@@ -20,7 +21,6 @@ from llmgine.providers.contracts import (
     ToolSpec,
 )
 from llmgine.providers.errors import ErrorKind, ProviderError
-from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
 
 CODEC = AnthropicMessagesCodec()
 BUDGET = ModelProfile(reasoning="budget", budgets=(1024, 31_999), max_output=32_000)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from llmgine.providers.catalogue.profiles import ModelProfile
 from llmgine.providers.codecs import AnthropicMessagesCodec, Target
 from llmgine.providers.contracts import (
     CacheHints,
@@ -29,7 +30,6 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.events import Done, StreamEvent
 from llmgine.providers.frames import SseSplitter
-from llmgine.providers.profiles import ModelProfile
 from tests.providers.codecs.recorded.exchanges import FOLDER
 
 CODEC = AnthropicMessagesCodec()

@@ -9,6 +9,7 @@ import pytest
 from google.genai import types
 from pydantic import TypeAdapter
 
+from llmgine.providers.catalogue.profiles import ModelProfile
 from llmgine.providers.codecs import Encoded, GeminiCodec, Target
 from llmgine.providers.contracts import (
     LLMRequest,
@@ -17,7 +18,6 @@ from llmgine.providers.contracts import (
     ToolSpec,
 )
 from llmgine.providers.errors import ErrorKind, ProviderError
-from llmgine.providers.profiles import ModelProfile
 
 LEVELS = ModelProfile(reasoning="effort", efforts=("low", "high"))
 BUDGETS = ModelProfile(reasoning="budget", budgets=(128, 20_000), output_with_tools=False)

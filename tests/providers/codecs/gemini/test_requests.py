@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.profiles import ModelProfile
 from llmgine.providers.codecs.gemini.parts import STAND_IN
 from llmgine.providers.contracts import (
     AudioPart,
@@ -23,7 +24,6 @@ from llmgine.providers.contracts import (
     ToolResultPart,
 )
 from llmgine.providers.errors import InvalidRequest
-from llmgine.providers.profiles import ModelProfile
 from tests.providers.codecs.gemini.requests import (
     BUDGETS,
     FOREIGN,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.profiles import ModelProfile
 from llmgine.providers.contracts import (
     CacheHints,
     LLMRequest,
@@ -14,7 +15,6 @@ from llmgine.providers.contracts import (
     ToolSpec,
 )
 from llmgine.providers.errors import InvalidRequest
-from llmgine.providers.profiles import ModelProfile
 from tests.providers.codecs.gemini.requests import (
     BUDGETS,
     CODEC,

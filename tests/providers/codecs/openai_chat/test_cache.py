@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.profiles import ModelProfile
+from llmgine.providers.catalogue.quirks import OPENAI, PLAIN, Quirks
 from llmgine.providers.codecs import Encoded, OpenAIChatCodec, Target
 from llmgine.providers.contracts import CacheHints, LLMRequest, Message, ToolCallPart
-from llmgine.providers.profiles import ModelProfile
-from llmgine.providers.quirks import OPENAI, PLAIN, Quirks
 
 MARKED = PLAIN.model_copy(update={"cache_marks": "cache_control"})
 MARK = {"type": "ephemeral"}

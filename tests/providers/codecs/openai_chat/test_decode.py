@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.quirks import OPENAI, PLAIN, Quirks
 from llmgine.providers.codecs import OpenAIChatCodec, Target
 from llmgine.providers.contracts import (
     FinishReason,
@@ -30,7 +31,6 @@ from llmgine.providers.events import (
     ToolCallDelta,
     ToolCallStart,
 )
-from llmgine.providers.quirks import OPENAI, PLAIN, Quirks
 
 TARGET = Target("openai", "gpt-4o")
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.presets import preset_quirks
+from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
+from llmgine.providers.catalogue.quirks import OPENAI, PLAIN, Quirks
 from llmgine.providers.codecs import Encoded, OpenAIChatCodec, Target
 from llmgine.providers.contracts import (
     AudioPart,
@@ -25,9 +28,6 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import ErrorKind, ProviderError
 from llmgine.providers.events import Done, Failed, PartDone, StreamEvent
-from llmgine.providers.presets import preset_quirks
-from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
-from llmgine.providers.quirks import OPENAI, PLAIN, Quirks
 
 PNG = ImagePart(data=b"\x00")
 WAV = AudioPart(data=b"\x01")

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.presets import preset_quirks
+from llmgine.providers.catalogue.profiles import ModelProfile
+from llmgine.providers.catalogue.quirks import OPENAI, PLAIN, Quirks
 from llmgine.providers.codecs import Encoded, OpenAIChatCodec, Target
 from llmgine.providers.contracts import (
     ImagePart,
@@ -22,9 +25,6 @@ from llmgine.providers.contracts import (
     ToolSpec,
 )
 from llmgine.providers.errors import ErrorKind, ProviderError
-from llmgine.providers.presets import preset_quirks
-from llmgine.providers.profiles import ModelProfile
-from llmgine.providers.quirks import OPENAI, PLAIN, Quirks
 
 TARGET = Target("rack", "m")
 OBJECT: dict[str, Any] = {

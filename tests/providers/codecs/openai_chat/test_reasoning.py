@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.presets import preset_quirks
+from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
+from llmgine.providers.catalogue.quirks import OPENAI, PLAIN, Quirks
 from llmgine.providers.codecs import Encoded, OpenAIChatCodec, Target
 from llmgine.providers.contracts import (
     LLMRequest,
@@ -17,9 +20,6 @@ from llmgine.providers.contracts import (
     ToolCallPart,
 )
 from llmgine.providers.errors import ErrorKind, ProviderError
-from llmgine.providers.presets import preset_quirks
-from llmgine.providers.profiles import UNKNOWN_MODEL, ModelProfile
-from llmgine.providers.quirks import OPENAI, PLAIN, Quirks
 
 BY_EFFORT = ModelProfile(reasoning="effort", efforts=("low", "high"))
 BY_BUDGET = ModelProfile(reasoning="budget", budgets=(1024, 32_000))

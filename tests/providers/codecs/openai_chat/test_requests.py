@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.providers.catalogue.quirks import OPENAI, PLAIN, Quirks
 from llmgine.providers.codecs import OpenAIChatCodec, Target
 from llmgine.providers.contracts import (
     AudioPart,
@@ -24,7 +25,6 @@ from llmgine.providers.contracts import (
     ToolSpec,
 )
 from llmgine.providers.errors import InvalidRequest
-from llmgine.providers.quirks import OPENAI, PLAIN, Quirks
 
 TARGET = Target("openai", "gpt-4o")
 

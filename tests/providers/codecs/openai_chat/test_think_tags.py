@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmgine.providers.catalogue.quirks import PLAIN
 from llmgine.providers.codecs import OpenAIChatCodec, Target
 from llmgine.providers.codecs.openai_chat.think_tags import CLOSING, OPENING, ThinkTags
 from llmgine.providers.contracts import LLMRequest, Message
 from llmgine.providers.errors import ErrorPhase
 from llmgine.providers.events import Done, Failed, StreamEvent, TextDelta, ThinkingDelta
-from llmgine.providers.quirks import PLAIN
 
 TARGET = Target("rack", "qwen")
 

@@ -7,6 +7,7 @@ import pytest
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 from pydantic import TypeAdapter
 
+from llmgine.providers.catalogue.profiles import ModelProfile
 from llmgine.providers.codecs import OpenAIResponsesCodec, Target
 from llmgine.providers.codecs.codec import Encoded
 from llmgine.providers.codecs.schema import openai_strict
@@ -28,7 +29,6 @@ from llmgine.providers.contracts import (
     ToolSpec,
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase, InvalidRequest, ProviderError
-from llmgine.providers.profiles import ModelProfile
 
 TARGET = Target("openai", "gpt-5")
 CLOSED = {

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from llmgine.providers.catalogue.quirks import OPENAI, PLAIN
 from llmgine.providers.codecs import (
     AnthropicMessagesCodec,
     Codec,
@@ -22,7 +23,6 @@ from llmgine.providers.codecs import (
 )
 from llmgine.providers.events import StreamEvent
 from llmgine.providers.frames import JsonArraySplitter, Splitter, SseSplitter
-from llmgine.providers.quirks import OPENAI, PLAIN
 
 ROOT = Path(__file__).resolve().parents[4]
 FOLDER = Path(os.environ.get("RECORDINGS") or ROOT.parent / "shared" / "recordings")
