@@ -188,9 +188,9 @@ def _messages(prompt: Prompt) -> tuple[Message, ...]:
         return (Message.user(prompt),)
     if isinstance(prompt, Message):
         return (prompt,)
-    if isinstance(prompt, Sequence):
-        return tuple(prompt)
-    raise InvalidRequest(f"a prompt is a str, a Message or several, not {type(prompt).__name__}")
+    if not isinstance(prompt, Sequence):
+        raise InvalidRequest(f"a prompt is a str, a Message or several, not {type(prompt).__name__}")
+    return tuple(prompt)
 
 
 def _made(kind: type[_Request], fields: dict[str, Any]) -> _Request:
