@@ -184,10 +184,8 @@ def _asked(
 
 
 def _messages(prompt: Prompt) -> tuple[Message, ...]:
-    if isinstance(prompt, str):
-        return (Message.user(prompt),)
-    if isinstance(prompt, Message):
-        return (prompt,)
+    if isinstance(prompt, str | Message):
+        return (Message.user(prompt) if isinstance(prompt, str) else prompt,)
     if not isinstance(prompt, Sequence):
         raise InvalidRequest(f"a prompt is a str, a Message or several, not {type(prompt).__name__}")
     return tuple(prompt)
