@@ -186,9 +186,9 @@ def _asked(
 def _messages(prompt: Prompt) -> tuple[Message, ...]:
     if isinstance(prompt, str | Message):
         return (Message.user(prompt) if isinstance(prompt, str) else prompt,)
-    if not isinstance(prompt, Sequence):
-        raise InvalidRequest(f"a prompt is a str, a Message or several, not {type(prompt).__name__}")
-    return tuple(prompt)
+    if isinstance(prompt, Sequence):
+        return tuple(cast("Sequence[Message]", prompt))
+    raise InvalidRequest(f"a prompt is a str, a Message or several, not {type(prompt).__name__}")
 
 
 def _made(kind: type[_Request], fields: dict[str, Any]) -> _Request:
