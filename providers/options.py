@@ -16,7 +16,7 @@ from llmgine.providers.catalogue.presets import completed, presets
 from llmgine.providers.catalogue.prices import PriceOptions
 from llmgine.providers.catalogue.profiles import ProfileOptions
 from llmgine.providers.catalogue.quirks import Quirks
-from llmgine.providers.scripted.script import Script
+from llmgine.providers.catalogue.scripts import Script
 
 Api = Literal["openai-responses", "openai-chat", "anthropic-messages", "gemini"]
 Kind = Literal["openai", "anthropic", "gemini", "openai-compatible", "local", "scripted"]

@@ -31,9 +31,9 @@ from llmgine.providers import (
     ProviderError,
     StreamEvent,
 )
-from llmgine.providers.catalogue.names import resolve
 from llmgine.providers.layers.output_type import OutputType
 from llmgine.providers.layers.structured import asked_again
+from llmgine.providers.names import resolve
 from llmgine.providers.options import ProvidersOptions
 
 # How long the actors of a pool are taken for the same before the supervisor is asked again.

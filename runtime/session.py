@@ -27,7 +27,7 @@ from llmgine.actors.sessions import (
 )
 from llmgine.actors.sessions.code import SessionCode, fingerprint
 from llmgine.providers import InvalidRequest, LlmgineError, Message
-from llmgine.providers.catalogue.names import resolve
+from llmgine.providers.names import resolve
 from llmgine.runtime.bus import C, E, Handler, R, ScopedBus, checked_deadline
 from llmgine.runtime.driver import Driver
 

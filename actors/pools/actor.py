@@ -28,7 +28,8 @@ from llmgine.providers import (
 from llmgine.providers.calls.hints import hint_for
 from llmgine.providers.events import to_wire
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
-from llmgine.providers.registry import Provider, open_provider
+from llmgine.providers.provider import Provider
+from llmgine.providers.registry import open_provider
 from llmgine.telemetry import OpenSpan, TraceContext
 from llmgine.telemetry import names as spans
 

@@ -27,8 +27,8 @@ from llmgine.providers import (
     ProviderError,
     StreamEvent,
 )
-from llmgine.providers.catalogue.names import ModelName, resolve
 from llmgine.providers.events import from_wire
+from llmgine.providers.names import ModelName, resolve
 from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import TraceContext
 

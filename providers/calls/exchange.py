@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from llmgine.providers.calls.ratelimits import rate_limits
 from llmgine.providers.calls.transfer import Prepared, Transfer
 from llmgine.providers.catalogue.prices import Pricer, unpriced
 from llmgine.providers.clients import Client
 from llmgine.providers.codecs.codec import Codec, Decoder
+from llmgine.providers.codecs.ratelimits import rate_limits
 from llmgine.providers.contracts import (
     LLMResponse,
     RefusalPart,

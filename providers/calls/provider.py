@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 
 from llmgine.providers import clients
+from llmgine.providers.calls.embedding import EmbeddingCall
 from llmgine.providers.calls.exchange import Exchange
 from llmgine.providers.calls.transfer import Prepared, Transfer, prepared
 from llmgine.providers.catalogue.prices import Pricer, pricer, unpriced
@@ -15,7 +16,6 @@ from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
 from llmgine.providers.codecs.codec import Codec, Target
 from llmgine.providers.contracts import EmbeddingRequest, EmbeddingResponse, LLMRequest
 from llmgine.providers.embeddings import (
-    EmbeddingCall,
     EmbeddingCodec,
     batches,
     embedding_codec_for,

@@ -90,7 +90,7 @@ def _forget_closed_loops() -> None:
 
 def _make(site: Site) -> Client:
     if site.replay is not None:
-        from llmgine.providers.recording.player import Player
+        from llmgine.providers.clients.player import Player
 
         return Player(site)
     sdk = load(site.api, site.transport)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from llmgine.providers.calls.ratelimits import seconds
+from llmgine.providers.codecs.ratelimits import seconds
 
 _LONGEST_MESSAGE = 20_000
 _TRY_AGAIN = re.compile(

@@ -8,9 +8,9 @@ from typing import Any
 
 from jiter import from_json
 
-from llmgine.providers.calls.ratelimits import seconds, seconds_until
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.failure_report import Report, report_of
+from llmgine.providers.codecs.ratelimits import seconds, seconds_until
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 
 SIGNATURE_INVALID = "signature_invalid"  # code of an error that the conversation without its thinking mends

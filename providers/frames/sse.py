@@ -47,11 +47,15 @@ class SseSplitter:
 
     def feed(self, chunk: bytes) -> list[tuple[str, bytes]]:
         """The frames that this piece of the body completes."""
-        if self._idle and 13 not in chunk and chunk[:6] == b"data: ":
-            end = len(chunk) - 2
-            if chunk.find(10) == end and chunk[-1] == 10 and end <= self._limit:
+        if self._idle and chunk[:6] == b"data: ":  # most chunks are one frame of one line
+            end = chunk.find(13)
+            if end < 0:
+                end, rest = chunk.find(10), b"\n\n"
+            else:
+                rest = b"\r\n\r\n"
+            if 0 <= end <= self._limit and chunk[end:] == rest and chunk.find(10) >= end:
                 self._first = False
-                return [("", chunk[6:-2])]  # most chunks: one frame of one line
+                return [("", chunk[6:end])]
         if self._too_large:
             raise self._overflow()
         if self._after_cr or 13 in chunk:

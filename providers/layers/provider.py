@@ -20,7 +20,7 @@ from llmgine.providers.events import Done, Failed, PartDone, StreamEvent
 from llmgine.providers.layers.recovery import Recovery, is_sealed
 from llmgine.providers.layers.structured import Means, StructuredOutput
 from llmgine.providers.options import Api, EndpointOptions, ProvidersOptions
-from llmgine.providers.registry import Provider
+from llmgine.providers.provider import Provider
 
 _APIS: tuple[str, ...] = get_args(Api)
 

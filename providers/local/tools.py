@@ -31,7 +31,7 @@ from llmgine.providers.events import (
     ToolCallStart,
 )
 from llmgine.providers.local import wording
-from llmgine.providers.registry import Provider
+from llmgine.providers.provider import Provider
 
 
 class ToolEmulation:

@@ -1,3 +1,3 @@
-from llmgine.providers.scripted.script import Fault, Reply, Script, ScriptedCall, ScriptedUsage
+from llmgine.providers.catalogue.scripts import Fault, Reply, Script, ScriptedCall, ScriptedUsage
 
 __all__ = ["Fault", "Reply", "Script", "ScriptedCall", "ScriptedUsage"]

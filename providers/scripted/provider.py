@@ -18,6 +18,7 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
+from llmgine.providers.catalogue.scripts import BUILT_IN, INLINE, Fault, Script
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.encoding import Encoding
 from llmgine.providers.contracts import (
@@ -31,7 +32,6 @@ from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidR
 from llmgine.providers.events import Failed, PartDone, StreamEvent
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.providers.scripted.replying import turn_of
-from llmgine.providers.scripted.script import BUILT_IN, INLINE, Fault, Script
 from llmgine.providers.scripted.take import Take
 from llmgine.providers.scripted.vectors import vector
 

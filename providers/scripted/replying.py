@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from llmgine.providers.catalogue.scripts import Reply, ScriptedCall
 from llmgine.providers.contracts import (
     AnyPart,
     LLMRequest,
@@ -18,7 +19,6 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import InvalidRequest
 from llmgine.providers.scripted.samples import sample
-from llmgine.providers.scripted.script import Reply, ScriptedCall
 
 
 def turn_of(request: LLMRequest) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from llmgine.providers.catalogue.scripts import Fault, Reply
 from llmgine.providers.contracts import (
     AnyPart,
     FinishReason,
@@ -31,7 +32,6 @@ from llmgine.providers.events import (
     ToolCallStart,
 )
 from llmgine.providers.scripted.replying import parts_of, turn_of
-from llmgine.providers.scripted.script import Fault, Reply
 
 _WORDS = re.compile(r"\s*\S+\s*")
 _ARGUMENT_CHUNK = 16

@@ -64,8 +64,8 @@ def check_session(session_id: str | None) -> None:
 
 def check_asked(model: str, settings: Settings) -> None:
     """Returns when a command may ask for that model; else the error that says what to do."""
-    from llmgine.providers.catalogue.names import resolve
-    from llmgine.providers.scripted.script import INLINE
+    from llmgine.providers.catalogue.scripts import INLINE
+    from llmgine.providers.names import resolve
 
     if not may_run_elsewhere(settings):
         check_model(model, settings)
@@ -82,9 +82,9 @@ def check_asked(model: str, settings: Settings) -> None:
 
 def check_model(model: str, settings: Settings) -> None:
     """Returns when a runtime on this machine could serve the model; else the error that says what to do."""
-    from llmgine.providers.catalogue.names import resolve
     from llmgine.providers.keys import find_key
     from llmgine.providers.local.weights import check_engine, find_weights
+    from llmgine.providers.names import resolve
 
     name = resolve(model, settings.providers)
     endpoint = settings.providers.endpoints[name.provider]

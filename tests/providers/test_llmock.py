@@ -22,7 +22,8 @@ from llmgine.providers.contracts import (
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 from llmgine.providers.events import Done, Failed, Reset, StreamEvent, TextDelta
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.registry import Provider, open_provider
+from llmgine.providers.provider import Provider
+from llmgine.providers.registry import open_provider
 
 if TYPE_CHECKING:
     from llmock.pytest_plugin import LLMock

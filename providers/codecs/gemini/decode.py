@@ -108,8 +108,9 @@ class GenerateContentDecoder(FrameDecoder):
             self._note("promptFeedback", feedback)
             if reason := feedback.get("blockReason"):
                 return events + self._blocked(str(reason), feedback.get("blockReasonMessage"))
-        for name in frame.keys() - _FRAME:
-            self._note(name, frame[name])
+        if not _FRAME.issuperset(frame):
+            for name in frame.keys() - _FRAME:
+                self._note(name, frame[name])
         return events
 
     def _candidate(self, candidate: dict[str, Any], events: list[StreamEvent]) -> None:
@@ -122,6 +123,11 @@ class GenerateContentDecoder(FrameDecoder):
                     self._part(part, events)
         if (reason := candidate.get("finishReason")) and reason != _UNFINISHED:
             self._reason, self._marked = str(reason), True
+        if not _CANDIDATE.issuperset(candidate):
+            self._about(candidate)
+
+    def _about(self, candidate: dict[str, Any]) -> None:
+        """What is said of an answer beside its parts."""
         for name in candidate.keys() - _CANDIDATE:
             value = candidate[name]
             if name == "logprobsResult" and type(value) is dict:

@@ -22,7 +22,7 @@ from llmgine.providers.layers.recovery.policy import (
     unsealed,
 )
 from llmgine.providers.layers.tries import Tries
-from llmgine.providers.registry import Provider
+from llmgine.providers.provider import Provider
 
 _FIRST_WAIT = 0.5
 _UNSEALED = Adjustment(

@@ -6,13 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from llmgine.providers.calls.provider import codec_for
-from llmgine.providers.catalogue.names import resolve
 from llmgine.providers.catalogue.presets import preset_quirks, presets
 from llmgine.providers.catalogue.quirks import OPENAI, PLAIN, Quirks
 from llmgine.providers.codecs import OpenAIChatCodec, Target
 from llmgine.providers.contracts import LLMRequest, Message
 from llmgine.providers.errors import MissingKey
 from llmgine.providers.keys import find_key
+from llmgine.providers.names import resolve
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 
 KEYED = {

@@ -13,7 +13,7 @@ import pytest
 from llmgine.providers.contracts import LLMResponse, UsageSource
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope
 from llmgine.providers.events import Failed, TextDelta
-from llmgine.providers.registry import Provider
+from llmgine.providers.provider import Provider
 from tests.providers.conformance.suite import ADD, SECRET, WEATHER, WireConformance, outcome
 
 if TYPE_CHECKING:

@@ -42,7 +42,8 @@ from llmgine.providers.events import (
     ToolCallStart,
 )
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.registry import Provider, open_provider
+from llmgine.providers.provider import Provider
+from llmgine.providers.registry import open_provider
 
 if TYPE_CHECKING:
     from tests.providers.faults.server import FaultServer

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from llmgine.providers.contracts import Reasoning
 from llmgine.providers.errors import ErrorKind
-from llmgine.providers.registry import Provider
+from llmgine.providers.provider import Provider
 from tests.providers.conformance.faults import FaultConformance
 
 PENALTIES = {"presence_penalty": "presence_penalty", "frequency_penalty": "frequency_penalty"}

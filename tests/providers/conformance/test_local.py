@@ -11,7 +11,8 @@ from llmgine.providers.contracts import LLMRequest, Message
 from llmgine.providers.local.provider import _Key, _load, _unload
 from llmgine.providers.local.weights import find_weights
 from llmgine.providers.options import LocalOptions, ProvidersOptions
-from llmgine.providers.registry import Provider, open_provider
+from llmgine.providers.provider import Provider
+from llmgine.providers.registry import open_provider
 from tests.providers.conformance.suite import ProviderConformance
 
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import pytest
 
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.registry import Provider, open_provider
+from llmgine.providers.provider import Provider
+from llmgine.providers.registry import open_provider
 from tests.providers.conformance.suite import ProviderConformance
 
 SCRIPTS: dict[str, Any] = {

@@ -31,7 +31,8 @@ from llmgine.providers.events import Done, Failed, StreamEvent, TextDelta
 from llmgine.providers.local.provider import LocalProvider, _engines, _Key, _load, _unload
 from llmgine.providers.local.weights import find_weights, installed_models
 from llmgine.providers.options import LocalOptions, ProvidersOptions
-from llmgine.providers.registry import Provider, open_provider
+from llmgine.providers.provider import Provider
+from llmgine.providers.registry import open_provider
 
 WEATHER = ToolSpec(
     name="get_weather",

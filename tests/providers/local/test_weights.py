@@ -135,9 +135,9 @@ def test_a_missing_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 def test_nothing_heavy_is_imported() -> None:
     """Importing the providers' modules loads no SDK, no engine, no HTTP library and no Ray."""
     modules = (
-        "options keys registry clients calls.provider calls.exchange layers.provider catalogue.names "
-        "catalogue.prices catalogue.profiles embeddings.calls scripted.script scripted.provider "
-        "local.wording local.tools local.provider local.weights recording.recorder recording.player"
+        "options keys names registry clients clients.player calls.provider calls.embedding calls.exchange "
+        "layers.provider catalogue.prices catalogue.profiles catalogue.scripts embeddings scripted.provider "
+        "local.wording local.tools local.provider local.weights recording"
     )
     lines = "\n".join(f"import llmgine.providers.{name}" for name in modules.split())
     heavy = (

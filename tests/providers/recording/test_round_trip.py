@@ -20,7 +20,8 @@ from llmgine.providers.contracts import (
 from llmgine.providers.errors import ErrorKind
 from llmgine.providers.events import Done, Failed, StreamEvent, TextDelta
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.registry import Provider, open_provider
+from llmgine.providers.provider import Provider
+from llmgine.providers.registry import open_provider
 
 if TYPE_CHECKING:
     from tests.providers.faults.server import FaultServer

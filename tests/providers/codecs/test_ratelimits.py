@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmgine.providers.calls.ratelimits import rate_limits, seconds, seconds_until
+from llmgine.providers.codecs.ratelimits import rate_limits, seconds, seconds_until
 from llmgine.providers.contracts import RateLimit
 
 DATE = {"date": "Fri, 17 Apr 2026 22:24:20 GMT"}

@@ -10,9 +10,9 @@ import difflib
 import re
 from typing import NamedTuple
 
+from llmgine.providers.catalogue.scripts import BUILT_IN, INLINE
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.scripted.script import BUILT_IN, INLINE
 
 _LONGEST_NAME = 200
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmgine.providers.calls.ratelimits import rate_limits
 from llmgine.providers.calls.transfer import Prepared, Transfer
 from llmgine.providers.catalogue.prices import Pricer, unpriced
 from llmgine.providers.clients import Client
+from llmgine.providers.codecs.ratelimits import rate_limits
 from llmgine.providers.contracts import EmbeddingResponse
 from llmgine.providers.embeddings.answers import malformed
 from llmgine.providers.embeddings.codec import EmbeddingCodec

@@ -12,7 +12,8 @@ import pytest
 from llmgine.providers.contracts import EmbeddingRequest
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.registry import Provider, open_provider
+from llmgine.providers.provider import Provider
+from llmgine.providers.registry import open_provider
 
 if TYPE_CHECKING:
     from tests.providers.faults.server import FaultServer

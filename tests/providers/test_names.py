@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from llmgine.providers.catalogue.names import ModelName, known_names, resolve
 from llmgine.providers.errors import UnknownModel
+from llmgine.providers.names import ModelName, known_names, resolve
 from llmgine.providers.options import ProvidersOptions
 
 PLAIN = ProvidersOptions()

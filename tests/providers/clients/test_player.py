@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from llmgine.providers.clients import Call, Site
+from llmgine.providers.clients.player import Player
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 from llmgine.providers.options import Timeouts
 from llmgine.providers.recording import Interaction
 from llmgine.providers.recording.matching import Route
-from llmgine.providers.recording.player import Player
 from llmgine.providers.recording.shelf import Shelf
 
 ROUTE = Route("/chat/completions")
