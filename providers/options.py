@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from llmgine.providers.catalogue.presets import completed, presets
 from llmgine.providers.catalogue.prices import PriceOptions
 from llmgine.providers.catalogue.profiles import ProfileOptions
-from llmgine.providers.catalogue.quirks import Quirks
+from llmgine.providers.catalogue.quirks import PLAIN, Quirks
 from llmgine.providers.catalogue.scripts import Script
 
 Api = Literal["openai-responses", "openai-chat", "anthropic-messages", "gemini"]
@@ -87,7 +87,7 @@ class EndpointOptions(_Options):
         default=None, description="a well-known server whose URL, key variable and quirks it takes over"
     )
     quirks: Quirks = Field(
-        default=Quirks(), description="in what it differs from others of its kind or from its preset"
+        default=PLAIN, description="in what it differs from others of its kind or from its preset"
     )
     transport: Transport | None = Field(
         default=None, description="SDK that reaches a gemini endpoint; None is google-genai"
@@ -150,9 +150,13 @@ class EndpointOptions(_Options):
         spoken = _SPOKEN.get(self.kind, ())
         if self.api is not None and spoken and self.api not in spoken:
             raise ValueError(f"an endpoint of kind {self.kind} speaks {' or '.join(spoken)}, not {self.api}")
+        if self.api is not None and self.kind in ("local", "scripted"):
+            raise ValueError(
+                f"api is for servers, not for kind {self.kind}; local models have providers.local.api"
+            )
         if self.transport is not None and self.protocol != "gemini":
             raise ValueError(f"transport is for the gemini protocol; this endpoint speaks {self.protocol}")
-        if self.quirks != Quirks() and self.kind not in ("openai", "openai-compatible"):
+        if self.quirks != PLAIN and self.kind not in ("openai", "openai-compatible"):
             raise ValueError(f"quirks are for servers of Chat Completions, not of kind {self.kind}")
         return self
 
@@ -183,7 +187,9 @@ class LocalOptions(_Options):
     threads: int = Field(default=1, ge=1, description="computing threads; more are slower on busy cores")
     context: int = Field(default=2048, ge=256, description="tokens of prompt and reply together, per slot")
     slots: int = Field(default=4, ge=1, description="calls at once")
-    api: Api = Field(default="openai-chat", description="protocol over which it is reached")
+    api: Literal["openai-chat", "anthropic-messages"] = Field(
+        default="openai-chat", description="protocol over which it is reached"
+    )
 
 
 class RecordOptions(_Options):

@@ -1,4 +1,4 @@
-"""What a provider is: one endpoint, with all that its models are called through."""
+"""What a provider is, whatever stands behind it: a server, a model in this process, or a script."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmgine.providers.events import StreamEvent
 
 
 class Provider(Protocol):
-    """What answers model calls of one endpoint."""
+    """Answers the model calls of one endpoint."""
 
     name: str
 
@@ -18,7 +18,6 @@ class Provider(Protocol):
         """The events of one call; the last is exactly one `Done` or `Failed`.
 
         `session` is on whose behalf it is made; recordings are told apart by it.
-
         Nothing of a vendor's SDK is ever raised. Closing the iterator, or cancelling the task that
         waits on it, ends the exchange with the server at once.
         """

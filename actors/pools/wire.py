@@ -28,7 +28,7 @@ LLM_EMBED = "llm.embed"
 
 ACCEPTED = "accepted"  # [ACCEPTED, in flight]
 REFUSED = "refused"  # [REFUSED, in flight]: full or draining, another actor may take it
-FAILED = "failed"  # [FAILED, name of the error's class, its text]: no actor of this pool can
+FAILED = "failed"  # [FAILED, name of the error's class, its text or fields]: no other actor can do better
 VECTORS = "vectors"  # [VECTORS, code of the numbers, length of a vector, bytes]
 EMBEDDED = "embedded"  # [EMBEDDED, the response as JSON bytes, without its vectors]
 

@@ -13,7 +13,14 @@ from llmgine.providers.calls.transfer import Prepared, Transfer, prepared
 from llmgine.providers.catalogue.prices import Pricer, pricer, unpriced
 from llmgine.providers.catalogue.prices import load as load_prices
 from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
-from llmgine.providers.codecs.codec import Codec, Target
+from llmgine.providers.codecs import (
+    AnthropicMessagesCodec,
+    Codec,
+    GeminiCodec,
+    OpenAIChatCodec,
+    OpenAIResponsesCodec,
+    Target,
+)
 from llmgine.providers.contracts import EmbeddingRequest, EmbeddingResponse, LLMRequest
 from llmgine.providers.embeddings import (
     EmbeddingCodec,
@@ -214,22 +221,12 @@ def _unserved(target: Target, kind: ErrorKind, reason: str) -> ProviderError:
 
 def codec_for(endpoint: EndpointOptions) -> Codec:
     """The codec of the protocol that an endpoint speaks."""
-    codec: Codec
     match endpoint.protocol:
         case "openai-chat":
-            from llmgine.providers.codecs.openai_chat import OpenAIChatCodec
-
-            codec = OpenAIChatCodec(endpoint.quirks)
+            return OpenAIChatCodec(endpoint.quirks)
         case "openai-responses":
-            from llmgine.providers.codecs.openai_responses import OpenAIResponsesCodec
-
-            codec = OpenAIResponsesCodec()
+            return OpenAIResponsesCodec()
         case "anthropic-messages":
-            from llmgine.providers.codecs.anthropic_messages import AnthropicMessagesCodec
-
-            codec = AnthropicMessagesCodec()
+            return AnthropicMessagesCodec()
         case "gemini":
-            from llmgine.providers.codecs.gemini import GeminiCodec
-
-            codec = GeminiCodec(legacy=endpoint.transport == "google-generativeai")
-    return codec
+            return GeminiCodec(legacy=endpoint.transport == "google-generativeai")

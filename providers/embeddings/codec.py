@@ -7,6 +7,8 @@ from typing import Protocol
 
 from llmgine.providers.codecs.codec import Encoded, Target
 from llmgine.providers.contracts import EmbeddingRequest, EmbeddingResponse
+from llmgine.providers.embeddings.gemini import GeminiEmbeddings
+from llmgine.providers.embeddings.openai import OpenAIEmbeddings
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 from llmgine.providers.options import EndpointOptions
 
@@ -36,13 +38,9 @@ def embedding_codec_for(endpoint: EndpointOptions) -> EmbeddingCodec | None:
     """The codec of what an endpoint speaks; None where that has no embeddings."""
     match endpoint.protocol:
         case "openai-chat" | "openai-responses":
-            from llmgine.providers.embeddings.openai import OpenAIEmbeddings
-
             packs = endpoint.kind == "openai" or endpoint.quirks.base64_embeddings
             return OpenAIEmbeddings(endpoint.protocol, base64=packs)
         case "gemini":
-            from llmgine.providers.embeddings.gemini import GeminiEmbeddings
-
             return None if endpoint.transport == "google-generativeai" else GeminiEmbeddings()
         case _:
             return None

@@ -24,9 +24,7 @@ class GeminiEmbeddings(ReadsAnswers):
     """The request's `provider_options` go into each of the small requests."""
 
     api = "gemini"
-
-    def __init__(self) -> None:
-        self.most_inputs = 100
+    most_inputs = 100
 
     def encode(self, request: EmbeddingRequest, target: Target) -> Encoded:
         lowering = Lowering(request, target, self.api)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from llmgine.providers.options import EndpointOptions
+from llmgine.providers.options import EndpointOptions, LocalOptions
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,8 @@ def test_what_no_call_could_use_is_refused(fields: dict[str, Any], said: str) ->
         ({"kind": "openai", "api": "gemini"}, "speaks openai-responses or openai-chat"),
         ({"kind": "anthropic", "api": "openai-chat"}, "speaks anthropic-messages"),
         ({"kind": "anthropic", "quirks": {"top_k": True}}, "not of kind anthropic"),
+        ({"kind": "local", "api": "anthropic-messages"}, r"have providers\.local\.api"),
+        ({"kind": "scripted", "api": "gemini"}, "not for kind scripted"),
         ({"kind": "gemini", "transport": "google-generativeai", "api": "openai-chat"}, "speaks gemini"),
     ],
 )
@@ -46,3 +48,10 @@ def test_what_would_have_no_effect_is_refused(fields: dict[str, Any], said: str)
     """Settings that belong to another kind of endpoint are an error that says to which."""
     with pytest.raises(ValidationError, match=said):
         EndpointOptions.model_validate(fields)
+
+
+@pytest.mark.parametrize("api", ["openai-responses", "gemini"])
+def test_the_local_engine_is_reached_only_by_what_it_speaks(api: str) -> None:
+    """A protocol that the engine in the process does not speak is refused."""
+    with pytest.raises(ValidationError, match="openai-chat"):
+        LocalOptions.model_validate({"api": api})

@@ -117,7 +117,7 @@ def seal(node: dict[str, Any]) -> str:
 
 
 def check_replay(response: LLMResponse, exchange: Exchange) -> None:
-    """A follow-up with the answer in it encodes, here without loss and elsewhere with every loss noted.
+    """A follow-up with the answer in it encodes, here with every seal, elsewhere with every loss noted.
 
     The Responses protocol takes back no reasoning that the provider neither stored nor sent encrypted.
     """
@@ -134,6 +134,7 @@ def check_replay(response: LLMResponse, exchange: Exchange) -> None:
     for call in response.tool_calls:
         assert call.name in sent
     own = [held for part in response.message.parts for held in seals_of(part)]
+    assert [held for held in map(seal, sealed(here.body)) if held in own] == own
     for name, other in ELSEWHERE.items():
         away = other.encode(request, Target("elsewhere", "other"))
         check_form(name, away.body)

@@ -45,7 +45,7 @@ BROKEN = {
 class FaultConformance(WireConformance):
     """A wire whose server does everything that a real network does."""
 
-    hints: ClassVar[tuple[str, ...]] = ("retry-after", "retry-after-ms", "http-date")
+    hints: ClassVar[tuple[str, ...]] = ("retry-after", "retry-after-ms", "http-date", "words")
     whole: ClassVar[tuple[str, ...]] = ("bytewise", "unknown", "comments", "crlf", "json", "reset-at-end")
     broken: ClassVar[Mapping[str, ErrorKind]] = BROKEN
     no_answer: ClassVar[Mapping[str, ErrorKind]] = {
@@ -187,6 +187,34 @@ class FaultConformance(WireConformance):
         with contextlib.suppress(asyncio.CancelledError):
             await task
         await asyncio.wait_for(fault_server.calls[0].gone.wait(), BOUND)
+
+    async def test_closing_comes_before_the_next_chunk(
+        self, provider: Provider, fault_server: FaultServer
+    ) -> None:
+        """A server that goes on after a pause finds its client gone before it has sent another piece."""
+        stream: Any = provider.stream(self.ask("drip"))
+        async for event in stream:
+            if isinstance(event, TextDelta):
+                break
+        await stream.aclose()
+        await asyncio.wait_for(fault_server.calls[0].gone.wait(), BOUND)
+        assert fault_server.calls[0].pieces_after_pause == 0
+
+    async def test_nobody_opens(self, provider: Provider) -> None:
+        """A connection that does not come about is given up after its own limit."""
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            address = full.getsockname()
+            with contextlib.ExitStack() as waiting:
+                for _ in range(3):  # more than the queue takes; later ones are not even refused
+                    one = waiting.enter_context(socket.socket())
+                    one.setblocking(False)
+                    one.connect_ex(address)
+                hasty = self.open(f"http://127.0.0.1:{address[1]}", timeouts={"connect": 0.1})
+                async with asyncio.timeout(BOUND):
+                    error = (await self.failed(hasty, "ok")).error
+                await hasty.aclose()
+        assert (error.kind, error.phase) == (ErrorKind.TIMEOUT, ErrorPhase.CONNECT)
+        assert (error.scope, error.retryable) == (ErrorScope.ENDPOINT, True)
 
     async def test_nobody_at_home(self, provider: Provider) -> None:
         """A refused connection is told as such, before anything was sent."""

@@ -8,6 +8,7 @@ on_unsupported="adjust" told.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -274,6 +275,27 @@ class ProviderConformance:
             break
         await stream.aclose()
         await self.done(provider, self.ask("ok"))
+
+    async def test_a_reader_can_be_cancelled(self, provider: Provider) -> None:
+        """A task that is cancelled in the middle ends as such, and the provider serves the next call."""
+
+        async def read() -> None:
+            async for _ in provider.stream(self.ask("stall")):
+                got.set()
+
+        got = asyncio.Event()
+        task = asyncio.create_task(read())
+        await got.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await self.done(provider, self.ask("ok"))
+
+    async def test_a_deadline_ends_the_call(self, provider: Provider) -> None:
+        """What takes longer than it may is a timeout, which another try may mend."""
+        last = outcome(await self.events(provider, self.ask("stall", deadline=0.05)))
+        assert isinstance(last, Failed)
+        assert (last.error.kind, last.error.retryable) == (ErrorKind.TIMEOUT, True)
 
     def called(self, *calls: tuple[str, str, dict[str, Any], str]) -> tuple[Message, Message]:
         """A turn with these calls (id, name, arguments, result) and the turn with their results."""

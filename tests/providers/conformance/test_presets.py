@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tests.providers.conformance.suite import WireConformance
+from tests.providers.conformance.faults import FaultConformance
 
 
-class TestOpenRouter(WireConformance):
+class TestOpenRouter(FaultConformance):
     endpoint: ClassVar = {"preset": "openrouter"}
     path = "/v1"
 
 
-class TestXai(WireConformance):
+class TestXai(FaultConformance):
     endpoint: ClassVar = {"preset": "xai"}
     path = "/v1"
     lacks: ClassVar = {"top_k": "top_k", "audio": "sound", "document": "documents"}
 
 
-class TestDeepSeek(WireConformance):
+class TestDeepSeek(FaultConformance):
     endpoint: ClassVar = {"preset": "deepseek"}
     path = "/v1"
     lacks: ClassVar = {
@@ -30,20 +30,20 @@ class TestDeepSeek(WireConformance):
     }
 
 
-class TestGroq(WireConformance):
+class TestGroq(FaultConformance):
     endpoint: ClassVar = {"preset": "groq"}
     path = "/v1"
     lacks: ClassVar = {"top_k": "top_k", "audio": "sound", "document": "documents"}
 
 
-class TestMistral(WireConformance):
+class TestMistral(FaultConformance):
     endpoint: ClassVar = {"preset": "mistral"}
     path = "/v1"
     bridge: ClassVar = [["assistant", "text", "OK."]]
     lacks: ClassVar = {"top_k": "top_k", "audio": "sound"}
 
 
-class TestOllama(WireConformance):
+class TestOllama(FaultConformance):
     endpoint: ClassVar = {"preset": "ollama"}
     path = "/v1"
     lacks: ClassVar = {
@@ -55,13 +55,13 @@ class TestOllama(WireConformance):
     }
 
 
-class TestVllm(WireConformance):
+class TestVllm(FaultConformance):
     endpoint: ClassVar = {"preset": "vllm"}
     path = "/v1"
     lacks: ClassVar = {"document": "documents"}
 
 
-class TestLlamaCpp(WireConformance):
+class TestLlamaCpp(FaultConformance):
     endpoint: ClassVar = {"preset": "llamacpp"}
     path = "/v1"
     lacks: ClassVar = {"document": "documents"}

@@ -9,6 +9,7 @@ from tests.providers.faults.messages import MessagesWire
 from tests.providers.faults.wire import Wire
 
 RETRY_SECONDS = 7
+WORDS = f" Please try again in {RETRY_SECONDS}s."
 
 HINTS = {
     "retry-after": {"retry-after": "7"},

@@ -14,11 +14,12 @@ from tests.providers.faults import embeddings
 from tests.providers.faults.chat import ChatWire
 from tests.providers.faults.gemini import GeminiWire
 from tests.providers.faults.messages import MessagesWire
-from tests.providers.faults.refusals import HINTS, details, word
+from tests.providers.faults.refusals import HINTS, WORDS, details, word
 from tests.providers.faults.responses import ResponsesWire
 from tests.providers.faults.said import Said, answer
 from tests.providers.faults.wire import Wire
 
+_PAUSE = 1.0  # seconds between two pieces of a slow answer
 _MODEL = re.compile(r"models/([^/]+):\w+")
 
 
@@ -31,6 +32,7 @@ class Call:
     body: dict[str, Any]
     connection: int
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    pieces_after_pause: int = 0
 
     @property
     def model(self) -> str:
@@ -132,6 +134,7 @@ class _Answer:
         number, _, hint = self._argument.partition(".")
         status = int(number)
         message = f"fault {status} for {self._call.headers.get('authorization', '')}"
+        message += WORDS if hint == "words" else ""
         body = self._wire.error(status, word(self._wire, status), message)
         if hint == "body":
             body["error"] |= details()
@@ -195,6 +198,18 @@ class _Answer:
     async def _stall(self) -> None:
         await self._stream(self._some)
         await self._wait()
+
+    async def _drip(self) -> None:
+        """The first words, and after a pause more of them, as long as the client listens."""
+        await self._stream(self._some)
+        while True:
+            try:
+                async with asyncio.timeout(_PAUSE):
+                    await self._wait()
+            except TimeoutError:
+                self._call.pieces_after_pause += 1
+                self._write(self._some[-1].encode())
+                await self._writer.drain()
 
     async def _linger(self) -> None:
         await self._stream(self._frames)

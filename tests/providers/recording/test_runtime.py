@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from llmgine.providers.errors import ProviderError
 from llmgine.providers.recording import Interaction, read_recording
 from llmgine.runtime import Runtime
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 def found(folder: Path) -> list[Interaction]:
     return [one for path in sorted(folder.iterdir()) for one in read_recording(path)]
+
+
+def texts(folder: Path) -> list[str]:
+    return [path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()]
 
 
 async def test_a_session_is_recorded_and_played(
@@ -40,3 +46,31 @@ async def test_a_session_is_recorded_and_played(
     _, played = await converse("two", endpoints={"openai": {"replay": tapes}})
     assert played == said == "Hello big world"
     assert len(fault_server.calls) == 1
+
+
+@pytest.mark.cluster
+async def test_an_actor_on_ray_records_and_shows_no_key(
+    ray_cluster: str, fault_server: FaultServer, tmp_path: Path
+) -> None:
+    """Its calls are on disk when the runtime ends; neither Ray's records and logs nor they hold the key."""
+    import ray
+    from ray.util.state import list_actors, list_tasks
+
+    secret = "sk-secret-0123456789"
+    key = tmp_path / "key"
+    key.write_text(secret)
+    tapes, name = tmp_path / "tapes", f"t-{uuid.uuid4().hex[:8]}"
+    endpoint: dict[str, Any] = {"base_url": f"{fault_server.base_url}/v1", "key_file": key}
+    providers = {"endpoints": {"openai": endpoint}, "record": {"folder": tapes}}
+    async with Runtime.launch({"data_dir": tmp_path / "data", "providers": providers}, name=name) as runtime:
+        assert (await runtime.models.complete("openai/ok", "Hi")).text == "Hello big world"
+        refused = runtime.models.complete("openai/status.401", "Hi")
+        with pytest.raises(ProviderError, match="fault 401") as caught:
+            await refused
+        told = [repr(one) for one in (*list_actors(detail=True), *list_tasks(detail=True))]
+    assert any(secret in value for value in fault_server.calls[0].headers.values())
+    assert {one.status for one in found(tapes)} == {200, 401}
+    key.unlink()
+    told += texts(tmp_path) + texts(Path(ray._private.worker._global_node.get_logs_dir_path()))
+    assert any(name in text for text in told)
+    assert not any(secret in text for text in (*told, repr(caught.value), str(caught.value)))

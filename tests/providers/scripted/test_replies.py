@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from llmgine.providers.catalogue.scripts import Reply, Script
 from llmgine.providers.contracts import (
     AnyPart,
     EmbeddingRequest,
@@ -33,7 +34,6 @@ from llmgine.providers.errors import ErrorKind, ErrorPhase
 from llmgine.providers.events import PartDone, TextDelta
 from llmgine.providers.options import ProvidersOptions
 from llmgine.providers.registry import open_provider
-from llmgine.providers.scripted import Reply, Script
 from llmgine.providers.scripted.provider import ScriptedProvider
 from tests.providers.inner import done, drained, failed
 
