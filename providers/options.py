@@ -32,6 +32,7 @@ _SPOKEN: dict[Kind, tuple[Api, ...]] = {
     "anthropic": ("anthropic-messages",),
     "gemini": ("gemini",),
 }
+_OF_SERVERS = ("base_url", "api", "key_env", "key_file", "headers", "replay")
 _KEYS: dict[Kind, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
     "anthropic": ("ANTHROPIC_API_KEY",),
@@ -141,8 +142,9 @@ class EndpointOptions(_Options):
     def _reachable(self) -> EndpointOptions:
         if self.kind == "openai-compatible" and self.base_url is None:
             raise ValueError("an openai-compatible endpoint needs base_url")
-        if self.replay is not None and self.kind in ("local", "scripted"):
-            raise ValueError(f"a {self.kind} endpoint has no exchanges to replay")
+        for name in _OF_SERVERS if self.kind in ("local", "scripted") else ():
+            if getattr(self, name):
+                raise ValueError(f"{name} is for servers, and a {self.kind} endpoint answers by itself")
         return self
 
     @model_validator(mode="after")
@@ -150,10 +152,6 @@ class EndpointOptions(_Options):
         spoken = _SPOKEN.get(self.kind, ())
         if self.api is not None and spoken and self.api not in spoken:
             raise ValueError(f"an endpoint of kind {self.kind} speaks {' or '.join(spoken)}, not {self.api}")
-        if self.api is not None and self.kind in ("local", "scripted"):
-            raise ValueError(
-                f"api is for servers, not for kind {self.kind}; local models have providers.local.api"
-            )
         if self.transport is not None and self.protocol != "gemini":
             raise ValueError(f"transport is for the gemini protocol; this endpoint speaks {self.protocol}")
         if self.quirks != PLAIN and self.kind not in ("openai", "openai-compatible"):

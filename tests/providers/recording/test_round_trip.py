@@ -228,5 +228,5 @@ def test_a_player_needs_no_sdk(tmp_path: Path) -> None:
 
 def test_what_has_no_exchanges_is_not_replayed() -> None:
     """A scripted endpoint with `replay` is a mistake of the settings."""
-    with pytest.raises(ValueError, match="no exchanges to replay"):
+    with pytest.raises(ValueError, match="replay is for servers"):
         ProvidersOptions.model_validate({"endpoints": {"scripted": {"replay": "x"}}})

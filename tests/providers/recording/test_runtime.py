@@ -50,7 +50,7 @@ async def test_a_session_is_recorded_and_played(
 
 @pytest.mark.cluster
 async def test_an_actor_on_ray_records_and_shows_no_key(
-    ray_cluster: str, fault_server: FaultServer, tmp_path: Path
+    ray_dashboard: str, fault_server: FaultServer, tmp_path: Path
 ) -> None:
     """Its calls are on disk when the runtime ends; neither Ray's records and logs nor they hold the key."""
     import ray
@@ -67,7 +67,9 @@ async def test_an_actor_on_ray_records_and_shows_no_key(
         refused = runtime.models.complete("openai/status.401", "Hi")
         with pytest.raises(ProviderError, match="fault 401") as caught:
             await refused
-        told = [repr(one) for one in (*list_actors(detail=True), *list_tasks(detail=True))]
+        where = f"http://{ray_dashboard}"
+        listed = (*list_actors(where, detail=True), *list_tasks(where, detail=True))
+        told = [repr(one) for one in listed]
     assert any(secret in value for value in fault_server.calls[0].headers.values())
     assert {one.status for one in found(tapes)} == {200, 401}
     key.unlink()
