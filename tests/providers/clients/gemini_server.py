@@ -5,23 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from tests.providers.faults.listener import Call, End, Listener
+
 TEXT = ("Hello", " big ", "wörld")
-
-
-@dataclass
-class Asked:
-    """A request that the server got. `gone` is set when the client leaves before the end."""
-
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any]
-    connection: int
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def frames() -> list[dict[str, Any]]:
@@ -41,75 +31,34 @@ def frames() -> list[dict[str, Any]]:
     ]
 
 
-class GeminiServer:
+class GeminiServer(Listener):
     """Streams events where `alt=sse` is asked for, else a JSON array."""
 
-    def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self.called = asyncio.Event()
-        self.connections = 0
-        self.base_url = ""
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        connection = self.connections
-        try:
-            while await self._one(reader, writer, connection):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:])}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        asked = Asked(head[0].split()[1], headers, json.loads(body), connection)
-        self.asked.append(asked)
-        self.called.set()
-        name = asked.path.partition("?")[0].rpartition("/")[2].partition(":")[0]
+    async def answer(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        name = call.path.partition("?")[0].rpartition("/")[2].partition(":")[0]
         fault, _, argument = name.partition("-")
         if fault == "slow":
             await reader.read(1)
-            asked.gone.set()
-            return False
+            call.gone.set()
+            raise End
         if fault == "status":
             error = {"code": int(argument), "status": "FAULT", "message": f"fault {argument}"}
             _whole(writer, {"error": error}, int(argument))
         elif fault == "redirect":
             _head(writer, 307, "location: /elsewhere\r\ncontent-length: 0\r\n")
-        elif asked.path.endswith("batchEmbedContents") or "batchEmbedContents?" in asked.path:
+        elif call.path.endswith("batchEmbedContents") or "batchEmbedContents?" in call.path:
             _whole(writer, {"embeddings": [{"values": [0.5, 1.5]}]})
         elif fault == "object":
             whole = {**frames()[-1], "candidates": [{**frames()[0]["candidates"][0], "finishReason": "STOP"}]}
             _whole(writer, whole)
         else:
-            return await self._stream(fault, asked, reader, writer)
+            await self._stream(fault, call, reader, writer)
         await writer.drain()
-        return True
 
     async def _stream(
-        self, fault: str, asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
-        sse = "alt=sse" in asked.path and fault != "array"
+        self, fault: str, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        sse = "alt=sse" in call.path and fault != "array"
         media = "text/event-stream" if sse else "application/json; charset=UTF-8"
         _head(writer, 200, f"content-type: {media}\r\ntransfer-encoding: chunked\r\n")
         pieces = [json.dumps(frame, ensure_ascii=False) for frame in frames()]
@@ -132,12 +81,10 @@ class GeminiServer:
             await writer.drain()
         if fault == "stall":
             await reader.read(1)
-            asked.gone.set()
+            call.gone.set()
         if fault in ("stall", "cut"):
-            return False
+            raise End
         writer.write(b"0\r\n\r\n")
-        await writer.drain()
-        return True
 
 
 def _head(writer: asyncio.StreamWriter, status: int, fields: str) -> None:

@@ -72,7 +72,7 @@ async def test_a_call_streams(gemini_server: GeminiServer, transport: Transport)
     assert done.response.text == "".join(TEXT)
     assert done.response.finish_reason is FinishReason.STOP
     assert (done.response.usage.input_tokens, done.response.usage.output_tokens) == (5, 3)
-    asked = gemini_server.asked[0]
+    asked = gemini_server.calls[0]
     assert asked.path.startswith("/v1beta/models/ok:streamGenerateContent")
     assert asked.headers["x-goog-api-key"] == "the-key"
     assert asked.body["contents"] == BODY["contents"]
@@ -98,7 +98,7 @@ async def test_a_failure_is_told_as_what_it_is(
     events = await events_of(provider(gemini_server, transport), model)
     assert isinstance(failed := events[-1], Failed)
     assert (failed.error.kind, failed.error.phase) == (kind, phase)
-    assert len(gemini_server.asked) == 1
+    assert len(gemini_server.calls) == 1
     if phase is ErrorPhase.MID_STREAM:
         assert failed.partial is not None
         assert failed.partial.text == "".join(TEXT[:2])
@@ -120,7 +120,7 @@ async def test_leaving_early_closes_the_connection(gemini_server: GeminiServer, 
     stream = opened.stream(LLMRequest(model="gemini/stall", messages=(Message.user("Hi"),)))
     assert await anext(stream) == TextDelta(0, TEXT[0])
     await stream.aclose()
-    await asyncio.wait_for(gemini_server.asked[0].gone.wait(), 5)
+    await asyncio.wait_for(gemini_server.calls[0].gone.wait(), 5)
     await opened.aclose()
 
 
@@ -135,7 +135,7 @@ async def test_leaving_before_the_answer_closes_the_connection(
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await asyncio.wait_for(gemini_server.asked[0].gone.wait(), 5)
+    await asyncio.wait_for(gemini_server.calls[0].gone.wait(), 5)
     await release(site(gemini_server.base_url, transport))
 
 
@@ -156,7 +156,7 @@ async def test_connections_are_used_again(gemini_server: GeminiServer, transport
     client = lease(where)
     assert [await body_of(client, call("ok")), await body_of(client, call("ok"))][1][0] == 200
     await release(where)
-    assert [asked.connection for asked in gemini_server.asked] == [1, 1]
+    assert [asked.connection for asked in gemini_server.calls] == [1, 1]
 
 
 @BOTH
@@ -180,8 +180,8 @@ async def test_embeddings(gemini_server: GeminiServer, transport: Transport) -> 
     status, answer = await body_of(client, asked)
     await release(where)
     assert (status, json.loads(answer)) == (200, {"embeddings": [{"values": [0.5, 1.5]}]})
-    assert gemini_server.asked[0].path.startswith("/v1beta/models/e:batchEmbedContents")
-    assert gemini_server.asked[0].body["requests"] == body["requests"]
+    assert gemini_server.calls[0].path.startswith("/v1beta/models/e:batchEmbedContents")
+    assert gemini_server.calls[0].body["requests"] == body["requests"]
 
 
 @BOTH
@@ -205,8 +205,8 @@ async def test_settings_go_before_the_environment(
     status, _ = await body_of(client, call("ok"))
     await release(where)
     assert status == 200
-    assert gemini_server.asked[0].path.startswith("/v1beta/models/ok:")
-    assert gemini_server.asked[0].headers["x-goog-api-key"] == "the-key"
+    assert gemini_server.calls[0].path.startswith("/v1beta/models/ok:")
+    assert gemini_server.calls[0].headers["x-goog-api-key"] == "the-key"
 
 
 @BOTH
@@ -216,7 +216,7 @@ async def test_headers_of_endpoint_and_request(gemini_server: GeminiServer, tran
     client = lease(where)
     await body_of(client, call("ok", headers={"X-Two": "2"}))
     await release(where)
-    headers = gemini_server.asked[0].headers
+    headers = gemini_server.calls[0].headers
     assert (headers["x-one"], headers["x-two"]) == ("1", "2")
 
 
@@ -236,7 +236,7 @@ async def test_paths(gemini_server: GeminiServer, base: str, model: str, path: s
     client = lease(where)
     await body_of(client, call(model))
     await release(where)
-    assert gemini_server.asked[0].path == f"{path}:streamGenerateContent?alt=sse"
+    assert gemini_server.calls[0].path == f"{path}:streamGenerateContent?alt=sse"
 
 
 @pytest.mark.parametrize("model", ["array", "object"])
@@ -264,7 +264,7 @@ async def test_without_a_key_none_is_sent(
     client = lease(where)
     await body_of(client, call("ok"))
     await release(where)
-    assert "x-goog-api-key" not in gemini_server.asked[0].headers
+    assert "x-goog-api-key" not in gemini_server.calls[0].headers
 
 
 async def test_the_transport_is_closed_with_the_client() -> None:
@@ -287,7 +287,7 @@ async def test_what_the_old_package_does_not_know_is_refused(gemini_server: Gemi
     assert isinstance(failed := events[-1], Failed)
     assert (failed.error.kind, failed.error.phase) == (ErrorKind.UNSUPPORTED, ErrorPhase.REQUEST)
     assert "thinkingConfig" in failed.error.message
-    assert not gemini_server.asked
+    assert not gemini_server.calls
 
 
 def test_loading_the_old_package_warns_of_nothing() -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import unquote
 
 from tests.providers.faults import embeddings
 from tests.providers.faults.chat import ChatWire
 from tests.providers.faults.gemini import GeminiWire
+from tests.providers.faults.listener import Call, End, Listener
 from tests.providers.faults.messages import MessagesWire
 from tests.providers.faults.refusals import HINTS, WORDS, details, word
 from tests.providers.faults.responses import ResponsesWire
@@ -20,77 +17,13 @@ from tests.providers.faults.said import Said, answer
 from tests.providers.faults.wire import Wire
 
 _PAUSE = 1.0  # seconds between two pieces of a slow answer
-_MODEL = re.compile(r"models/([^/]+):\w+")
 
 
-@dataclass
-class Call:
-    """A request that the server got. `gone` is set when the client leaves before the end."""
-
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any]
-    connection: int
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    pieces_after_pause: int = 0
-
-    @property
-    def model(self) -> str:
-        """The model that is asked, wherever the protocol names it."""
-        found = _MODEL.search(self.path)
-        return found[1] if found else str(self.body["model"])
-
-
-class FaultServer:
+class FaultServer(Listener):
     """Speaks the four wires over HTTP/1.1, embeddings too, and every fault of a real network."""
 
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.called = asyncio.Event()
-        self.connections = 0
-        self.base_url = ""
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        connection = self.connections
-        try:
-            while call := await _request(reader, connection):
-                self.calls.append(call)
-                self.called.set()
-                await _Answer(call, reader, writer).give()
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, _End):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-
-class _End(Exception):
-    """The connection is over."""
-
-
-async def _request(reader: asyncio.StreamReader, connection: int) -> Call | None:
-    head = await reader.readuntil(b"\r\n\r\n")
-    first, *lines = head.decode().strip().split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Call(unquote(first.split()[1]), headers, json.loads(body), connection)
+    async def answer(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _Answer(call, reader, writer).give()
 
 
 def _wire(path: str) -> Wire:
@@ -146,12 +79,12 @@ class _Answer:
 
     async def _cut(self) -> None:
         await self._stream(self._some)
-        raise _End
+        raise End
 
     async def _reset(self) -> None:
         await self._stream(self._some)
         self._writer.transport.abort()
-        raise _End
+        raise End
 
     async def _clean_end(self) -> None:
         await self._stream(self._some)
@@ -218,7 +151,7 @@ class _Answer:
     async def _reset_at_end(self) -> None:
         await self._stream(self._frames)
         self._writer.transport.abort()
-        raise _End
+        raise End
 
     async def _json(self) -> None:
         await self._whole(json.dumps(self._wire.body(self._said)))
@@ -292,4 +225,4 @@ class _Answer:
         except ConnectionError:
             pass
         self._call.gone.set()
-        raise _End
+        raise End
