@@ -1,7 +1,8 @@
 if __name__ != "llmgine.actors.bus":
     raise ImportError(f"import llmgine.actors.bus, not {__name__}")
 
-from llmgine.actors.bus.client import BusClient
+from llmgine.actors.bus.client.client import BusClient
+from llmgine.actors.bus.client.registration import Leftover, Subscription, SubscriptionRegistry
 from llmgine.actors.bus.errors import (
     BusClosed,
     BusError,
@@ -17,7 +18,7 @@ from llmgine.actors.bus.errors import (
     UnsendableMessage,
     UnsupportedOption,
 )
-from llmgine.actors.bus.handlers import Delivery
+from llmgine.actors.bus.handling.handlers import Delivery
 from llmgine.actors.bus.messages import (
     BUS,
     Command,
@@ -30,9 +31,8 @@ from llmgine.actors.bus.messages import (
     Receipt,
 )
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.registration import Leftover, Subscription, SubscriptionRegistry
-from llmgine.actors.bus.router import RouterCore
-from llmgine.actors.bus.service import RouterService
+from llmgine.actors.bus.router.core import RouterCore
+from llmgine.actors.bus.router.service import RouterService
 from llmgine.actors.bus.subscriptions import SubscriptionRecord, SubscriptionTable, TableStatistics
 
 __all__ = [

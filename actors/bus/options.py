@@ -6,18 +6,32 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from llmgine.actors.bus.policies import BreakerPolicy, RetryPolicy
+
 
 class BusOptions(BaseModel):
     """Settings of the bus, for the router and for every client; all times are seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shards: int = Field(1, ge=1, description="Router actors that share the sessions; one is supported.")
+    shards: int = Field(
+        1, ge=1, description="Router actors that share the sessions; fixed for the life of a runtime."
+    )
     mailbox_capacity: int = Field(
         10_000, ge=1, description="Deliveries that wait for one subscription, at most."
     )
     high_mark: float = Field(0.8, gt=0, le=1, description="Share of the capacity at which pressure turns on.")
     low_mark: float = Field(0.5, ge=0, lt=1, description="Share of the capacity at which pressure turns off.")
+    mailbox_bytes: int = Field(256 << 20, ge=1, description="Bytes that wait for one subscription, at most.")
+    reserve: float = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        description="Share of a blocking mailbox that is kept for what handlers themselves publish.",
+    )
+    adaptive_delay: float = Field(
+        1.0, gt=0, description="How long an adaptive mailbox holds back a publish when it is nearly full."
+    )
     block_timeout: float = Field(
         5.0, gt=0, description="How long a publish waits for room in a full mailbox."
     )
@@ -60,6 +74,40 @@ class BusOptions(BaseModel):
     drain_timeout: float = Field(10.0, ge=0, description="How long closing a client waits for its outbox.")
     history: int = Field(
         256, ge=0, description="Failures that a router keeps for its report, the latest ones."
+    )
+    story: int = Field(
+        64, ge=0, description="Remarkable events that a router remembers of each handler and each session."
+    )
+    stories: int = Field(
+        10_000, ge=0, description="Handlers and sessions of which a router remembers anything at all."
+    )
+    retry: RetryPolicy = Field(
+        default_factory=RetryPolicy, description="Retries of handlers that name none of their own."
+    )
+    breaker: BreakerPolicy = Field(
+        default_factory=BreakerPolicy,
+        description="The circuit breaker of handlers that name none of their own.",
+    )
+    dead_letters: int = Field(10_000, ge=0, description="Dead letters that are kept; the oldest go first.")
+    dead_letter_age: float = Field(
+        7 * 86_400.0, gt=0, description="How long a dead letter is kept, in seconds."
+    )
+    replay_rate: float = Field(100.0, gt=0, description="Dead letters that are replayed in a second.")
+    journal_timeout: float = Field(
+        5.0, gt=0, description="How long a durable message waits for the store before it is refused."
+    )
+    misfire_grace: float = Field(
+        3_600.0,
+        gt=0,
+        description="How late a scheduled event may still fire, and how long it waits for a handler.",
+    )
+    blocked_loop: float = Field(
+        1.0,
+        gt=0,
+        description="How long a handler may keep its loop from other work before it is reported by name.",
+    )
+    handler_threads: int = Field(
+        32, ge=1, description="Threads of one process for handlers that are plain functions."
     )
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ owner. `serial` counts every change, so a generation also says when it began.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 from llmgine.actors.bus.errors import (
@@ -19,14 +19,20 @@ from llmgine.actors.bus.errors import (
     StaleRegistration,
 )
 from llmgine.actors.bus.messages import BUS
+from llmgine.actors.bus.policies import Order, Overflow
 
-Overflow = Literal["block", "drop_oldest", "reject_new"]
 Kind = Literal["event", "command"]
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionRecord:
-    """One handler of one message class in one scope; `client` and `epoch` say whose it is now."""
+    """One handler of one message class in one scope; `client` and `epoch` say whose it is now.
+
+    `retry` and `breaker` are policies and `filter` is a filter, each in wire form. `members` says that the
+    owner is a deployment: several clients serve the subscription in its name, side by side. Where the
+    owner goes, a `durable` subscription stays, and what is sent to it is in the journal before it counts
+    as admitted. `slow_after` is the breaker's, for the handler's process, which alone knows durations.
+    """
 
     kind: Kind
     wire_name: str
@@ -40,6 +46,15 @@ class SubscriptionRecord:
     concurrency: int = 64
     deadline: float = 30.0
     idempotent: bool = False
+    durable: bool = False
+    members: bool = False
+    order: Order = "session"
+    retry: dict[str, Any] = field(default_factory=dict)
+    breaker: dict[str, Any] = field(default_factory=dict)
+    filter: dict[str, Any] | None = None
+    coalesce_by: str | None = None
+    slow_after: float | None = None
+    batch: dict[str, Any] | None = None
     fingerprint: str = ""
     number: int = 0
     generation: int = 0
@@ -67,7 +82,7 @@ class SubscriptionRecord:
             raise ProtocolViolation(f"not a subscription: {error}") from error
 
 
-_FIELDS = frozenset(field.name for field in fields(SubscriptionRecord))
+_FIELDS = frozenset(one.name for one in fields(SubscriptionRecord))
 
 
 class Registered(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from llmgine.actors.bus.actor import RouterActor
+from llmgine.actors.bus.router.actor import RouterActor
 from llmgine.actors.control import ActorAway, ActorGone, RuntimeActor, SpawnOptions, StartFailed
 from llmgine.actors.pools.actor import ProviderActor
 from llmgine.actors.sessions.actor import SessionActor

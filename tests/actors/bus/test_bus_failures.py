@@ -327,7 +327,7 @@ async def test_a_dead_producers_admitted_events_are_delivered(world: World) -> N
 
 async def test_sequences_survive_forgotten_sessions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer of very many sessions forgets idle ones, and no event of theirs is taken for an old one."""
-    monkeypatch.setattr("llmgine.actors.bus.outbox._IDLE_LINES", 10)
+    monkeypatch.setattr("llmgine.actors.bus.client.outbox._IDLE_LINES", 10)
     seen: list[int] = []
     consumer, publisher = world.client(), world.client()
     await consumer.register_event_handler(Step, lambda event: seen.append(event.number))

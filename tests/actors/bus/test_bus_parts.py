@@ -22,15 +22,15 @@ from llmgine.actors.bus import (
     SubscriptionTable,
     wire,
 )
-from llmgine.actors.bus.answers import Answers, Kept
-from llmgine.actors.bus.dedup import Line, Lines
+from llmgine.actors.bus.client.outbox import Entry, Outbox, RunHead
 from llmgine.actors.bus.errors import ProtocolViolation
-from llmgine.actors.bus.handlers import anonymous_name, default_name, takes_delivery
-from llmgine.actors.bus.jobs import Job, JobHead, Lanes
-from llmgine.actors.bus.mailbox import Mailbox, Offer
-from llmgine.actors.bus.outbox import Entry, Outbox, RunHead
-from llmgine.actors.bus.records import ClientState, Head, ProducerLine, Record
-from llmgine.actors.bus.routes import Routes
+from llmgine.actors.bus.handling.answers import Answers, Kept
+from llmgine.actors.bus.handling.dedup import Line, Lines
+from llmgine.actors.bus.handling.handlers import anonymous_name, default_name, takes_delivery
+from llmgine.actors.bus.handling.jobs import Job, JobHead, Lanes
+from llmgine.actors.bus.router.mailbox import Mailbox, Offer
+from llmgine.actors.bus.router.records import ClientState, Head, ProducerLine, Record
+from llmgine.actors.bus.router.routes import Routes
 
 
 def record(name: str = "h", kind: Any = "event", wire_name: str = "E", **fields: Any) -> SubscriptionRecord:

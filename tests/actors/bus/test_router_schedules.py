@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmgine.actors.bus import BusOptions, RouterCore, SubscriptionRecord, SubscriptionTable, wire
-from llmgine.actors.bus.dedup import Lines
-from llmgine.actors.bus.outbox import Entry, Outbox, RunHead
+from llmgine.actors.bus.client.outbox import Entry, Outbox, RunHead
+from llmgine.actors.bus.handling.dedup import Lines
 
 OPTIONS = BusOptions(
     mailbox_capacity=8, prefetch=4, max_unadmitted=6, max_unsettled=40, block_timeout=1e9, client_lease=1e9

@@ -10,16 +10,22 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.calls import Calls
-from llmgine.actors.bus.consumer import Consumer
+from llmgine.actors.bus.client.calls import Calls
+from llmgine.actors.bus.client.observers import Observer, Observers
+from llmgine.actors.bus.client.outbox import Outbox
+from llmgine.actors.bus.client.registration import Leftover, RouterPeer, Subscription, SubscriptionRegistry
 from llmgine.actors.bus.errors import BusClosed, BusError, UnsupportedOption
-from llmgine.actors.bus.handlers import Handler, anonymous_name, check_class, default_name, takes_delivery
+from llmgine.actors.bus.handling.consumer import Consumer
+from llmgine.actors.bus.handling.handlers import (
+    Handler,
+    anonymous_name,
+    check_class,
+    default_name,
+    takes_delivery,
+)
+from llmgine.actors.bus.handling.runner import Runner
 from llmgine.actors.bus.messages import BUS, Command, CommandResult, Event, Message, Receipt
-from llmgine.actors.bus.observers import Observer, Observers
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.outbox import Outbox
-from llmgine.actors.bus.registration import Leftover, RouterPeer, Subscription, SubscriptionRegistry
-from llmgine.actors.bus.runner import Runner
 from llmgine.actors.bus.schema import fingerprint
 from llmgine.actors.bus.subscriptions import Kind, SubscriptionRecord
 from llmgine.actors.bus.talk import Talk
@@ -400,10 +406,10 @@ class BusClient:
                     self._lost(message[1])
                 case wire.ABORT:
                     consumer.abort(message[1], message[2])
-                case wire.STATISTICS:
+                case wire.ANSWER:
                     future = self._questions.pop(message[1], None)
                     if future is not None and not future.done():
-                        future.set_result(message[2])
+                        future.set_result(message[3])
             self._wake()
 
     def _tell_attached(self, numbers: list[int], kept: bool) -> None:
@@ -431,7 +437,7 @@ class BusClient:
             return [wire.ATTACH, numbers]
         for number in self._questions.keys() - asked:
             asked.add(number)
-            return [wire.STATISTICS, number]
+            return [wire.ASK, number, "statistics", None]
         return None
 
 

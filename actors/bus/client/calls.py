@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.consumer import Consumer
+from llmgine.actors.bus.client.observers import Observers
+from llmgine.actors.bus.client.outbox import Entry, Outbox, RunHead
 from llmgine.actors.bus.errors import BusClosed, Overloaded
-from llmgine.actors.bus.jobs import Job
+from llmgine.actors.bus.handling.consumer import Consumer
+from llmgine.actors.bus.handling.jobs import Job
+from llmgine.actors.bus.handling.runner import current_job
 from llmgine.actors.bus.messages import (
     Command,
     CommandError,
@@ -25,11 +28,8 @@ from llmgine.actors.bus.messages import (
     result_type,
     stamp,
 )
-from llmgine.actors.bus.observers import Observers
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.outbox import Entry, Outbox, RunHead
 from llmgine.actors.bus.payload import Encoder, ResultCodec
-from llmgine.actors.bus.runner import current_job
 from llmgine.actors.bus.wire import failed_answer
 
 R = TypeVar("R")

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.admission import Admission
-from llmgine.actors.bus.delivery import Deliveries
 from llmgine.actors.bus.errors import ProtocolViolation, StaleRegistration
-from llmgine.actors.bus.failure import Failure
-from llmgine.actors.bus.mailbox import Mailbox
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.records import ClientState
-from llmgine.actors.bus.state import RouterState
+from llmgine.actors.bus.router.admission import Admission
+from llmgine.actors.bus.router.delivery import Deliveries
+from llmgine.actors.bus.router.failure import Failure
+from llmgine.actors.bus.router.mailbox import Mailbox
+from llmgine.actors.bus.router.records import ClientState
+from llmgine.actors.bus.router.state import RouterState
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
 
 
@@ -152,8 +152,8 @@ class RouterCore:
         elif code == wire.FORGET:
             for session in message[1]:
                 client.lines.pop(session, None)
-        elif code == wire.STATISTICS:
-            client.notices.append([wire.STATISTICS, message[1], self.statistics()])
+        elif code == wire.ASK:
+            client.notices.append([wire.ANSWER, message[1], True, self.statistics()])
             self._state.touch(client)
         else:
             raise ProtocolViolation(f"unknown message code {code!r}")

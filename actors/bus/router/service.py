@@ -10,8 +10,8 @@ from typing import Any
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import ProtocolViolation, StaleRegistration
-from llmgine.actors.bus.records import ClientState
-from llmgine.actors.bus.router import RouterCore
+from llmgine.actors.bus.router.core import RouterCore
+from llmgine.actors.bus.router.records import ClientState
 from llmgine.actors.bus.talk import Talk
 from llmgine.actors.link import Stream, StreamHandler, StreamReset
 

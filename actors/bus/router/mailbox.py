@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from llmgine.actors.bus.messages import BUS
-from llmgine.actors.bus.records import ClientState, ProducerLine, Record
+from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.answers import Answers, Kept
-from llmgine.actors.bus.dedup import Line
-from llmgine.actors.bus.jobs import Job, JobHead
+from llmgine.actors.bus.handling.answers import Answers, Kept
+from llmgine.actors.bus.handling.dedup import Line
+from llmgine.actors.bus.handling.jobs import Job, JobHead
+from llmgine.actors.bus.handling.runner import Runner
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.runner import Runner
 
 logger = logging.getLogger(__name__)
 

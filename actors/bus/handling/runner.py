@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.dedup import Lines
 from llmgine.actors.bus.errors import UndecodableMessage, UnsendableMessage
-from llmgine.actors.bus.handlers import Delivery, Handler, resumed, takes_delivery
-from llmgine.actors.bus.jobs import Job, Lanes
+from llmgine.actors.bus.handling.dedup import Lines
+from llmgine.actors.bus.handling.handlers import Delivery, Handler, resumed, takes_delivery
+from llmgine.actors.bus.handling.jobs import Job, Lanes
 from llmgine.actors.bus.messages import (
     Command,
     CommandError,
@@ -29,7 +29,7 @@ from llmgine.actors.bus.payload import Decoder, ResultCodec
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
 
 if TYPE_CHECKING:
-    from llmgine.actors.bus.consumer import Consumer
+    from llmgine.actors.bus.handling.consumer import Consumer
 
 current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("llmgine_bus_delivery", default=None)
 """The delivery on whose behalf the present task runs."""

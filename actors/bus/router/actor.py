@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.router import RouterCore
-from llmgine.actors.bus.service import RouterService
+from llmgine.actors.bus.router.core import RouterCore
+from llmgine.actors.bus.router.service import RouterService
 from llmgine.actors.control import Boot, RuntimeActor
 from llmgine.actors.link import StreamHandler
 

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any
 
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.dedup import Line, LineKey
+from llmgine.actors.bus.handling.dedup import Line, LineKey
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.dedup import Line
+from llmgine.actors.bus.handling.dedup import Line
 
 # What an answer of no size at all still costs to keep.
 _OVERHEAD = 256

@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.delivery import Deliveries
 from llmgine.actors.bus.errors import ProtocolViolation
-from llmgine.actors.bus.failure import Failure, Reason
-from llmgine.actors.bus.mailbox import Mailbox, Offer
-from llmgine.actors.bus.records import ClientState, Head, ProducerLine, Record
-from llmgine.actors.bus.routes import Stages
-from llmgine.actors.bus.state import RouterState
+from llmgine.actors.bus.router.delivery import Deliveries
+from llmgine.actors.bus.router.failure import Failure, Reason
+from llmgine.actors.bus.router.mailbox import Mailbox, Offer
+from llmgine.actors.bus.router.records import ClientState, Head, ProducerLine, Record
+from llmgine.actors.bus.router.routes import Stages
+from llmgine.actors.bus.router.state import RouterState
 from llmgine.actors.bus.wire import failed_answer
 
 

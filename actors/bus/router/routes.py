@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llmgine.actors.bus.mailbox import Mailbox
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
+from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.subscriptions import SubscriptionTable
 
 Stages = tuple[tuple[Mailbox, ...], ...]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llmgine.actors.bus import wire
 
 if TYPE_CHECKING:
-    from llmgine.actors.bus.mailbox import Mailbox
+    from llmgine.actors.bus.router.mailbox import Mailbox
 
 Chain = tuple[tuple[int, str], ...]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Any
 
-from llmgine.actors.bus.failure import FailureLog
-from llmgine.actors.bus.mailbox import Mailbox
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.records import ClientState, ProducerLine, Record
-from llmgine.actors.bus.routes import Routes
+from llmgine.actors.bus.router.failure import FailureLog
+from llmgine.actors.bus.router.mailbox import Mailbox
+from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
+from llmgine.actors.bus.router.routes import Routes
 from llmgine.actors.bus.subscriptions import SubscriptionTable
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import ProtocolViolation
-from llmgine.actors.bus.failure import Failure, Reason
-from llmgine.actors.bus.mailbox import Mailbox
-from llmgine.actors.bus.records import ClientState, Head, Record
-from llmgine.actors.bus.state import RouterState
+from llmgine.actors.bus.router.failure import Failure, Reason
+from llmgine.actors.bus.router.mailbox import Mailbox
+from llmgine.actors.bus.router.records import ClientState, Head, Record
+from llmgine.actors.bus.router.state import RouterState
 from llmgine.actors.bus.wire import failed_answer
 
 # How many mailboxes without a shared message are passed over before a full parcel goes.
