@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check lint types layers format docs bench weights clean
+.PHONY: help demo test check lint types layers format docs bench faults soak simulate weights clean
 
 help:  ## List what can be made
 	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,15 @@ bench: $(VENV)/stamp  ## All benchmarks, beside what could be used instead
 weights: $(VENV)/stamp
 	@$(BIN)/llmgine models install smollm2 \
 		|| { test -z "$${CI:-}" && echo "the tests of the local model will be skipped" >&2; }
+
+faults: $(VENV)/stamp  ## Kill routers, handlers and everything under load, at full size
+	$(BIN)/python -m tests.faults faults
+
+soak: $(VENV)/stamp  ## Ten minutes at 10,000 events a second, with a flat line of memory
+	$(BIN)/python -m tests.faults soak
+
+simulate: $(VENV)/stamp  ## Simulate the bus under faults; N schedules from SEED on
+	$(BIN)/python -m tests.simulation $(or $(N),2000) $(or $(SEED),0)
 
 clean:  ## Remove what was built, the virtual environment included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

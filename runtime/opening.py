@@ -24,7 +24,6 @@ from llmgine.actors.control import (
     ControlError,
     LocalWorld,
     NameTaken,
-    NotSupported,
     RuntimeExists,
     RuntimeNotFound,
     RuntimeStopping,
@@ -59,6 +58,8 @@ _LAUNCH = 90.0
 # How long Ray takes to forget the name of an actor that was ended.
 _FORGETTING = 10.0
 
+_STORE = "store.db"
+
 
 class _Fate:
     """Whether the actors of a launch outlive its block, or are not its own."""
@@ -69,7 +70,6 @@ class _Fate:
 @asynccontextmanager
 async def launched(settings: Settings, name: str, *, detached: bool) -> AsyncIterator[Driver]:
     """A new runtime on Ray, which ends with this block unless it is detached."""
-    _check_supported(settings)
     namespace = names.namespace(name)
     folder = data_folder(settings.data_dir, name)
     async with AsyncExitStack() as stack:
@@ -85,7 +85,9 @@ async def launched(settings: Settings, name: str, *, detached: bool) -> AsyncIte
         stack.push_async_callback(transport.close)
         fate = _Fate()
         stack.push_async_callback(_end_actors, cluster, fate)
-        boot = Boot(name, names.SUPERVISOR, "supervisor", world, settings.to_wire(), detached)
+        settings = _stored_in(settings, folder)
+        wire = settings.to_wire()
+        boot = Boot(name, names.SUPERVISOR, "supervisor", world, wire, detached, home=cluster.node)
         await _raise_supervisor(cluster, boot, fate)
         driver = Driver(name, cluster, transport, settings, owner=not detached)
         await _enter(driver, stack, ends_runtime=not detached)
@@ -119,7 +121,6 @@ async def joined(settings: Settings, name: str, address: str | None) -> AsyncIte
 @asynccontextmanager
 async def held(settings: Settings, name: str) -> AsyncIterator[Driver]:
     """A runtime inside this process and loop, without Ray; it ends with this block."""
-    _check_supported(settings)
     names.namespace(name)
     world = LocalWorld()
     cluster = world.cluster()
@@ -143,11 +144,12 @@ async def stop_runtime(control: ControlClient) -> None:
         logger.info("the runtime stops already: %s", error)
 
 
-def _check_supported(settings: Settings) -> None:
-    if settings.bus.shards > 1:
-        raise NotSupported(
-            f"bus.shards is {settings.bus.shards}, and this version runs one router; set bus.shards to 1"
-        )
+def _stored_in(settings: Settings, folder: Path) -> Settings:
+    """The settings with the store in the runtime's own folder, where they name no other place."""
+    if settings.store.url is not None:
+        return settings
+    store = settings.store.model_copy(update={"url": f"sqlite:///{folder.resolve() / _STORE}"})
+    return settings.model_copy(update={"store": store})
 
 
 async def _enter(driver: Driver, stack: AsyncExitStack, *, ends_runtime: bool) -> None:

@@ -20,6 +20,7 @@ from llmgine.actors.control.options import ControlOptions
 from llmgine.actors.link.options import LinkOptions
 from llmgine.actors.pools.options import PoolsOptions
 from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.store.options import StoreOptions
 from llmgine.providers.options import ProvidersOptions
 from llmgine.runtime.settings_errors import Given, SettingsError, describe, merge, unknown_variable
 from llmgine.runtime.settings_file import find_file, read_section
@@ -49,6 +50,9 @@ class Settings(BaseSettings):
     )
     sessions: SessionOptions = Field(
         default_factory=SessionOptions, description="Conversations and their turns."
+    )
+    store: StoreOptions = Field(
+        default_factory=StoreOptions, description="What outlives every process, and where it is kept."
     )
     telemetry: TelemetryOptions = Field(
         default_factory=TelemetryOptions, description="Spans, counters and exporters."

@@ -4,11 +4,13 @@ if __name__ != "llmgine.actors.bus":
 from llmgine.actors.bus.client.client import BusClient
 from llmgine.actors.bus.client.registration import Leftover, Subscription, SubscriptionRegistry
 from llmgine.actors.bus.errors import (
+    AskRefused,
     BusClosed,
     BusError,
     CommandFailed,
     HandlerExists,
     InvalidHandler,
+    InvalidOption,
     NotPublished,
     Overloaded,
     RegistrationRefused,
@@ -16,7 +18,6 @@ from llmgine.actors.bus.errors import (
     ScopeRefused,
     StaleRegistration,
     UnsendableMessage,
-    UnsupportedOption,
 )
 from llmgine.actors.bus.handling.handlers import Delivery
 from llmgine.actors.bus.messages import (
@@ -37,6 +38,7 @@ from llmgine.actors.bus.subscriptions import SubscriptionRecord, SubscriptionTab
 
 __all__ = [
     "BUS",
+    "AskRefused",
     "BusClient",
     "BusClosed",
     "BusError",
@@ -51,6 +53,7 @@ __all__ = [
     "HandlerExists",
     "HandlerOutcome",
     "InvalidHandler",
+    "InvalidOption",
     "Leftover",
     "Message",
     "NotPublished",
@@ -68,5 +71,4 @@ __all__ = [
     "SubscriptionTable",
     "TableStatistics",
     "UnsendableMessage",
-    "UnsupportedOption",
 ]

@@ -7,13 +7,17 @@ LlmgineError
     │   ├── SchemaConflict       two classes share a wire name and differ in their fields
     │   ├── StaleRegistration    an older life of the same client came too late
     │   ├── InvalidHandler       the function cannot be called with an event or a command
-    │   └── UnsupportedOption    a parameter that this version does not offer
+    │   └── InvalidOption        an option that cannot be, or not beside another one
     ├── ScopeRefused             the bus scope cannot be taken down
     ├── UnsendableMessage        a field cannot cross to another process, or the message is too large
     ├── UndecodableMessage       what arrived does not validate as the registered class
+    ├── InvalidMessage           a validation refused the message before its handler
+    ├── InvalidFilter            a filter that nothing could pass, or that cannot be evaluated
     ├── NotPublished             an identity was asked of a message that has none yet
     ├── Overloaded               no room, and waiting for it could deadlock
     ├── BusClosed                the client was closed
+    ├── InvalidSchedule          a time, interval or expression at which nothing can be due
+    ├── AskRefused               the router was asked for something, and refused
     ├── CommandFailed            `CommandResult.unwrap()` of a failure
     └── ProtocolViolation        a peer sent what the bus does not speak
 """
@@ -47,8 +51,8 @@ class InvalidHandler(RegistrationRefused):
     """The function takes neither `(message)` nor `(message, delivery)`, or the class is no message."""
 
 
-class UnsupportedOption(RegistrationRefused):
-    """A parameter was given that this version does not offer; the message names it."""
+class InvalidOption(RegistrationRefused):
+    """An option of a handler that cannot be, or not beside another one; the message names both."""
 
 
 class ScopeRefused(BusError):
@@ -61,6 +65,14 @@ class UnsendableMessage(BusError):
 
 class UndecodableMessage(BusError):
     """What arrived does not validate as the class that its handler was registered with."""
+
+
+class InvalidMessage(BusError):
+    """A validation refused the message before its handler; trying again would not help."""
+
+
+class InvalidFilter(BusError):
+    """A filter that nothing could pass, or that cannot be evaluated; names the part that is wrong."""
 
 
 class NotPublished(BusError):
@@ -83,6 +95,19 @@ class CommandFailed(BusError):
         self.kind = kind
         self.text = text
         self.retryable = retryable
+
+
+class InvalidSchedule(BusError):
+    """A time, interval or cron expression at which nothing can be due; says what it is to look like."""
+
+
+class AskRefused(BusError):
+    """The router was asked for something, and refused; `kind` says why in one word, the text in full."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+        self.text = text
 
 
 class ProtocolViolation(BusError):

@@ -240,6 +240,51 @@ def _where(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
 
 
+class Body(typing.NamedTuple):
+    """A body as plain values, nothing of it checked; values of classes that only the sender has are dicts."""
+
+    time: int
+    trace: bytes | None
+    metadata: dict[str, Any]
+    fields: dict[str, Any]
+
+
+def read_body(body: bytes) -> Body:
+    """What a body holds, without its class; raises UndecodableMessage."""
+    try:
+        time, trace, metadata, fields = _unpack(body)
+        return Body(int(time), trace, dict(metadata or {}), dict(fields))
+    except Exception as error:
+        raise UndecodableMessage(f"not a message body: {error}") from error
+
+
+def read_head(body: bytes) -> tuple[int, bytes | None, dict[str, Any]]:
+    """Time, trace and metadata, without a look at the fields; raises UndecodableMessage."""
+    try:
+        unpacker = msgpack.Unpacker(ext_hook=_decode, strict_map_key=False, max_buffer_size=0)
+        unpacker.feed(body)
+        unpacker.read_array_header()
+        time, trace, metadata = unpacker.unpack(), unpacker.unpack(), unpacker.unpack()
+        return int(time), trace, dict(metadata or {})
+    except Exception as error:
+        raise UndecodableMessage(f"not a message body: {error}") from error
+
+
+def stamped_again(body: bytes, time: int) -> bytes:
+    """The same body with another time; raises UndecodableMessage."""
+    unpacker = msgpack.Unpacker(ext_hook=_decode, strict_map_key=False, max_buffer_size=0)
+    unpacker.feed(body)
+    try:
+        count = unpacker.read_array_header()
+        unpacker.skip()
+    except Exception as error:
+        raise UndecodableMessage(f"not a message body: {error}") from error
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_array_header(count)
+    packer.pack(time)
+    return packer.bytes() + body[unpacker.tell() :]
+
+
 class ResultCodec:
     """A command's result as bytes and back, by the R of its class."""
 

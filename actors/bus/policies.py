@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Overflow = Literal["block", "drop_oldest", "reject_new", "adaptive", "coalesce"]
-"""What a full mailbox does. `coalesce` keeps the latest per key at any fill, and blocks where keys fill it."""
+"""What a full mailbox does; `coalesce` keeps the latest per key at any fill, and blocks beyond."""
 
 Order = Literal["session", "strict"]
 """`session`: the events of each session one after another, those of the bus scope side by side;
@@ -84,7 +84,7 @@ class BreakerPolicy(BaseModel):
 
 
 class BatchPolicy(BaseModel):
-    """How many events a batch handler is given at a time, and how long the first of them waits, in seconds."""
+    """How many events a batch handler gets at a time, and how long the first of them waits, in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

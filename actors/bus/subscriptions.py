@@ -65,6 +65,11 @@ class SubscriptionRecord:
         return self.session, self.kind, self.wire_name, self.name
 
     @property
+    def key_text(self) -> str:
+        """The same as one text, for the store."""
+        return "\x1f".join(self.key)
+
+    @property
     def owner(self) -> tuple[str, int]:
         return self.client, self.epoch
 
@@ -132,15 +137,35 @@ class SubscriptionTable:
         """The subscriptions of one scope, in order of registration."""
         return self._by_scope.get(session, {}).values()
 
-    def add(self, subscription: SubscriptionRecord) -> Registered:
-        """Register, or take over under the same name; raises `RegistrationRefused`."""
+    def by_key(self, key_text: str) -> SubscriptionRecord | None:
+        """The subscription of that key, as the store names it."""
+        parts = key_text.split("\x1f")
+        number = self._by_key.get((parts[0], parts[1], parts[2], parts[3])) if len(parts) == 4 else None
+        return self._by_number[number] if number is not None else None
+
+    def find(self, subscription: SubscriptionRecord) -> SubscriptionRecord | None:
+        """What is registered under the same name in the same scope."""
         number = self._by_key.get(subscription.key)
-        former = self._by_number[number] if number is not None else None
+        return None if number is None else self._by_number[number]
+
+    def check(self, subscription: SubscriptionRecord) -> None:
+        """Raises `RegistrationRefused` where `add` would."""
+        self._check(subscription, self.find(subscription))
+
+    def add(self, subscription: SubscriptionRecord) -> Registered:
+        """Register, or take over under the same name; raises `RegistrationRefused`.
+
+        What is there already, to the last setting, stays as it is: replicas register the same.
+        """
+        former = self.find(subscription)
         self._check(subscription, former)
+        if former is not None and subscription.members and _is_same(former, subscription):
+            return Registered(former, former)
+        number = former.number if former is not None else 0
         self.serial += 1
         if former is None:
             number, self._next = self._next, self._next + 1
-        settled = replace(subscription, number=number or 0, generation=self.serial)
+        settled = replace(subscription, number=number, generation=self.serial)
         if former is not None:
             self._unlink(former)
         self._link(settled)
@@ -205,9 +230,10 @@ class SubscriptionTable:
         return self._remove_all(list(self.scope(session)))
 
     def remove_client(self, client: str, epoch: int | None = None) -> list[SubscriptionRecord]:
-        """Remove what a client holds; with `epoch` only what that life and older ones hold."""
+        """Remove what a client holds but the durable ones; with `epoch` only what lives up to it hold."""
         held = [self._by_number[number] for number in sorted(self._by_client.get(client, ()))]
-        return self._remove_all([one for one in held if epoch is None or one.epoch <= epoch])
+        left = [one for one in held if not one.durable and (epoch is None or one.epoch <= epoch)]
+        return self._remove_all(left)
 
     def _remove_all(self, subscriptions: list[SubscriptionRecord]) -> list[SubscriptionRecord]:
         for subscription in subscriptions:
@@ -242,6 +268,10 @@ class SubscriptionTable:
             event_handlers=len(self._by_number) - commands,
             command_handlers=commands,
         )
+
+
+def _is_same(one: SubscriptionRecord, other: SubscriptionRecord) -> bool:
+    return one == replace(other, number=one.number, generation=one.generation)
 
 
 def _discard(index: dict[str, Any], key: str, number: int) -> None:

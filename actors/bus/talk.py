@@ -1,4 +1,4 @@
-"""One client's talk with the router over one stream: flushes when it may, reads until it ends."""
+"""One side's talk over one stream of the bus: says what there is to say when it may, and numbers it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from llmgine.actors.bus.numbering import Numbering
 from llmgine.actors.link import LinkError, Stream
 
 
@@ -15,6 +16,7 @@ class Talk:
     def __init__(self, stream: Stream, next_message: Callable[[], Any | None]) -> None:
         self._stream = stream
         self._next_message = next_message
+        self._numbering = Numbering()
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._unsent: Any | None = None
@@ -34,19 +36,27 @@ class Talk:
             return
         try:
             while True:
-                message = self._unsent if self._unsent is not None else self._next_message()
-                if message is None:
-                    # This is the end of the turn: the link need not wait for another one.
-                    self._stream.flush()
-                    return
-                self._unsent = message
-                if not self._stream.try_send(message):
+                if self._unsent is None:
+                    message = self._next_message()
+                    if message is None:
+                        # This is the end of the turn: the link need not wait for another one.
+                        self._stream.flush()
+                        return
+                    self._unsent = self._numbering.number(message)
+                if not self._stream.try_send(self._unsent):
                     self._waiting = self._loop.create_task(self._wait())
                     return
                 self._unsent = None
         except LinkError:
             # Whoever reads the stream learns of it, too, and cleans up.
             self.closed = True
+
+    def received(self, message: Any) -> list[Any] | None:
+        """What has arrived, without its number; None where it is a double.
+
+        Raises ProtocolViolation where something before it is missing.
+        """
+        return self._numbering.take(message)
 
     async def _wait(self) -> None:
         try:

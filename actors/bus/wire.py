@@ -15,7 +15,8 @@ Client to router; the stream's header is the hello
   PUBLISH     [runs]           run: [session, lineage, first, floor, depth, flags, extra, bodies]
   DONE        [ranges]         [subscription, first, last]: handled
   OUTCOME     [outcomes]       [subscription, entry, code, wire]: all that is more than handled
-  ATTACH      [numbers]        subscriptions that this client is ready to serve
+  ATTACH      [numbers]        subscriptions that this client is ready to serve; an empty list: it serves
+                               none any more, and what it has not started comes back RETURNED
   CONFIRM     [[session, sequence]]    results that have arrived
   CANCEL      [session, sequence]      nobody waits for this command any more
   FORGET      [sessions]       lines that are settled and idle
@@ -40,7 +41,9 @@ Router to client
 A handler whose attempt has FAILED starts nothing more until the verdict: it runs on (KEEP), first gives
 back what has not started of the failed message's lane (LANE: that message will be tried again, and those
 behind it wait) or of the whole subscription (ALL: its breaker has opened). What is given back is RETURNED,
-entry by entry in order, and takes up no attempt. FAILED is final for the router where its reason is.
+entry by entry in order, and takes up no attempt; RETURNED of the failed entry itself ends it. FAILED is
+final for the router where its reason is. RESUME of entry 0 is no verdict: the breaker of a subscription
+with several members has opened through another one.
 
 `floor` is the producer's lowest sequence of that session that is not settled. `extra` is None or
 `{"chain": [[subscription, session]], "since": serial, "deadline": seconds}`, each key optional.
@@ -85,7 +88,7 @@ LANE: Final = 1
 ALL: Final = 2
 
 # Codes of an outcome.
-FAILED: Final = 0  # [reason, kind, text, attempts, duration]
+FAILED: Final = 0  # [reason, kind, text, attempt, duration, retryable]
 VALUE: Final = 1  # a command's result: [success, value, kind, text, retryable, attempts, duration]
 HANDLED: Final = 2  # of an event that is waited for, or was slow: [attempts, duration]
 DISCARDED: Final = 3  # the subscription went before the handler was called: None

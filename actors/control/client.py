@@ -47,6 +47,14 @@ class ControlClient:
         """Returns once no router routes to it; does nothing where another client has taken it over."""
         await self.call("unsubscribe", number, client, epoch)
 
+    async def add_filter(self, client: str, filter: dict[str, Any]) -> int:
+        """The number of a filter of the whole bus, once every router that is not away holds to it."""
+        return int(await self.call("add_filter", client, filter))
+
+    async def remove_filter(self, number: int) -> None:
+        """Returns once no router holds to it; does nothing the second time."""
+        await self.call("remove_filter", number)
+
     async def ensure_pool(self, provider: str) -> list[str]:
         """The names of the provider's actors, after starting its pool where there was none."""
         return list(await self.call("ensure_pool", provider))

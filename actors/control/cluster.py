@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SpawnOptions:
-    """How an actor is placed: CPUs that it holds, and whether it comes back by itself after a crash."""
+    """How an actor is placed: CPUs that it holds, whether it comes back by itself after a crash, and where.
+
+    With a `node` it runs there or not at all.
+    """
 
     num_cpus: float = 0.05
     restarts: bool = True
+    node: str | None = None
 
 
 class Cluster(Protocol):
@@ -79,7 +83,9 @@ class World(Protocol):
 class Boot:
     """What an actor is born with.
 
-    `settings` is the whole settings tree as plain values; `detached` says that no driver holds the runtime.
+    `settings` is the whole settings tree as plain values; `detached` says that no driver holds the runtime;
+    `cargo` is what only this actor needs, and finds again in every later life; `home` is the node whose
+    disk holds the runtime's folder, "" where it keeps none.
     """
 
     runtime: str
@@ -88,7 +94,9 @@ class Boot:
     world: World
     settings: dict[str, Any]
     detached: bool = False
+    cargo: Any = None
+    home: str = ""
 
-    def child(self, name: str, kind: str) -> Boot:
+    def child(self, name: str, kind: str, cargo: Any = None) -> Boot:
         """The same ground under another actor."""
-        return replace(self, name=name, kind=kind)
+        return replace(self, name=name, kind=kind, cargo=cargo)

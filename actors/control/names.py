@@ -6,10 +6,12 @@ import re
 
 from llmgine.providers.errors import InvalidRequest
 
+STORE = "store"
 SUPERVISOR = "supervisor"
 TELEMETRY = "telemetry"
 
 _RUNTIME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_HANDLER_NAME = re.compile(r"handler-(?P<deployment>.+)-(?P<number>\d+)")
 _PROVIDER_NAME = re.compile(r"provider-(?P<pool>.+)-(?P<number>\d+)")
 
 
@@ -27,6 +29,11 @@ def router(shard: int) -> str:
     return f"router-{shard}"
 
 
+def routers(shards: int) -> list[str]:
+    """Every router of a bus with so many shards, in their order."""
+    return [router(shard) for shard in range(shards)]
+
+
 def provider(pool: str, number: int) -> str:
     return f"provider-{pool}-{number}"
 
@@ -37,6 +44,18 @@ def parse_provider(name: str) -> tuple[str, int]:
     if match is None:
         raise ValueError(f"{name!r} is no provider actor's name")
     return match["pool"], int(match["number"])
+
+
+def handler(deployment: str, number: int) -> str:
+    return f"handler-{deployment}-{number}"
+
+
+def parse_handler(name: str) -> tuple[str, int]:
+    """The deployment and the number in a replica's name."""
+    match = _HANDLER_NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is no replica's name")
+    return match["deployment"], int(match["number"])
 
 
 def session(session_id: str, opening: int) -> str:

@@ -22,6 +22,7 @@ from ray.exceptions import (
     RaySystemError,
     RayTaskError,
 )
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from llmgine.actors.control import names
 from llmgine.actors.control.actor import RuntimeActor
@@ -47,6 +48,7 @@ class RayCluster:
         return str(ray.get_runtime_context().get_node_id())
 
     async def spawn(self, boot: Boot, actor: type[RuntimeActor], options: SpawnOptions) -> None:
+        place = NodeAffinitySchedulingStrategy(options.node, soft=False) if options.node else "DEFAULT"
         remote = ray.remote(actor).options(
             name=boot.name,
             namespace=self._namespace,
@@ -54,6 +56,7 @@ class RayCluster:
             num_cpus=options.num_cpus,
             max_restarts=-1 if options.restarts else 0,
             max_task_retries=0,
+            scheduling_strategy=place,
         )
         # Creating a named actor asks the GCS first, and blocks meanwhile.
         creating = asyncio.ensure_future(in_thread(remote.remote, boot))

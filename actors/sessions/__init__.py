@@ -1,5 +1,6 @@
 """Sessions: conversations, their tools, their turns, and the driver's side of them."""
 
+from llmgine.actors.code import CodeUnavailable, UnsendableCode
 from llmgine.actors.sessions.client import SessionClient, TurnClient, new_turn_id, session_of
 from llmgine.actors.sessions.context import ContextStore
 from llmgine.actors.sessions.engines import (
@@ -12,7 +13,6 @@ from llmgine.actors.sessions.engines import (
     TurnView,
 )
 from llmgine.actors.sessions.errors import (
-    CodeUnavailable,
     ContextError,
     EngineFailed,
     SessionClosed,
@@ -25,7 +25,6 @@ from llmgine.actors.sessions.errors import (
     TurnDeadline,
     TurnError,
     UnknownTurn,
-    UnsendableCode,
 )
 from llmgine.actors.sessions.events import (
     Reply,

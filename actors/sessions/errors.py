@@ -2,8 +2,6 @@
 
 LlmgineError
 ├── ToolDefinitionError      a function cannot be described as a tool; says why and what mends it
-├── UnsendableCode           tools or engine cannot travel to the session's process
-├── CodeUnavailable          tools or engine arrived and cannot be loaded here
 ├── ContextError             a message would break the pairing or the order of a conversation
 ├── SessionError             the session as a whole
 │   ├── SessionLost          its process is gone, and with it what no store keeps
@@ -17,7 +15,7 @@ LlmgineError
     └── SessionOverloaded    too many turns wait in this session
 
 A failed model call is raised as its own `ProviderError`, unwrapped; an answer that is not what `output=`
-asked for as the providers' `OutputInvalid`.
+asked for as the providers' `OutputInvalid`; code that cannot travel as `UnsendableCode` or `CodeUnavailable`.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ from __future__ import annotations
 from typing import Any
 
 import llmgine.providers.errors as provider_errors
+from llmgine.actors.code import CodeUnavailable
 from llmgine.providers.errors import LlmgineError, ProviderError
 
 
@@ -35,14 +34,6 @@ class ToolDefinitionError(LlmgineError):
         super().__init__(f"{function} cannot be a tool: {reason}")
         self.function = function
         self.reason = reason
-
-
-class UnsendableCode(LlmgineError):
-    """Tools or engine cannot be pickled; the message names the object that stands in the way."""
-
-
-class CodeUnavailable(LlmgineError):
-    """A session's code cannot be loaded in this process; the message says what is missing."""
 
 
 class ContextError(LlmgineError):

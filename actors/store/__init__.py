@@ -1,0 +1,17 @@
+from llmgine.actors.store.actor import StoreActor
+from llmgine.actors.store.client import StoreClient
+from llmgine.actors.store.errors import OperationRefused, StoreDamaged, StoreError, StoreUnavailable
+from llmgine.actors.store.options import StoreOptions
+from llmgine.actors.store.queries import LetterFilter, Page
+
+__all__ = [
+    "LetterFilter",
+    "OperationRefused",
+    "Page",
+    "StoreActor",
+    "StoreClient",
+    "StoreDamaged",
+    "StoreError",
+    "StoreOptions",
+    "StoreUnavailable",
+]

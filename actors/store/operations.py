@@ -6,8 +6,10 @@ Every operation may arrive twice and then changes nothing the second time. Times
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any, ClassVar, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,14 @@ class MarkHanded:
 
 
 @dataclass(frozen=True, slots=True)
+class DropJournal:
+    """A kept message that nobody shall get any more, whichever handlers are left."""
+
+    code: ClassVar[str] = "journal_gone"
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutLetter:
     """Keep a dead letter."""
 
@@ -157,63 +167,97 @@ class DropSubscription:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row that its reader cannot understand goes to the damaged ones, with the reason.
+
+    `kind` is the code of the operation that put it there, `id` what it is known by there.
+    """
+
+    code: ClassVar[str] = "aside"
+    kind: str
+    id: str
+    reason: str
+
+
+Row = JournalRow | LetterRow | ScheduleRow
 Operation = (
     PutJournal
     | HandlerDone
     | MarkHanded
+    | DropJournal
     | PutLetter
     | DropLetters
     | PutSchedule
     | DropSchedule
     | PutSubscription
     | DropSubscription
+    | SetAside
 )
 
-_ROWS: dict[str, type[JournalRow] | type[LetterRow] | type[ScheduleRow]] = {
-    "journal": JournalRow,
-    "letter": LetterRow,
-    "schedule": ScheduleRow,
-}
-_CLASSES: dict[str, Any] = {
-    one.code: one
-    for one in (
-        PutJournal,
-        HandlerDone,
-        MarkHanded,
-        PutLetter,
-        DropLetters,
-        PutSchedule,
-        DropSchedule,
-        PutSubscription,
-        DropSubscription,
-    )
-}
+_ROWS: Final[dict[str, type[Row]]] = {"journal": JournalRow, "letter": LetterRow, "schedule": ScheduleRow}
+_CLASSES: Final[dict[str, Any]] = {one.code: one for one in Operation.__args__}
+
+
+def _reader(of: type[Any]) -> Callable[[Any], Sequence[Any]]:
+    names = [one.name for one in fields(of)]
+    read = attrgetter(*names)
+    return read if len(names) > 1 else lambda value: (read(value),)
+
+
+_READERS: Final = {one: _reader(one) for one in (*_ROWS.values(), *_CLASSES.values())}
 
 
 def to_wire(operation: Operation) -> list[Any]:
-    """`[code, fields]`, of msgpack values."""
-    return [operation.code, asdict(operation)]
+    """`[code, values]`, of msgpack values in the order of the fields."""
+    if isinstance(operation, PutJournal | PutLetter | PutSchedule):
+        return [operation.code, row_to_wire(operation.row)]
+    return [operation.code, _READERS[type(operation)](operation)]
 
 
-def from_wire(wire: list[Any]) -> Operation:
+def from_wire(wire: Sequence[Any]) -> Operation:
     """The operation; ValueError or TypeError for what is none."""
     code, values = wire
-    if code not in _CLASSES:
+    row = _ROWS.get(code)
+    made = _CLASSES.get(code)
+    if made is None:
         raise ValueError(f"the store has no operation {code!r}")
-    if code in _ROWS:
-        values = {"row": row_from_wire(_ROWS[code], values["row"])}
-    elif code == "letters_gone":
-        values = {"ids": tuple(values["ids"])}
-    operation: Operation = _CLASSES[code](**values)
+    operation: Operation
+    if row is not None:
+        operation = made(row_from_wire(row, values))
+    elif made is DropLetters:
+        operation = DropLetters(tuple(values[0]))
+    else:
+        operation = made(*values)
     return operation
 
 
-def row_from_wire(row: type[Any], values: dict[str, Any]) -> Any:
-    """A row of that class, its lists as tuples."""
-    known = {one.name for one in fields(row)}
-    made = {name: value for name, value in values.items() if name in known}
-    if "pending" in made:
-        made["pending"] = tuple(made["pending"])
-    if "errors" in made:
-        made["errors"] = tuple((kind, text, time) for kind, text, time in made["errors"])
-    return row(**made)
+def row_to_wire(row: Row) -> Sequence[Any]:
+    """The row's fields in their order."""
+    return _READERS[type(row)](row)
+
+
+def row_from_wire(row: type[Any], values: Sequence[Any]) -> Any:
+    """A row of that class, its lists as tuples; TypeError where the fields are not its own."""
+    made = list(values)
+    if row is JournalRow:
+        made[_PENDING] = tuple(made[_PENDING])
+    elif row is LetterRow:
+        made[_ERRORS] = tuple((kind, text, time) for kind, text, time in made[_ERRORS])
+    return row(*made)
+
+
+_PENDING: Final = [one.name for one in fields(JournalRow)].index("pending")
+_ERRORS: Final = [one.name for one in fields(LetterRow)].index("errors")
+
+
+def size_of(operation: Operation) -> int:
+    """About how many bytes the operation takes up on its way and in memory."""
+    if isinstance(operation, PutJournal | PutLetter | PutSchedule):
+        return len(operation.row.body) + _ROW_BYTES
+    if isinstance(operation, DropLetters):
+        return _ROW_BYTES * (1 + len(operation.ids))
+    return _ROW_BYTES
+
+
+_ROW_BYTES: Final = 256

@@ -1,8 +1,9 @@
 """Starts, watches, restarts and ends the actors of a runtime; the only room that knows all their classes.
 
-It holds three tables: the directory of sessions and drivers, the pools, and the subscriptions. None
-of them is on disk: after its own restart it finds its children by name, waits for them and for the
-drivers to report themselves, and goes on. Until then every verb waits.
+It holds four tables: the directory of sessions and drivers, the pools, the deployments, and the
+subscriptions, of which the durable ones alone are in the store. After its own restart it finds its
+children by name, waits for them and for the drivers to report themselves, and goes on. Until then every
+verb waits.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from llmgine.actors.control import ActorGone, Boot, RuntimeStopping, World, name
 from llmgine.actors.control.membership import MEMBER
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools import PoolsOptions
+from llmgine.actors.store import StoreClient
 from llmgine.actors.supervisor.children import Children
+from llmgine.actors.supervisor.deploymentdesk import DeploymentDesk
 from llmgine.actors.supervisor.directory import (
     Decision,
     Directory,
@@ -45,6 +48,8 @@ _TICK = 0.5
 _RECOVERY = 15.0
 # How long after a failure an actor that the runtime cannot do without is started again.
 _RESTART_PAUSE = 1.0
+# How long a launch waits for the store to give back durable subscriptions before it goes on without.
+_RESTORING = 5.0
 # How long the last actor waits for whoever stopped the runtime to end it.
 _FAREWELL = 5.0
 
@@ -63,7 +68,6 @@ class SupervisorActor(ObservedActor):
         )
         self._members = Members(self._joined, self._lost)
         self._children = Children(self, self._members)
-        self._subscriptions = SubscriptionDesk(self._members)
         self._work = Work()
         self._pools = PoolDesk(
             self._children,
@@ -73,7 +77,8 @@ class SupervisorActor(ObservedActor):
             ProvidersOptions.model_validate(boot.settings["providers"]),
         )
         observed = TelemetryOptions.model_validate(boot.settings["telemetry"]).enabled
-        self._essentials = {names.router(0)} | ({names.TELEMETRY} if observed else set())
+        self._routers = names.routers(BusOptions.model_validate(boot.settings["bus"]).shards)
+        self._essentials = {*self._routers, names.STORE} | ({names.TELEMETRY} if observed else set())
         self._ready: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._began = time.time()
@@ -85,6 +90,8 @@ class SupervisorActor(ObservedActor):
 
     async def opened(self) -> None:
         await super().opened()
+        self._store = StoreClient(self.peer(names.STORE))
+        self._subscriptions = SubscriptionDesk(self._members, self._store)
         self._bus = BusClient(
             self.name,
             self.identity.epoch,
@@ -102,6 +109,7 @@ class SupervisorActor(ObservedActor):
             self.options,
         )
         children = [name for name in await self.cluster.names() if name != self.name]
+        self._deployments = DeploymentDesk(self.cluster, self._children, self._subscriptions, self._work)
         # Not awaited: children come to this actor's endpoint, which opens when this returns.
         self._ready = self._work.start(self._begin(children), "begin")
         self._work.start(self._watch(), "watch leases")
@@ -112,14 +120,20 @@ class SupervisorActor(ObservedActor):
                 await self._recover(children)
             else:
                 await asyncio.gather(*(self._start_essential(name) for name in self._essentials))
+                await self._restore()
             await self._bus.start()
         finally:
             # Also where nothing could be started: then this actor must not wait for an owner forever.
             self._directory.await_owner(self._now())
 
     async def _start_essential(self, name: str) -> None:
-        kind = "telemetry" if name == names.TELEMETRY else "router"
+        kind = name if name in (names.STORE, names.TELEMETRY) else "router"
         await self._children.start(name, kind, num_cpus=self.options.actor_cpus)
+
+    async def _restore(self) -> None:
+        """Durable subscriptions come before anybody publishes, unless the store keeps them waiting."""
+        restoring = self._work.start(self._subscriptions.restore(), "restore durable subscriptions")
+        await asyncio.wait({restoring}, timeout=_RESTORING)
 
     async def _bring_back(self, essential: str) -> None:
         """An actor that the runtime cannot do without is started until it is there."""
@@ -177,6 +191,8 @@ class SupervisorActor(ObservedActor):
                 self._directory.adopt(report, self._now())
             case "provider" if recovering and not report["stopping"]:
                 self._pools.table.joined(member.name)
+            case "handler" if recovering and not report["stopping"]:
+                self._deployments.joined(report)
             case _:
                 pass
         if member.wants("pools"):
@@ -198,6 +214,8 @@ class SupervisorActor(ObservedActor):
                     self._carry_out(self._directory.died(member.name, "its process died"))
                 case "provider":
                     await self._pools.gone(member.name)
+                case "handler":
+                    await self._deployments.gone(member.name)
                 case _:
                     await self._bring_back(member.name)
 
@@ -279,6 +297,14 @@ class SupervisorActor(ObservedActor):
         await self._is_ready()
         await self._subscriptions.remove(number, (client, epoch))
 
+    async def add_filter(self, client: str, filter: dict[str, Any]) -> int:
+        await self._is_ready()
+        return await self._subscriptions.add_filter(client, filter)
+
+    async def remove_filter(self, number: int) -> None:
+        await self._is_ready()
+        await self._subscriptions.remove_filter(number)
+
     async def ensure_pool(self, provider: str) -> list[str]:
         await self._is_ready()
         return await self._pools.ensure(provider)
@@ -286,6 +312,18 @@ class SupervisorActor(ObservedActor):
     async def scale_pool(self, provider: str, size: int) -> list[str]:
         await self._is_ready()
         return await self._pools.scale(provider, size)
+
+    async def deploy(self, name: str, code: Any, replicas: int, num_cpus: float) -> list[str]:
+        await self._is_ready()
+        return await self._deployments.deploy(name, code, replicas, num_cpus)
+
+    async def scale_deployment(self, name: str, replicas: int) -> list[str]:
+        await self._is_ready()
+        return await self._deployments.scale(name, replicas)
+
+    async def remove_deployment(self, name: str) -> None:
+        await self._is_ready()
+        await self._deployments.remove(name)
 
     async def status(self) -> dict[str, Any]:
         """What runs, as plain values."""
@@ -304,6 +342,7 @@ class SupervisorActor(ObservedActor):
             "drivers": [member.name for member in self._members.all() if member.kind == "driver"],
             "sessions": [self._sessions.describe(entry) for entry in self._directory.sessions.values()],
             "pools": self._pools.table.snapshot(),
+            "deployments": self._deployments.snapshot(),
             "subscriptions": self._subscriptions.statistics(),
         }
 
@@ -326,13 +365,16 @@ class SupervisorActor(ObservedActor):
         try:
             await asyncio.gather(*self._carry_out(self._directory.stop()), return_exceptions=True)
             await self._bus.close()
-            mine = {self.name, names.TELEMETRY}
+            # Those that others write to while they drain go last.
+            last = [name for name in (names.STORE, names.TELEMETRY) if name in self._essentials]
+            mine = {self.name, *last}
             others = [name for name in await self.cluster.names() if name not in mine]
             ends = (self._children.end(name, grace) for name in others)
             await asyncio.gather(*ends, return_exceptions=True)
             await self.drained()
-            if names.TELEMETRY in self._essentials:
-                await self._children.end(names.TELEMETRY, grace)
+            await self._store.close()
+            for name in last:
+                await self._children.end(name, grace)
         finally:
             self._work.start(self._see_out(), "end the supervisor")
 

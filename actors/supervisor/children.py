@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from llmgine.actors.bus.router.actor import RouterActor
-from llmgine.actors.control import ActorAway, ActorGone, RuntimeActor, SpawnOptions, StartFailed
+from llmgine.actors.control import ActorAway, ActorGone, RuntimeActor, SpawnOptions, StartFailed, names
+from llmgine.actors.handlers.actor import HandlerActor
 from llmgine.actors.pools.actor import ProviderActor
 from llmgine.actors.sessions.actor import SessionActor
+from llmgine.actors.store.actor import StoreActor
 from llmgine.actors.supervisor.members import Members
 from llmgine.actors.telemetry.actor import TelemetryActor
 
 logger = logging.getLogger(__name__)
 
 _CLASSES: dict[str, type[RuntimeActor]] = {
+    "handler": HandlerActor,
     "provider": ProviderActor,
     "router": RouterActor,
     "session": SessionActor,
+    "store": StoreActor,
     "telemetry": TelemetryActor,
 }
 
@@ -37,10 +42,14 @@ class Children:
         self._supervisor = supervisor
         self._members = members
 
-    async def start(self, name: str, kind: str, *, num_cpus: float, restarts: bool = True) -> None:
+    async def start(
+        self, name: str, kind: str, *, num_cpus: float, restarts: bool = True, cargo: Any = None
+    ) -> None:
         """Returns once the actor is up and known here; `StartFailed`, and then nothing of it is left."""
-        boot = self._supervisor.boot.child(name, kind)
-        options = SpawnOptions(num_cpus, restarts)
+        boot = self._supervisor.boot.child(name, kind, cargo)
+        # The store's file is on one node's disk.
+        node = boot.home or None if kind == names.STORE else None
+        options = SpawnOptions(num_cpus, restarts, node)
         try:
             async with asyncio.timeout(_START_PATIENCE):
                 await self._supervisor.cluster.spawn(boot, _CLASSES[kind], options)

@@ -1,56 +1,182 @@
-"""Keeps the table of subscriptions, and tells every router before a change counts as made."""
+"""Keeps the table of subscriptions and the bus's filters; routers know before a change counts as made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
-from llmgine.actors.bus import SubscriptionRecord, SubscriptionTable
+from llmgine.actors.bus import RegistrationRefused, SubscriptionRecord, SubscriptionTable
+from llmgine.actors.store import StoreError
+from llmgine.actors.store.operations import DropSubscription, Operation, PutSubscription
 from llmgine.actors.supervisor.members import Member, Members
+from llmgine.actors.supervisor.work import Lanes
+from llmgine.providers.errors import LlmgineError
+
+logger = logging.getLogger(__name__)
 
 _PUSH = "subscriptions"
+# How long after a failure durable subscriptions are asked for again.
+_RETRY_PAUSE = 1.0
+
+
+class SubscriptionStore(Protocol):
+    """Where durable subscriptions outlive every process."""
+
+    async def write(self, operations: Sequence[Operation]) -> None: ...
+
+    def write_soon(
+        self,
+        operations: Sequence[Operation],
+        on_done: Callable[[], None],
+        on_failed: Callable[[StoreError], None],
+    ) -> None: ...
+
+    async def subscriptions(self) -> list[dict[str, Any]]: ...
 
 
 class SubscriptionDesk:
     """What the supervisor does for the bus.
 
-    A router that is away routes nothing, and comes back to a snapshot: it need not be waited for.
+    A router that is away routes nothing, and comes back to a snapshot: it need not be waited for. A
+    durable subscription is in the store before it counts as made, and out of it before it counts as gone.
     """
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: Members, store: SubscriptionStore) -> None:
         self._members = members
+        self._store = store
         self._table = SubscriptionTable()
+        self._lanes = Lanes()
+        # Filters of the whole bus by number, each with the client that it goes with.
+        self._filters: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._numbers = itertools.count(1)
 
     def router_joined(self, member: Member, *, recovering: bool) -> None:
         """A restarted supervisor learns the table from its routers, a restarted router from it."""
         if recovering:
             for wire in member.report.get("subscriptions", ()):
                 self._table.put(SubscriptionRecord.from_wire(wire))
-        member.push(_PUSH, {"snapshot": self._table.snapshot()})
+            for number, client, wire in member.report.get("filters", ()):
+                self._filters[number] = (client, wire)
+            self._numbers = itertools.count(max(self._filters, default=0) + 1)
+        member.push(_PUSH, {"snapshot": self._table.snapshot(), "filters": self._filters_wire()})
+
+    async def restore(self) -> None:
+        """Brings back the durable subscriptions of a former life of the runtime, once the store has them."""
+        while True:
+            try:
+                kept = await self._store.subscriptions()
+                break
+            except LlmgineError as error:
+                logger.error("durable subscriptions cannot be read yet: %s", error)
+                await asyncio.sleep(_RETRY_PAUSE)
+        added = []
+        for wire in kept:
+            try:
+                record = SubscriptionRecord.from_wire(wire)
+                if self._table.find(record) is None:
+                    added.append(self._table.add(record).subscription)
+            except LlmgineError as error:
+                logger.error("the durable subscription %s is left out: %s", wire.get("name"), error)
+        if added:
+            await self._members.push(_PUSH, {"add": [one.to_wire() for one in added]})
 
     async def add(self, record: dict[str, Any]) -> int:
-        registered = self._table.add(SubscriptionRecord.from_wire(record)).subscription
+        wanted = SubscriptionRecord.from_wire(record)
+        if wanted.durable or self._is_kept(wanted):
+            async with self._lanes.of(f"{wanted.session}\x1f{wanted.wire_name}"):
+                return await self._add_durable(wanted)
+        return await self._tell_added(wanted)
+
+    async def _add_durable(self, wanted: SubscriptionRecord) -> int:
+        self._table.check(wanted)
+        if not wanted.durable:
+            await self._store.write([DropSubscription(wanted.key_text)])
+            return await self._tell_added(wanted)
+        try:
+            await self._store.write([PutSubscription(wanted.key_text, wanted.to_wire())])
+            return await self._tell_added(wanted)
+        except (StoreError, RegistrationRefused):
+            # It may be written yet, or one that is not durable was faster: this comes behind it.
+            if not self._is_kept(wanted):
+                self._store.write_soon([DropSubscription(wanted.key_text)], _nothing, _undone)
+            raise
+
+    async def _tell_added(self, wanted: SubscriptionRecord) -> int:
+        registered = self._table.add(wanted).subscription
         await self._members.push(_PUSH, {"add": [registered.to_wire()]})
         return registered.number
 
-    async def remove(self, number: int, owner: tuple[str, int]) -> None:
+    def _is_kept(self, wanted: SubscriptionRecord) -> bool:
+        found = self._table.find(wanted)
+        return found is not None and found.durable
+
+    async def remove(self, number: int, owner: tuple[str, int] | None = None) -> None:
+        subscription = self._table.get(number)
+        if subscription is not None and subscription.durable and owner in (None, subscription.owner):
+            await self._store.write([DropSubscription(subscription.key_text)])
         await self._removed([self._table.remove(number, owner)])
 
     async def remove_scope(self, session: str) -> None:
-        await self._removed(self._table.remove_scope(session))
+        """Every handler of a session that has ended, durable ones too."""
+        gone = self._table.remove_scope(session)
+        kept = [DropSubscription(one.key_text) for one in gone if one.durable]
+        await self._removed(gone)
+        if kept:
+            await self._store.write(kept)
 
     async def remove_client(self, client: str) -> None:
+        """Every handler and filter of a process that will not come back, but its durable handlers."""
         await self._removed(self._table.remove_client(client))
+        forgotten = [number for number, (owner, _) in self._filters.items() if owner == client]
+        for number in forgotten:
+            del self._filters[number]
+        if forgotten:
+            await self._tell_filters()
+
+    async def remove_deployment(self, name: str, but: frozenset[int]) -> None:
+        """Every handler of a deployment, durable ones too, but these."""
+        held = [one for one in self._table if one.members and one.client == name and one.number not in but]
+        for subscription in held:
+            await self.remove(subscription.number)
 
     def clients(self) -> set[str]:
-        """Every process that has registered a handler."""
-        return {record.client for record in self._table}
+        """Every process that has registered a handler or a filter."""
+        owners = {owner for owner, _ in self._filters.values()}
+        return owners | {record.client for record in self._table if not record.members}
+
+    async def add_filter(self, client: str, wire: dict[str, Any]) -> int:
+        """A filter that every event must pass; it goes with its client."""
+        number = next(self._numbers)
+        self._filters[number] = (client, wire)
+        await self._tell_filters()
+        return number
+
+    async def remove_filter(self, number: int) -> None:
+        if self._filters.pop(number, None) is not None:
+            await self._tell_filters()
 
     def statistics(self) -> dict[str, Any]:
         return asdict(self._table.statistics())
+
+    async def _tell_filters(self) -> None:
+        await self._members.push(_PUSH, {"filters": self._filters_wire()})
+
+    def _filters_wire(self) -> list[list[Any]]:
+        return [[number, client, wire] for number, (client, wire) in self._filters.items()]
 
     async def _removed(self, removed: Sequence[SubscriptionRecord | None]) -> None:
         numbers = [subscription.number for subscription in removed if subscription is not None]
         if numbers:
             await self._members.push(_PUSH, {"remove": numbers})
+
+
+def _nothing() -> None:
+    """What was undone in the background needs no answer."""
+
+
+def _undone(error: StoreError) -> None:
+    logger.warning("a refused durable subscription may come back at the next launch: %s", error)

@@ -16,6 +16,7 @@ from llmgine.actors.control import Boot, NameTaken, SpawnOptions
 from llmgine.actors.control.ray_cluster import RayCluster, RayWorld
 from llmgine.actors.supervisor.actor import SupervisorActor
 from llmgine.runtime import Event, Runtime, RuntimeExists, SessionEnded, SessionLost
+from tests.faults.death import descendants
 
 pytestmark = pytest.mark.cluster
 
@@ -160,7 +161,7 @@ async def test_a_dead_driver_leaves_no_process(
     """When the driver that launched a runtime dies, its lease runs out and every actor ends."""
     driver = start_driver(LAUNCH, name)
     pids = await actor_pids(driver)
-    assert len(pids) == 5
+    assert len(pids) == 6
     assert all(alive(pid) for pid in pids)
     driver.kill()
     await eventually(lambda: not any(alive(pid) for pid in pids))
@@ -195,21 +196,3 @@ async def actor_pids(driver: Any) -> list[int]:
     line = await asyncio.to_thread(driver.stdout.readline)
     assert line, driver.stderr.read()
     return [int(pid) for pid in line.strip("[]\n").split(",")]
-
-
-def descendants(pid: int) -> list[int]:
-    """All processes below this one."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            children.setdefault(parent, []).append(int(entry.name))
-    found, queue = [], [pid]
-    while queue:
-        below = children.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found

@@ -13,9 +13,7 @@ from llmgine.actors.bus import wire
 from llmgine.actors.bus.client.observers import Observers
 from llmgine.actors.bus.client.outbox import Entry, Outbox, RunHead
 from llmgine.actors.bus.errors import BusClosed, Overloaded
-from llmgine.actors.bus.handling.consumer import Consumer
-from llmgine.actors.bus.handling.jobs import Job
-from llmgine.actors.bus.handling.runner import current_job
+from llmgine.actors.bus.handling.jobs import Job, current_job
 from llmgine.actors.bus.messages import (
     Command,
     CommandError,
@@ -53,7 +51,6 @@ class Calls:
         identity: str,
         epoch: int,
         outbox: Outbox,
-        consumer: Consumer,
         observers: Observers,
         options: BusOptions,
         wake: Callable[[], None],
@@ -64,7 +61,6 @@ class Calls:
         self._epoch = epoch
         self._origin = f"{identity}:{epoch}"
         self._outbox = outbox
-        self._consumer = consumer
         self._observers = observers
         self._options = options
         self._wake = wake
@@ -158,13 +154,13 @@ class Calls:
         if job is None or job.answered:
             job = None
         else:
-            self._consumer.suspend(job)
+            job.suspend()
         try:
             return await waiter
         finally:
             self._pending.pop(entry, None)
             if job is not None:
-                self._consumer.resume(job)
+                job.resume()
 
     def _enter(self, message: Message, flags: int, job: Job | None) -> Entry:
         """Stamp the message and put it into the outbox; after this it is sure to be sent."""
@@ -384,6 +380,6 @@ def _is_refused(refused: tuple[tuple[str, str], ...]) -> bool:
 def _chain(job: Job) -> dict[str, Any]:
     """The deliveries that are suspended while this one waits."""
     if job.extra is None:
-        own = [job.runner.number, job.head.session]
+        own = [job.queue.number, job.head.session]
         job.extra = {"chain": [*job.head.chain, *([] if own in job.head.chain else [own])]}
     return job.extra

@@ -14,8 +14,7 @@ from llmgine.actors.bus.client.calls import Calls
 from llmgine.actors.bus.client.observers import Observer, Observers
 from llmgine.actors.bus.client.outbox import Outbox
 from llmgine.actors.bus.client.registration import Leftover, RouterPeer, Subscription, SubscriptionRegistry
-from llmgine.actors.bus.errors import BusClosed, BusError, UnsupportedOption
-from llmgine.actors.bus.handling.consumer import Consumer
+from llmgine.actors.bus.errors import BusClosed, BusError, InvalidOption
 from llmgine.actors.bus.handling.handlers import (
     Handler,
     anonymous_name,
@@ -23,7 +22,7 @@ from llmgine.actors.bus.handling.handlers import (
     default_name,
     takes_delivery,
 )
-from llmgine.actors.bus.handling.runner import Runner
+from llmgine.actors.bus.handling.process import Handlers
 from llmgine.actors.bus.messages import BUS, Command, CommandResult, Event, Message, Receipt
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.schema import fingerprint
@@ -66,13 +65,13 @@ class BusClient:
         self._options = options or BusOptions()
         self._clock = clock
         self._outbox = Outbox(self._options)
-        self._consumer = Consumer(self._options, clock, self._wake)
+        self._handlers = Handlers(self._options, clock)
+        self._inbox = self._handlers.inbox(self._wake)
         self._observers = Observers()
         self._calls = Calls(
             identity,
             epoch,
             self._outbox,
-            self._consumer,
             self._observers,
             self._options,
             self._wake,
@@ -125,12 +124,12 @@ class BusClient:
         self._calls.closed = True
         if self._reader is not None:
             await self.drain(timeout)
-        left = Leftover(self._outbox.count, self._calls.pending, self._consumer.running)
-        for runner in list(self._consumer.runners.values()):
+        left = Leftover(self._outbox.count, self._calls.pending, self._handlers.running)
+        for runner in list(self._handlers.runners.values()):
             await self._unsubscribe(runner.record)
         if self._talk is not None:
             self._talk.flush()
-        await self._consumer.close()
+        await self._handlers.close()
         self._calls.close()
         waiting: list[asyncio.Future[Any]] = [*self._attaching.values(), *self._questions.values()]
         for future in waiting:
@@ -257,13 +256,7 @@ class BusClient:
         record.update(more)
         number = await self._registry.subscribe(SubscriptionRecord.from_wire(record).to_wire())
         settled = SubscriptionRecord.from_wire({**record, "number": number})
-        runner = self._consumer.runners.get(number)
-        if runner is None:
-            self._consumer.runners[number] = Runner(
-                self._consumer, settled, message_class, handler, self._options, self._clock
-            )
-        else:
-            runner.configure(settled, message_class, handler)
+        self._handlers.serve(settled, message_class, handler)
         try:
             await self._attached(settled)
         except BaseException:
@@ -291,7 +284,7 @@ class BusClient:
             raise BusError(f"handler {record.name!r} was removed or taken over while it was registered")
 
     def serves(self, record: SubscriptionRecord) -> bool:
-        runner = self._consumer.runners.get(record.number)
+        runner = self._handlers.runners.get(record.number)
         return runner is not None and runner.record is record
 
     async def remove(self, subscription: Subscription) -> None:
@@ -300,7 +293,7 @@ class BusClient:
             await self._unsubscribe(subscription.record)
 
     async def _unsubscribe(self, record: SubscriptionRecord) -> None:
-        self._consumer.remove(record.number)
+        self._handlers.remove(record.number)
         self._wake()
         try:
             await self._registry.unsubscribe(record.number, self.identity, self.epoch)
@@ -330,10 +323,8 @@ class BusClient:
             "unsettled": self._outbox.count,
             "unsettled_bytes": self._outbox.bytes,
             "calls": self._calls.pending,
-            "handlers": len(self._consumer.runners),
-            "running": self._consumer.running,
-            "queued": self._consumer.queued,
-            "duplicates": self._consumer.duplicates,
+            "handlers": len(self._handlers.runners),
+            **self._handlers.report(),
             "observer_failures": self._observers.failures,
         }
 
@@ -372,7 +363,7 @@ class BusClient:
             "epoch": self.epoch,
             "incarnation": self._router_life,
             "lines": self._outbox.hello(),
-            "subscriptions": list(self._consumer.runners),
+            "subscriptions": list(self._inbox.queues),
         }
 
     def _broken(self, stream: Stream) -> None:
@@ -381,14 +372,14 @@ class BusClient:
             self._talk = None
         stream.reset("left")
         self._calls.broken()
-        self._consumer.link_lost()
+        self._inbox.link_lost()
 
     async def _listen(self, stream: Stream) -> None:
-        calls, consumer = self._calls, self._consumer
+        calls, inbox = self._calls, self._inbox
         async for message in stream:
             match message[0]:
                 case wire.DELIVER:
-                    consumer.deliver(message[1], message[2])
+                    inbox.deliver(message[1], message[2])
                 case wire.ADMITTED:
                     calls.admitted(message[1], message[2])
                 case wire.SETTLED:
@@ -405,7 +396,9 @@ class BusClient:
                 case wire.LOST:
                     self._lost(message[1])
                 case wire.ABORT:
-                    consumer.abort(message[1], message[2])
+                    inbox.abort(message[1], message[2])
+                case wire.RESUME:
+                    inbox.verdict(message[1], message[2], message[3])
                 case wire.ANSWER:
                     future = self._questions.pop(message[1], None)
                     if future is not None and not future.done():
@@ -421,7 +414,7 @@ class BusClient:
     def _lost(self, numbers: list[int]) -> None:
         self._tell_attached(numbers, False)
         for number in numbers:
-            runner = self._consumer.remove(number)
+            runner = self._handlers.lose(self._inbox, number)
             if runner is not None:
                 logger.info("handler %r is served by another process now, or was removed", runner.record.name)
 
@@ -429,7 +422,7 @@ class BusClient:
         """What goes to the router next: answers first, for they make room."""
         if not self._calls.connected:
             return None
-        message = self._consumer.answers.take() or self._calls.next_message()
+        message = self._inbox.answers.take() or self._calls.next_message()
         if message is not None:
             return message
         if self._attach:
@@ -448,10 +441,10 @@ _PAUSE = 0.01
 
 def _supported(*, filter: Any = None, overflow: str = "block", durable: bool = False) -> None:
     if filter is not None:
-        raise UnsupportedOption("`filter` is not supported: every event of the class reaches the handler")
+        raise InvalidOption("`filter` is not supported: every event of the class reaches the handler")
     if overflow not in _POLICIES:
-        raise UnsupportedOption(
+        raise InvalidOption(
             f"`overflow`={overflow!r} is not supported; use one of {', '.join(_POLICIES)}"
         )
     if durable:
-        raise UnsupportedOption("`durable` is not supported: messages are kept in memory only")
+        raise InvalidOption("`durable` is not supported: messages are kept in memory only")

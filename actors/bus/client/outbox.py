@@ -2,7 +2,7 @@
 
 Per session an `OutboxLine` numbers the messages and keeps each until its handlers are done. At most
 `max_unadmitted` of a line are on their way into the router; its unsettled ones span at most
-`max_unsettled`. What is beyond that waits here unsent, within the bytes that the whole outbox holds.
+`max_unsettled`. What is beyond that waits here unsent, within the bytes that a client may keep.
 """
 
 from __future__ import annotations
@@ -71,15 +71,24 @@ class OutboxLine:
         return next(iter(self.entries), self.next)
 
 
-class Outbox:
-    """All lines of one client."""
+class Space:
+    """The bytes that all outboxes of one client keep between them."""
 
-    def __init__(self, options: BusOptions) -> None:
+    __slots__ = ("bytes", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.bytes = 0
+        self.limit = limit
+
+
+class Outbox:
+    """All lines of one client with one router."""
+
+    def __init__(self, options: BusOptions, space: Space | None = None) -> None:
         self._window = options.max_unadmitted
         self._span = options.max_unsettled
-        self._max_bytes = options.outbox_bytes
+        self._space = space or Space(options.outbox_bytes)
         self.lines: dict[str, OutboxLine] = {}
-        self.bytes = 0
         self.count = 0
         # The table's serial as the router told it last.
         self.serial = 0
@@ -90,14 +99,9 @@ class Outbox:
         self.forgotten: list[str] = []
 
     @property
-    def is_full(self) -> bool:
-        return self.bytes >= self._max_bytes
-
-    @property
-    def places(self) -> int:
-        """How many more messages of the average size fit in."""
-        average = self.bytes / self.count if self.count else 1_024
-        return int(max(0, self._max_bytes - self.bytes) / average)
+    def bytes(self) -> int:
+        """What is kept in its space, by others as well."""
+        return self._space.bytes
 
     def add(self, session: str, entry: Entry) -> int:
         """Keep a message and number it; it is sent by `runs`."""
@@ -110,7 +114,7 @@ class Outbox:
         line.next = sequence + 1
         entry.sequence = sequence
         line.entries[sequence] = entry
-        self.bytes += len(entry.body) + _OVERHEAD
+        self._space.bytes += len(entry.body) + _OVERHEAD
         self.count += 1
         self._unsent[line] = None
         return sequence
@@ -198,8 +202,9 @@ class Outbox:
             for entry in map(line.entries.pop, range(first, last + 1), repeat(None))
             if entry is not None
         ]
+        space = self._space
         for entry in known:
-            self.bytes -= len(entry.body) + _OVERHEAD
+            space.bytes -= len(entry.body) + _OVERHEAD
             if not entry.admitted:
                 line.unadmitted -= 1
         self.count -= len(known)
@@ -217,7 +222,7 @@ class Outbox:
         if line is None or sequence <= line.sent or sequence not in line.entries:
             return False
         entry = line.entries[sequence]
-        self.bytes -= len(entry.body)
+        self._space.bytes -= len(entry.body)
         entry.body, entry.head = b"", _VOID
         return True
 

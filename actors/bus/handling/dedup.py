@@ -17,13 +17,16 @@ LineKey = tuple[str, int, str]
 class Line:
     """One producer's messages of one session, as one handler has finished them."""
 
-    __slots__ = ("base", "mask", "outcomes", "running", "window")
+    __slots__ = ("base", "failed", "mask", "outcomes", "running", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
         self.base = 0
         self.mask = 0
+        # What came of those of which more is known than that they were handled.
         self.outcomes: dict[int, Any] = {}
+        # The last attempt that failed, of those that are not finished for that.
+        self.failed: dict[int, int] = {}
         self.running = 0
 
     def seen(self, sequence: int) -> bool:
@@ -62,6 +65,12 @@ class Line:
             self.base += finished
             mask >>= finished
         self.mask = mask
+
+    def forget(self, floor: int) -> None:
+        """Nobody will ask for what came of those below the floor."""
+        for known in (self.outcomes, self.failed):
+            for sequence in [one for one in known if one < floor]:
+                del known[sequence]
 
 
 class Lines:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import types
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,8 @@ class Delivery:
 
     `id` is the same for every attempt, so a handler can use it to be idempotent; `attempt` counts
     from 1; `redelivered` says that an earlier delivery of the same attempt may have been seen by
-    another process.
+    another process; `missed` is how many events this handler has lost to its full mailbox since the
+    delivery before.
     """
 
     id: str
@@ -34,6 +34,7 @@ class Delivery:
     producer: str
     depth: int
     trace: bytes | None
+    missed: int = 0
 
 
 def check_class(message_class: Any, kind: str) -> None:
@@ -91,18 +92,3 @@ def anonymous_name(handler: Handler, owner: str, count: int) -> str:
     """A name of its own for a lambda, closure, method or callable object."""
     inner = handler.func if isinstance(handler, functools.partial) else handler
     return f"{_qualified(inner)}@{owner}#{count}"
-
-
-@types.coroutine
-def resumed(coroutine: types.CoroutineType[Any, Any, Any], blocked: Any) -> Generator[Any, Any, Any]:
-    """Awaits a coroutine that has made its first step and waits for `blocked`."""
-    try:
-        while True:
-            try:
-                sent = yield blocked
-            except BaseException as error:
-                blocked = coroutine.throw(error)
-            else:
-                blocked = coroutine.send(sent)
-    except StopIteration as returned:
-        return returned.value

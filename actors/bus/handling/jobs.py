@@ -1,17 +1,16 @@
-"""Deliveries at their handler's process: which may start now, in which order. Pure.
-
-The events of one session form a lane and run one after another. Events of the bus scope and
-commands start in order and run beside each other, up to the handler's concurrency.
-"""
+"""Deliveries as they lie at their handler's process."""
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any
+import contextvars
+from typing import TYPE_CHECKING, Any
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.handling.dedup import Line, LineKey
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
+
+if TYPE_CHECKING:
+    from llmgine.actors.bus.handling.queue import Queue
 
 
 class JobHead:
@@ -27,6 +26,8 @@ class JobHead:
         "laned",
         "lineage",
         "producer",
+        "replay_of",
+        "replies",
         "session",
         "wait",
         "wire_name",
@@ -40,8 +41,23 @@ class JobHead:
         self.key: LineKey = (self.producer, self.epoch, self.session)
         self.command = bool(flags & wire.COMMAND)
         self.wait = bool(flags & wire.WAIT)
+        # Whether more than "handled" has to be said of a success.
+        self.replies = self.command or self.wait
         self.laned = self.session != BUS and not self.command
         self.chain: list[list[Any]] = extra.get("chain", []) if extra else []
+        self.replay_of: str | None = extra.get("replay_of") if extra else None
+
+
+class Passage:
+    """How the messages of one delivery came here; one object for all of them."""
+
+    __slots__ = ("attempt", "missed", "redelivered", "reentrant")
+
+    def __init__(self, attempt: int, redelivered: bool, reentrant: bool, missed: int) -> None:
+        self.attempt = attempt
+        self.redelivered = redelivered
+        self.reentrant = reentrant
+        self.missed = missed
 
 
 class Job:
@@ -53,132 +69,83 @@ class Job:
     __slots__ = (
         "aborted",
         "answered",
-        "attempt",
         "body",
         "deadline",
         "entry",
         "extra",
         "head",
+        "leader",
         "line",
         "link",
-        "redelivered",
-        "reentrant",
-        "runner",
+        "passage",
+        "queue",
         "sequence",
+        "stuck",
         "suspended",
         "task",
+        "thread",
         "trace",
         "twins",
     )
 
     def __init__(
         self,
-        runner: Any,
+        queue: Queue,
         line: Line,
         head: JobHead,
         sequence: int,
         body: bytes,
         entry: int,
         link: int,
-        attempt: int,
-        redelivered: bool,
-        reentrant: bool,
+        passage: Passage,
     ) -> None:
-        self.runner = runner
+        self.queue = queue
         self.line = line
         self.head = head
         self.sequence = sequence
         self.body = body
         self.entry = entry
         self.link = link
-        self.attempt = attempt
-        self.redelivered = redelivered
-        self.reentrant = reentrant
+        self.passage = passage
         self.twins: list[int] | None = None
-        self.task: Any = None
-        self.deadline = 0.0
         self.aborted = ""
-        self.trace: bytes | None = None
         self.answered = False
+        self.stuck = False
+        self.trace: bytes | None = None
         # How many waits on the bus it is suspended in.
         self.suspended = 0
+        # What its deliveries' chain is, once something asked for it.
         self.extra: dict[str, Any] | None = None
+        # Who stands for the batch that it runs in.
+        self.leader: Job | None = None
+        # What runs it, once it has not ended with its first step.
+        self.task: Any = None
+        self.thread: Any = None
+
+    deadline: float
 
     @property
     def id(self) -> str:
         head = self.head
         return f"{head.producer}:{head.epoch}:{head.session}:{self.sequence}"
 
+    @property
+    def entries(self) -> list[int]:
+        """Every delivery that this run answers."""
+        return [self.entry, *(self.twins or ())]
 
-class Lanes:
-    """Jobs of one handler that have not started."""
+    def suspend(self) -> None:
+        """It waits for the bus: its place is free for others meanwhile."""
+        self.suspended += 1
+        if self.suspended == 1 and not self.passage.reentrant:
+            self.queue.places.suspended += 1
+            self.queue.inbox.ready(self.queue)
 
-    __slots__ = ("_lanes", "_ready", "count")
+    def resume(self) -> None:
+        self.suspended -= 1
+        if self.suspended == 0 and not self.passage.reentrant:
+            self.queue.places.suspended -= 1
 
-    def __init__(self) -> None:
-        # Jobs, and lanes of which the first job may start; a lane whose job runs is in `_lanes` only.
-        self._ready: deque[Job | deque[Job]] = deque()
-        self._lanes: dict[str, deque[Job]] = {}
-        self.count = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._ready)
-
-    def add(self, job: Job) -> None:
-        self.count += 1
-        if not job.head.laned:
-            self._ready.append(job)
-            return
-        session = job.head.session
-        lane = self._lanes.get(session)
-        if lane is None:
-            lane = self._lanes[session] = deque((job,))
-            self._ready.append(lane)
-        else:
-            lane.append(job)
-
-    def unstarted(self) -> list[Job]:
-        """All that has not started, in no particular order."""
-        jobs = [item for item in self._ready if isinstance(item, Job)]
-        return jobs + [job for lane in self._lanes.values() for job in lane]
-
-    def start(self) -> Job:
-        """The next job that may start; its lane is closed until `ended`."""
-        item = self._ready.popleft()
-        self.count -= 1
-        return item if isinstance(item, Job) else item.popleft()
-
-    def following(self, job: Job) -> Job | None:
-        """The next job of the same lane, to be run in place of `ended`; None where there is none."""
-        lane = self._lanes.get(job.head.session) if job.head.laned else None
-        if not lane:
-            return None
-        self.count -= 1
-        return lane.popleft()
-
-    def ended(self, job: Job) -> None:
-        """Its lane may go on."""
-        if not job.head.laned or job.reentrant:
-            return
-        session = job.head.session
-        lane = self._lanes[session]
-        if lane:
-            self._ready.append(lane)
-        else:
-            del self._lanes[session]
-
-    def clear(self) -> list[Job]:
-        """Take out all that has not started; lanes whose job runs stay closed."""
-        jobs: list[Job] = []
-        waiting = {id(lane) for lane in self._ready if not isinstance(lane, Job)}
-        for item in self._ready:
-            if isinstance(item, Job):
-                jobs.append(item)
-        self._ready.clear()
-        for session, lane in list(self._lanes.items()):
-            jobs.extend(lane)
-            lane.clear()
-            if id(lane) in waiting:
-                del self._lanes[session]
-        self.count = 0
-        return jobs
+current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("llmgine_bus_delivery", default=None)
+"""The delivery on whose behalf the present task runs."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -13,32 +14,31 @@ from pydantic import ValidationError
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import UndecodableMessage, UnsendableMessage
-from llmgine.actors.bus.handling.dedup import Lines
-from llmgine.actors.bus.handling.handlers import Delivery, Handler, resumed, takes_delivery
-from llmgine.actors.bus.handling.jobs import Job, Lanes
-from llmgine.actors.bus.messages import (
-    Command,
-    CommandError,
-    CommandResult,
-    Message,
-    result_type,
-    stamp,
-)
-from llmgine.actors.bus.options import BusOptions
+from llmgine.actors.bus.handling.batches import Batches
+from llmgine.actors.bus.handling.calling import Call, Failed, Pending, failure, give_up, resumed
+from llmgine.actors.bus.handling.durations import QUICK, Durations
+from llmgine.actors.bus.handling.handlers import Delivery, Handler
+from llmgine.actors.bus.handling.jobs import Job, current_job
+from llmgine.actors.bus.handling.queue import Places, Queue
+from llmgine.actors.bus.handling.watch import task_name
+from llmgine.actors.bus.messages import Command, CommandError, CommandResult, Message, result_type, stamp
+from llmgine.actors.bus.middleware import Middleware
+from llmgine.actors.bus.policies import BatchPolicy
 from llmgine.actors.bus.payload import Decoder, ResultCodec
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
 
 if TYPE_CHECKING:
-    from llmgine.actors.bus.handling.consumer import Consumer
+    from llmgine.actors.bus.handling.process import Handlers
 
-current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("llmgine_bus_delivery", default=None)
-"""The delivery on whose behalf the present task runs."""
+logger = logging.getLogger(__name__)
 
-# After so many deliveries without a pause a worker lets the loop do other things.
-_TURN = 128
+# So long a worker goes on before it lets the loop do other things, and the lanes behind have their turn.
+_TURN = 0.001
 # One lane's deliveries in a row, at most: their answers then make one range.
 _ROW = 32
-_ROW_SECONDS = 0.001
+# Beyond this a traceback in an exception's text would crowd out messages.
+_MAX_TEXT = 4_000
+_SLOW_NEVER = float("inf")
 
 
 class Runner:
@@ -46,246 +46,309 @@ class Runner:
 
     def __init__(
         self,
-        consumer: Consumer,
+        host: Handlers,
         record: SubscriptionRecord,
         message_class: type[Message],
         handler: Handler,
-        options: BusOptions,
-        clock: Callable[[], float],
+        middleware: Sequence[Middleware],
     ) -> None:
-        self._consumer = consumer
-        self._clock = clock
+        self.host = host
+        self.clock = host.clock
         self.number = record.number
-        self.lines = Lines(options.max_unsettled, options.dedup_lines)
-        self.lanes = Lanes()
-        self.removed = False
-        self.suspended = 0
-        self._workers = 0
+        self.places = Places(record, host.options)
+        self.places.runner = self
+        self.queues: list[Queue] = []
+        self.durations = Durations()
+        self.stuck_now = 0
+        self._next: Callable[[], Job | None] = self._first_of_any
         self._probing = False
-        self._max_payload = options.max_payload_bytes
-        self.configure(record, message_class, handler)
+        self._batches: Batches | None = None
+        self.configure(record, message_class, handler, middleware)
 
-    def configure(self, record: SubscriptionRecord, message_class: type[Message], handler: Handler) -> None:
+    def configure(
+        self,
+        record: SubscriptionRecord,
+        message_class: type[Message],
+        handler: Handler,
+        middleware: Sequence[Middleware],
+    ) -> None:
         """Take a handler; registering again under the same name replaces the former one."""
         self.record = record
+        self.places.configure(record)
         self.message_class = message_class
         self._handler = handler
-        self._with_delivery = takes_delivery(handler)
+        self._middleware = tuple(middleware)
+        self._task_name = task_name(record.name)
         self._decoder = Decoder(message_class)
         self._wire_name = message_class.__wire_name__
+        self._slow_after = _SLOW_NEVER if record.slow_after is None else record.slow_after
+        # Plain successes that take less are counted in bulk.
+        self._quick = min(QUICK, self._slow_after)
         # Handlers see the context in which they were registered, not that of whatever woke the link.
         self._context = contextvars.copy_context()
         self._results: ResultCodec | None = None
         if issubclass(message_class, Command):
             self._results = ResultCodec(
-                message_class.__qualname__, result_type(message_class), self._max_payload
+                message_class.__qualname__, result_type(message_class), self.host.options.max_payload_bytes
             )
+        self.close()
+        self._batches = None if record.batch is None else Batches(self, BatchPolicy.model_validate(record.batch))
+        self.wrap()
+
+    def close(self) -> None:
+        if self._batches is not None:
+            self._batches.close()
+
+    def wrap(self) -> None:
+        """Put the middleware around the handler, as it is now: the process's outside, the handler's inside."""
+        around = (*self.host.middleware, *self._middleware)
+        call = Call(self._handler, around, self.host.options.handler_threads)
+        self.call, self.with_delivery = call.function, call.with_delivery
+
+    def attach(self, queue: Queue) -> None:
+        """Deliveries come over one more link."""
+        if queue not in self.queues:
+            self.queues.append(queue)
+            self._next = self.queues[0].start if len(self.queues) == 1 else self._first_of_any
+
+    def detach(self, queue: Queue) -> None:
+        self.queues.remove(queue)
+        self._next = self.queues[0].start if len(self.queues) == 1 else self._first_of_any
 
     # Starting work
 
-    def add(self, job: Job) -> None:
-        if job.reentrant:
-            context = self._context.copy()
-            self._consumer.keep(asyncio.create_task(self._run_beside(job), context=context))
-            return
-        self.lanes.add(job)
-
     def pump(self) -> None:
         """Start a worker where there is work and a free place; looks again once that one had its turn."""
-        if self._probing or not self.lanes or self._consumer.closing:
+        if self.host.closing:
             return
-        if self._workers >= self.record.concurrency + self.suspended:
+        for queue in self.queues:
+            for _ in range(queue.beside):
+                self.spawn(self._run_beside(queue))
+        if self._probing or not self.places.free or not self.has_work():
             return
-        self._workers += 1
+        self.places.taken += 1
         self._probing = True
-        self._consumer.keep(asyncio.create_task(self._work(), context=self._context.copy()))
+        self.spawn(self._work() if self._batches is None else self._batches.work())
         # Comes after the worker's first step: it has then finished its work or is suspended in a handler.
         asyncio.get_running_loop().call_soon(self._probe)
+
+    def has_work(self) -> bool:
+        if self._batches is not None:
+            return self._batches.ready()
+        return any(queue.may_start for queue in self.queues)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=self._task_name, context=self._context.copy())
+        self.host.keep(task)
 
     def _probe(self) -> None:
         self._probing = False
         self.pump()
 
+    def _first_of_any(self) -> Job | None:
+        """The next job of several queues, which take turns."""
+        for place, queue in enumerate(self.queues):
+            job = queue.start()
+            if job is not None:
+                self.queues.append(self.queues.pop(place))
+                return job
+        return None
+
     async def _work(self) -> None:
-        lanes = self.lanes
-        turn = 0
+        """What one place does: job after job, until nothing may start."""
+        places, clock = self.places, self.clock
+        job = self._next()
+        began = clock()
+        until = began + _TURN
+        row = quick = 0
+        spent = 0.0
         try:
-            while lanes and self._workers <= self.record.concurrency + self.suspended:
-                turn += await self._row(lanes.start())
-                if turn >= _TURN:
-                    turn = 0
-                    await asyncio.sleep(0)
+            while job is not None:
+                queue = job.queue
+                value = self._begin(job)
+                if type(value) is Pending:
+                    value = await self._finish(job, value, began)
+                now = clock()
+                took = now - began
+                if value is None and took < self._quick and not job.head.replies:
+                    queue.inbox.handled(job)
+                    quick += 1
+                    spent += took
+                else:
+                    self.conclude(job, value, took)
+                row += 1
+                following = queue.following(job) if row < _ROW and now < until else None
+                if following is None:
+                    ended, job = job, None
+                    queue.ended(ended)
+                    row = 0
+                    if now >= until:
+                        await asyncio.sleep(0)
+                        now = clock()
+                        until = now + _TURN
+                    if places.taken <= places.limit + places.suspended:
+                        job = self._next()
+                else:
+                    job = following
+                began = now
         finally:
-            self._workers -= 1
+            if job is not None:
+                job.queue.ended(job)
+            self.durations.add_quick(quick, spent)
+            places.taken -= 1
         self.pump()
 
-    async def _row(self, job: Job) -> int:
-        """Run a job and, as long as they are quick, those behind it in its lane; how many."""
-        lanes, clock = self.lanes, self._clock
-        began = clock()
-        until = began + _ROW_SECONDS
-        count = 0
-        try:
-            while True:
-                count += 1
-                pending = self._begin(job, began)
-                if pending is not None:
-                    await self._finish(job, pending, began)
-                began = clock()
-                following = lanes.following(job) if count < _ROW and began < until else None
-                if following is None:
-                    return count
-                job = following
-        finally:
-            lanes.ended(job)
-
-    async def _run_beside(self, job: Job) -> None:
-        """A handler that its own delivery waits for: outside of lane and concurrency."""
-        began = self._clock()
-        pending = self._begin(job, began)
-        if pending is not None:
-            await self._finish(job, pending, began)
+    async def _run_beside(self, queue: Queue) -> None:
+        """A handler that its own delivery waits for: outside of lane and places."""
+        job = queue.start_beside()
+        if job is None:
+            return
+        if self._batches is not None:
+            await self._batches.run([job])
+            return
+        began = self.clock()
+        value = self._begin(job)
+        if type(value) is Pending:
+            value = await self._finish(job, value, began)
+        self.conclude(job, value, self.clock() - began)
 
     # One delivery
 
-    def _begin(self, job: Job, began: float) -> Awaitable[Any] | None:
-        """Call the handler; what is returned is still to be awaited."""
-        if self.removed:
-            self._consumer.answer(job, wire.DISCARDED, None)
-            return None
+    def _begin(self, job: Job) -> Any:
+        """Call the handler: its value, how it failed, or what is still to be awaited."""
         if job.aborted:
-            self._failed(job, "cancelled", "cancelled", job.aborted, began)
-            return None
+            return Failed("cancelled", "cancelled", job.aborted)
         try:
-            message = self._message(job)
+            message = self.message(job)
         except UndecodableMessage as error:
-            self._failed(job, "undecodable", "undecodable", str(error), began)
-            return None
-        return self._call(job, message, began)
-
-    def _call(self, job: Job, message: Message, began: float) -> Awaitable[Any] | None:
+            return Failed("undecodable", "undecodable", str(error))
         # Nobody else's code runs in this context, so nothing has to be set back.
         current_job.set(job)
         try:
-            if self._with_delivery:
-                value = self._handler(message, self._delivery(job))
-            else:
-                value = self._handler(message)
+            value = self.call(message, self.delivery(job)) if self.with_delivery else self.call(message)
             if type(value) is CoroutineType:
                 # Most handlers end with their first step, and need no watching.
                 try:
                     blocked = value.send(None)
                 except StopIteration as returned:
-                    value = returned.value
-                else:
-                    return resumed(value, blocked)
-            elif value is not None and inspect.isawaitable(value):
-                return value
+                    return returned.value
+                return Pending(resumed(value, blocked))
+            return Pending(value) if inspect.isawaitable(value) else value
         except asyncio.CancelledError:
-            self._cancelled(job, began)
+            return self.cancelled(job)
         except (Exception, SystemExit) as error:
-            self._failed(job, "handler", type(error).__name__, str(error), began)
-        else:
-            self._returned(job, value, began)
-        return None
+            return failure(error)
 
-    async def _finish(self, job: Job, pending: Awaitable[Any], began: float) -> None:
+    async def _finish(self, job: Job, pending: Pending, began: float) -> Any:
         """Wait for the handler, which may be cancelled, and is at its deadline."""
-        consumer = self._consumer
+        host, inbox = self.host, job.queue.inbox
         task = job.task = asyncio.current_task()
         assert task is not None
-        job.deadline = began + self.record.deadline
-        consumer.started(job)
+        inbox.started(job, began + self.record.deadline)
+        host.expect(job.deadline)
         try:
-            value = await pending
+            return await pending.rest
         except asyncio.CancelledError:
-            if consumer.closing and not job.aborted:
+            if host.closing and not job.aborted:
                 raise
-            self._cancelled(job, began)
+            return self.cancelled(job)
         except (Exception, SystemExit) as error:
-            self._failed(job, "handler", type(error).__name__, str(error), began)
-        else:
-            self._returned(job, value, began)
+            return failure(error)
         finally:
-            consumer.ended(job)
-            job.task = None
-            if job.aborted:
-                # The cancellation was this delivery's, not the worker's.
-                while task.cancelling():
-                    task.uncancel()
+            inbox.ended(job)
+            self.released(job, task)
 
-    def _message(self, job: Job) -> Message:
+    def released(self, job: Job, task: asyncio.Task[Any]) -> None:
+        """The handler has let go, be it late."""
+        job.task = None
+        if job.stuck:
+            self.stuck_now -= 1
+        if job.aborted:
+            # The cancellation was this delivery's, not the worker's.
+            while task.cancelling():
+                task.uncancel()
+
+    def message(self, job: Job) -> Message:
         head = job.head
         exact = head.wire_name == self._wire_name
         message, time, trace = self._decoder.decode(job.body, head.session, exact=exact)
         job.trace = trace
-        stamp(message, (*head.key, job.sequence, time, trace, head.depth, job.attempt, None))
+        stamp(
+            message, (*head.key, job.sequence, time, trace, head.depth, job.passage.attempt, head.replay_of)
+        )
         return message
 
-    def _delivery(self, job: Job) -> Delivery:
-        head = job.head
+    def delivery(self, job: Job) -> Delivery:
+        head, passage = job.head, job.passage
         return Delivery(
             f"{job.id}/{self.record.name}",
             self.record.name,
             head.session,
-            job.attempt,
-            job.redelivered,
+            passage.attempt,
+            passage.redelivered,
             head.producer,
             head.depth,
             job.trace,
+            passage.missed,
         )
 
-    def _returned(self, job: Job, value: Any, began: float) -> None:
-        if value is None and not (job.head.command or job.head.wait):
-            self._consumer.handled(job)
-            return
-        failure = value.error if isinstance(value, CommandResult) and not value.success else None
-        if isinstance(value, CommandResult):
-            if failure is None and not value.success:
-                failure = CommandError("failed", "the handler returned a failure without an error")
-            value = value.value
-        if failure is not None:
-            self._failed(job, "handler", failure.kind, failure.text, began, retryable=failure.retryable)
-        elif job.head.command:
-            self._answer_command(job, value, began)
-        elif job.head.wait:
-            self._consumer.answer(job, wire.HANDLED, [job.attempt, self._clock() - began])
-        else:
-            self._consumer.handled(job)
-
-    def _answer_command(self, job: Job, value: Any, began: float) -> None:
-        assert self._results is not None
-        try:
-            packed = self._results.dump(value)
-        except UnsendableMessage as error:
-            self._failed(job, "handler", "unsendable", str(error), began)
-        except (ValidationError, TypeError, ValueError) as error:
-            text = f"the handler of {self.message_class.__qualname__} returned another type: {error}"
-            self._failed(job, "handler", "invalid_result", text, began)
-        else:
-            duration = self._clock() - began
-            self._consumer.answer(job, wire.VALUE, [True, packed, "", "", False, job.attempt, duration])
-
-    def _cancelled(self, job: Job, began: float) -> None:
+    def cancelled(self, job: Job) -> Failed:
         if job.aborted == "deadline":
             text = f"{self.record.name} took longer than its deadline of {self.record.deadline:g} s"
-            self._failed(job, "deadline", "deadline", text, began, retryable=True)
-        else:
-            self._failed(job, "cancelled", "cancelled", job.aborted or "the handler was cancelled", began)
+            return Failed("deadline", "deadline", text, True)
+        return Failed("cancelled", "cancelled", job.aborted or "the handler was cancelled")
 
-    def _failed(
-        self, job: Job, reason: str, kind: str, text: str, began: float, *, retryable: bool = False
-    ) -> None:
-        duration = self._clock() - began
-        # Beyond this a traceback in an exception's text would crowd out messages.
-        text = text[:4_000]
-        if job.head.command:
-            detail = [False, None, kind, text, retryable, job.attempt, duration]
-            self._consumer.answer(job, wire.VALUE, detail)
+    # What came of it
+
+    def conclude(self, job: Job, value: Any, took: float) -> None:
+        """Answer with what the handler returned."""
+        if job.answered:
+            return
+        self.durations.add(took)
+        inbox, head, attempt = job.queue.inbox, job.head, job.passage.attempt
+        if isinstance(value, CommandResult):
+            value = value.value if value.success else _returned_failure(value.error)
+        if head.command and type(value) is not Failed:
+            value = self._packed(value)
+        if type(value) is Failed:
+            inbox.answer(job, wire.FAILED, _detail(value, attempt, took))
+        elif head.command:
+            inbox.answer(job, wire.VALUE, [True, value, "", "", False, attempt, took])
+        elif head.wait or took >= self._slow_after:
+            inbox.answer(job, wire.HANDLED, [attempt, took])
         else:
-            self._consumer.answer(job, wire.FAILED, [reason, kind, text, job.attempt, duration])
+            inbox.handled(job)
+
+    def _packed(self, value: Any) -> bytes | Failed:
+        assert self._results is not None
+        try:
+            return self._results.dump(value)
+        except UnsendableMessage as error:
+            return Failed("handler", "unsendable", str(error))
+        except (ValidationError, TypeError, ValueError) as error:
+            text = f"the handler of {self.message_class.__qualname__} returned another type: {error}"
+            return Failed("handler", "invalid_result", text)
 
     def stuck(self, job: Job) -> None:
-        """It ignores its cancellation: the attempt has failed, its place stays taken."""
-        text = f"{self.record.name} ignored its cancellation at the deadline of {self.record.deadline:g} s"
-        self._failed(job, "deadline", "deadline", text, job.deadline - self.record.deadline)
+        """Nothing ends it: the attempt has failed, its place stays taken until it ends by itself."""
+        if job.answered:
+            return
+        deadline = self.record.deadline
+        how = "cannot be ended" if (job.leader or job).thread is not None else "ignored its cancellation"
+        text = f"{self.record.name} {how} at the deadline of {deadline:g} s"
+        logger.warning("handler %s and keeps its place", text)
+        give_up(job)
+        self.stuck_now += 1
+        self.durations.add(deadline)
+        job.queue.inbox.stuck(job, _detail(Failed("stuck", "deadline", text), job.passage.attempt, deadline))
+        self.pump()
+
+
+def _returned_failure(error: CommandError | None) -> Failed:
+    if error is None:
+        return Failed("handler", "failed", "the handler returned a failure without an error")
+    return Failed("handler", error.kind, error.text, error.retryable)
+
+
+def _detail(failed: Failed, attempt: int, took: float) -> list[Any]:
+    return [failed.reason, failed.kind, failed.text[:_MAX_TEXT], attempt, took, failed.retryable]

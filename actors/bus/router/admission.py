@@ -7,7 +7,7 @@ from typing import Any
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import ProtocolViolation
-from llmgine.actors.bus.router.delivery import Deliveries
+from llmgine.actors.bus.router.ends import Ends
 from llmgine.actors.bus.router.failure import Failure, Reason
 from llmgine.actors.bus.router.mailbox import Mailbox, Offer
 from llmgine.actors.bus.router.records import ClientState, Head, ProducerLine, Record
@@ -19,9 +19,9 @@ from llmgine.actors.bus.wire import failed_answer
 class Admission:
     """Takes what clients publish and execute, each message once."""
 
-    def __init__(self, state: RouterState, deliveries: Deliveries) -> None:
+    def __init__(self, state: RouterState, ends: Ends) -> None:
         self._state = state
-        self._deliveries = deliveries
+        self._ends = ends
 
     def publish(self, client: ClientState, runs: list[Any]) -> None:
         """Runs of one client in the order in which it sent them."""
@@ -47,7 +47,10 @@ class Admission:
             fresh = bodies[known:] if known else bodies
             if fresh:
                 line.received = first + len(bodies) - 1
-                self._route(Head(line, lineage, depth, flags, extra), first + known, fresh)
+                head = Head(line, lineage, depth, flags, extra)
+                if extra is not None and "deadline" in extra:
+                    head.until = state.now + extra["deadline"]
+                self._route(head, first + known, fresh)
 
     def _route(self, head: Head, first: int, bodies: list[bytes]) -> None:
         if head.flags & wire.VOID:
@@ -72,7 +75,7 @@ class Admission:
     def _events(self, head: Head, first: int, bodies: list[bytes]) -> None:
         state = self._state
         line = head.line
-        stages = state.routes.event(head.lineage, line.session)
+        stages = state.routes.event(head.lineage, line.session).stages
         count = len(bodies)
         state.counters["events_published_total"] += count
         if not stages and not head.wants_result:
@@ -101,6 +104,8 @@ class Admission:
         state.unsettled += len(records)
         for mailbox in mailboxes:
             mailbox.enter_all(records)
+            if mailbox.trouble is not None:
+                state.arrived(mailbox, records)
             state.press(mailbox)
             state.mark_ready(mailbox)
         client = line.client
@@ -137,16 +142,18 @@ class Admission:
         result, dropped = mailbox.offer(record, until)
         if result is Offer.REJECTED:
             capacity = mailbox.subscription.capacity
-            self._deliveries.refuse(mailbox, record, "overflow", f"its mailbox of {capacity} is full")
+            self._ends.refuse(mailbox, record, "overflow", f"its mailbox of {capacity} is full")
             return
         if dropped is not None:
-            self._deliveries.refuse(mailbox, dropped, "dropped", "made room for a newer message")
+            self._ends.refuse(mailbox, dropped, "dropped", "made room for a newer message")
         if result is Offer.WAITING:
             record.waiting += 1
             state.stalled[mailbox] = None
             return
         if mailbox.held:
             state.stalled[mailbox] = None
+        if mailbox.trouble is not None:
+            state.arrived(mailbox, [record])
         state.press(mailbox)
         state.mark_ready(mailbox)
 
@@ -209,9 +216,9 @@ class Admission:
                 )
                 # `refuse` before `entered`, so that the receipt says it.
                 record.open += 1
-                self._deliveries.refuse(mailbox, record, "overflow", text)
+                self._ends.refuse(mailbox, record, "overflow", text)
                 mailbox.counters.rejected += 1
-                self._deliveries.entered(record)
+                self._ends.entered(record)
                 record.open -= 1
                 if record.open == 0:
                     state.settle(record)
@@ -232,47 +239,4 @@ class Admission:
                 late.append(record)
         for record in late:
             state.counters["priorities_passed_total"] += 1
-            self._deliveries.open_next(record)
-
-    def cancel(self, client: ClientState, session: str, sequence: int) -> None:
-        """Its caller's deadline has passed: answer what is known of this command."""
-        line = client.lines.get(session)
-        record = line.unsettled.get(sequence) if line is not None else None
-        if record is None or record.resolved or not record.head.command:
-            return
-        mailbox = record.home
-        if mailbox is None:
-            return
-        if mailbox.withdraw(record):
-            self._deliveries.refuse(mailbox, record, "overflow", "its mailbox was full until the deadline")
-            self._deliveries.entered(record)
-        elif mailbox.unqueue(record):
-            self._deliveries.fail(mailbox, record, *_late(mailbox, record))
-        else:
-            self._abort(mailbox, record)
-
-    def _abort(self, mailbox: Mailbox, record: Record) -> None:
-        state = self._state
-        text = f"the deadline passed while {mailbox.subscription.name!r} ran; it was cancelled"
-        state.resolve(record, failed_answer("deadline", text, attempts=1))
-        client = mailbox.client
-        if client is None:
-            return
-        for entry, running in mailbox.inflight.items():
-            if running is record:
-                client.aborts.append((mailbox.subscription.number, entry))
-                state.touch(client)
-                return
-
-
-def _late(mailbox: Mailbox, record: Record) -> tuple[Any, str, str]:
-    name = mailbox.subscription.name
-    if record.sent:
-        return (
-            "outcome_unknown",
-            "outcome_unknown",
-            f"the process of {name!r} went away with the command in hand",
-        )
-    if mailbox.client is None:
-        return "expired", "no_handler", f"the process of {name!r} was away until the deadline"
-    return "expired", "deadline", f"the deadline passed before {name!r} was called"
+            self._ends.open_next(record)

@@ -119,6 +119,9 @@ class Deliveries:
 
     def outcome(self, client: ClientState, number: int, entry: int, code: int, detail: Any) -> None:
         """One delivery's outcome where it is more than handled."""
+        if code == wire.FAILED:
+            client.notices.append([wire.RESUME, number, entry, wire.KEEP])
+            self._state.touch(client)
         mailbox = self._mailbox(client, number)
         record = mailbox.inflight.pop(entry, None) if mailbox is not None else None
         if mailbox is None or record is None:
@@ -140,8 +143,10 @@ class Deliveries:
         elif code == wire.DISCARDED:
             self.discard(mailbox, record)
         elif code == wire.FAILED:
-            reason, kind, text, attempts, duration = detail
-            self.fail(mailbox, record, reason, kind, text, attempts=attempts, duration=duration)
+            reason, kind, text, attempts, duration, retryable = detail
+            self.fail(
+                mailbox, record, reason, kind, text, attempts=attempts, duration=duration, retryable=retryable
+            )
         else:
             raise ProtocolViolation(f"unknown outcome code {code!r}")
         self._after(mailbox)
@@ -183,6 +188,7 @@ class Deliveries:
         *,
         attempts: int = 0,
         duration: float = 0.0,
+        retryable: bool = False,
     ) -> None:
         """An accepted delivery did not succeed: the one way from failure to what follows from it."""
         failure = self._failure(mailbox, record, reason, kind, text, attempts)
@@ -190,7 +196,8 @@ class Deliveries:
         record.failed = True
         mailbox.counters.failed += 1
         if record.head.command:
-            self._state.resolve(record, failed_answer(kind, text, attempts=attempts, duration=duration))
+            answer = failed_answer(kind, text, retryable=retryable, attempts=attempts, duration=duration)
+            self._state.resolve(record, answer)
         outcome = [mailbox.subscription.name, False, reason, kind, text, attempts, duration]
         self.finish(mailbox, record, outcome)
 
@@ -430,7 +437,7 @@ class _Parcel:
         ):
             delivery[3] += 1
             return
-        self._delivery = [self._number, entry, position, 1, 1, redelivered, reentrant]
+        self._delivery = [self._number, entry, position, 1, 1, redelivered, reentrant, 0]
         self.deliveries.append(self._delivery)
 
     def _place(self, record: Record) -> int:

@@ -8,11 +8,15 @@ or discarded: the counters say so of every one. What a handler is running does n
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from llmgine.actors.bus.filtering import Compiled, compile_filter
 from llmgine.actors.bus.messages import BUS
 from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
+from llmgine.actors.bus.router.serving import Serving
+from llmgine.actors.bus.router.trouble import Trouble
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
 
 
@@ -29,6 +33,8 @@ class MailboxCounters:
     accepted: int = 0
     handled: int = 0
     failed: int = 0
+    expired: int = 0
+    cancelled: int = 0
     dropped: int = 0
     discarded: int = 0
     rejected: int = 0
@@ -41,23 +47,30 @@ class Mailbox:
     """One subscription's messages in the router."""
 
     __slots__ = (
-        "client",
         "closing",
         "counters",
+        "durable",
+        "each",
+        "filter",
         "heir",
         "held",
         "held_count",
         "high",
-        "inflight",
+        "keeps",
         "low",
+        "members",
+        "missed",
         "next_entry",
+        "outstanding",
+        "plain",
         "pressed",
         "queue",
-        "retiring",
-        "returned",
         "running",
+        "sole",
+        "strict",
         "subscription",
         "suspect",
+        "trouble",
         "urgent",
         "waiting",
         "window",
@@ -74,45 +87,90 @@ class Mailbox:
         self.suspect: set[Record] = set()
         # With the time at which waiting ends.
         self.waiting: deque[tuple[Record, float]] = deque()
-        self.inflight: dict[int, Record] = {}
+        # Accepted and in none of the queues here: handed out, given to a member, or waiting to be tried again.
+        self.outstanding = 0
+        # Who serves: of an ordinary subscription one client at most, which is also the `sole` one.
+        self.members: dict[ClientState, Serving] = {}
+        self.sole: Serving | None = None
+        self.running = 0
         self.next_entry = 1
-        self.client: ClientState | None = None
         # Who serves next: a subscription is handed over only when its former owner has nothing in hand.
         self.heir: ClientState | None = None
+        # None until something has failed.
+        self.trouble: Trouble | None = None
         self.pressed = False
         self.closing = False
-        # Its owner has changed, and the former one has messages in hand.
-        self.retiring = False
-        self.returned = 0
+        self.missed = 0
+        self.filter: Compiled | None = None
         self.configure(subscription, prefetch=prefetch, high=high, low=low)
 
     def configure(self, subscription: SubscriptionRecord, *, prefetch: int, high: float, low: float) -> None:
         """Take the subscription's settings, now or at a takeover."""
+        wanted = subscription.filter
+        former = getattr(self, "subscription", None)
+        if former is None or former.filter != wanted:
+            self.filter = compile_filter(wanted) if wanted is not None else None
         self.subscription = subscription
+        self.durable = subscription.durable
+        event = subscription.kind == "event"
+        self.strict = event and subscription.order == "strict"
+        # Whose messages need no look of their own when they are done.
+        self.plain = event and not (subscription.members or subscription.durable)
         # The events of one session run one after another.
-        lane = subscription.kind == "event" and subscription.session != BUS
-        self.running = 1 if lane else subscription.concurrency
-        # What is on its way cannot be dropped any more, so the other policies keep that short.
-        self.window = max(prefetch, self.running) if subscription.overflow == "block" else self.running
+        self.each = 1 if event and subscription.session != BUS else subscription.concurrency
+        # What is on its way cannot be dropped any more, so policies that drop keep that short.
+        self.keeps = subscription.overflow in ("block", "adaptive")
+        self.window = max(prefetch, self.each) if self.keeps else self.each
+        self.count_places()
         self.high = max(1, int(subscription.capacity * high))
         self.low = int(subscription.capacity * low)
+
+    def count_places(self) -> None:
+        """How many messages live handlers run at a time."""
+        self.running = self.each * sum(one.client.connected for one in self.members.values())
 
     @property
     def size(self) -> int:
         """Accepted and not done."""
-        return len(self.urgent) + len(self.queue) + self.held_count + len(self.inflight)
+        return len(self.urgent) + len(self.queue) + self.held_count + self.outstanding
 
     @property
     def occupancy(self) -> int:
-        """What takes room: all but as much as a live handler runs at a time."""
-        return max(0, self.size - (self.running if self.client is not None else 0))
+        """What takes room: all but as much as live handlers run at a time."""
+        return max(0, self.size - self.running)
 
     def room(self) -> int:
         """How many more are accepted without waiting or dropping."""
         if self.waiting:
             return 0
-        running = self.running if self.client is not None else 0
-        return self.subscription.capacity + running - self.size
+        return self.subscription.capacity + self.running - self.size
+
+    def lane(self, record: Record) -> str | None:
+        """In whose order the message stands: its session, or None where it runs beside others."""
+        head = record.head
+        session = head.line.session
+        if head.command or (session == BUS and not self.strict):
+            return None
+        return None if head.chain and self.reenters(record) else session
+
+    def others(self) -> Iterator[Record]:
+        """What `outstanding` counts."""
+        for serving in self.members.values():
+            yield from serving.inflight.values()
+            yield from serving.aside.values()
+            if serving.lanes is not None:
+                yield from serving.urgent
+                yield from serving.queue
+        if self.trouble is not None:
+            yield from self.trouble.held()
+
+    def entry_of(self, record: Record) -> tuple[Serving, int] | None:
+        """Who has it in hand, and under which entry."""
+        for serving in self.members.values():
+            for entry, one in serving.inflight.items():
+                if one is record:
+                    return serving, entry
+        return None
 
     def offer(self, record: Record, until: float) -> tuple[Offer, Record | None]:
         """Take one more message; the second value is an older one that had to make room."""
@@ -152,7 +210,7 @@ class Mailbox:
         self.counters.accepted += 1
         line = record.head.line
         chain = record.head.chain
-        if chain and self._reenters(record):
+        if chain and self.reenters(record):
             self.urgent.append(record)
             return
         # What a suspended handler waits for must not stand behind what may wait for that handler.
@@ -172,37 +230,33 @@ class Mailbox:
         self.counters.accepted += len(records)
         self.queue.extend(records)
 
-    def release(self, line: ProducerLine) -> bool:
-        """Queue what has been held back for this producer and may go now; whether any did."""
+    def release(self, line: ProducerLine) -> list[Record]:
+        """Queue what has been held back for this producer and may go now; these messages."""
         held = self.held.get(line)
-        if held is None:
-            return False
-        moved = False
+        moved: list[Record] = []
         while held and held[0].is_open_for(self):
-            self.queue.append(held.popleft())
-            self.held_count -= 1
-            moved = True
-        if not held:
+            moved.append(held.popleft())
+        if held is not None and not held:
             del self.held[line]
+        self.held_count -= len(moved)
+        self.queue.extend(moved)
         return moved
 
-    def requeue(self) -> int:
-        """What was on its way goes to the front again, in order; how many."""
-        back = list(self.inflight.values())
-        self.inflight.clear()
-        self.suspect.update(back)
-        self.queue.extendleft(reversed([record for record in back if not self._reenters(record)]))
-        self.urgent.extendleft(reversed([record for record in back if self._reenters(record)]))
-        self.counters.redelivered += len(back)
-        return len(back)
+    def put_back(self, records: list[Record]) -> None:
+        """These come before everything that is queued, in this order; a held lane's before what it holds."""
+        holds = self.trouble.holds if self.trouble is not None else None
+        for record in reversed(records):
+            if record.head.chain and self.reenters(record):
+                self.urgent.appendleft(record)
+                continue
+            lane = self.lane(record) if holds else None
+            if holds and lane is not None and lane in holds:
+                holds[lane].records.appendleft(record)
+                self.outstanding += 1
+            else:
+                self.queue.appendleft(record)
 
-    def give_back(self, record: Record) -> None:
-        """The former owner had not called its handler yet: it comes before what has not been handed out."""
-        self.queue.insert(self.returned, record)
-        self.returned += 1
-        record.sent = 0
-
-    def _reenters(self, record: Record) -> bool:
+    def reenters(self, record: Record) -> bool:
         chain = record.head.chain
         return bool(chain) and (self.subscription.number, record.head.line.session) in chain
 
@@ -259,16 +313,14 @@ class Mailbox:
     def validate(self) -> None:
         """Every accepted message is somewhere, exactly once."""
         counters = self.counters
-        done = counters.handled + counters.failed + counters.dropped + counters.discarded
+        done = counters.handled + counters.failed + counters.expired + counters.cancelled
+        done += counters.dropped + counters.discarded
         name = self.subscription.name
         assert counters.accepted == done + self.size, (name, counters, self.size)
         assert self.held_count == sum(map(len, self.held.values())), name
         assert all(self.held.values()), name
         held = {id(record) for queue in self.held.values() for record in queue}
-        everything = [id(record) for record in (*self.urgent, *self.queue, *self.inflight.values())]
+        everything = [id(record) for record in (*self.urgent, *self.queue, *self.others())]
         assert len(set(everything)) == len(everything), (name, "a message is here twice")
         assert not held.intersection(everything), name
-        assert self.suspect <= {*self.urgent, *self.queue}, name
-        assert len(self.inflight) <= self.window or any(
-            record.head.chain for record in self.inflight.values()
-        ), name
+        assert self.outstanding == sum(1 for _ in self.others()), (name, self.outstanding)

@@ -2,20 +2,90 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from llmgine.actors.bus import wire
 
 if TYPE_CHECKING:
     from llmgine.actors.bus.router.mailbox import Mailbox
+    from llmgine.actors.bus.router.serving import Serving
 
 Chain = tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A message that the router itself sends: a scheduled event, a replay, news of a dead letter.
+
+    `only` names the one mailbox that it is for, outside of routes and filters. `on_settled` hears once
+    whether all went well: when every handler is done, or the journal has what is left.
+    """
+
+    producer: str
+    epoch: int
+    session: str
+    sequence: int
+    lineage: str
+    body: bytes
+    only: Mailbox | None = None
+    replay_of: str | None = None
+    depth: int = 0
+    command: bool = False
+    on_settled: Callable[[bool], None] | None = None
+
+
+class Sequences:
+    """A set of numbers that knows its lowest; what is put in is mostly above what is there."""
+
+    __slots__ = ("_heap", "_held")
+
+    def __init__(self) -> None:
+        self._heap: list[int] = []
+        self._held: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._held
+
+    def add(self, number: int) -> None:
+        if number not in self._held:
+            self._held.add(number)
+            heappush(self._heap, number)
+
+    def discard(self, number: int) -> None:
+        self._held.discard(number)
+        heap, held = self._heap, self._held
+        while heap and heap[0] not in held:
+            heappop(heap)
+        if len(heap) > 2 * len(held) + 64:
+            self._heap = sorted(held)
+
+    @property
+    def lowest(self) -> int | None:
+        return self._heap[0] if self._held else None
 
 
 class ProducerLine:
     """One producer's messages of one session: what has been received, and what is not settled yet."""
 
-    __slots__ = ("client", "floor", "received", "results", "session", "unsettled")
+    __slots__ = (
+        "client",
+        "floor",
+        "gate",
+        "journaled",
+        "received",
+        "results",
+        "session",
+        "stored",
+        "unsettled",
+    )
 
     def __init__(self, client: ClientState, session: str, received: int) -> None:
         self.client = client
@@ -25,6 +95,19 @@ class ProducerLine:
         self.unsettled: dict[int, Record] = {}
         # Answers that the producer has not confirmed: a break may have swallowed them.
         self.results: dict[int, Any] = {}
+        # What waits for the journal, and for its turn behind that; None where nothing does.
+        self.gate: deque[Record] | None = None
+        # What is settled for the producer, and still open for a durable handler.
+        self.stored: Sequences | None = None
+        # The highest sequence that was found in the journal when the router began.
+        self.journaled = 0
+
+    @property
+    def open_floor(self) -> int:
+        """Below it no handler will be given anything any more."""
+        if not self.stored:
+            return self.floor
+        return min(self.floor, self.stored.lowest or self.floor)
 
 
 class Head:
@@ -39,7 +122,11 @@ class Head:
         "flags",
         "line",
         "lineage",
+        "on_settled",
+        "only",
+        "replay_of",
         "since",
+        "until",
         "wants_result",
     )
 
@@ -56,17 +143,44 @@ class Head:
         self.again = bool(flags & wire.AGAIN)
         self.chain: Chain = ()
         self.since = 0
+        # When nobody waits for it any more, as the router's clock counts.
+        self.until = math.inf
+        self.replay_of: str | None = None
+        # Of what the router itself sends.
+        self.only: Mailbox | None = None
+        self.on_settled: Callable[[bool], None] | None = None
         if extra is not None:
             self.chain = tuple((number, session) for number, session in extra.get("chain", ()))
             self.since = extra.get("since", 0)
+            self.replay_of = extra.get("replay_of")
+
+
+class Kept:
+    """A message's place in the journal.
+
+    `keys` are the durable handlers that its row names, `pending` their mailboxes once it was routed to
+    them, until they are done. `stages` are the mailboxes that it is for, as it came.
+    """
+
+    __slots__ = ("committed", "keys", "marked", "pending", "stages", "told")
+
+    def __init__(self, keys: tuple[str, ...], stages: tuple[tuple[Mailbox, ...], ...]) -> None:
+        self.keys = keys
+        self.stages = stages
+        self.pending: dict[Mailbox, None] = {}
+        self.committed = False
+        # Its producer has been told that it is settled.
+        self.told = False
+        # The journal knows that this command is about to be given to its handler.
+        self.marked = False
 
 
 class Record:
     """One message in the router until every handler of it is done.
 
-    `open` counts the mailboxes that hold it, `waiting` those whose room it waits for. `sent` is the
-    generation of the subscription that a command was last handed to. `stages` is None where all
-    handlers have one priority.
+    `open` counts who holds it, but for durable handlers, whom `kept` names where it is in the journal;
+    `waiting` counts what its admission waits for. `sent` is the generation of the subscription that a
+    command was last handed to. `stages` is None where all handlers have one priority.
     """
 
     __slots__ = (
@@ -74,6 +188,7 @@ class Record:
         "failed",
         "head",
         "home",
+        "kept",
         "open",
         "opened_at",
         "outcomes",
@@ -97,6 +212,7 @@ class Record:
         self.resolved = False
         # Where a command waits or runs.
         self.home: Mailbox | None = None
+        self.kept: Kept | None = None
         self.outcomes: list[Any] | None = None
         self.refused: list[tuple[str, str]] | None = None
         self.stages: list[list[Mailbox]] | None = None
@@ -127,12 +243,14 @@ class ClientState:
         "left_at",
         "lines",
         "lost",
-        "mailboxes",
+        "member_of",
         "name",
         "notices",
         "ready",
         "results",
+        "servings",
         "settled",
+        "verdicts",
         "wanted",
     )
 
@@ -143,8 +261,11 @@ class ClientState:
         self.connected = False
         self.left_at = 0.0
         self.lines: dict[str, ProducerLine] = {}
-        self.mailboxes: dict[int, Mailbox] = {}
-        self.ready: dict[Mailbox, None] = {}
+        # Of the deployment whose subscriptions it serves beside others, "" for any other client.
+        self.member_of = ""
+        self.servings: dict[int, Serving] = {}
+        # Where there may be something to hand out.
+        self.ready: dict[Serving, None] = {}
         self.clear()
 
     def clear(self) -> None:
@@ -160,6 +281,8 @@ class ClientState:
         # Subscriptions that it is ready to serve and that are not in the table yet.
         self.wanted: set[int] = set()
         self.aborts: list[tuple[int, int]] = []
+        # On failed attempts: subscription, entry, what is taken back.
+        self.verdicts: deque[tuple[int, int, int]] = deque()
 
     @property
     def owner(self) -> tuple[str, int]:
@@ -174,5 +297,6 @@ class ClientState:
             or self.attached
             or self.lost
             or self.aborts
+            or self.verdicts
             or self.ready
         )

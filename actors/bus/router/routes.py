@@ -1,10 +1,15 @@
-"""Which mailboxes a message goes to, by lineage and session; cached until the table changes."""
+"""Which mailboxes a message goes to, by lineage and session; cached until table or filters change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
+from llmgine.actors.bus.errors import UndecodableMessage
+from llmgine.actors.bus.filtering import Compiled, Subject, compile_filter
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
+from llmgine.actors.bus.payload import read_head
 from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.subscriptions import SubscriptionTable
 
@@ -13,20 +18,64 @@ Stages = tuple[tuple[Mailbox, ...], ...]
 _CACHED = 65_536
 
 
+class Route:
+    """Where events of one class and session go, in stages from the lowest priority number up.
+
+    `plain`: nothing is to be asked of single messages, and none of them is to be kept. Where it is not,
+    `gates` are the bus's filters that look at each message, and mailboxes may have such a filter, too.
+    `screened` are the mailboxes whose filters want none of these events, all where the bus's do not.
+    """
+
+    __slots__ = ("durable", "gates", "plain", "screened", "stages")
+
+    def __init__(self, stages: Stages, screened: tuple[Mailbox, ...], gates: tuple[Compiled, ...]) -> None:
+        self.stages = stages
+        self.screened = screened
+        self.gates = gates
+        boxes = [mailbox for stage in stages for mailbox in stage]
+        self.durable = any(mailbox.durable for mailbox in boxes)
+        asks = bool(gates) or any(_asks(mailbox) for mailbox in boxes)
+        self.plain = len(stages) == 1 and not self.durable and not asks
+
+
+def _asks(mailbox: Mailbox) -> bool:
+    """Whether its filter has to see each message."""
+    return mailbox.filter is not None and not mailbox.filter.lasting
+
+
 class Routes:
-    """Lookups over the mirrored table. An event's stages run from the lowest priority number up."""
+    """Lookups over the mirrored table."""
 
     def __init__(self, table: SubscriptionTable, mailboxes: Mapping[int, Mailbox]) -> None:
         self._table = table
         self._mailboxes = mailboxes
-        self._events: dict[tuple[str, str], Stages] = {}
+        self._events: dict[tuple[str, str], Route] = {}
         self._commands: dict[tuple[str, str], Mailbox | None] = {}
+        # The bus's own filters by number, as they were pushed and at work.
+        self._filters: dict[int, tuple[list[Any], Compiled]] = {}
 
     def clear(self) -> None:
         self._events.clear()
         self._commands.clear()
 
-    def event(self, lineage: str, session: str) -> Stages:
+    @property
+    def filters(self) -> list[list[Any]]:
+        """The bus's filters, `[number, client, wire]` each."""
+        return [pushed for pushed, _ in self._filters.values()]
+
+    def set_filters(self, filters: Sequence[Sequence[Any]]) -> None:
+        """An event has to pass all of these; one that is known already goes on with its buckets."""
+        known, self._filters = self._filters, {}
+        for number, client, wire in filters:
+            pushed = [number, client, wire]
+            former = known.get(number)
+            if former is not None and former[0] == pushed:
+                self._filters[number] = former
+            else:
+                self._filters[number] = pushed, compile_filter(wire)
+        self._events.clear()
+
+    def event(self, lineage: str, session: str) -> Route:
         """Bus-scope handlers of the class or an ancestor, and the session's own, by priority."""
         key = (lineage, session)
         found = self._events.get(key)
@@ -36,16 +85,47 @@ class Routes:
             found = self._events[key] = self._find_event(lineage, session)
         return found
 
-    def _find_event(self, lineage: str, session: str) -> Stages:
+    def _find_event(self, lineage: str, session: str) -> Route:
         names = set(lineage.split(LINEAGE_SEPARATOR))
         scopes = (BUS,) if session == BUS else (BUS, session)
+        subject = Subject(lineage, session, dict)
+        filters = [compiled for _, compiled in self._filters.values()]
+        shut = any(one.lasting and not one.admits(subject, 0.0) for one in filters)
         stages: dict[int, list[Mailbox]] = {}
+        screened = []
         for scope in scopes:
             for subscription in self._table.scope(scope):
-                if subscription.kind == "event" and subscription.wire_name in names:
-                    mailbox = self._mailboxes[subscription.number]
+                if subscription.kind != "event" or subscription.wire_name not in names:
+                    continue
+                mailbox = self._mailboxes[subscription.number]
+                wanted = mailbox.filter
+                if shut or (wanted is not None and wanted.lasting and not wanted.admits(subject, 0.0)):
+                    screened.append(mailbox)
+                else:
                     stages.setdefault(subscription.priority, []).append(mailbox)
-        return tuple(tuple(stages[priority]) for priority in sorted(stages))
+        gates = () if shut or not stages else tuple(one for one in filters if not one.lasting)
+        in_order = tuple(tuple(stages[priority]) for priority in sorted(stages))
+        return Route(in_order, tuple(screened), gates)
+
+    def sift(self, route: Route, session: str, lineage: str, body: bytes, now: float) -> Route:
+        """The route of this one message: filters that look at each message have been asked, once."""
+        subject = Subject(lineage, session, partial(metadata_of, body))
+        if not all(gate.admits(subject, now) for gate in route.gates):
+            everyone = tuple(mailbox for stage in route.stages for mailbox in stage)
+            return Route((), (*route.screened, *everyone), ())
+        screened = list(route.screened)
+        stages = []
+        for stage in route.stages:
+            kept = []
+            for mailbox in stage:
+                wanted = mailbox.filter
+                if wanted is None or wanted.lasting or wanted.admits(subject, now):
+                    kept.append(mailbox)
+                else:
+                    screened.append(mailbox)
+            if kept:
+                stages.append(tuple(kept))
+        return Route(tuple(stages), tuple(screened), ())
 
     def command(self, lineage: str, session: str) -> Mailbox | None:
         """The session's handler of the most specific class, else the bus's."""
@@ -64,3 +144,11 @@ class Routes:
                 if name in held:
                     return self._mailboxes[held[name].number]
         return None
+
+
+def metadata_of(body: bytes) -> dict[str, Any]:
+    """What a body says of itself; nothing where it is none, for only its handler can say so."""
+    try:
+        return read_head(body)[2]
+    except UndecodableMessage:
+        return {}

@@ -69,8 +69,10 @@ class RouterService:
             async for message in stream:
                 if self._talks.get(client) is not talk:
                     raise StreamReset("replaced", "another stream of this client has taken over")
-                core.receive(client, message, self._clock())
-                self._wake()
+                said = talk.received(message)
+                if said is not None:
+                    core.receive(client, said, self._clock())
+                    self._wake()
         except ProtocolViolation as error:
             logger.warning("%s", error)
             raise StreamReset("protocol", str(error)) from error

@@ -110,7 +110,7 @@ class World:
         assert client._reader is not None
         client._reader.cancel()
         await asyncio.gather(client._reader, return_exceptions=True)
-        await client._consumer.close()
+        await client._handlers.close()
         client._closed = True
 
     async def close(self) -> None:

@@ -26,7 +26,7 @@ from llmgine.actors.bus import (
     UnsendableMessage,
     errors,
 )
-from llmgine.actors.bus.errors import UndecodableMessage
+from llmgine.actors.bus.errors import AskRefused, UndecodableMessage
 from llmgine.actors.bus.messages import lineage, result_type, stamp
 from llmgine.actors.bus.payload import Decoder, Encoder, ResultCodec
 from llmgine.actors.bus.schema import fingerprint
@@ -253,7 +253,7 @@ def test_every_error_survives_pickling(kind: type[Exception]) -> None:
     """Type, text and attributes are the same on the other side."""
     if kind is LlmgineError:
         return
-    error = kind("kind", "text") if kind is CommandFailed else kind("text")
+    error = kind("kind", "text") if kind in (AskRefused, CommandFailed) else kind("text")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind
     assert (str(again), again.__dict__) == (str(error), error.__dict__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,29 @@ class Flow(RuleBasedStateMachine):
     @rule()
     def credit(self) -> None:
         self.sender.grant(*self.grants.popleft())
+
+    @rule(messages=st.integers(-1, 25), size=st.integers(-1, 2000))
+    def grant_what_was_not_used(self, messages: int, size: int) -> None:
+        """Only what the sender has used may come back, whoever claims otherwise."""
+        used = (self.messages - self.sender.messages, self.limit - self.sender.bytes)
+        sender = copy(self.sender)
+        if 0 <= messages <= used[0] and 0 <= size <= used[1]:
+            sender.grant(messages, size)
+            assert used == (messages + self.messages - sender.messages, size + self.limit - sender.bytes)
+        else:
+            with pytest.raises(MalformedFrame):
+                sender.grant(messages, size)
+
+    @rule(size=st.integers(0, 1000))
+    def send_what_was_not_lent(self, size: int) -> None:
+        """The receiver takes exactly as much as it has lent: the window less what it has not given back."""
+        receiver = copy(self.receiver)
+        kept = [len(self.inbox) + self.ungranted[0], sum(self.inbox) + self.ungranted[1]]
+        if kept[0] < self.messages and kept[1] < self.limit:
+            receiver.arrived(size)
+        else:
+            with pytest.raises(MalformedFrame):
+                receiver.arrived(size)
 
     @invariant()
     def nothing_leaks(self) -> None:

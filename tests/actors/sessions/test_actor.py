@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.actors.code import CodeUnavailable
 from llmgine.actors.control import Boot, Ground, RuntimeActor
 from llmgine.actors.control.cluster import SpawnOptions
 from llmgine.actors.control.local_cluster import LocalWorld
@@ -16,7 +17,7 @@ from llmgine.actors.pools.actor import ProviderActor
 from llmgine.actors.sessions.actor import SessionActor
 from llmgine.actors.sessions.client import SessionClient
 from llmgine.actors.sessions.code import SessionCode
-from llmgine.actors.sessions.errors import CodeUnavailable, SessionClosed, SessionError, SessionLost
+from llmgine.actors.sessions.errors import SessionClosed, SessionError, SessionLost
 from llmgine.actors.sessions.tools import tool
 
 SETTINGS: dict[str, Any] = {

@@ -11,9 +11,9 @@ from typing import Any
 import msgpack
 import pytest
 
+from llmgine.actors.code import CodeUnavailable, UnsendableCode
 from llmgine.actors.sessions.code import SessionCode, fingerprint, pack, unpack
 from llmgine.actors.sessions.engines import SinglePassEngine, Step, ToolChatEngine, TurnView
-from llmgine.actors.sessions.errors import CodeUnavailable, UnsendableCode
 from llmgine.actors.sessions.tools import tool
 
 pytest.importorskip("ray.cloudpickle")

@@ -34,7 +34,9 @@ class FakeChildren:
         self.alive: set[str] = set()
         self.failures: dict[str, Exception] = {}
 
-    async def start(self, name: str, kind: str, *, num_cpus: float, restarts: bool = True) -> None:
+    async def start(
+        self, name: str, kind: str, *, num_cpus: float, restarts: bool = True, cargo: object = None
+    ) -> None:
         await self.starting.through(name)
         if name in self.failures:
             raise self.failures[name]

@@ -1,0 +1,378 @@
+"""Durable messages: in the journal before they are routed, in their line's order, until handled. Pure.
+
+A message that is to be kept, and everything of its line that comes after it, waits at the line's gate
+until the store has it. From then on the journal answers for its durable handlers: where only those are
+left, the message is settled for its producer. A new life of the router reads the journal before it lets
+any durable message through; what a producer sends again is recognised by its sequence.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from llmgine.actors.bus import wire
+from llmgine.actors.bus.router.letters import failure_of
+from llmgine.actors.bus.router.records import ClientState, Head, Kept, ProducerLine, Record, Sequences
+from llmgine.actors.store.operations import HandlerDone, JournalRow, MarkHanded, PutJournal
+
+if TYPE_CHECKING:
+    from llmgine.actors.bus.router.ends import Ends
+    from llmgine.actors.bus.router.mailbox import Mailbox
+    from llmgine.actors.bus.router.routes import Stages
+    from llmgine.actors.bus.router.state import RouterState
+
+
+class Entrance(Protocol):
+    """What the journal needs of admission."""
+
+    def proceed(self, record: Record) -> bool:
+        """Route what waited at a gate; False where it has to be kept first, which is under way now."""
+
+    def enter(self, record: Record, stages: Stages, *, anew: bool = True) -> None: ...
+    def readmit(self, record: Record, mailboxes: Iterable[Mailbox]) -> None: ...
+    def refuse(self, record: Record, reason: str, text: str) -> None: ...
+
+
+class Journal:
+    """What of the router's messages is in the store, and what waits for that."""
+
+    def __init__(self, state: RouterState, ends: Ends, entrance: Entrance) -> None:
+        self._state = state
+        self._ends = ends
+        self._entrance = entrance
+        # The journal has been read: until then nobody knows what of a line is in it.
+        self.ready = False
+        self._rows: list[JournalRow] | None = None
+        self._unread: dict[Record, None] = {}
+        self._gated: dict[ProducerLine, None] = {}
+        # Lines of producers that have not come back yet.
+        self._claims: dict[tuple[str, int, str], ProducerLine] = {}
+        # Commands that were handed out in an earlier life, until their caller says how old they are.
+        self._undecided: dict[Record, Mailbox] = {}
+
+    # At the gate
+
+    def keep(self, record: Record, stages: Stages, keys: tuple[str, ...]) -> None:
+        """Route it once the store has it; `keys` are its durable handlers."""
+        record.kept = Kept(keys, stages)
+        if record.waiting == 0:
+            self.follow(record)
+        if self.ready:
+            self._write(record)
+            return
+        self._unread[record] = None
+        state = self._state
+        state.timers.at(state.now + state.options.journal_timeout, partial(self._unheard, record))
+
+    def follow(self, record: Record) -> None:
+        """It waits at its line's gate."""
+        line = record.head.line
+        record.open += 1
+        record.waiting += 1
+        if line.gate is None:
+            line.gate = deque()
+            self._gated[line] = None
+        line.gate.append(record)
+
+    def _write(self, record: Record) -> None:
+        head, line = record.head, record.head.line
+        row = JournalRow(
+            producer=line.client.name,
+            epoch=line.client.epoch,
+            session=line.session,
+            sequence=record.sequence,
+            lineage=head.lineage,
+            flags=head.flags,
+            depth=head.depth,
+            body=record.body,
+            pending=record.kept.keys if record.kept is not None else (),
+            time=self._state.wall(),
+            replay_of=head.replay_of,
+        )
+        self._state.writes.add(
+            PutJournal(row), partial(self._committed, record), partial(self._refused, record)
+        )
+
+    def _committed(self, record: Record) -> None:
+        line = record.head.line
+        if record.kept is None or line.gate is None:
+            return
+        record.kept.committed = True
+        if line.gate[0] is record:
+            self._flush(line)
+
+    def _unheard(self, record: Record) -> None:
+        if record in self._unread:
+            del self._unread[record]
+            limit = self._state.options.journal_timeout
+            self._refused(record, f"the journal was not read within {limit:g} s (bus option journal_timeout)")
+
+    def _refused(self, record: Record, text: str) -> None:
+        line = record.head.line
+        if line.gate is None or record.kept is None or record.kept.committed:
+            return
+        line.gate.remove(record)
+        record.kept = None
+        record.open -= 1
+        record.waiting -= 1
+        self._entrance.refuse(record, "store", text)
+        self._flush(line)
+
+    def _flush(self, line: ProducerLine) -> None:
+        """Let through what need not wait any longer, in order."""
+        gate = line.gate
+        while gate:
+            record = gate[0]
+            kept = record.kept
+            if kept is not None and not kept.committed:
+                return
+            if kept is None and not self._entrance.proceed(record):
+                return
+            gate.popleft()
+            record.open -= 1
+            record.waiting -= 1
+            if kept is not None:
+                self._route(record, kept)
+        line.gate = None
+        self._gated.pop(line, None)
+
+    def _route(self, record: Record, kept: Kept) -> None:
+        """Into the mailboxes that it was for when it came, as far as they are still there."""
+        there = self._state.mailboxes
+        stages = tuple(
+            tuple(box for box in stage if there.get(box.subscription.number) is box) for stage in kept.stages
+        )
+        wanted = set(kept.keys)
+        for stage in stages:
+            for mailbox in stage:
+                key = mailbox.subscription.key_text
+                if key in wanted:
+                    wanted.discard(key)
+                    kept.pending[mailbox] = None
+        for key in wanted:
+            self._state.writes.add(HandlerDone(record.id, key))
+        self._entrance.enter(record, tuple(stage for stage in stages if stage))
+
+    # While handlers work
+
+    def done(self, mailbox: Mailbox, record: Record) -> bool:
+        """Whether the journal answered for this handler, which is done now, however it went."""
+        kept = record.kept
+        if kept is None or mailbox not in kept.pending:
+            return False
+        del kept.pending[mailbox]
+        self._state.writes.add(HandlerDone(record.id, mailbox.subscription.key_text))
+        if mailbox.finished(record):
+            self._state.mark_ready(mailbox)
+        return True
+
+    def settle(self, record: Record, kept: Kept) -> None:
+        """Only durable handlers are left: its producer need not keep it any longer."""
+        head = record.head
+        if kept.told or record.waiting or head.wants_result:
+            return
+        self._store(record, kept)
+        if head.on_settled is not None:
+            head.on_settled(not record.failed)
+        elif head.line.client.connected:
+            self._state.settled_range(head.line.client, head.line.session, record.sequence, record.sequence)
+
+    def _store(self, record: Record, kept: Kept) -> None:
+        kept.told = True
+        line = record.head.line
+        if line.stored is None:
+            line.stored = Sequences()
+        line.stored.add(record.sequence)
+        self._state.stored += 1
+
+    def unstore(self, record: Record, kept: Kept) -> None:
+        """It is done, or its producer has come back for it."""
+        kept.told = False
+        line = record.head.line
+        if line.stored is not None:
+            line.stored.discard(record.sequence)
+            if not line.stored:
+                line.stored = None
+        self._state.stored -= 1
+
+    def mark(self, mailbox: Mailbox, record: Record) -> None:
+        """A command goes to its handler once the journal knows that it does."""
+        mailbox.marking[record] = None
+        self._state.writes.add(
+            MarkHanded(record.id), partial(self._marked, mailbox, record), partial(self._unmarked, mailbox, record)
+        )
+
+    def _marked(self, mailbox: Mailbox, record: Record) -> None:
+        if record.kept is not None and mailbox.marked(record):
+            record.kept.marked = True
+            self._state.mark_ready(mailbox)
+
+    def _unmarked(self, mailbox: Mailbox, record: Record, text: str) -> None:
+        if mailbox.marking.pop(record, record) is None:
+            self._ends.fail(mailbox, record, "store", "store", text)
+
+    # A new life of the router
+
+    def recover(self, rows: Iterable[JournalRow]) -> None:
+        """What the journal holds, in order, once: it is handed out, and the gates open."""
+        if self.ready:
+            return
+        self._rows = list(rows)
+        if self._state.loaded:
+            self.loaded()
+
+    def loaded(self) -> None:
+        """The table is there."""
+        rows, self._rows = self._rows, None
+        if rows is None or self.ready:
+            return
+        self.ready = True
+        boxes = {box.subscription.key_text: box for box in self._state.mailboxes.values()}
+        absent: dict[tuple[str, int], ClientState] = {}
+        for row in rows:
+            line = self._line(row, absent)
+            line.journaled = max(line.journaled, row.sequence)
+            known = line.unsettled.get(row.sequence)
+            if known is not None and known in self._unread:
+                self._adopt(known, row)
+            elif known is None:
+                self._take_over(line, row, boxes)
+        self._begin()
+        state = self._state
+        if self._claims:
+            state.timers.at(state.now + state.options.client_lease, self._give_up)
+
+    def _begin(self) -> None:
+        """The gates: what is not in the journal is written, or was done with long ago."""
+        unread, self._unread = self._unread, {}
+        for record in unread:
+            kept = record.kept
+            if kept is None or kept.committed:
+                continue
+            if record.head.again and record.sequence <= record.head.line.journaled:
+                self._leave_out(kept, ())
+            else:
+                self._write(record)
+        for line in list(self._gated):
+            self._flush(line)
+
+    def _line(self, row: JournalRow, absent: dict[tuple[str, int], ClientState]) -> ProducerLine:
+        client = self._state.clients.get(row.producer)
+        if client is not None and client.epoch == row.epoch and row.session in client.lines:
+            return client.lines[row.session]
+        key = row.producer, row.epoch, row.session
+        line = self._claims.get(key)
+        if line is None:
+            life = absent.setdefault(key[:2], ClientState(row.producer, row.epoch, ""))
+            line = self._claims[key] = ProducerLine(life, row.session, row.sequence - 1)
+        return line
+
+    def _adopt(self, record: Record, row: JournalRow) -> None:
+        """Its producer has sent again what is in the journal."""
+        if record.kept is not None:
+            self._leave_out(record.kept, row.pending)
+            record.kept.marked = row.handed
+
+    def _leave_out(self, kept: Kept, pending: tuple[str, ...]) -> None:
+        """Its other durable handlers are done."""
+        done = set(kept.keys) - set(pending)
+        kept.stages = tuple(
+            tuple(box for box in stage if box.subscription.key_text not in done) for stage in kept.stages
+        )
+        kept.keys = pending
+        kept.committed = True
+
+    def _take_over(self, line: ProducerLine, row: JournalRow, boxes: dict[str, Mailbox]) -> None:
+        state = self._state
+        extra = {"replay_of": row.replay_of} if row.replay_of is not None else None
+        head = Head(line, row.lineage, row.depth, (row.flags | wire.AGAIN) & ~wire.WAIT, extra)
+        record = Record(head, row.sequence, row.body)
+        line.unsettled[row.sequence] = record
+        state.unsettled += 1
+        state.counters["commands_sent_total" if head.command else "events_published_total"] += 1
+        kept = record.kept = Kept(row.pending, ())
+        kept.committed, kept.marked = True, row.handed
+        self._store(record, kept)
+        found = [boxes[key] for key in row.pending if key in boxes]
+        for key in row.pending:
+            if key not in boxes:
+                self._orphan(record, key)
+        kept.pending = dict.fromkeys(found)
+        if head.command and found:
+            record.home = found[0]
+            if row.handed and not found[0].subscription.idempotent:
+                self._undecided[record] = found[0]
+                return
+        if found:
+            self._entrance.readmit(record, found)
+        else:
+            state.settle(record)
+
+    def _orphan(self, record: Record, key: str) -> None:
+        """The handler was removed for good."""
+        if record.head.command:
+            text = "its handler is not registered any more"
+            self._state.failures.take(failure_of(record, None, "no_handler", "no_handler", text))
+            record.failed = True
+            self._state.resolve(record, wire.failed_answer("no_handler", text))
+        self._state.writes.add(HandlerDone(record.id, key))
+
+    def _give_up(self) -> None:
+        """Producers that have not come back by now will not."""
+        self._claims.clear()
+        undecided, self._undecided = self._undecided, {}
+        for record, mailbox in undecided.items():
+            text = f"everything went away while {mailbox.subscription.name!r} had the command in hand"
+            mailbox.counters.accepted += 1
+            self._ends.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
+
+    # Producers that come back
+
+    def claim(self, client: ClientState, session: str, received: int, floor: int) -> ProducerLine | None:
+        """The line of this life of a producer as the journal knows it."""
+        if not self._claims:
+            return None
+        line = self._claims.pop((client.name, client.epoch, session), None)
+        if line is not None:
+            line.client, line.received, line.floor = client, received, floor
+        return line
+
+    def recognise(self, record: Record, stages: Stages) -> bool:
+        """Whether this one, sent again, is or was in the journal, so that it needs nothing more."""
+        line = record.head.line
+        if not record.head.again or record.sequence > line.journaled:
+            return False
+        known = line.unsettled.get(record.sequence)
+        if known is None:
+            keys = tuple(box.subscription.key_text for stage in stages for box in stage if box.durable)
+            record.kept = Kept(keys, stages)
+            self._leave_out(record.kept, ())
+            return False
+        kept = known.kept
+        if kept is None or not kept.told:
+            return True
+        self.unstore(known, kept)
+        known.head = record.head
+        mailbox = self._undecided.pop(known, None)
+        if mailbox is not None:
+            self._entrance.enter(known, ((mailbox,),))
+            return True
+        keys_done = {
+            box.subscription.key_text for stage in stages for box in stage if box.durable and box not in kept.pending
+        }
+        rest = tuple(
+            tuple(box for box in stage if box.subscription.key_text not in keys_done) for stage in stages
+        )
+        self._entrance.enter(known, tuple(stage for stage in rest if stage), anew=False)
+        return True
+
+    # For checks
+
+    def holding(self) -> Iterator[Record]:
+        """What waits at gates, and commands that are not decided yet."""
+        for line in self._gated:
+            yield from line.gate or ()
+        yield from self._undecided

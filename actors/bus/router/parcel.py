@@ -1,0 +1,113 @@
+"""One DELIVER in the making: messages that several subscriptions of a client get travel once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmgine.actors.bus import wire
+from llmgine.actors.bus.router.records import Head, Record
+
+
+class Parcel:
+    """Runs of messages, and which of them go to which subscription; bounded in messages and bytes."""
+
+    __slots__ = (
+        "_count",
+        "_delivery",
+        "_head",
+        "_index",
+        "_missed",
+        "_next",
+        "_number",
+        "_run",
+        "_size",
+        "deliveries",
+        "runs",
+    )
+
+    def __init__(self, *, shared: bool) -> None:
+        self.runs: list[list[Any]] = []
+        self.deliveries: list[list[Any]] = []
+        self._index: dict[Record, int] | None = {} if shared else None
+        self._run: list[bytes] = []
+        self._head: Head | None = None
+        self._next = 0
+        self._size = 0
+        self._count = 0
+        self._number = 0
+        self._missed = 0
+        self._delivery: list[Any] | None = None
+
+    @property
+    def full(self) -> bool:
+        return self._count >= wire.BATCH_EVENTS or self._size >= wire.BATCH_BYTES
+
+    def holds(self, record: Record) -> bool:
+        """Whether it travels already, so that one more delivery of it costs nothing."""
+        return self._index is not None and record in self._index
+
+    def begin(self, number: int, missed: int) -> None:
+        """What is added from here goes to this subscription, which has lost `missed` messages before it."""
+        self._number = number
+        self._missed = missed
+        self._delivery = None
+
+    def add(
+        self, record: Record, entry: int, redelivered: bool, reentrant: bool, attempt: int = 1
+    ) -> None:
+        position = self._place(record)
+        delivery = self._delivery
+        if (
+            delivery is not None
+            and delivery[2] + delivery[3] == position
+            and delivery[4] == attempt
+            and delivery[5] is redelivered
+            and delivery[6] is reentrant
+        ):
+            delivery[3] += 1
+            return
+        self._delivery = [
+            self._number,
+            entry,
+            position,
+            1,
+            attempt,
+            redelivered,
+            reentrant,
+            self._missed,
+        ]
+        self._missed = 0
+        self.deliveries.append(self._delivery)
+
+    def _place(self, record: Record) -> int:
+        if self._index is not None:
+            known = self._index.get(record)
+            if known is not None:
+                return known
+            self._index[record] = self._count
+        head, body = record.head, record.body
+        if head is self._head and record.sequence == self._next:
+            self._run.append(body)
+        else:
+            line = head.line
+            self._run = [body]
+            self.runs.append(
+                [
+                    line.client.name,
+                    line.client.epoch,
+                    line.session,
+                    head.lineage,
+                    record.sequence,
+                    line.floor,
+                    head.depth,
+                    head.flags,
+                    head.extra,
+                    self._run,
+                ]
+            )
+            self._head = head
+        self._next = record.sequence + 1
+        self._size += len(body)
+        position = self._count
+        self._count += 1
+        return position

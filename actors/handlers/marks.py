@@ -1,0 +1,75 @@
+"""Which methods of a class handle which messages: `@on(Event)` and `@answers(Command)`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from llmgine.actors.bus import Command, Event, InvalidHandler, Message
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARKS = "__llmgine_marks__"
+# What belongs to a registration by hand: a deployment names its handlers itself, and hears every session.
+_NOT_HERE = ("name", "session_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One method that handles one class of messages; `options` are those of the registration."""
+
+    method: str
+    message_class: type[Message]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_command(self) -> bool:
+        return issubclass(self.message_class, Command)
+
+
+def on(event_class: type[Event], **options: Any) -> Callable[[F], F]:
+    """The method handles events of this class; `options` are those of `register_event_handler`."""
+    return _marker(event_class, Event, options)
+
+
+def answers(command_class: type[Command[Any]], **options: Any) -> Callable[[F], F]:
+    """The method answers commands of this class; `options` are those of `register_command_handler`."""
+    return _marker(command_class, Command, options)
+
+
+def marks_of(handler_class: type[Any]) -> tuple[Mark, ...]:
+    """Every marked method of the class and its ancestors; `InvalidHandler` where there is none."""
+    if not isinstance(handler_class, type):
+        raise InvalidHandler(f"{handler_class!r} is no class; deploy the class, not an instance of it")
+    found: list[Mark] = []
+    for name, method in inspect.getmembers(handler_class, callable):
+        for message_class, options in getattr(method, _MARKS, ()):
+            found.append(Mark(name, message_class, options))
+    if not found:
+        raise InvalidHandler(
+            f"{handler_class.__qualname__} handles nothing: mark its methods with @on(Event) or "
+            "@answers(Command)"
+        )
+    return tuple(found)
+
+
+def _marker(message_class: Any, root: type[Message], options: Mapping[str, Any]) -> Callable[[F], F]:
+    if not (isinstance(message_class, type) and issubclass(message_class, root)):
+        other = "@answers" if root is Event else "@on"
+        raise InvalidHandler(
+            f"{message_class!r} is no subclass of {root.__name__}; {other} marks the other kind of message"
+        )
+    for name in _NOT_HERE:
+        if name in options:
+            raise InvalidHandler(
+                f"a deployed handler takes no {name!r}; it hears every session, by its own name"
+            )
+
+    def mark(method: F) -> F:
+        marks = (*getattr(method, _MARKS, ()), (message_class, dict(options)))
+        setattr(method, _MARKS, marks)
+        return method
+
+    return mark

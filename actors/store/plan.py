@@ -1,0 +1,113 @@
+"""Operations gathered by what they do, so that each kind is one statement for many rows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmgine.actors.store.operations import (
+    DropJournal,
+    DropLetters,
+    DropSchedule,
+    DropSubscription,
+    HandlerDone,
+    JournalRow,
+    LetterRow,
+    MarkHanded,
+    Operation,
+    PutJournal,
+    PutLetter,
+    PutSchedule,
+    PutSubscription,
+    ScheduleRow,
+    SetAside,
+)
+
+
+@dataclass(slots=True)
+class Run:
+    """Operations that may be done in the order of these fields as well as in their own."""
+
+    journal: list[JournalRow] = field(default_factory=list)
+    handed: list[str] = field(default_factory=list)
+    done: list[tuple[str, str]] = field(default_factory=list)
+    journal_gone: list[str] = field(default_factory=list)
+    letters: list[LetterRow] = field(default_factory=list)
+    letters_gone: list[str] = field(default_factory=list)
+    schedules: list[ScheduleRow] = field(default_factory=list)
+    schedules_gone: list[str] = field(default_factory=list)
+    subscriptions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    subscriptions_gone: list[str] = field(default_factory=list)
+    aside: list[SetAside] = field(default_factory=list)
+
+
+def runs_of(operations: Iterable[Operation]) -> list[Run]:
+    """The operations in their order, but gathered as far as that makes no difference.
+
+    Whatever changes or takes away a row comes after all rows that are put in; a row that is put in
+    after its like was changed or taken away therefore begins another run.
+    """
+    runs = [Run()]
+    changed: set[tuple[str, str]] = set()
+    for operation in operations:
+        put = _put(operation)
+        if put is None:
+            changed.update(_changed(operation))
+        elif put in changed:
+            runs.append(Run())
+            changed.clear()
+        _gather(runs[-1], operation)
+    return runs
+
+
+def _put(operation: Operation) -> tuple[str, str] | None:
+    """Kind and id of the row that the operation puts in."""
+    match operation:
+        case PutJournal(row) | PutLetter(row) | PutSchedule(row):
+            return operation.code, row.id
+        case PutSubscription(key):
+            return operation.code, key
+    return None
+
+
+def _changed(operation: Operation) -> list[tuple[str, str]]:
+    """Kind and id of each row that the operation changes or takes away."""
+    match operation:
+        case HandlerDone(message) | MarkHanded(message) | DropJournal(message):
+            return [(PutJournal.code, message)]
+        case DropLetters(ids):
+            return [(PutLetter.code, id) for id in ids]
+        case DropSchedule(id):
+            return [(PutSchedule.code, id)]
+        case DropSubscription(key):
+            return [(PutSubscription.code, key)]
+        case SetAside(kind, id):
+            return [(kind, id)]
+    return []
+
+
+def _gather(run: Run, operation: Operation) -> None:
+    match operation:
+        case PutJournal(row):
+            run.journal.append(row)
+        case HandlerDone(message, key):
+            run.done.append((message, key))
+        case MarkHanded(message):
+            run.handed.append(message)
+        case DropJournal(message):
+            run.journal_gone.append(message)
+        case PutLetter(row):
+            run.letters.append(row)
+        case DropLetters(ids):
+            run.letters_gone.extend(ids)
+        case PutSchedule(row):
+            run.schedules.append(row)
+        case DropSchedule(id):
+            run.schedules_gone.append(id)
+        case PutSubscription(key, record):
+            run.subscriptions.append((key, record))
+        case DropSubscription(key):
+            run.subscriptions_gone.append(key)
+        case SetAside():
+            run.aside.append(operation)

@@ -1,0 +1,3 @@
+from llmgine.actors.store.sql.database import SqlEngine
+
+__all__ = ["SqlEngine"]

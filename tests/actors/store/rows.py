@@ -1,0 +1,132 @@
+"""Rows and operations as tests need them, and strategies that draw them from a small world where they meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from llmgine.actors.store.operations import (
+    DropJournal,
+    DropLetters,
+    DropSchedule,
+    DropSubscription,
+    HandlerDone,
+    JournalRow,
+    LetterRow,
+    MarkHanded,
+    Operation,
+    PutJournal,
+    PutLetter,
+    PutSchedule,
+    PutSubscription,
+    ScheduleRow,
+    SetAside,
+)
+
+
+def message(sequence: int = 1, **changes: Any) -> JournalRow:
+    fields: dict[str, Any] = {
+        "producer": "driver",
+        "epoch": 7,
+        "session": "s",
+        "sequence": sequence,
+        "lineage": "shop.Paid|shop.Event",
+        "flags": 0,
+        "depth": 0,
+        "body": b"body",
+        "pending": ("BUS\x1fevent\x1fshop.Paid\x1fledger",),
+        "time": 1_000,
+    }
+    return JournalRow(**fields | changes)
+
+
+def letter(id: str = "m1 h", **changes: Any) -> LetterRow:
+    fields: dict[str, Any] = {
+        "id": id,
+        "message": "m1",
+        "lineage": "shop.Paid|shop.Event",
+        "session": "s",
+        "handler": "h",
+        "key": "BUS\x1fevent\x1fshop.Paid\x1fh",
+        "command": False,
+        "reason": "handler",
+        "attempts": 2,
+        "errors": (("ValueError", "no", 1), ("ValueError", "no", 2)),
+        "time": 1_000,
+        "published": 900,
+        "trace": None,
+        "body": b"body",
+    }
+    return LetterRow(**fields | changes)
+
+
+def schedule(id: str = "nightly", **changes: Any) -> ScheduleRow:
+    fields: dict[str, Any] = {
+        "id": id,
+        "session": "BUS",
+        "lineage": "shop.Close",
+        "body": b"body",
+        "at": 5_000,
+    }
+    return ScheduleRow(**fields | changes)
+
+
+_names = st.sampled_from(["a", "b", "c", "Ü\x1f|'\""])
+_times = st.integers(0, 50)
+_bodies = st.binary(max_size=4)
+
+messages = st.builds(
+    message,
+    st.integers(1, 4),
+    pending=st.lists(_names, min_size=1, max_size=3, unique=True).map(tuple),
+    body=_bodies,
+    replay_of=st.none() | _names,
+    handed=st.booleans(),
+)
+letters = st.builds(
+    letter,
+    _names,
+    lineage=st.sampled_from(["A", "B|A", "a|AB"]),
+    session=_names,
+    handler=_names,
+    reason=_names,
+    command=st.booleans(),
+    errors=st.lists(st.tuples(_names, _names, _times), max_size=2).map(tuple),
+    time=_times,
+    trace=st.none() | _bodies,
+)
+schedules = st.builds(
+    schedule,
+    _names,
+    at=_times,
+    every=st.none() | st.floats(0.5, 9),
+    cron=st.none() | _names,
+    until=st.none() | _times,
+    extra=st.dictionaries(_names, _times | st.lists(_names, max_size=2), max_size=2),
+)
+_ids = st.integers(1, 4).map(lambda sequence: message(sequence).id)
+
+operations: st.SearchStrategy[Operation] = st.one_of(
+    messages.map(PutJournal),
+    st.builds(HandlerDone, _ids, _names),
+    st.builds(HandlerDone, _ids, _names),
+    st.builds(MarkHanded, _ids),
+    st.builds(DropJournal, _ids),
+    letters.map(PutLetter),
+    st.builds(DropLetters, st.lists(_names, max_size=2).map(tuple)),
+    schedules.map(PutSchedule),
+    st.builds(DropSchedule, _names),
+    st.builds(PutSubscription, _names, st.dictionaries(_names, _times | st.none(), max_size=2)),
+    st.builds(DropSubscription, _names),
+    st.builds(SetAside, st.just("journal"), _ids, _names),
+    st.builds(SetAside, st.sampled_from(["letter", "schedule", "subscription", "?"]), _names, _names),
+)
+filters_of = {
+    "handler": st.none() | _names,
+    "reason": st.none() | _names,
+    "session": st.none() | _names,
+    "type": st.none() | st.sampled_from(["A", "B", "a", "AB", "|"]),
+    "since": st.none() | _times,
+    "until": st.none() | _times,
+}

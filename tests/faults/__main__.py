@@ -1,0 +1,45 @@
+"""`python -m tests.faults [faults|soak]`: the scenarios at their whole size, each on a runtime of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from llmgine.runtime import Runtime
+from tests.faults import death, scenarios
+from tests.faults.scenarios import Scenario
+
+
+def faults(folder: Path) -> dict[str, Scenario]:
+    return {
+        "router killed": lambda runtime: scenarios.router_killed(runtime, 100_000),
+        "handler's process killed": lambda runtime: scenarios.replica_killed(runtime, 100_000, folder),
+        "handler that always fails": lambda runtime: scenarios.failing_handler(runtime, 20_000),
+        "handler that never returns": lambda runtime: scenarios.sleeping_handler(runtime, 8_000),
+        "1,000 sessions": lambda runtime: scenarios.many_sessions(runtime, 1_000, 10),
+        "burst of 50,000": lambda runtime: scenarios.burst(runtime, 50_000),
+    }
+
+
+def soak(folder: Path) -> dict[str, Scenario]:
+    return {"10,000 events/s for 10 minutes": lambda runtime: scenarios.soak(runtime, 600.0, 10_000)}
+
+
+async def run(which: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="llmgine-faults-") as name:
+        folder = Path(name)
+        for title, scenario in (soak if which == "soak" else faults)(folder).items():
+            begun = time.monotonic()
+            async with Runtime.launch({"data_dir": folder / "data"}, name="faults") as runtime:
+                said = await scenario(runtime)
+            print(f"{title}: {said} ({time.monotonic() - begun:.0f} s)", flush=True)
+        if which != "soak":
+            said = await death.everything_killed(folder, 2_000)
+            print(f"everything killed: {said}", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(sys.argv[1] if len(sys.argv) > 1 else "faults"))

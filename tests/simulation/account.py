@@ -1,0 +1,298 @@
+"""What really happened to every message, written down beside the cores, and what must never be found there."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+from llmgine.actors.bus.messages import BUS
+from llmgine.actors.bus.subscriptions import SubscriptionRecord
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+    from tests.simulation.router import RouterHost
+    from tests.simulation.world import World
+
+Identity = tuple[str, int, str, int]
+
+_STORY = 20_000
+_SHOWN = 60
+
+
+class Violation(AssertionError):
+    """Something that must never happen, with the story that led to it."""
+
+
+class Run:
+    """One handler's dealings with one message."""
+
+    __slots__ = ("attempt", "done", "ended_well", "final", "known_failed", "life", "running", "starts")
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.running: Process | None = None
+        # Who handled it; the memory of it dies with that process.
+        self.life: Process | None = None
+        self.done = False
+        self.ended_well = 0
+        self.known_failed = False
+        self.final = ""
+        self.attempt = 0
+
+
+class Fact:
+    """One message."""
+
+    __slots__ = (
+        "acknowledged",
+        "answer",
+        "command",
+        "durable",
+        "identity",
+        "kind",
+        "lives",
+        "producer",
+        "refused",
+        "runs",
+        "settled",
+        "step",
+        "subscribers",
+        "text",
+        "wait",
+    )
+
+    def __init__(
+        self, identity: Identity, kind: str, producer: Process | None, lives: int, step: int
+    ) -> None:
+        self.identity = identity
+        self.step = step
+        self.text = ":".join(map(str, identity))
+        self.kind = kind
+        self.producer = producer
+        self.command = False
+        self.durable = False
+        self.wait = False
+        self.acknowledged = False
+        self.settled = False
+        self.refused: tuple[Any, ...] = ()
+        self.answer: Any = None
+        # The router's life in which it was published.
+        self.lives = lives
+        self.runs: dict[str, Run] = {}
+        # Names of the handlers that were there and ready when it was published.
+        self.subscribers: tuple[str, ...] = ()
+
+    @property
+    def must_settle(self) -> bool:
+        """Whether somebody lives who waits for it."""
+        return self.producer is not None and self.producer.alive
+
+    def run(self, handler: str) -> Run:
+        found = self.runs.get(handler)
+        if found is None:
+            found = self.runs[handler] = Run()
+        return found
+
+
+class Lane:
+    """One producer's messages of one session at one handler."""
+
+    __slots__ = ("highest", "latest", "started")
+
+    def __init__(self) -> None:
+        self.highest = 0
+        self.latest: Fact | None = None
+        self.started: set[int] = set()
+
+
+class Account:
+    """Facts of a schedule; each method is told of one thing and checks what it can at once."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.facts: dict[Identity, Fact] = {}
+        self.by_text: dict[str, Fact] = {}
+        self.lanes: dict[tuple[str, str, int, str], Lane] = {}
+        self.busy: Counter[tuple[str, int, str]] = Counter()
+        self.story: deque[tuple[int, float, str, str, str]] = deque(maxlen=_STORY)
+        # When each handler's subscription came into the table for the latest time, by handler name.
+        self.since: dict[str, int] = {}
+        self.records: dict[str, SubscriptionRecord] = {}
+        self.breaks: Counter[str] = Counter()
+        self.lost_in_mailbox: Counter[str] = Counter()
+
+    # The story
+
+    def note(self, what: str, message: str = "", detail: str = "") -> None:
+        scheduler = self.world.scheduler
+        self.story.append((scheduler.steps, scheduler.now, what, message, detail))
+
+    def violation(self, invariant: int, text: str, fact: Fact | None = None, handler: str = "") -> Violation:
+        """Tells the last steps of that message and handler, and every death."""
+        of = fact.text if fact is not None else ""
+        shown = [
+            f"  {step:6} {at:8.4f}  {what} {message} {detail}".rstrip()
+            for step, at, what, message, detail in self.story
+            if not message or message == of or (not of and handler in detail)
+        ]
+        plan = self.world.plan
+        head = f"seed {plan.seed}, step {self.world.scheduler.steps}: invariant {invariant}: {text}"
+        return Violation("\n".join([head, *shown[-_SHOWN:]]))
+
+    # Subscriptions
+
+    def subscribed(self, record: SubscriptionRecord) -> None:
+        self.records[record.name] = record
+        self.note("subscribed", "", f"{record.name} #{record.number} by {record.client}.{record.epoch}")
+
+    def in_force(self, record: SubscriptionRecord) -> None:
+        """Every router knows of it."""
+        if record.name in self.records:
+            self.since.setdefault(record.name, self.world.scheduler.steps)
+
+    def unsubscribed(self, record: SubscriptionRecord) -> None:
+        self.since.pop(record.name, None)
+        self.records.pop(record.name, None)
+        self.note("unsubscribed", "", record.name)
+        for key in [key for key in self.lanes if key[0] == record.name]:
+            del self.lanes[key]
+
+    # Producers
+
+    def published(self, process: Process, session: str, sequence: int, kind: str, lives: int) -> Fact:
+        fact = Fact((process.name, process.epoch, session, sequence), kind, process, lives, self.world.scheduler.steps)
+        self.facts[fact.identity] = fact
+        self.by_text[fact.text] = fact
+        self.note("published", fact.text, kind)
+        return fact
+
+    def acknowledged(self, fact: Fact, refused: tuple[Any, ...]) -> None:
+        fact.acknowledged = True
+        fact.refused = refused
+        self.note("acknowledged", fact.text, str(refused or ""))
+
+    def settled(self, fact: Fact) -> None:
+        fact.settled = True
+        fact.acknowledged = True
+        self.note("settled", fact.text)
+        for name, run in fact.runs.items():
+            if run.running is not None and run.running.alive and not (run.final or fact.command):
+                raise self.violation(5, f"{fact.text} is settled while {name} runs it", fact)
+
+    def answered(self, fact: Fact, answer: Any) -> None:
+        if fact.answer is not None:
+            raise self.violation(1, f"{fact.text} is answered twice: {fact.answer}, {answer}", fact)
+        fact.answer = answer
+        self.note("answered", fact.text, str(answer)[:80])
+        if fact.command and answer[0] and not any(run.ended_well for run in fact.runs.values()):
+            raise self.violation(1, f"{fact.text} succeeded, and no handler did it", fact)
+
+    # Handlers
+
+    def started(self, process: Process, record: SubscriptionRecord, identity: Identity, job: Any) -> Run:
+        fact = self.facts.get(identity)
+        if fact is None:
+            fact = self._originated(identity)
+        name = record.name
+        run = fact.run(name)
+        self.note("started", fact.text, f"{name} at {process.life} attempt {job.passage.attempt} entry {job.entry}")
+        self._check_twice(process, record, fact, run)
+        if not fact.command and not job.passage.reentrant and not (fact.wait and job.head.chain):
+            self._check_order(record, fact, run)
+        if not job.passage.reentrant:
+            key = (process.name, process.epoch, name)
+            self.busy[key] += 1
+            if self.busy[key] > record.concurrency:
+                raise self.violation(
+                    8, f"{name} runs {self.busy[key]} at a time, allowed are {record.concurrency}", fact
+                )
+        run.starts += 1
+        run.running = process
+        run.known_failed = False
+        run.attempt = job.passage.attempt
+        return run
+
+    def _originated(self, identity: Identity) -> Fact:
+        """The bus itself published it: a schedule's firing, a replay, news of a dead letter."""
+        fact = Fact(identity, "originated", None, 0, self.world.scheduler.steps)
+        self.facts[identity] = fact
+        self.by_text[fact.text] = fact
+        return fact
+
+    def _check_twice(self, process: Process, record: SubscriptionRecord, fact: Fact, run: Run) -> None:
+        name = record.name
+        if run.running is process:
+            raise self.violation(5, f"{name} runs {fact.text} beside itself", fact)
+        if run.done and run.life is process:
+            raise self.violation(5, f"{name} handles {fact.text} again in the same process", fact)
+        if run.final and self.world.faultless:
+            raise self.violation(5, f"{name} gets {fact.text} after its dead letter {run.final}", fact)
+        if run.done and run.life is not None and run.life.alive and not record.members:
+            raise self.violation(5, f"{name} handled {fact.text} in {run.life.life}, which lives", fact)
+        if fact.command and not record.idempotent and run.starts and not run.known_failed:
+            raise self.violation(5, f"{name}, not idempotent, gets command {fact.text} again", fact)
+
+    def _check_order(self, record: SubscriptionRecord, fact: Fact, run: Run) -> None:
+        producer, epoch, session, sequence = fact.identity
+        if (session == BUS and record.order != "strict") or fact.producer is None:
+            return
+        key = (record.name, producer, epoch, session)
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane()
+        # What one life of the router refused, or took before there was this handler, the next may give it.
+        late = run.final or fact.step < self.since.get(record.name, 1 << 60)
+        if sequence < lane.highest and not (sequence in lane.started or late):
+            raise self.violation(3, f"{record.name} gets {fact.text} after number {lane.highest}", fact)
+        latest = lane.latest
+        if sequence > lane.highest and latest is not None:
+            former = latest.run(record.name)
+            if not (former.done or former.final or self.world.may_be_lost(latest)):
+                raise self.violation(
+                    3, f"{record.name} gets {fact.text} while {latest.text} is not done", latest
+                )
+        if sequence > lane.highest:
+            lane.highest, lane.latest = sequence, fact
+        lane.started.add(sequence)
+
+    def place(self, process: Process, record: SubscriptionRecord, taken: int) -> None:
+        """A handler waits, and leaves its place to others, or is back."""
+        self.busy[process.name, process.epoch, record.name] += taken
+
+    def ended(self, process: Process, record: SubscriptionRecord, run: Run, job: Any, outcome: str) -> None:
+        if not job.passage.reentrant:
+            self.busy[process.name, process.epoch, record.name] -= 1
+        if run.running is process:
+            run.running = None
+        self.note("ended", job.id, f"{record.name} at {process.life}: {outcome}")
+        if outcome == "handled":
+            run.done = True
+            run.ended_well += 1
+            run.life = process
+        else:
+            run.known_failed = True
+
+    # Routers
+
+    def watch(self, router: RouterHost) -> None:
+        """Every failure that a router takes as final comes here, too."""
+        log = router.core._state.failures
+        take = log.take
+
+        def taken(failure: Any) -> None:
+            self.failed(router, failure)
+            take(failure)
+
+        log.take = taken  # type: ignore[method-assign]
+
+    def failed(self, router: RouterHost, failure: Any) -> None:
+        fact = self.by_text.get(failure.message)
+        self.note("failed", failure.message, f"{failure.handler} at {router.name}: {failure.reason}")
+        if fact is not None:
+            fact.run(failure.handler).final = failure.reason
+
+    def router_died(self, router: RouterHost) -> None:
+        """Its counters go with it."""
+
+    def died(self, what: str) -> None:
+        self.note("DIED", "", what)

@@ -1,0 +1,116 @@
+"""The one table of subscriptions and how routers and processes hear of it; its own faults are not simulated here.
+
+Control calls arrive in order per router and are not lost, but each in its own time. Only where every process
+dies does the table begin anew, from the store's durable subscriptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmgine.actors.bus.errors import RegistrationRefused
+from llmgine.actors.bus.subscriptions import SubscriptionRecord, SubscriptionTable
+from llmgine.actors.store.operations import PutSubscription
+from tests.simulation.scheduler import FOREVER
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+    from tests.simulation.router import RouterHost
+    from tests.simulation.world import World
+
+
+class Supervisor:
+    """Owns the table; a process's subscriptions go when its lease has ended."""
+
+    alive = True
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.table = SubscriptionTable()
+        self._writer = world.store.writer(self)
+        self._arrivals: dict[int, float] = {}
+
+    # Routers
+
+    def introduce(self, router: RouterHost) -> None:
+        """A router that has started gets the whole table."""
+        self._tell(router, "load", self.table.snapshot())
+
+    def _push(self, what: str, body: Any) -> float:
+        """When all have applied it."""
+        routers = [router for router in self.world.routers if router.alive]
+        return max((self._tell(router, what, body) for router in routers), default=self.world.scheduler.now)
+
+    def _tell(self, router: RouterHost, what: str, body: Any) -> float:
+        scheduler = self.world.scheduler
+        at = max(self._arrivals.get(id(router), 0.0), scheduler.now + scheduler.between(0.0005, 0.01))
+        self._arrivals[id(router)] = at
+        scheduler.after(at - scheduler.now, router, router.told, what, body)
+        return at
+
+    # Processes
+
+    def subscribe(self, process: Process, record: SubscriptionRecord, reply: Callable[[Any], None]) -> None:
+        """A durable subscription is in the store before anybody hears of it."""
+        if not record.durable:
+            self._add(process, record, reply)
+            return
+        row = PutSubscription(record.key_text, record.to_wire())
+        self._writer.write([row], lambda: self._add(process, record, reply))
+
+    def _add(self, process: Process, record: SubscriptionRecord, reply: Callable[[Any], None]) -> None:
+        if not process.alive:
+            return
+        known = self._same(record)
+        scheduler = self.world.scheduler
+        applied = scheduler.now
+        if known is None:
+            try:
+                known = self.table.add(record).subscription
+            except RegistrationRefused as refusal:
+                raise AssertionError(f"the simulation registers what is refused: {refusal}") from refusal
+            applied = self._push("add", [known.to_wire()])
+            self.world.account.subscribed(known)
+            scheduler.after(applied - scheduler.now, FOREVER, self.world.account.in_force, known)
+        delay = applied - scheduler.now + scheduler.between(0.0005, 0.005)
+        scheduler.after(delay, process, reply, known)
+
+    def _same(self, record: SubscriptionRecord) -> SubscriptionRecord | None:
+        """The replicas of a deployment register one and the same."""
+        for known in self.table.scope(record.session):
+            if known.key == record.key and replace(known, number=0, generation=0) == record:
+                return known if record.members else None
+        return None
+
+    def died(self, process: Process) -> None:
+        self.world.scheduler.after(self.world.plan.options.client_lease, FOREVER, self._expire, self.table, process)
+
+    def _expire(self, table: SubscriptionTable, process: Process) -> None:
+        if table is not self.table:
+            return
+        gone = []
+        for record in list(self.table):
+            if record.client == process.name and record.epoch <= process.epoch and not record.durable:
+                self.table.remove(record.number)
+                gone.append(record)
+        self._gone(gone)
+
+    def _gone(self, records: list[SubscriptionRecord]) -> None:
+        if records:
+            self._push("remove", [record.number for record in records])
+            for record in records:
+                self.world.account.unsubscribed(record)
+
+    def begin_anew(self) -> None:
+        """Every process died: what was durable comes back from the store, and nobody serves it yet."""
+        former, self.table = self.table, SubscriptionTable()
+        self._arrivals.clear()
+        for record in former:
+            if not record.durable:
+                self.world.account.unsubscribed(record)
+        for row in self.world.store.rows.subscriptions.values():
+            known = self.table.add(SubscriptionRecord.from_wire(row)).subscription
+            self.world.account.subscribed(known)
+            self.world.account.in_force(known)
