@@ -23,6 +23,7 @@ from llmgine.actors.control import (
 )
 from llmgine.actors.link import Identity, Transport
 from llmgine.actors.sessions.code import SessionCode, pack
+from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import TelemetryShipper
 from llmgine.runtime.models import Models
 from llmgine.runtime.settings import Settings
@@ -56,7 +57,7 @@ class Driver:
         self.runtime = runtime
         self.settings = settings
         self.owner = owner
-        self._in_process = in_process
+        self.in_process = in_process
         identity = Identity(self.id, "driver", time.time_ns())
         self.ground = Ground(runtime, identity, cluster, transport)
         self.control = self.ground.control
@@ -75,10 +76,11 @@ class Driver:
         self.bus = BusClient(
             self.id,
             identity.epoch,
-            self.ground.peer(names.router(0)),
+            [self.ground.peer(router) for router in names.routers(settings.bus.shards)],
             self.control,
             options=settings.bus,
         )
+        self.store = StoreClient(self.ground.peer(names.STORE))
         self.models = Models(self.control, self.ground.peer, settings.providers)
 
     async def open(self) -> None:
@@ -98,7 +100,7 @@ class Driver:
 
     async def pack(self, code: SessionCode) -> Any:
         """The session's code as it travels to its actor: bytes, or the live objects within one process."""
-        return code if self._in_process else await asyncio.to_thread(pack, code.tools, code.engine)
+        return code if self.in_process else await asyncio.to_thread(pack, code.tools, code.engine)
 
     def undo(self, work: Coroutine[Any, Any, None]) -> None:
         """Undoes in the background what a call that was given up may have done."""
@@ -115,6 +117,7 @@ class Driver:
         """Says goodbye, unless the runtime went with it, and lets go of every link."""
         await self._finish_undoing()
         await self._last("the bus", self.bus.close)
+        await self._last("the store", self.store.close)
         await self._last("telemetry", self._shipper.close)
         if not self.owner:
             await self._last(

@@ -111,7 +111,7 @@ class Runtime:
     @property
     def bus(self) -> Bus:
         """Events and commands, of all sessions."""
-        return Bus(self._open().bus)
+        return Bus(self._open())
 
     @property
     def pools(self) -> Pools:

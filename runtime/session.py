@@ -8,11 +8,19 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from pydantic_core import PydanticSerializationError
 
-from llmgine.actors.bus import Command, CommandResult, Event, Receipt, Subscription
+from llmgine.actors.bus import (
+    Command,
+    CommandOptions,
+    CommandResult,
+    Event,
+    EventOptions,
+    Receipt,
+    Subscription,
+)
 from llmgine.actors.control import RuntimeNotFound, RuntimeStopping
 from llmgine.actors.sessions import (
     Engine,
@@ -28,8 +36,9 @@ from llmgine.actors.sessions import (
 from llmgine.actors.sessions.code import SessionCode, fingerprint
 from llmgine.providers import InvalidRequest, LlmgineError, Message
 from llmgine.providers.names import resolve
-from llmgine.runtime.bus import C, E, Handler, R, ScopedBus, checked_deadline
+from llmgine.runtime.checks import C, E, Handler, R, checked_deadline
 from llmgine.runtime.driver import Driver
+from llmgine.runtime.scoped_bus import ScopedBus
 
 _LONGEST_ID = 200
 
@@ -179,12 +188,14 @@ class Session:
         """What the session says of itself."""
         return await self._asked().describe()
 
-    async def register_event_handler(self, event: type[E], handler: Handler, **options: Any) -> Subscription:
+    async def register_event_handler(
+        self, event: type[E], handler: Handler, **options: Unpack[EventOptions]
+    ) -> Subscription:
         """As `runtime.bus.register_event_handler`, for this session's events, until the block is left."""
         return await self._bus.register_event_handler(event, handler, **options)
 
     async def register_command_handler(
-        self, command: type[C], handler: Handler, **options: Any
+        self, command: type[C], handler: Handler, **options: Unpack[CommandOptions]
     ) -> Subscription:
         """As `runtime.bus.register_command_handler`, for this session, until the block is left."""
         return await self._bus.register_command_handler(command, handler, **options)
@@ -193,9 +204,11 @@ class Session:
         """Publishes in this session's scope: to its handlers and the bus's."""
         return await self._bus.publish(event, wait=wait)
 
-    async def execute(self, command: Command[R], *, deadline: float | None = None) -> CommandResult[R]:
+    async def execute(
+        self, command: Command[R], *, durable: bool = False, deadline: float | None = None
+    ) -> CommandResult[R]:
         """Executes in this session's scope: by its own handler, else the bus's."""
-        return await self._bus.execute(command, deadline=deadline)
+        return await self._bus.execute(command, durable=durable, deadline=deadline)
 
     async def __aenter__(self) -> Self:
         return await self.open()

@@ -2,26 +2,50 @@ if __name__ != "llmgine.actors.bus":
     raise ImportError(f"import llmgine.actors.bus, not {__name__}")
 
 from llmgine.actors.bus.client.client import BusClient
-from llmgine.actors.bus.client.registration import Leftover, Subscription, SubscriptionRegistry
+from llmgine.actors.bus.client.figures import StoryLine
+from llmgine.actors.bus.client.records import CommandOptions, EventOptions
+from llmgine.actors.bus.client.registration import (
+    BusFilter,
+    Leftover,
+    RouterPeer,
+    Subscription,
+    SubscriptionRegistry,
+)
 from llmgine.actors.bus.errors import (
     AskRefused,
     BusClosed,
     BusError,
     CommandFailed,
     HandlerExists,
+    InvalidFilter,
     InvalidHandler,
+    InvalidMessage,
     InvalidOption,
+    InvalidSchedule,
     NotPublished,
     Overloaded,
     RegistrationRefused,
+    ScheduleRefused,
     SchemaConflict,
     ScopeRefused,
     StaleRegistration,
+    UnknownLetter,
     UnsendableMessage,
 )
+from llmgine.actors.bus.filters import (
+    AllOf,
+    AnyOf,
+    Filter,
+    MetadataFilter,
+    Not,
+    PatternFilter,
+    RateFilter,
+    SessionFilter,
+    TypeFilter,
+)
 from llmgine.actors.bus.handling.handlers import Delivery
+from llmgine.actors.bus.letters import DeadLetter, DeadLettered, LetterError
 from llmgine.actors.bus.messages import (
-    BUS,
     Command,
     CommandError,
     CommandResult,
@@ -31,44 +55,87 @@ from llmgine.actors.bus.messages import (
     Message,
     Receipt,
 )
+from llmgine.actors.bus.middleware import (
+    LoggingMiddleware,
+    Middleware,
+    RateLimitMiddleware,
+    RetryMiddleware,
+    TimingMiddleware,
+    ValidationMiddleware,
+)
 from llmgine.actors.bus.options import BusOptions
+from llmgine.actors.bus.policies import BatchPolicy, BreakerPolicy, Order, Overflow, RetryPolicy
 from llmgine.actors.bus.router.core import RouterCore
 from llmgine.actors.bus.router.service import RouterService
+from llmgine.actors.bus.shards import shard_of
 from llmgine.actors.bus.subscriptions import SubscriptionRecord, SubscriptionTable, TableStatistics
 
 __all__ = [
-    "BUS",
+    "AllOf",
+    "AnyOf",
     "AskRefused",
+    "BatchPolicy",
+    "BreakerPolicy",
     "BusClient",
     "BusClosed",
     "BusError",
+    "BusFilter",
     "BusOptions",
     "Command",
     "CommandError",
     "CommandFailed",
+    "CommandOptions",
     "CommandResult",
+    "DeadLetter",
+    "DeadLettered",
     "Delivery",
     "Envelope",
     "Event",
+    "EventOptions",
+    "Filter",
     "HandlerExists",
     "HandlerOutcome",
+    "InvalidFilter",
     "InvalidHandler",
+    "InvalidMessage",
     "InvalidOption",
+    "InvalidSchedule",
     "Leftover",
+    "LetterError",
+    "LoggingMiddleware",
     "Message",
+    "MetadataFilter",
+    "Middleware",
+    "Not",
     "NotPublished",
+    "Order",
+    "Overflow",
     "Overloaded",
+    "PatternFilter",
+    "RateFilter",
+    "RateLimitMiddleware",
     "Receipt",
     "RegistrationRefused",
+    "RetryMiddleware",
+    "RetryPolicy",
     "RouterCore",
+    "RouterPeer",
     "RouterService",
+    "ScheduleRefused",
     "SchemaConflict",
     "ScopeRefused",
+    "SessionFilter",
     "StaleRegistration",
+    "StoryLine",
     "Subscription",
     "SubscriptionRecord",
     "SubscriptionRegistry",
     "SubscriptionTable",
     "TableStatistics",
+    "TimingMiddleware",
+    "TypeFilter",
+    "UnknownLetter",
     "UnsendableMessage",
+    "ValidationMiddleware",
+    "shard_of",
 ]

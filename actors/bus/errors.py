@@ -17,6 +17,8 @@ LlmgineError
     ├── Overloaded               no room, and waiting for it could deadlock
     ├── BusClosed                the client was closed
     ├── InvalidSchedule          a time, interval or expression at which nothing can be due
+    ├── ScheduleRefused          an event was not scheduled or cancelled, for the store did not take it
+    ├── UnknownLetter            there is no dead letter of that id
     ├── AskRefused               the router was asked for something, and refused
     ├── CommandFailed            `CommandResult.unwrap()` of a failure
     └── ProtocolViolation        a peer sent what the bus does not speak
@@ -99,6 +101,14 @@ class CommandFailed(BusError):
 
 class InvalidSchedule(BusError):
     """A time, interval or cron expression at which nothing can be due; says what it is to look like."""
+
+
+class ScheduleRefused(BusError):
+    """An event was not scheduled, or not cancelled; the message names what is in the way."""
+
+
+class UnknownLetter(BusError):
+    """There is no dead letter of that id, or none any more."""
 
 
 class AskRefused(BusError):

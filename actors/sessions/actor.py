@@ -61,12 +61,13 @@ class SessionActor(ObservedActor):
         await super().opened()
         providers = ProvidersOptions.model_validate(self.settings["providers"])
         self._models = PoolClient(self.control, self.peer, providers)
+        options = BusOptions.model_validate(self.settings["bus"])
         self._bus = BusClient(
             self.name,
             self.identity.epoch,
-            self.peer(names.router(0)),
+            [self.peer(router) for router in names.routers(options.shards)],
             self.control,
-            options=BusOptions.model_validate(self.settings["bus"]),
+            options=options,
         )
         self._announcer = Announcer(self._bus.publish)
 

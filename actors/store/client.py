@@ -268,7 +268,7 @@ class StoreClient:
             raise error_of(error.code, error.reason or str(error)) from error
         except (LinkError, TimeoutError) as error:
             raise StoreUnavailable(
-                f"the store did not answer: {error or type(error).__name__}; "
+                f"the store did not answer: {str(error) or type(error).__name__}; "
                 "`llmgine status` shows whether it runs"
             ) from error
 

@@ -68,7 +68,7 @@ class Engine(Protocol):
 class MemoryEngine:
     """A `Ledger` behind the interface; it ends with its process."""
 
-    blocks: Final = False
+    blocks: bool = False
 
     def __init__(self, max_letters: int, letter_age: float) -> None:
         self._ledger = Ledger(max_letters)

@@ -155,7 +155,7 @@ class StoreHost:
             return
         try:
             decoded = [from_wire(operation) for operation in operations]
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError) as error:
             writer.refuse(ticket, OperationRefused(f"{writer.name} sent what is no operation: {error}"))
             return
         self._add(Batch.of(writer.name, ticket, decoded, writer))

@@ -240,6 +240,8 @@ def row_to_wire(row: Row) -> Sequence[Any]:
 def row_from_wire(row: type[Any], values: Sequence[Any]) -> Any:
     """A row of that class, its lists as tuples; TypeError where the fields are not its own."""
     made = list(values)
+    if len(made) != len(fields(row)):
+        raise TypeError(f"a {row.__name__} has {len(fields(row))} fields, not {len(made)}")
     if row is JournalRow:
         made[_PENDING] = tuple(made[_PENDING])
     elif row is LetterRow:

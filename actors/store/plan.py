@@ -39,24 +39,25 @@ class Run:
     schedules_gone: list[str] = field(default_factory=list)
     subscriptions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     subscriptions_gone: list[str] = field(default_factory=list)
-    aside: list[SetAside] = field(default_factory=list)
+    aside: SetAside | None = None
 
 
 def runs_of(operations: Iterable[Operation]) -> list[Run]:
     """The operations in their order, but gathered as far as that makes no difference.
 
     Whatever changes or takes away a row comes after all rows that are put in; a row that is put in
-    after its like was changed or taken away therefore begins another run.
+    after its like was changed or taken away therefore begins another run. So does what follows a row
+    that was set aside, for that takes it away last.
     """
     runs = [Run()]
     changed: set[tuple[str, str]] = set()
     for operation in operations:
         put = _put(operation)
-        if put is None:
-            changed.update(_changed(operation))
-        elif put in changed:
+        if runs[-1].aside or put in changed:
             runs.append(Run())
             changed.clear()
+        if put is None:
+            changed.update(_changed(operation))
         _gather(runs[-1], operation)
     return runs
 
@@ -82,8 +83,6 @@ def _changed(operation: Operation) -> list[tuple[str, str]]:
             return [(PutSchedule.code, id)]
         case DropSubscription(key):
             return [(PutSubscription.code, key)]
-        case SetAside(kind, id):
-            return [(kind, id)]
     return []
 
 
@@ -110,4 +109,4 @@ def _gather(run: Run, operation: Operation) -> None:
         case DropSubscription(key):
             run.subscriptions_gone.append(key)
         case SetAside():
-            run.aside.append(operation)
+            run.aside = operation

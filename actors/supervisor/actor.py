@@ -95,7 +95,7 @@ class SupervisorActor(ObservedActor):
         self._bus = BusClient(
             self.name,
             self.identity.epoch,
-            self.peer(names.router(0)),
+            [self.peer(router) for router in self._routers],
             self,
             options=BusOptions.model_validate(self.settings["bus"]),
         )

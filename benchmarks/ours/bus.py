@@ -18,8 +18,8 @@ from benchmarks.child import started
 from benchmarks.contract import Effort, Measure, Round, Violation
 from benchmarks.load import NS_PER_S, SESSIONS, TEXT, UNDER_WAY, check, latency_figures, pace_count, paced
 from benchmarks.ours.bus_parts import FAN, Books, connected
-from benchmarks.ours.events import Fanned, Numbered
-from llmgine.runtime import Runtime
+from benchmarks.ours.events import Fanned, Kept, Numbered
+from llmgine.runtime import Event, Runtime
 
 _PARTS = "benchmarks.ours.bus_parts"
 _DRAIN = 60.0
@@ -31,18 +31,24 @@ class Publisher:
     """Publishes on a bus and asks the handlers' side what came of it."""
 
     def __init__(
-        self, publish: Callable[[Any], Awaitable[Any]], drain: Callable[[], Awaitable[int]], report: Report
+        self,
+        publish: Callable[[Any], Awaitable[Any]],
+        drain: Callable[[], Awaitable[int]],
+        report: Report,
+        fsync_us: float = 0.0,
     ) -> None:
+        self.fsync_us = fsync_us
         self._publish = publish
         self._drain = drain
         self._report = report
 
-    async def throughput(self, count: int, *, sessions: int = SESSIONS, fan: bool = False) -> float:
+    async def throughput(
+        self, count: int, *, sessions: int = SESSIONS, made: type[Event] = Numbered
+    ) -> float:
         """Events per second, from the first publish to the last event handled.
 
         So many publishes are under way at any time, each an `await publish`, taking turns by session.
         """
-        made = Fanned if fan else Numbered
         names = [f"s{number}" for number in range(sessions)]
         indices = iter(range(count))
 
@@ -53,7 +59,7 @@ class Publisher:
 
         begun = time.monotonic_ns()
         await asyncio.gather(*(publish() for _ in range(UNDER_WAY)))
-        report = await self._settled(count, FAN if fan else 1)
+        report = await self._settled(count, FAN if made is Fanned else 1)
         return count * NS_PER_S / float(report["finished"] - begun)
 
     async def latencies(self, count: int) -> list[float]:
@@ -86,7 +92,11 @@ async def stage(case: str) -> AsyncIterator[Measure]:
             figures["local_events_per_s"] = await local.throughput(effort.count(50_000, 5_000))
             local_latencies = await local.latencies(pace_count(effort))
             figures["local_p99_us"] = latency_figures(local_latencies)["p99_us"]
-            figures["fanout_10_events_per_s"] = await across.throughput(effort.count(20_000, 1_000), fan=True)
+            figures["fanout_10_events_per_s"] = await across.throughput(
+                effort.count(20_000, 1_000), made=Fanned
+            )
+            figures["durable_events_per_s"] = await across.throughput(effort.count(20_000, 1_000), made=Kept)
+            figures["fsync_us"] = across.fsync_us
             figures["sessions_1000_events_per_s"] = await across.throughput(
                 effort.count(100_000, 5_000), sessions=1_000
             )
@@ -97,10 +107,14 @@ async def stage(case: str) -> AsyncIterator[Measure]:
 
 @asynccontextmanager
 async def _across() -> AsyncIterator[Publisher]:
-    """This process publishes; router and handler are two others."""
+    """This process publishes; router, handler and, for what is durable, the store are others."""
     folder = str(Path.cwd())
     async with AsyncExitStack() as stack:
-        router = await stack.enter_async_context(started(f"{_PARTS}:router", folder=folder))
+        store = await stack.enter_async_context(started(f"{_PARTS}:store", folder=folder))
+        kept = await store.hear()
+        router = await stack.enter_async_context(
+            started(f"{_PARTS}:router", folder=folder, store=kept["address"])
+        )
         address = (await router.hear())["address"]
         handler = await stack.enter_async_context(
             started(f"{_PARTS}:handler", folder=folder, address=address)
@@ -113,7 +127,7 @@ async def _across() -> AsyncIterator[Publisher]:
         async def report(handlers: int) -> dict[str, Any]:
             return await handler.ask(handlers=handlers)
 
-        yield Publisher(client.publish, lambda: client.drain(_DRAIN), report)
+        yield Publisher(client.publish, lambda: client.drain(_DRAIN), report, kept["fsync_us"])
 
 
 @asynccontextmanager

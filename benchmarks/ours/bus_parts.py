@@ -1,16 +1,19 @@
-"""Router and handler of the bus case as processes of their own, linked over unix sockets without Ray."""
+"""Router, store and handler of the bus case as processes of their own, linked over unix sockets."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from benchmarks.child import Control
 from benchmarks.load import Ledger
-from benchmarks.ours.events import Fanned, Numbered
+from benchmarks.ours.events import Fanned, Kept, Numbered
 from llmgine.actors.bus import (
     BusClient,
     BusOptions,
@@ -20,6 +23,9 @@ from llmgine.actors.bus import (
     SubscriptionTable,
 )
 from llmgine.actors.link import Address, Identity, Peer, SocketTransport, Stream, request
+from llmgine.actors.store import StoreClient, StoreOptions
+from llmgine.actors.store.actor import open_engine
+from llmgine.actors.store.host import StoreHost
 
 FAN: Final = 10
 
@@ -28,9 +34,39 @@ _NODE: Final = "benchmark"
 _SECRET: Final = b"benchmark" * 4
 
 
-async def router(control: Control, folder: str) -> None:
+async def store(control: Control, folder: str) -> None:
+    """The store, in a file on the disk that temporary files are on."""
+    options = BusOptions()
+    with tempfile.TemporaryDirectory(prefix="llmgine-bench-") as place:
+        settings = StoreOptions(url=f"sqlite:///{place}/store.db")
+        kept = {"dead_letters": options.dead_letters, "dead_letter_age": options.dead_letter_age}
+        host = StoreHost(open_engine(settings, kept, life=1), settings)
+        host.start()
+        endpoint = await _transport(folder).listen(Identity("store", "store", 1), host.handlers())
+        control.answer(address=endpoint.address.to_wire(), fsync_us=fsync_us(Path(place)))
+        while await control.read() is not None:
+            pass
+        await host.close()
+        await endpoint.close()
+
+
+def fsync_us(place: Path, times: int = 200) -> float:
+    """The median time of writing a page and having it on the disk, in microseconds."""
+    taken = []
+    with (place / "fsync").open("wb") as file:
+        for _ in range(times):
+            begun = time.perf_counter()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            taken.append((time.perf_counter() - begun) * 1e6)
+    return median(taken)
+
+
+async def router(control: Control, folder: str, store: list[Any]) -> None:
     """A router with the table of subscriptions, which the supervisor keeps in a runtime."""
-    service = RouterService(RouterCore("router.1", BusOptions()))
+    client = StoreClient(_peer(folder, store, "store", Identity("router", "router", 1)))
+    service = RouterService(RouterCore("router.1", BusOptions()), client)
     table = SubscriptionTable()
 
     async def registry(stream: Stream) -> None:
@@ -54,6 +90,7 @@ async def router(control: Control, folder: str) -> None:
     while await control.read() is not None:
         pass
     await service.close()
+    await client.close()
     await endpoint.close()
 
 
@@ -71,17 +108,20 @@ async def handler(control: Control, folder: str, address: list[Any]) -> None:
 
 def connected(folder: str, address: list[Any], name: str) -> tuple[BusClient, Peer]:
     """A bus client on a link of its own to the router."""
+    identity = Identity(name, "driver", time.time_ns())
+    peer = _peer(folder, address, "router", identity)
+    return BusClient(name, identity.epoch, [peer], _Registry(peer)), peer
 
+
+def _peer(folder: str, address: list[Any], name: str, identity: Identity) -> Peer:
     async def resolve() -> Address:
         return Address.from_wire(address)
 
-    identity = Identity(name, "driver", time.time_ns())
-    peer = Peer("router", resolve, _transport(folder), identity)
-    return BusClient(name, identity.epoch, peer, _Registry(peer)), peer
+    return Peer(name, resolve, _transport(folder), identity)
 
 
 class Books:
-    """The handlers, each with a ledger: the first for `Numbered`, ten more for `Fanned`."""
+    """The handlers, each with a ledger: the first for `Numbered` and `Kept`, ten more for `Fanned`."""
 
     def __init__(self) -> None:
         self._ledgers = [Ledger() for _ in range(1 + FAN)]
@@ -89,6 +129,7 @@ class Books:
 
     async def register(self, register_event_handler: Callable[..., Awaitable[Any]]) -> None:
         await register_event_handler(Numbered, self._handler(0), name="numbered")
+        await register_event_handler(Kept, self._handler(0), name="kept", durable=True)
         for place in range(1, 1 + FAN):
             await register_event_handler(Fanned, self._handler(place), name=f"fanned-{place}")
 
@@ -105,7 +146,7 @@ class Books:
         }
 
     def _handler(self, place: int) -> Callable[[Any], Awaitable[None]]:
-        async def handle(event: Numbered | Fanned) -> None:
+        async def handle(event: Numbered | Kept | Fanned) -> None:
             self._ledgers[place].take(event.session_id, event.number, event.sent)
             self._last = time.monotonic_ns()
 
@@ -123,6 +164,12 @@ class _Registry:
 
     async def unsubscribe(self, number: int, client: str, epoch: int) -> None:
         await self._ask("unsubscribe", number)
+
+    async def add_filter(self, client: str, filter: dict[str, Any]) -> int:
+        raise NotImplementedError("no case filters the whole bus")
+
+    async def remove_filter(self, number: int) -> None:
+        raise NotImplementedError("no case filters the whole bus")
 
     async def _ask(self, verb: str, body: Any) -> Any:
         async with asyncio.timeout(10.0):

@@ -1,1 +1,1 @@
-"""The bus's pure cores under one seeded scheduler with virtual time: faults at every seam, invariants at every step."""
+"""The bus's pure cores under one seeded scheduler with virtual time: faults at every seam, and checks."""

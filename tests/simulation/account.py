@@ -1,4 +1,4 @@
-"""What really happened to every message, written down beside the cores, and what must never be found there."""
+"""What really happened to every message, written down beside the cores, and what must never happen."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Fact:
         "command",
         "durable",
         "identity",
+        "key",
         "kind",
         "lives",
         "producer",
@@ -68,6 +69,7 @@ class Fact:
         self.step = step
         self.text = ":".join(map(str, identity))
         self.kind = kind
+        self.key = ""
         self.producer = producer
         self.command = False
         self.durable = False
@@ -160,7 +162,9 @@ class Account:
     # Producers
 
     def published(self, process: Process, session: str, sequence: int, kind: str, lives: int) -> Fact:
-        fact = Fact((process.name, process.epoch, session, sequence), kind, process, lives, self.world.scheduler.steps)
+        fact = Fact(
+            (process.name, process.epoch, session, sequence), kind, process, lives, self.world.scheduler.steps
+        )
         self.facts[fact.identity] = fact
         self.by_text[fact.text] = fact
         self.note("published", fact.text, kind)
@@ -195,17 +199,16 @@ class Account:
             fact = self._originated(identity)
         name = record.name
         run = fact.run(name)
-        self.note("started", fact.text, f"{name} at {process.life} attempt {job.passage.attempt} entry {job.entry}")
+        if fact.producer is None:
+            self.world.scheduling.check_start(identity[0], identity[3])
+        elif record.filter is not None and record.filter != self.world.plan.rate and fact.key != "k":
+            raise self.violation(5, f"{name} gets {fact.text}, which its filter keeps away", fact)
+        self.note(
+            "started", fact.text, f"{name} at {process.life} attempt {job.passage.attempt} entry {job.entry}"
+        )
         self._check_twice(process, record, fact, run)
         if not fact.command and not job.passage.reentrant and not (fact.wait and job.head.chain):
             self._check_order(record, fact, run)
-        if not job.passage.reentrant:
-            key = (process.name, process.epoch, name)
-            self.busy[key] += 1
-            if self.busy[key] > record.concurrency:
-                raise self.violation(
-                    8, f"{name} runs {self.busy[key]} at a time, allowed are {record.concurrency}", fact
-                )
         run.starts += 1
         run.running = process
         run.known_failed = False
@@ -256,12 +259,17 @@ class Account:
         lane.started.add(sequence)
 
     def place(self, process: Process, record: SubscriptionRecord, taken: int) -> None:
-        """A handler waits, and leaves its place to others, or is back."""
+        """A handler starts or ends, or waits and leaves its place to others meanwhile."""
         self.busy[process.name, process.epoch, record.name] += taken
 
+    def check_places(self, process: Process, record: SubscriptionRecord) -> None:
+        """One more was started; those that are back from waiting may make it more than allowed only later."""
+        busy = self.busy[process.name, process.epoch, record.name]
+        if busy > record.concurrency:
+            text = f"{record.name} runs {busy} at a time, allowed are {record.concurrency}"
+            raise self.violation(8, text, handler=record.name)
+
     def ended(self, process: Process, record: SubscriptionRecord, run: Run, job: Any, outcome: str) -> None:
-        if not job.passage.reentrant:
-            self.busy[process.name, process.epoch, record.name] -= 1
         if run.running is process:
             run.running = None
         self.note("ended", job.id, f"{record.name} at {process.life}: {outcome}")
@@ -277,13 +285,13 @@ class Account:
     def watch(self, router: RouterHost) -> None:
         """Every failure that a router takes as final comes here, too."""
         log = router.core._state.failures
-        take = log.take
+        note = log.note
 
-        def taken(failure: Any) -> None:
+        def noted(failure: Any) -> None:
             self.failed(router, failure)
-            take(failure)
+            note(failure)
 
-        log.take = taken  # type: ignore[method-assign]
+        log.note = noted  # type: ignore[method-assign]  # the one way past the core that needs no hook there
 
     def failed(self, router: RouterHost, failure: Any) -> None:
         fact = self.by_text.get(failure.message)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from llmgine.actors.bus import wire
+from llmgine.actors.bus.router.breaker import Breaker
+from llmgine.actors.bus.router.records import ClientState
 
 if TYPE_CHECKING:
     from tests.simulation.account import Fact
+    from tests.simulation.router import RouterHost
     from tests.simulation.world import World
 
 _EVERY = 50
@@ -14,6 +19,7 @@ _EVERY = 50
 class Checks:
     def __init__(self, world: World) -> None:
         self.world = world
+        self.breakers = BreakerChecks(world)
         self._turn = 0
 
     def step(self) -> None:
@@ -32,6 +38,7 @@ class Checks:
             router.core.validate()
         except AssertionError as error:
             raise self.world.account.violation(5, f"{router.name}: {error}") from error
+        self.breakers.permits(router)
 
     def _bounds(self, shard: int) -> None:
         """Invariant 6: what is kept never exceeds what the options allow."""
@@ -44,8 +51,13 @@ class Checks:
             if outbox.bytes > options.outbox_bytes + 2_000:
                 raise world.account.violation(6, f"{process.life} keeps {outbox.bytes} bytes")
             for line in outbox.lines.values():
-                if line.sent - line.floor + 1 > options.max_unsettled or line.unadmitted > options.max_unadmitted:
-                    raise world.account.violation(6, f"{process.life} has too much under way in {line.session}")
+                if (
+                    line.sent - line.floor + 1 > options.max_unsettled
+                    or line.unadmitted > options.max_unadmitted
+                ):
+                    raise world.account.violation(
+                        6, f"{process.life} has too much under way in {line.session}"
+                    )
                 if line.unadmitted < 0:
                     raise world.account.violation(6, f"{process.life} counts {line.unadmitted} under way")
         if len(world.routers[shard].core._state.clients) > 8:
@@ -56,8 +68,11 @@ class Checks:
         world = self.world
         for shard in range(world.plan.shards):
             self._router(shard)
+        for process in world.processes.values():
+            process.handling.validate()
         for fact in world.account.facts.values():
             self._kept(fact)
+        world.scheduling.check_end()
         for key, busy in world.account.busy.items():
             process = world.processes[key[0]]
             if process.epoch == key[1] and busy:
@@ -70,7 +85,15 @@ class Checks:
             return
         if fact.producer.alive and not fact.settled and fact.answer is None:
             raise world.account.violation(7, f"{fact.text} was never settled", fact)
-        if not fact.acknowledged or fact.command:
+        if not fact.acknowledged:
+            return
+        if fact.command:
+            if (
+                fact.durable
+                and fact.answer is None
+                and not any(run.done or run.final for run in fact.runs.values())
+            ):
+                raise world.account.violation(1, f"durable command {fact.text} was lost", fact)
             return
         refused = {name for name, _ in fact.refused}
         if "" in refused or "" in fact.runs:
@@ -92,3 +115,56 @@ class Checks:
         if record.durable:
             return False
         return record.overflow in ("drop_oldest", "coalesce") or world.may_be_lost(fact)
+
+
+class BreakerChecks:
+    """Invariant 8 of breakers: trials stay within their permits, and late results change nothing."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def permits(self, router: RouterHost) -> None:
+        state = router.core._state
+        for mailbox in state.mailboxes.values():
+            trouble = mailbox.trouble
+            if trouble is None or trouble.parked is None:
+                continue
+            trials = sum(
+                entry >= serving.boundary and entry not in serving.untried
+                for serving in mailbox.members.values()
+                for entry in serving.inflight
+            )
+            subscription = mailbox.subscription
+            allowed = 0
+            if trouble.breaker.state == "half_open":
+                allowed = max(1, subscription.breaker["permits"] // self.world.plan.shards)
+            if trials > allowed:
+                text = (
+                    f"the breaker of {subscription.name} is {trouble.breaker.state} and lets {trials} through"
+                )
+                raise self.world.account.violation(8, text, handler=subscription.name)
+
+    def before(self, client: ClientState, message: Any) -> list[tuple[Breaker, int, str]]:
+        """Breakers of which every result in this message is too late, and how they stand."""
+        results: dict[int, int] = {}
+        if message[0] == wire.DONE:
+            for number, _, last in message[1]:
+                results[number] = max(results.get(number, 0), last)
+        elif message[0] == wire.OUTCOME:
+            for number, entry, _, _ in message[1]:
+                results[number] = max(results.get(number, 0), entry)
+        unmoved = []
+        for number, newest in results.items():
+            serving = client.servings.get(number)
+            trouble = serving.mailbox.trouble if serving is not None else None
+            if serving is not None and trouble is not None and newest < serving.boundary:
+                breaker = trouble.breaker
+                unmoved.append((breaker, breaker.generation, serving.mailbox.subscription.name))
+        return unmoved
+
+    def after(self, unmoved: list[tuple[Breaker, int, str]]) -> None:
+        for breaker, generation, name in unmoved:
+            # It may become half-open by being asked, which no result has brought about.
+            if breaker.generation != generation and breaker.state != "half_open":
+                text = f"a late result has made the breaker of {name} {breaker.state}"
+                raise self.world.account.violation(8, text, handler=name)

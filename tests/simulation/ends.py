@@ -1,7 +1,8 @@
-"""One process's end of its talk with one router: what the asynchronous shell of the client does, step by step."""
+"""One process's end of its talk with one router: what the client's asynchronous shell does, step by step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from llmgine.actors.bus import wire
@@ -29,6 +30,10 @@ class End:
         self._confirmed: list[list[Any]] = []
         self._cancelled: list[tuple[str, int]] = []
         self._pumping = False
+        # Questions without an answer, and those of them that this link has carried.
+        self._questions: dict[int, tuple[str, Any, Callable[[bool, Any], None]]] = {}
+        self._asked: set[int] = set()
+        self._number = 0
 
     # The link
 
@@ -49,6 +54,7 @@ class End:
         self.link = link
         link.up.on_credit = self.wake
         self._attach.clear()
+        self._asked.clear()
         hello = {
             "client": self.process.name,
             "epoch": self.process.epoch,
@@ -112,7 +118,17 @@ class End:
         if self._attach:
             numbers, self._attach = self._attach, []
             return [wire.ATTACH, numbers]
+        for number, (verb, body, _) in self._questions.items():
+            if number not in self._asked:
+                self._asked.add(number)
+                return [wire.ASK, number, verb, body]
         return None
+
+    def ask(self, verb: str, body: Any, on_answer: Callable[[bool, Any], None]) -> None:
+        """Asked again after a break, until it is answered."""
+        self._number += 1
+        self._questions[self._number] = (verb, body, on_answer)
+        self.wake()
 
     def attach(self, number: int) -> None:
         self._attach.append(number)
@@ -158,6 +174,10 @@ class End:
                     self.inbox.remove(number)
             case wire.ABORT:
                 self.inbox.abort(message[1], message[2])
+            case wire.ANSWER:
+                question = self._questions.pop(message[1], None)
+                if question is not None:
+                    question[2](message[2], message[3])
             case wire.RESUME:
                 self.inbox.verdict(message[1], message[2], message[3])
             case code:
@@ -189,7 +209,7 @@ class End:
 
     @property
     def at_rest(self) -> bool:
-        return self.outbox.count == 0 and self.connected and not self.inbox.answers
+        return self.outbox.count == 0 and self.connected and not (self.inbox.answers or self._questions)
 
     def die(self) -> None:
         if self.link is not None:

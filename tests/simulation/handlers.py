@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmgine.actors.bus.handling.answers import Kept
 from llmgine.actors.bus.handling.inbox import Inbox
@@ -31,7 +31,11 @@ class Handling:
 
     def inbox(self) -> Inbox:
         shard = len(self._inboxes)
-        inbox = Inbox(self._kept, lambda: self.process.ends[shard].wake(), self._ready, self._cancel)
+
+        def wake() -> None:
+            self.process.ends[shard].wake()
+
+        inbox = Inbox(self._kept, wake, self._ready, self._cancel)
         self._inboxes.append(inbox)
         return inbox
 
@@ -57,6 +61,8 @@ class Handling:
             if job is None:
                 return
             places.taken += 1
+            self.world.account.place(self.process, places.record, 1)
+            self.world.account.check_places(self.process, places.record)
             self._begin(job)
 
     def _begin(self, job: Job) -> None:
@@ -78,6 +84,7 @@ class Handling:
             self._ready(queue)
             return
         queue.places.taken -= 1
+        self.world.account.place(self.process, queue.places.record, -1)
         for inbox in self._inboxes:
             other = inbox.queues.get(queue.number)
             if other is not None:
@@ -105,7 +112,7 @@ class Handling:
 
     @property
     def at_rest(self) -> bool:
-        return all(script.is_stuck for script in self.scripts.values())
+        return not self.scripts
 
     def validate(self) -> None:
         for inbox in self._inboxes:

@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmgine.actors.bus.filters import MetadataFilter, RateFilter
 from llmgine.actors.bus.messages import BUS
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.policies import BreakerPolicy, RetryPolicy
@@ -25,6 +26,8 @@ SESSIONS = (BUS, "s1", "s2", "s3", "s4")
 PRODUCERS = ("p1", "p2", "p3")
 WORKERS = ("w1", "w2", "w3")
 DEPLOYMENT = "deployment"
+METADATA = MetadataFilter({"key": "k"}).to_wire()
+RATE = RateFilter(50.0, burst=3).to_wire()
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class HandlerPlan:
 class Faults:
     """Chances per step, and per commit of the store."""
 
-    frames: FrameFaults = FrameFaults()
+    frames: FrameFaults = field(default_factory=FrameFaults)
     cut: float = 0.0
     process: float = 0.0
     router: float = 0.0
@@ -73,10 +76,14 @@ class Plan:
     retries: RetryPolicy
     durable: bool
     scheduled: float
+    # The wire form of the one rate filter.
+    rate: dict[str, Any]
     features: frozenset[str] = field(default_factory=frozenset)
 
 
-FEATURES = frozenset({"durable", "members", "retries", "filters", "schedules", "commands", "priorities"})
+FEATURES = frozenset(
+    {"durable", "members", "retries", "filters", "schedules", "commands", "priorities", "pressure"}
+)
 
 
 def make_plan(seed: int, steps: int, supported: frozenset[str] = FEATURES) -> Plan:
@@ -99,7 +106,8 @@ def make_plan(seed: int, steps: int, supported: frozenset[str] = FEATURES) -> Pl
         window=choose.choice(((4, 4_000), (16, 64_000), (1_024, 4 << 20))),
         retries=retries,
         durable="durable" in features,
-        scheduled=0.02 if "schedules" in features else 0.0,
+        rate=RATE,
+        scheduled=0.08 if "schedules" in features else 0.0,
         features=features,
     )
 
@@ -152,7 +160,7 @@ def _handler(
     command = "commands" in features and number < 2
     values: dict[str, Any] = {
         "concurrency": choose.choice((1, 2, 4)),
-        "capacity": choose.choice((2, 5, 20, 1_000)),
+        "capacity": choose.choice((2, 5, 20, 1_000)) if "pressure" in features else 10_000,
         "deadline": 0.1,
         "breaker": _breaker(choose),
         "members": owner == DEPLOYMENT,
@@ -163,20 +171,25 @@ def _handler(
         policy = retries if idempotent else RetryPolicy(retries=0)
         values |= {"kind": "command", "idempotent": idempotent, "retry": policy.model_dump()}
     else:
-        wire_name, session = choose.choice(("sim.A", "sim.B", "sim.C")), choose.choice((BUS, BUS, *SESSIONS[1:]))
+        wire_name, session = (
+            choose.choice(("sim.A", "sim.B", "sim.C")),
+            choose.choice((BUS, BUS, *SESSIONS[1:])),
+        )
         values |= _event_values(choose, features) | {"retry": retries.model_dump()}
-    return HandlerPlan(name, owner, values | {"wire_name": wire_name, "session": session}, _temper(choose, command))
+    return HandlerPlan(name, owner, values | {"wire_name": wire_name, "session": session}, _temper(choose))
 
 
 def _event_values(choose: random.Random, features: frozenset[str]) -> dict[str, Any]:
     values: dict[str, Any] = {"kind": "event"}
     policies = ("block", "block", "block", "drop_oldest", "reject_new", "adaptive", "coalesce")
-    values["overflow"] = choose.choice(policies)
+    values["overflow"] = choose.choice(policies) if "pressure" in features else "block"
     if values["overflow"] == "coalesce":
         values["coalesce_by"] = choose.choice((None, "key"))
     values["order"] = choose.choice(("session", "session", "strict"))
     if "priorities" in features:
         values["priority"] = choose.choice((10, 50, 50))
+    if "filters" in features and choose.random() < 0.3:
+        values["filter"] = choose.choice((METADATA, METADATA, RATE))
     if "durable" in features and choose.random() < 0.4:
         values["durable"] = True
     return values
@@ -199,7 +212,7 @@ def _breaker(choose: random.Random) -> dict[str, Any]:
     return policy.model_dump()
 
 
-def _temper(choose: random.Random, command: bool) -> Temper:
+def _temper(choose: random.Random) -> Temper:
     return Temper(
         fails=choose.choice((0.0, 0.0, 0.2, 0.9)),
         slow=choose.choice((0.0, 0.1)),

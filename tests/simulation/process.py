@@ -73,8 +73,12 @@ class Process:
         world = self.world
         if world.publishing:
             choose = world.scheduler.random
+            if world.scheduler.chance(world.plan.scheduled):
+                world.scheduling.make(self)
             if "commands" in world.plan.features and choose.random() < 0.25:
-                self.execute(choose.choice(sorted(COMMANDS)), choose.choice(world.sessions), None, lambda answer: None)
+                self.execute(
+                    choose.choice(sorted(COMMANDS)), choose.choice(world.sessions), None, lambda answer: None
+                )
             else:
                 session = choose.choice(world.sessions)
                 for _ in range(choose.choice((1, 1, 2, 8))):
@@ -114,7 +118,8 @@ class Process:
         end = self.ends[world.shard_of(session)]
         if self.space.bytes >= self.space.limit:
             return None
-        depth, extra = 0, {}
+        depth = 0
+        extra: dict[str, Any] = {}
         if job is not None:
             depth = job.head.depth + 1
             if flags:
@@ -122,7 +127,8 @@ class Process:
                 extra["chain"] = [*job.head.chain, *([] if own in job.head.chain else [own])]
         if deadline is not None:
             extra["deadline"] = deadline
-        metadata = {"key": world.scheduler.random.choice("kl")}
+        key = world.scheduler.random.choice("kl")
+        metadata = {"key": key}
         body = msgpack.packb([world.wall, None, metadata, {"n": world.scheduler.steps}])
         entry = Entry(RunHead(lineage, depth, flags, extra or None), body)
         sequence = end.outbox.add(session, entry)
@@ -130,7 +136,8 @@ class Process:
         fact.command = bool(flags & wire.COMMAND)
         fact.wait = bool(flags & wire.WAIT)
         fact.durable = bool(flags & wire.DURABLE)
-        fact.subscribers = () if fact.command else world.subscribers(lineage, session)
+        fact.key = key
+        fact.subscribers = () if fact.command else world.subscribers(lineage, session, key)
         entry.waiter = fact
         end.wake()
         return entry

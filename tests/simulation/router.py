@@ -9,7 +9,6 @@ from llmgine.actors.bus.router.records import ClientState
 from llmgine.actors.store.ledger import Ledger
 from tests.simulation.network import Link
 
-
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
@@ -55,7 +54,10 @@ class RouterHost:
     def receive(self, link: Link, client: ClientState, message: Any) -> None:
         if not self.alive or self.links.get(client) is not link:
             return
+        checks = self.world.checks.breakers
+        unmoved = checks.before(client, message)
         self.core.receive(client, message, self.world.scheduler.now)
+        checks.after(unmoved)
         self.wake()
 
     def lost(self, link: Link, client: ClientState | None) -> None:

@@ -1,4 +1,4 @@
-"""One attempt of a handler: it publishes, executes, waits, and ends well, badly or never, as chance has it."""
+"""One attempt of a handler: it publishes, executes, waits, and ends well, badly or never."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ class Script:
         self.world = handling.process.world
         self.job = job
         self.over = False
-        self.is_stuck = False
         self.deaf = False
         self.waiting = False
         self.run: Run | None = None
@@ -128,10 +127,11 @@ class Script:
         if self.over:
             return
         self._finish("stuck")
-        self.is_stuck = True
         self.job.queue.inbox.stuck(self.job, self._failure("stuck"))
         # A thread that comes to its end after all.
-        self.world.scheduler.after(self.world.scheduler.between(0.01, 0.3), self.process, self.handling.ended, self.job)
+        self.world.scheduler.after(
+            self.world.scheduler.between(0.01, 0.3), self.process, self.handling.ended, self.job
+        )
 
     def _fail(self, reason: str) -> None:
         self._finish(reason)

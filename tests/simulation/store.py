@@ -67,7 +67,9 @@ class SimulatedStore:
         self.commits += 1
         self.after(writer)
         if self.alive and writer.owner.alive:
-            self._scheduler.after(self._scheduler.between(0.0001, 0.002), writer.owner, self._acknowledge, writer)
+            self._scheduler.after(
+                self._scheduler.between(0.0001, 0.002), writer.owner, self._acknowledge, writer
+            )
 
     def _acknowledge(self, writer: Writer) -> None:
         if not self.alive or not writer.busy:

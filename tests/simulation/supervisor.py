@@ -1,4 +1,4 @@
-"""The one table of subscriptions and how routers and processes hear of it; its own faults are not simulated here.
+"""The one table of subscriptions, and how routers and processes hear of it; it never fails by itself.
 
 Control calls arrive in order per router and are not lost, but each in its own time. Only where every process
 dies does the table begin anew, from the store's durable subscriptions.
@@ -85,7 +85,9 @@ class Supervisor:
         return None
 
     def died(self, process: Process) -> None:
-        self.world.scheduler.after(self.world.plan.options.client_lease, FOREVER, self._expire, self.table, process)
+        self.world.scheduler.after(
+            self.world.plan.options.client_lease, FOREVER, self._expire, self.table, process
+        )
 
     def _expire(self, table: SubscriptionTable, process: Process) -> None:
         if table is not self.table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
@@ -14,6 +15,7 @@ from tests.simulation.plan import DEPLOYMENT, PRODUCERS, SESSIONS, WORKERS, Faul
 from tests.simulation.process import Process
 from tests.simulation.router import RouterHost
 from tests.simulation.scheduler import FOREVER, Scheduler
+from tests.simulation.scheduling import Scheduling
 from tests.simulation.store import SimulatedStore, Writer
 from tests.simulation.supervisor import Supervisor
 
@@ -34,6 +36,7 @@ class World:
         self.store = SimulatedStore(self.scheduler)
         self.store.before = self.store.after = self._at_commit
         self.account = Account(self)
+        self.scheduling = Scheduling(self)
         self.sessions = SESSIONS
         self.faults = plan.faults
         self.network.faults = plan.faults.frames
@@ -88,7 +91,9 @@ class World:
                 scheduler.step()
                 self.checks.step()
             if scheduler.steps > last or scheduler.now > until:
-                open_ = [fact for fact in self.account.facts.values() if not fact.settled and fact.must_settle]
+                open_ = [
+                    fact for fact in self.account.facts.values() if not fact.settled and fact.must_settle
+                ]
                 text = f"it does not come to rest: {json.dumps(self._unrest())}"
                 raise self.account.violation(7, text, open_[0] if open_ else None)
 
@@ -97,20 +102,28 @@ class World:
             not any(router.core.unsettled for router in self.routers)
             and all(process.at_rest for process in self.processes.values())
             and not self.store.rows.journal
+            and self.scheduling.at_rest()
         )
 
     def _unrest(self) -> dict[str, Any]:
         return {
             "routers": {router.name: router.core.unsettled for router in self.routers},
             "processes": {
-                process.life: [[end.outbox.count, end.connected, bool(end.inbox.answers)] for end in process.ends]
+                process.life: [
+                    [end.outbox.count, end.connected, bool(end.inbox.answers)] for end in process.ends
+                ]
                 + [process.handling.at_rest]
                 for process in self.processes.values()
                 if not process.at_rest
             },
+            "schedules": list(self.store.rows.schedules)[:5],
             "journal": list(self.store.rows.journal)[:5],
             "open": [fact.text for fact in self.account.facts.values() if not fact.settled][:20],
         }
+
+    def digest(self) -> str:
+        """The whole story in a few letters: equal where the schedules were."""
+        return sha256(repr(list(self.account.story)).encode()).hexdigest()
 
     # What goes wrong
 
@@ -217,7 +230,7 @@ class World:
         if record is not None:
             self.ready.setdefault((record.name, number), set()).add(shard)
 
-    def subscribers(self, lineage: str, session: str) -> tuple[str, ...]:
+    def subscribers(self, lineage: str, session: str, key: str) -> tuple[str, ...]:
         """Handlers that are sure to get what is published now, unless they or their subscriptions go."""
         names = lineage.split(LINEAGE_SEPARATOR)
         shard = self.shard_of(session)
@@ -227,6 +240,7 @@ class World:
             if record.kind == "event"
             and record.wire_name in names
             and record.session in (BUS, session)
+            and (record.filter is None or (key == "k" and record.filter != self.plan.rate))
             and shard in self.ready.get((record.name, record.number), ())
         )
 

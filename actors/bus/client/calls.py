@@ -3,81 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.client.observers import Observers
-from llmgine.actors.bus.client.outbox import Entry, Outbox, RunHead
-from llmgine.actors.bus.errors import BusClosed, Overloaded
+from llmgine.actors.bus.client.outbox import Entry, Outbox
+from llmgine.actors.bus.client.producer import Producer
+from llmgine.actors.bus.errors import BusClosed
 from llmgine.actors.bus.handling.jobs import Job, current_job
 from llmgine.actors.bus.messages import (
     Command,
-    CommandError,
     CommandResult,
     Event,
     HandlerOutcome,
     Message,
     Receipt,
     is_stamped,
-    result_type,
     stamp,
 )
-from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.payload import Encoder, ResultCodec
 from llmgine.actors.bus.wire import failed_answer
 
 R = TypeVar("R")
 
-
-class _Encoder(Encoder):
-    """With what its messages have in common outside of handlers, by flags."""
-
-    __slots__ = ("heads",)
-
-    def __init__(self, message_class: type[Message], max_bytes: int) -> None:
-        super().__init__(message_class, max_bytes)
-        self.heads = {flags: RunHead(self.lineage, flags=flags) for flags in (0, wire.WAIT, wire.COMMAND)}
+# The router may begin with so many while the rest of this turn's are still being published.
+_BURST = 256
 
 
 class Calls:
-    """What this client has published and executed, and who waits for it."""
+    """What this client has published and executed through one router, and who waits for it."""
 
     def __init__(
-        self,
-        identity: str,
-        epoch: int,
-        outbox: Outbox,
-        observers: Observers,
-        options: BusOptions,
-        wake: Callable[[], None],
-        wall_clock: Callable[[], int],
-        trace: Callable[[], bytes | None] | None,
+        self, producer: Producer, outbox: Outbox, wake: Callable[[], None], flush: Callable[[], None]
     ) -> None:
-        self._identity = identity
-        self._epoch = epoch
-        self._origin = f"{identity}:{epoch}"
+        self._producer = producer
+        self._origin = f"{producer.identity}:{producer.epoch}"
         self._outbox = outbox
-        self._observers = observers
-        self._options = options
         self._wake = wake
-        self._wall_clock = wall_clock
-        self._trace = trace
-        self._encoders: dict[type[Message], _Encoder] = {}
-        self._results: dict[type[Message], ResultCodec] = {}
-        self._room: deque[asyncio.Future[None]] = deque()
+        self._flush = flush
+        self._room = producer.room
+        self._space = producer.room.space
+        self._encoders = producer.encoders
+        self._observers = producer.observers
+        self._trace = producer.trace
+        self._wall_clock = producer.wall_clock
+        self._room.share(outbox)
+        # Set by `start`: to ask for the loop would cost every publish more than the future does.
+        self._future: Callable[[], asyncio.Future[Any]] = _not_started
         self._idle: list[asyncio.Future[None]] = []
-        self._woken = 0
         self._pending: dict[Entry, str] = {}
         self._confirmed: list[list[Any]] = []
         self._cancelled: list[tuple[str, int]] = []
         # Plain publishes inside handlers: they must not wait for a router that is away.
         self._nested: dict[Entry, None] = {}
+        # What was put into the outbox since the last look into it.
+        self._unsaid = 0
         self.connected = False
-        self.closed = False
+
+    def start(self) -> None:
+        """Calls come on this loop from now on."""
+        self._future = asyncio.get_running_loop().create_future
 
     @property
     def pending(self) -> int:
@@ -89,7 +73,7 @@ class Calls:
     async def publish(self, event: Event) -> Receipt:
         """Kept, sent, and in its mailboxes; inside a handler it never waits for room."""
         job = current_job.get()
-        if self._outbox.is_full or self._room or self._woken:
+        if self._space.bytes >= self._space.limit or self._room.contended:
             await self._wait_for_room(job)
         session = event.session_id
         stuck = job is not None and (not self.connected or self._outbox.is_stuck(session))
@@ -99,7 +83,7 @@ class Calls:
         identity = f"{self._origin}:{session}:{entry.sequence}"
         if stuck:
             return Receipt(identity, False)
-        waiter = entry.waiter = asyncio.get_running_loop().create_future()
+        waiter = entry.waiter = self._future()
         if job is None:
             deferred = await waiter
         else:
@@ -116,7 +100,7 @@ class Calls:
     async def publish_and_wait(self, event: Event) -> Receipt:
         """As `publish`, and until each of the event's own handlers is done."""
         job = current_job.get()
-        if self._outbox.is_full or self._room or self._woken:
+        if self._space.bytes >= self._space.limit or self._room.contended:
             await self._wait_for_room(job)
         entry = self._enter(event, wire.WAIT, job)
         answer = await self._answer(entry, event.session_id, job)
@@ -124,18 +108,22 @@ class Calls:
         outcomes = tuple(HandlerOutcome.from_wire(outcome) for outcome in answer)
         return Receipt(identity, not _is_refused(entry.refused), entry.refused, outcomes)
 
-    async def execute(self, command: Command[R], deadline: float) -> CommandResult[R]:
+    async def execute(
+        self, command: Command[R], deadline: float | None, *, durable: bool
+    ) -> CommandResult[R]:
         """The command's result, or a failure that says what is known at the deadline."""
         job = current_job.get()
         loop = asyncio.get_running_loop()
-        until = loop.time() + deadline
-        if self._outbox.is_full or self._room or self._woken:
+        limit = self._producer.options.command_deadline if deadline is None else deadline
+        until = loop.time() + limit
+        if self._space.bytes >= self._space.limit or self._room.contended:
             try:
                 async with asyncio.timeout_at(until):
                     await self._wait_for_room(job)
             except TimeoutError:
                 return CommandResult.failed("deadline", "there was no room to send it", retryable=True)
-        entry = self._enter(command, wire.COMMAND, job)
+        flags = wire.COMMAND | wire.DURABLE if durable else wire.COMMAND
+        entry = self._enter(command, flags, job, deadline)
         session = command.session_id
         timer = loop.call_at(until, self._expire, entry, session)
         try:
@@ -145,11 +133,11 @@ class Calls:
             raise
         finally:
             timer.cancel()
-        return self._result(command, answer)
+        return self._producer.result(command, answer)
 
     async def _answer(self, entry: Entry, session: str, job: Job | None) -> Any:
         """Wait for the answer; a handler that waits leaves its place to others meanwhile."""
-        waiter = entry.answer = asyncio.get_running_loop().create_future()
+        waiter = entry.answer = self._future()
         self._pending[entry] = session
         if job is None or job.answered:
             job = None
@@ -162,64 +150,47 @@ class Calls:
             if job is not None:
                 job.resume()
 
-    def _enter(self, message: Message, flags: int, job: Job | None) -> Entry:
+    def _enter(self, message: Message, flags: int, job: Job | None, deadline: float | None = None) -> Entry:
         """Stamp the message and put it into the outbox; after this it is sure to be sent."""
-        if self.closed:
-            raise BusClosed(f"the bus client of {self._identity!r} was closed")
+        producer = self._producer
+        if producer.closed:
+            raise producer.closed_error()
         if is_stamped(message):
             # One message, one identity: what was received or published before goes as a copy.
             message = message.model_copy()
-        encoder = self._encoders.get(type(message)) or self._encoder(type(message))
+        kind = type(message)
+        encoder = self._encoders.get(kind) or producer.encoder(kind)
         now = self._wall_clock()
         trace = None
         head = encoder.heads[flags]
         if job is not None:
             trace = job.trace
-            extra = _chain(job) if flags and not job.answered else None
-            head = head._replace(depth=job.head.depth + 1, extra=extra)
+            head = head._replace(depth=job.head.depth + 1)
+            if flags and not job.answered:
+                head = head._replace(extra={**(head.extra or {}), **_chain(job)})
+        if deadline is not None:
+            head = head._replace(extra={**(head.extra or {}), "deadline": deadline})
         if self._trace is not None:
             trace = self._trace() or trace
         session = message.session_id
         entry = Entry(head, encoder.encode(message, now, trace))
-        outbox = self._outbox
-        if not outbox.has_unsent:
-            self._wake()
-        sequence = outbox.add(session, entry)
-        stamp(message, (self._identity, self._epoch, session, sequence, now, trace, head.depth, 1, None))
+        sequence = self._outbox.add(session, entry)
+        stamp(
+            message, (producer.identity, producer.epoch, session, sequence, now, trace, head.depth, 1, None)
+        )
         if self._observers.watching and not flags & wire.COMMAND:
             self._observers.see(message)  # type: ignore[arg-type]  # what is no command is an event
+        self._unsaid += 1
+        if self._unsaid == 1:
+            self._wake()
+        elif self._unsaid == _BURST:
+            self._flush()
         return entry
-
-    def _encoder(self, message_class: type[Message]) -> _Encoder:
-        encoder = self._encoders[message_class] = _Encoder(message_class, self._options.max_payload_bytes)
-        return encoder
 
     async def _wait_for_room(self, job: Job | None) -> None:
         if job is not None and not job.answered:
-            raise Overloaded(
-                f"this process keeps {self._outbox.bytes} bytes of messages whose handlers are not done"
-                " (bus option outbox_bytes), and waiting inside a handler could deadlock"
-            )
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._room.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter.done() and not waiter.cancelled():
-                self._woken -= 1
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """Wake as many as there is room for, in their order, counting messages of average size."""
-        if not self._room or self._outbox.is_full:
-            return
-        places = max(1, self._outbox.places - self._woken)
-        while self._room and places > 0:
-            waiter = self._room.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                self._woken += 1
-                places -= 1
+            raise self._room.refuse()
+        await self._room.wait()
 
     # Deadlines of commands
 
@@ -234,7 +205,7 @@ class Calls:
         self._cancel(entry, session)
         # The router knows how far the command has come; without it nobody does.
         loop = asyncio.get_running_loop()
-        loop.call_later(self._options.answer_grace, self._unanswered, entry)
+        loop.call_later(self._producer.options.answer_grace, self._unanswered, entry)
 
     def _cancel(self, entry: Entry, session: str) -> None:
         if not self._outbox.give_up(session, entry.sequence):
@@ -245,23 +216,6 @@ class Calls:
         if not entry.answer.done():
             text = "the deadline passed, and the router could not say how far the command has come"
             entry.answer.set_result(failed_answer("outcome_unknown", text))
-
-    def _result(self, command: Command[R], answer: Any) -> CommandResult[R]:
-        success, packed, kind, text, retryable, attempts, duration = answer
-        if not success:
-            error = CommandError(kind, text, retryable)
-            return CommandResult(False, None, error, attempts, duration)
-        codec = self._results.get(type(command))
-        if codec is None:
-            name = type(command).__qualname__
-            codec = ResultCodec(name, result_type(type(command)), self._options.max_payload_bytes)
-            self._results[type(command)] = codec
-        try:
-            value = codec.load(packed)
-        except (ValidationError, ValueError) as error:
-            text = f"the result of {type(command).__qualname__} does not validate here: {error}"
-            return CommandResult(False, None, CommandError("invalid_result", text), attempts, duration)
-        return CommandResult(True, value, None, attempts, duration)
 
     # From and to the router
 
@@ -285,6 +239,7 @@ class Calls:
     def next_message(self) -> Any | None:
         """What is to be sent next; None when there is nothing or no window for it."""
         outbox = self._outbox
+        self._unsaid = 0
         if self._cancelled:
             session, sequence = self._cancelled.pop()
             return [wire.CANCEL, session, sequence]
@@ -335,8 +290,8 @@ class Calls:
         self._progress()
 
     def _progress(self) -> None:
-        if self._room:
-            self._make_room()
+        if self._room.contended:
+            self._room.progress()
         if self._idle and not self._outbox.count:
             idle, self._idle = self._idle, []
             for waiter in idle:
@@ -348,13 +303,13 @@ class Calls:
     async def empty(self) -> None:
         """Until the handlers of everything published here are done."""
         if self._outbox.count:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter = self._future()
             self._idle.append(waiter)
             await waiter
 
     def close(self) -> None:
         """Nobody will answer any more."""
-        closed = BusClosed(f"the bus client of {self._identity!r} was closed before this was done")
+        closed = BusClosed(f"the bus client of {self._producer.identity!r} was closed before this was done")
         for entry, _ in list(self._pending.items()):
             if entry.answer.done():
                 continue
@@ -367,9 +322,11 @@ class Calls:
             for entry in line.entries.values():
                 if entry.waiter is not None and not entry.waiter.done():
                     entry.waiter.set_exception(closed)
-        for waiter in self._room:
-            if not waiter.done():
-                waiter.set_exception(closed)
+        self._room.close(closed)
+
+
+def _not_started() -> asyncio.Future[Any]:
+    raise RuntimeError("a client's calls begin with its start")
 
 
 def _is_refused(refused: tuple[tuple[str, str], ...]) -> bool:

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar, Unpack
 
-from llmgine.actors.bus import wire
 from llmgine.actors.bus.client.calls import Calls
+from llmgine.actors.bus.client.figures import StoryLine, merged, told
 from llmgine.actors.bus.client.observers import Observer, Observers
-from llmgine.actors.bus.client.outbox import Outbox
-from llmgine.actors.bus.client.registration import Leftover, RouterPeer, Subscription, SubscriptionRegistry
-from llmgine.actors.bus.errors import BusClosed, BusError, InvalidOption
-from llmgine.actors.bus.handling.handlers import (
-    Handler,
-    anonymous_name,
-    check_class,
-    default_name,
-    takes_delivery,
+from llmgine.actors.bus.client.producer import Producer
+from llmgine.actors.bus.client.records import CommandOptions, EventOptions, HandlerRecords, filter_wire
+from llmgine.actors.bus.client.registration import (
+    BusFilter,
+    Leftover,
+    RouterPeer,
+    Subscription,
+    SubscriptionRegistry,
 )
+from llmgine.actors.bus.client.shard import Shard
+from llmgine.actors.bus.errors import BusError, InvalidOption
+from llmgine.actors.bus.filters import Filter
+from llmgine.actors.bus.handling.handlers import Handler
 from llmgine.actors.bus.handling.process import Handlers
-from llmgine.actors.bus.messages import BUS, Command, CommandResult, Event, Message, Receipt
+from llmgine.actors.bus.messages import Command, CommandResult, Event, Message, Receipt
+from llmgine.actors.bus.middleware import Middleware
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.schema import fingerprint
-from llmgine.actors.bus.subscriptions import Kind, SubscriptionRecord
-from llmgine.actors.bus.talk import Talk
-from llmgine.actors.link import Connection, LinkError, Stream
+from llmgine.actors.bus.shards import shard_of
+from llmgine.actors.bus.subscriptions import SubscriptionRecord
 from llmgine.providers.errors import LlmgineError
 
 logger = logging.getLogger(__name__)
@@ -36,56 +38,46 @@ logger = logging.getLogger(__name__)
 E = TypeVar("E", bound=Event)
 R = TypeVar("R")
 
-_POLICIES = ("block", "drop_oldest", "reject_new")
+_PLACED = 65_536
 
 
 class BusClient:
     """One process's end of the bus, on the loop that it is started on.
 
-    `router` gives connections to the router; `registry` keeps the table of subscriptions. Everything
-    that is published before the router can be reached waits and is delivered once it can.
+    `routers` give connections to the routers, all of them and in their order; `registry` keeps the table
+    of subscriptions. What is published before a router can be reached waits and is delivered once it
+    can. With `member_of` its handlers are those of a deployment, which several clients serve.
     """
 
     def __init__(
         self,
         identity: str,
         epoch: int,
-        router: RouterPeer | Callable[[], Awaitable[Connection]],
+        routers: Sequence[RouterPeer],
         registry: SubscriptionRegistry,
         *,
         options: BusOptions | None = None,
+        member_of: str = "",
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], int] = time.time_ns,
         trace: Callable[[], bytes | None] | None = None,
     ) -> None:
         self.identity = identity
         self.epoch = epoch
-        self._connect = router.connection if hasattr(router, "connection") else router
         self._registry = registry
         self._options = options or BusOptions()
-        self._clock = clock
-        self._outbox = Outbox(self._options)
         self._handlers = Handlers(self._options, clock)
-        self._inbox = self._handlers.inbox(self._wake)
         self._observers = Observers()
-        self._calls = Calls(
-            identity,
-            epoch,
-            self._outbox,
-            self._observers,
-            self._options,
-            self._wake,
-            wall_clock,
-            trace,
-        )
-        self._talk: Talk | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._router_life = ""
-        self._attach: list[int] = []
-        self._attaching: dict[int, asyncio.Future[bool]] = {}
-        self._questions: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._numbers = itertools.count(1)
-        self._closed = False
+        self._producer = Producer(identity, epoch, self._options, self._observers, wall_clock, trace)
+        self._records = HandlerRecords(identity, epoch, member_of, self._options)
+        self._shards = [
+            Shard(number, router, self._producer, self._handlers, member_of=member_of)
+            for number, router in enumerate(routers)
+        ]
+        self._only = self._shards[0].calls if len(self._shards) == 1 else None
+        # Where sessions belong, found once: a hash per publish would cost more than the rest of it.
+        self._places: dict[str, Calls] = {}
+        self._started = False
 
     # Life
 
@@ -94,50 +86,67 @@ class BusClient:
         self._start()
 
     def _start(self) -> None:
-        if self._closed:
-            raise BusClosed(f"the bus client of {self.identity!r} was closed")
-        if self._reader is None:
-            self._reader = asyncio.get_running_loop().create_task(self._serve(), name="bus client")
+        if self._producer.closed:
+            raise self._producer.closed_error()
+        if not self._started:
+            self._started = True
+            for shard in self._shards:
+                shard.start()
 
     @property
     def connected(self) -> bool:
-        """Whether the router has welcomed this client on a stream that still lives."""
-        return self._calls.connected
+        """Whether every router has welcomed this client on a stream that still lives."""
+        return all(shard.connected for shard in self._shards)
+
+    @property
+    def _unsettled(self) -> int:
+        return sum(shard.outbox.count for shard in self._shards)
 
     async def drain(self, timeout: float | None = None) -> int:
         """Wait until every handler of what was published here is done; returns how many messages are left."""
         limit = self._options.drain_timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(limit):
-                await self._calls.empty()
+                for shard in self._shards:
+                    await shard.calls.empty()
         except TimeoutError:
             logger.warning(
-                "%s: %d messages are not settled after %g s", self.identity, self._outbox.count, limit
+                "%s: %d messages are not settled after %g s", self.identity, self._unsettled, limit
             )
-        return self._outbox.count
+        return self._unsettled
+
+    async def retire(self, timeout: float) -> int:
+        """Take no more deliveries and let what runs end; returns how many handlers still do.
+
+        What had not started goes to other members or waits for somebody else.
+        """
+        for shard in self._shards:
+            shard.leave()
+        running = await self._handlers.settle(timeout)
+        for shard in self._shards:
+            shard.flush()
+        return running
 
     async def close(self, timeout: float | None = None) -> Leftover:
-        """Take nothing new, drain, remove this client's handlers, let go; says what is left."""
-        if self._closed:
+        """Take nothing new, drain, remove this client's handlers, let go; says what is left.
+
+        Durable handlers and those of a deployment stay in the table and wait for who serves them next.
+        """
+        if self._producer.closed:
             return Leftover()
-        self._closed = True
-        self._calls.closed = True
-        if self._reader is not None:
+        self._producer.closed = True
+        if self._started:
             await self.drain(timeout)
-        left = Leftover(self._outbox.count, self._calls.pending, self._handlers.running)
-        for runner in list(self._handlers.runners.values()):
-            await self._unsubscribe(runner.record)
-        if self._talk is not None:
-            self._talk.flush()
+        calls = sum(shard.calls.pending for shard in self._shards)
+        left = Leftover(self._unsettled, calls, self._handlers.running)
+        records = [runner.record for runner in self._handlers.runners.values()]
+        going = [record for record in records if not (record.durable or record.members)]
+        await asyncio.gather(*(self._unsubscribe(record) for record in going))
+        for shard in self._shards:
+            shard.flush()
         await self._handlers.close()
-        self._calls.close()
-        waiting: list[asyncio.Future[Any]] = [*self._attaching.values(), *self._questions.values()]
-        for future in waiting:
-            if not future.done():
-                future.set_exception(BusClosed(f"the bus client of {self.identity!r} was closed"))
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        for shard in self._shards:
+            await shard.close()
         if left:
             logger.warning("%s closed its bus client and left %s", self.identity, left)
         return left
@@ -151,26 +160,40 @@ class BusClient:
         exception is raised here. Raises UnsendableMessage, Overloaded (inside a handler), BusClosed.
         """
         # The inner coroutine itself, for one more around it would cost every publish.
-        if self._reader is None:
+        if not self._started:
             return self._publish_first(event, wait)
+        calls = self._only or self._calls(event.session_id)
         if wait:
-            return self._calls.publish_and_wait(event)
-        return self._calls.publish(event)
+            return calls.publish_and_wait(event)
+        return calls.publish(event)
 
     async def _publish_first(self, event: Event, wait: bool) -> Receipt:
         self._start()
         return await self.publish(event, wait)
 
-    async def execute(self, command: Command[R], *, deadline: float | None = None) -> CommandResult[R]:
+    async def execute(
+        self, command: Command[R], *, durable: bool = False, deadline: float | None = None
+    ) -> CommandResult[R]:
         """Have the command done by its one handler: the session's, else the bus's.
 
         Never raises what a handler raised: the result says it. `deadline` is in seconds and spans
-        waiting and running.
+        waiting, running and trying again. A `durable` one is in the store before it is handed out, and
+        is done even where every process dies meanwhile.
         """
-        if self._reader is None:
-            self._start()
-        limit = self._options.command_deadline if deadline is None else deadline
-        return await self._calls.execute(command, limit)
+        self._start()
+        calls = self._only or self._calls(command.session_id)
+        return await calls.execute(command, deadline, durable=durable)
+
+    def _calls(self, session: str) -> Calls:
+        calls = self._places.get(session)
+        if calls is None:
+            if len(self._places) >= _PLACED:
+                self._places.clear()
+            calls = self._places[session] = self._shard(session).calls
+        return calls
+
+    def _shard(self, session: str) -> Shard:
+        return self._shards[shard_of(session, len(self._shards))]
 
     def add_observer(self, observer: Observer) -> Callable[[], None]:
         """Show each event that this client publishes to a function, once; returns what removes it."""
@@ -179,272 +202,150 @@ class BusClient:
     # Handlers
 
     async def register_event_handler(
-        self,
-        event_class: type[E],
-        handler: Handler,
-        *,
-        session_id: str | None = None,
-        name: str | None = None,
-        priority: int = 50,
-        filter: None = None,
-        overflow: str = "block",
-        durable: bool = False,
-        concurrency: int | None = None,
-        deadline: float | None = None,
+        self, event_class: type[E], handler: Handler, **options: Unpack[EventOptions]
     ) -> Subscription:
         """Call `handler(event)` or `handler(event, delivery)` for each event of the class or a subclass.
 
-        Without `session_id` it gets the events of every session, with one only that session's. A
-        lower `priority` number starts earlier. Returns once every event published from now on reaches it.
+        Returns once every event published from now on reaches it. Raises RegistrationRefused.
         """
-        check_class(event_class, "event")
-        record = self._record("event", event_class, handler, session_id, name, concurrency, deadline)
-        _supported(filter=filter, overflow=overflow, durable=durable)
-        return await self._register(record, event_class, handler, priority=priority, overflow=overflow)
+        record = self._records.event(event_class, handler, options)
+        return await self._register(record, event_class, handler, options.get("middleware", ()))
 
     async def register_command_handler(
-        self,
-        command_class: type[Command[Any]],
-        handler: Handler,
-        *,
-        session_id: str | None = None,
-        name: str | None = None,
-        idempotent: bool = False,
-        durable: bool = False,
-        concurrency: int | None = None,
-        deadline: float | None = None,
+        self, command_class: type[Command[Any]], handler: Handler, **options: Unpack[CommandOptions]
     ) -> Subscription:
-        """Let `handler(command)` answer commands of the class; at most one per class and scope.
+        """Let `handler(command)` answer commands of the class; at most one per class and scope."""
+        record = self._records.command(command_class, handler, options)
+        return await self._register(record, command_class, handler, options.get("middleware", ()))
 
-        `idempotent` allows a command to run again where its handler's process died with it.
-        """
-        check_class(command_class, "command")
-        record = self._record("command", command_class, handler, session_id, name, concurrency, deadline)
-        _supported(durable=durable)
-        return await self._register(record, command_class, handler, idempotent=idempotent)
+    def add_middleware(self, middleware: Middleware) -> Callable[[], None]:
+        """Wrap it around every handler of this process, inside of earlier ones; returns what removes it."""
+        return self._handlers.add_middleware(middleware)
 
-    def _record(
-        self,
-        kind: Kind,
-        message_class: type[Message],
-        handler: Handler,
-        session_id: str | None,
-        name: str | None,
-        concurrency: int | None,
-        deadline: float | None,
-    ) -> dict[str, Any]:
-        takes_delivery(handler)
-        options = self._options
-        owner = f"{self.identity}.{self.epoch}"
-        return {
-            "kind": kind,
-            "wire_name": message_class.__wire_name__,
-            "name": name or default_name(handler) or anonymous_name(handler, owner, next(self._numbers)),
-            "client": self.identity,
-            "epoch": self.epoch,
-            "session": session_id or BUS,
-            "capacity": options.mailbox_capacity,
-            "concurrency": options.handler_concurrency if concurrency is None else concurrency,
-            "deadline": options.handler_deadline if deadline is None else deadline,
-            "fingerprint": fingerprint(message_class),
-        }
+    async def add_filter(self, filter: Filter) -> BusFilter:
+        """Let only events that pass it reach any handler, whoever publishes; it goes with this client."""
+        wire = filter_wire(filter)
+        if wire is None:
+            raise InvalidOption("`filter` is needed: there is nothing to be filtered by")
+        return BusFilter(self._registry, await self._registry.add_filter(self.identity, wire), filter)
 
     async def _register(
-        self, record: dict[str, Any], message_class: type[Message], handler: Handler, **more: Any
+        self,
+        record: SubscriptionRecord,
+        message_class: type[Message],
+        handler: Handler,
+        middleware: Sequence[Middleware],
     ) -> Subscription:
         self._start()
-        record.update(more)
-        number = await self._registry.subscribe(SubscriptionRecord.from_wire(record).to_wire())
-        settled = SubscriptionRecord.from_wire({**record, "number": number})
-        self._handlers.serve(settled, message_class, handler)
+        number = await self._registry.subscribe(record.to_wire())
+        settled = replace(record, number=number)
+        self._handlers.serve(settled, message_class, handler, middleware)
         try:
             await self._attached(settled)
         except BaseException:
-            await self._unsubscribe(settled)
+            if record.durable or record.members:
+                # What waits for it must not go with an attempt to serve it.
+                self._handlers.remove(number)
+            else:
+                await self._unsubscribe(settled)
             raise
         return Subscription(self, settled)
 
     async def _attached(self, record: SubscriptionRecord) -> None:
-        """Until the router routes to it."""
-        future = asyncio.get_running_loop().create_future()
-        self._attaching[record.number] = future
-        self._attach.append(record.number)
-        self._wake()
+        """Until every router routes to it."""
+        limit = self._options.connect_timeout
         try:
-            async with asyncio.timeout(self._options.connect_timeout):
-                kept = await future
+            async with asyncio.timeout(limit):
+                kept = await asyncio.gather(*(shard.attached(record.number) for shard in self._shards))
         except TimeoutError:
             raise BusError(
-                f"the router did not take up handler {record.name!r} within"
-                f" {self._options.connect_timeout:g} s (bus option connect_timeout); it is not registered"
+                f"the router did not take up handler {record.name!r} within {limit:g} s"
+                " (bus option connect_timeout); it is not registered"
             ) from None
-        finally:
-            self._attaching.pop(record.number, None)
-        if not kept:
+        if not all(kept):
             raise BusError(f"handler {record.name!r} was removed or taken over while it was registered")
 
     def serves(self, record: SubscriptionRecord) -> bool:
         runner = self._handlers.runners.get(record.number)
         return runner is not None and runner.record is record
 
-    async def remove(self, subscription: Subscription) -> None:
+    async def set_filter(self, record: SubscriptionRecord, filter: Filter | None) -> SubscriptionRecord:
+        """As `subscription.set_filter(filter)`; the record as it stands now."""
+        if record.kind == "command":
+            raise InvalidOption(f"{record.name!r} answers commands, and those are not filtered")
+        changed = replace(record, filter=filter_wire(filter))
+        if not self.serves(record):
+            raise InvalidOption(f"{record.name!r} is not served here any more; register it again to filter")
+        await self._registry.subscribe(changed.to_wire())
+        runner = self._handlers.runners.get(record.number)
+        if runner is not None and runner.record is record:
+            runner.amend(changed)
+        return changed
+
+    async def remove(self, record: SubscriptionRecord) -> None:
         """As `subscription.remove()`."""
-        if self.serves(subscription.record):
-            await self._unsubscribe(subscription.record)
+        if not self.serves(record):
+            return
+        if record.durable:
+            # Where the store is away it goes on, and whoever removes it hears of that.
+            await self._registry.unsubscribe(record.number, record.client, record.epoch)
+            self._handlers.remove(record.number)
+        else:
+            await self._unsubscribe(record)
 
     async def _unsubscribe(self, record: SubscriptionRecord) -> None:
         self._handlers.remove(record.number)
-        self._wake()
+        for shard in self._shards:
+            shard.wake()
         try:
-            await self._registry.unsubscribe(record.number, self.identity, self.epoch)
+            await self._registry.unsubscribe(record.number, record.client, record.epoch)
         except LlmgineError as error:
             # The table's owner is away: it removes what a client held when the client's lease ends.
             logger.info("handler %r could not be removed from the table: %s", record.name, error)
 
-    # Figures
+    # Questions
+
+    async def ask(
+        self,
+        verb: str,
+        body: Any = None,
+        *,
+        session: str | None = None,
+        shard: int = 0,
+        timeout: float | None = None,
+    ) -> Any:
+        """What one router answers: the one of `session`, else the one numbered `shard`.
+
+        A question is asked again after a break, so its verb must bear that. Raises AskRefused.
+        """
+        self._start()
+        asked = self._shards[shard] if session is None else self._shard(session)
+        return await asked.ask(verb, body, timeout)
+
+    async def ask_all(self, verb: str, body: Any = None, *, timeout: float | None = None) -> list[Any]:
+        """What each router answers, in their order."""
+        self._start()
+        return list(await asyncio.gather(*(shard.ask(verb, body, timeout) for shard in self._shards)))
 
     async def statistics(self) -> dict[str, Any]:
-        """The router's exact counters and gauges, with this client's own under "client"."""
-        self._start()
-        number = next(self._numbers)
-        future = self._questions[number] = asyncio.get_running_loop().create_future()
-        self._wake()
-        try:
-            async with asyncio.timeout(self._options.connect_timeout):
-                values = await future
-        finally:
-            self._questions.pop(number, None)
-        return {**values, "client": self.report()}
+        """The routers' exact counters and gauges as one, and this client's own under "client"."""
+        reports = await self.ask_all("statistics")
+        return {**merged(reports), "client": self.report()}
+
+    async def story(self, about: Mapping[str, str]) -> list[StoryLine]:
+        """What the routers remember of one handler, session or event, the oldest line first."""
+        if "session" in about:
+            return told([await self.ask("story", dict(about), session=about["session"])])
+        return told(await self.ask_all("story", dict(about)))
 
     def report(self) -> dict[str, Any]:
         """What this client knows by itself, without asking."""
         return {
             "connected": self.connected,
-            "unsettled": self._outbox.count,
-            "unsettled_bytes": self._outbox.bytes,
-            "calls": self._calls.pending,
+            "unsettled": self._unsettled,
+            "unsettled_bytes": self._producer.room.space.bytes,
+            "calls": sum(shard.calls.pending for shard in self._shards),
             "handlers": len(self._handlers.runners),
             **self._handlers.report(),
             "observer_failures": self._observers.failures,
         }
-
-    # The link
-
-    def _wake(self) -> None:
-        if self._talk is not None:
-            self._talk.wake()
-
-    async def _serve(self) -> None:
-        """Connect and talk, again and again."""
-        while True:
-            try:
-                stream = (await self._connect()).open(wire.STREAM, self._hello())
-            except LinkError as error:
-                logger.info("%s cannot reach the router: %s", self.identity, error)
-                await asyncio.sleep(_RETRY)
-                continue
-            asked: set[int] = set()
-            self._talk = Talk(stream, lambda asked=asked: self._next_message(asked))  # type: ignore[misc]
-            try:
-                await self._listen(stream)
-            except LinkError as error:
-                logger.info("%s lost the router: %s", self.identity, error)
-            except Exception:
-                logger.exception("%s: the router sent what this client does not understand", self.identity)
-            finally:
-                self._broken(stream)
-            await asyncio.sleep(_PAUSE)
-
-    def _hello(self) -> dict[str, Any]:
-        # They travel with the hello.
-        self._attach.clear()
-        return {
-            "client": self.identity,
-            "epoch": self.epoch,
-            "incarnation": self._router_life,
-            "lines": self._outbox.hello(),
-            "subscriptions": list(self._inbox.queues),
-        }
-
-    def _broken(self, stream: Stream) -> None:
-        if self._talk is not None:
-            self._talk.close()
-            self._talk = None
-        stream.reset("left")
-        self._calls.broken()
-        self._inbox.link_lost()
-
-    async def _listen(self, stream: Stream) -> None:
-        calls, inbox = self._calls, self._inbox
-        async for message in stream:
-            match message[0]:
-                case wire.DELIVER:
-                    inbox.deliver(message[1], message[2])
-                case wire.ADMITTED:
-                    calls.admitted(message[1], message[2])
-                case wire.SETTLED:
-                    calls.settled(message[1])
-                case wire.RESULT:
-                    calls.results(message[1])
-                case wire.WELCOME:
-                    _, life, serial, received = message
-                    calls.welcome(received, serial, again=life != self._router_life)
-                    self._router_life = life
-                case wire.ATTACHED:
-                    calls.table_at(message[2])
-                    self._tell_attached(message[1], True)
-                case wire.LOST:
-                    self._lost(message[1])
-                case wire.ABORT:
-                    inbox.abort(message[1], message[2])
-                case wire.RESUME:
-                    inbox.verdict(message[1], message[2], message[3])
-                case wire.ANSWER:
-                    future = self._questions.pop(message[1], None)
-                    if future is not None and not future.done():
-                        future.set_result(message[3])
-            self._wake()
-
-    def _tell_attached(self, numbers: list[int], kept: bool) -> None:
-        for number in numbers:
-            future = self._attaching.get(number)
-            if future is not None and not future.done():
-                future.set_result(kept)
-
-    def _lost(self, numbers: list[int]) -> None:
-        self._tell_attached(numbers, False)
-        for number in numbers:
-            runner = self._handlers.lose(self._inbox, number)
-            if runner is not None:
-                logger.info("handler %r is served by another process now, or was removed", runner.record.name)
-
-    def _next_message(self, asked: set[int]) -> Any | None:
-        """What goes to the router next: answers first, for they make room."""
-        if not self._calls.connected:
-            return None
-        message = self._inbox.answers.take() or self._calls.next_message()
-        if message is not None:
-            return message
-        if self._attach:
-            numbers, self._attach = self._attach, []
-            return [wire.ATTACH, numbers]
-        for number in self._questions.keys() - asked:
-            asked.add(number)
-            return [wire.ASK, number, "statistics", None]
-        return None
-
-
-# How long to wait before the router is looked for again: after nobody could be reached, after a break.
-_RETRY = 0.2
-_PAUSE = 0.01
-
-
-def _supported(*, filter: Any = None, overflow: str = "block", durable: bool = False) -> None:
-    if filter is not None:
-        raise InvalidOption("`filter` is not supported: every event of the class reaches the handler")
-    if overflow not in _POLICIES:
-        raise InvalidOption(
-            f"`overflow`={overflow!r} is not supported; use one of {', '.join(_POLICIES)}"
-        )
-    if durable:
-        raise InvalidOption("`durable` is not supported: messages are kept in memory only")

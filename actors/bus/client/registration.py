@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from llmgine.actors.bus.filters import Filter
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
 from llmgine.actors.link import Connection
 
@@ -16,9 +17,13 @@ class SubscriptionRegistry(Protocol):
 
     async def unsubscribe(self, number: int, client: str, epoch: int) -> None: ...
 
+    async def add_filter(self, client: str, filter: dict[str, Any]) -> int: ...
+
+    async def remove_filter(self, number: int) -> None: ...
+
 
 class RouterPeer(Protocol):
-    """Whatever gives a live connection to the router, dialling again after a break."""
+    """Whatever gives a live connection to a router, dialling again after a break."""
 
     async def connection(self) -> Connection: ...
 
@@ -40,7 +45,9 @@ class Server(Protocol):
 
     def serves(self, record: SubscriptionRecord) -> bool: ...
 
-    async def remove(self, subscription: Subscription) -> None: ...
+    async def remove(self, record: SubscriptionRecord) -> None: ...
+
+    async def set_filter(self, record: SubscriptionRecord, filter: Filter | None) -> SubscriptionRecord: ...
 
 
 class Subscription:
@@ -72,6 +79,32 @@ class Subscription:
         """Whether this process still serves it: not removed, and not taken over by another one."""
         return self._client.serves(self.record)
 
+    async def set_filter(self, filter: Filter | None) -> None:
+        """From now on only events that pass the filter reach the handler; None lets all of them.
+
+        Raises `InvalidOption` for a command's handler and for one that this process serves no more.
+        """
+        self.record = await self._client.set_filter(self.record, filter)
+
     async def remove(self) -> None:
-        """Remove it; does nothing the second time, nor where another process has taken over."""
-        await self._client.remove(self)
+        """Remove it; does nothing the second time, nor where another process has taken over.
+
+        A durable one goes from the store, too; `StoreError` where that cannot be reached, and it stays.
+        """
+        await self._client.remove(self.record)
+
+
+class BusFilter:
+    """A filter of the whole bus: an event that does not pass it reaches no handler."""
+
+    def __init__(self, registry: SubscriptionRegistry, number: int, filter: Filter) -> None:
+        self._registry = registry
+        self._number = number
+        self.filter = filter
+
+    def __repr__(self) -> str:
+        return f"<BusFilter {self.filter!r}>"
+
+    async def remove(self) -> None:
+        """Takes it away; does nothing the second time."""
+        await self._registry.remove_filter(self._number)

@@ -40,7 +40,8 @@ class Room:
 
     async def wait(self) -> None:
         """Until there is room, and nobody else before."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
         self._waiting.append(waiter)
         self.contended = True
         try:
@@ -48,7 +49,8 @@ class Room:
         finally:
             if waiter.done() and not waiter.cancelled():
                 self._woken -= 1
-            self.progress()
+            # Once this one has put its message there, or has failed to.
+            loop.call_soon(self.progress)
 
     def progress(self) -> None:
         """Wake as many as there is room for, counting messages of average size."""

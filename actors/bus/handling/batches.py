@@ -113,7 +113,9 @@ class Batches:
         runner.host.expect(jobs[0].deadline)
         try:
             deliveries = [runner.delivery(job) for job in jobs]
-            return await (runner.call(messages, deliveries) if runner.with_delivery else runner.call(messages))
+            return await (
+                runner.call(messages, deliveries) if runner.with_delivery else runner.call(messages)
+            )
         except asyncio.CancelledError:
             if runner.host.closing and not jobs[0].aborted:
                 raise

@@ -52,7 +52,7 @@ def runs_on_loop(handler: Handler) -> bool:
         handler = handler.func
     if isinstance(handler, types.MethodType | types.FunctionType):
         return inspect.iscoroutinefunction(handler)
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(handler.__call__)
+    return inspect.iscoroutinefunction(type(handler).__call__)
 
 
 def _without_delivery(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -89,7 +89,7 @@ class Handlers:
         return runner
 
     def add_middleware(self, middleware: Middleware) -> Callable[[], None]:
-        """Wrap it around every handler of this process, inside of those before it; returns what removes it."""
+        """Wrap it around every handler of this process, inside of those before; returns what removes it."""
         number = next(self._numbers)
         self._middlewares[number] = middleware
         self._wrap()
@@ -173,6 +173,13 @@ class Handlers:
                 for kind, rows in durations.items()
             },
         }
+
+    async def settle(self, timeout: float) -> int:
+        """Wait until what has started is done; returns how many handlers still run."""
+        tasks = {task for task in self._tasks if task is not asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+        return self.running
 
     async def close(self) -> None:
         """Cancel what runs and wait for it to end, within the grace of a cancellation."""

@@ -237,7 +237,10 @@ class Queue:
         """Lanes are open exactly where something of them may start."""
         open_lanes = [item for item in self._ready if not isinstance(item, Job)]
         assert all(open_lanes), (self.number, "an open lane is empty")
-        assert len({id(lane) for lane in open_lanes}) == len(open_lanes), (self.number, "a lane is open twice")
+        assert len({id(lane) for lane in open_lanes}) == len(open_lanes), (
+            self.number,
+            "a lane is open twice",
+        )
         known = {id(lane) for lane in self._lanes.values()}
         assert all(id(lane) in known for lane in open_lanes), (self.number, "an open lane is unknown")
         assert self.count == len(self.unstarted()), (self.number, self.count)

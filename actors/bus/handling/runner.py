@@ -23,8 +23,8 @@ from llmgine.actors.bus.handling.queue import Places, Queue
 from llmgine.actors.bus.handling.watch import task_name
 from llmgine.actors.bus.messages import Command, CommandError, CommandResult, Message, result_type, stamp
 from llmgine.actors.bus.middleware import Middleware
-from llmgine.actors.bus.policies import BatchPolicy
 from llmgine.actors.bus.payload import Decoder, ResultCodec
+from llmgine.actors.bus.policies import BatchPolicy
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
 
 if TYPE_CHECKING:
@@ -92,15 +92,22 @@ class Runner:
                 message_class.__qualname__, result_type(message_class), self.host.options.max_payload_bytes
             )
         self.close()
-        self._batches = None if record.batch is None else Batches(self, BatchPolicy.model_validate(record.batch))
+        self._batches = (
+            None if record.batch is None else Batches(self, BatchPolicy.model_validate(record.batch))
+        )
         self.wrap()
+
+    def amend(self, record: SubscriptionRecord) -> None:
+        """The subscription's settings have changed, in nothing that calling the handler depends on."""
+        self.record = record
+        self.places.configure(record)
 
     def close(self) -> None:
         if self._batches is not None:
             self._batches.close()
 
     def wrap(self) -> None:
-        """Put the middleware around the handler, as it is now: the process's outside, the handler's inside."""
+        """Put the middleware around the handler: the process's outside, the handler's own inside."""
         around = (*self.host.middleware, *self._middleware)
         call = Call(self._handler, around, self.host.options.handler_threads)
         self.call, self.with_delivery = call.function, call.with_delivery

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Iterator
+from functools import partial
+from math import inf
 from typing import Any
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import ProtocolViolation
+from llmgine.actors.bus.letters import Reason
 from llmgine.actors.bus.router.ends import Ends
-from llmgine.actors.bus.router.failure import Failure, Reason
+from llmgine.actors.bus.router.journal import Journal
+from llmgine.actors.bus.router.letters import failure_of
 from llmgine.actors.bus.router.mailbox import Mailbox, Offer
+from llmgine.actors.bus.router.origins import Origins
 from llmgine.actors.bus.router.records import ClientState, Head, ProducerLine, Record
-from llmgine.actors.bus.router.routes import Stages
+from llmgine.actors.bus.router.routes import Route, Stages
 from llmgine.actors.bus.router.state import RouterState
 from llmgine.actors.bus.wire import failed_answer
 
@@ -22,6 +27,12 @@ class Admission:
     def __init__(self, state: RouterState, ends: Ends) -> None:
         self._state = state
         self._ends = ends
+        self._journal = state.journal = Journal(state, ends, self)
+        self._origins = Origins(state, self)
+        state.originate = self._origins.send
+        state.holding = self._holding
+        # Answers to publishers that an adaptive mailbox holds back.
+        self._delayed: dict[Record, None] = {}
 
     def publish(self, client: ClientState, runs: list[Any]) -> None:
         """Runs of one client in the order in which it sent them."""
@@ -32,7 +43,8 @@ class Admission:
         for session, lineage, first, floor, depth, flags, extra, bodies in runs:
             line = client.lines.get(session)
             if line is None:
-                line = client.lines[session] = ProducerLine(client, session, first - 1)
+                line = self._journal.claim(client, session, first - 1, floor)
+                line = client.lines[session] = line or ProducerLine(client, session, first - 1)
             line.floor = max(line.floor, floor)
             if line.received + 1 < floor:
                 # Below its floor the producer has seen everything settled, or never used the sequence.
@@ -68,32 +80,47 @@ class Admission:
         """The table is there: route what came before it."""
         state = self._state
         state.loaded = True
+        self._journal.loaded()
         while state.backlog:
             client, runs = state.backlog.popleft()
             self.publish(client, runs)
 
+    # Events
+
     def _events(self, head: Head, first: int, bodies: list[bytes]) -> None:
         state = self._state
         line = head.line
-        stages = state.routes.event(head.lineage, line.session).stages
+        route = state.routes.event(head.lineage, line.session)
         count = len(bodies)
         state.counters["events_published_total"] += count
-        if not stages and not head.wants_result:
-            state.counters["events_processed_total"] += count
-            client = line.client
-            if client.connected:
-                last = first + count - 1
-                client.admitted.append([line.session, first, last, None, False])
-                state.settled_range(client, line.session, first, last)
-            return
-        if len(stages) == 1 and not head.chain and all(mailbox.room() >= count for mailbox in stages[0]):
-            self._all_at_once(head, first, bodies, stages[0])
+        # Nothing of the line is in the journal, or on its way there: no message is to be looked at.
+        simple = line.gate is None and not line.journaled
+        if simple and route.plain and not head.chain:
+            size, nested = sum(map(len, bodies)), head.depth > 0
+            if all(mailbox.has_room(count, size, nested=nested) for mailbox in route.stages[0]):
+                if route.screened:
+                    self._screen(route.screened, head, first, count)
+                self._all_at_once(head, first, bodies, route.stages[0], size)
+                return
+        elif simple and not route.stages and not head.wants_result:
+            self._to_nobody(head, first, count, route)
             return
         for sequence, body in enumerate(bodies, first):
-            self._one(Record(head, sequence, body), stages)
+            self._event(Record(head, sequence, body), route)
+
+    def _to_nobody(self, head: Head, first: int, count: int, route: Route) -> None:
+        state, line = self._state, head.line
+        if route.screened:
+            self._screen(route.screened, head, first, count)
+        state.counters["events_processed_total"] += count
+        client = line.client
+        if client.connected:
+            last = first + count - 1
+            client.admitted.append([line.session, first, last, None, False])
+            state.settled_range(client, line.session, first, last)
 
     def _all_at_once(
-        self, head: Head, first: int, bodies: list[bytes], mailboxes: tuple[Mailbox, ...]
+        self, head: Head, first: int, bodies: list[bytes], mailboxes: tuple[Mailbox, ...], size: int
     ) -> None:
         """One priority, and room everywhere: no message needs a look of its own."""
         state = self._state
@@ -103,7 +130,7 @@ class Admission:
         line.unsettled.update(zip(range(first, first + len(records)), records, strict=True))
         state.unsettled += len(records)
         for mailbox in mailboxes:
-            mailbox.enter_all(records)
+            mailbox.enter_all(records, size)
             if mailbox.trouble is not None:
                 state.arrived(mailbox, records)
             state.press(mailbox)
@@ -113,20 +140,55 @@ class Admission:
             client.admitted.append([line.session, first, first + len(records) - 1, None, False])
             state.dirty[client] = None
 
-    def _one(self, record: Record, stages: Stages) -> None:
+    def _event(self, record: Record, route: Route) -> None:
+        """One message, by the filters, the journal and the mailboxes' policies."""
+        head, line = record.head, record.head.line
+        state = self._state
+        if route.asks:
+            route = state.routes.sift(route, head.lineage, line.session, record.body, state.now)
+        if self._journal.recognise(record, route.stages):
+            state.counters["events_published_total"] -= 1
+            return
+        if route.screened:
+            self._screen(route.screened, head, record.sequence, 1)
+        self.pass_on(record, route.stages, durable=route.durable)
+
+    def pass_on(self, record: Record, stages: Stages, *, durable: bool) -> None:
+        """To its mailboxes, by way of the journal where it is to be kept or something before it is."""
+        line = record.head.line
+        self._register(record)
+        if record.kept is not None:
+            stages = tuple(stage for stage in record.kept.stages if stage)
+        elif durable:
+            boxes = [box for stage in stages for box in stage]
+            keys = tuple(box.subscription.key_text for box in boxes if box.durable or record.head.command)
+            self._journal.keep(record, stages, keys)
+            return
+        if line.gate is not None:
+            self._journal.follow(record, stages)
+        else:
+            self.enter(record, stages)
+
+    def _register(self, record: Record) -> None:
+        record.head.line.unsettled[record.sequence] = record
+        self._state.unsettled += 1
+
+    def enter(self, record: Record, stages: Stages, *, anew: bool = True) -> None:
         """Into every mailbox with room at once; the answer waits for those without."""
         state = self._state
         head = record.head
-        head.line.unsettled[record.sequence] = record
-        state.unsettled += 1
+        pending = record.kept.pending if record.kept is not None else {}
+        boxes = [mailbox for stage in stages for mailbox in stage if anew or mailbox not in pending]
         # The extra count keeps the record from settling while mailboxes are still being tried.
-        record.open = 1 + sum(len(stage) for stage in stages)
+        record.open += 1 + sum(mailbox not in pending for mailbox in boxes)
         if len(stages) > 1:
             record.stages = [list(stage) for stage in stages]
-            record.opened_at = state.now
-        for stage in stages:
-            for mailbox in stage:
-                self._offer(mailbox, record)
+            record.stage, record.opened_at = 0, state.now
+        delay = 0.0
+        for mailbox in boxes:
+            delay = max(delay, self._offer(mailbox, record))
+        if delay and not head.depth:
+            self._hold_back(record, delay)
         if record.waiting == 0:
             state.admitted(record)
         elif head.depth:
@@ -135,42 +197,96 @@ class Admission:
         if record.open == 0:
             state.settle(record)
 
-    def _offer(self, mailbox: Mailbox, record: Record) -> None:
-        state = self._state
-        # A publish inside a handler does not wait for room, its message does.
-        until = math.inf if record.head.depth else state.now + state.options.block_timeout
-        result, dropped = mailbox.offer(record, until)
+    def _offer(self, mailbox: Mailbox, record: Record) -> float:
+        """Returns for how long the mailbox wants the publisher to be held back."""
+        state, head = self._state, record.head
+        # A publish inside a handler does not wait for room, its message does; so do the router's own.
+        patient = head.depth or head.on_settled is not None
+        until = inf if patient else state.now + state.options.block_timeout
+        result, lost = mailbox.offer(record, until)
+        for one in lost:
+            self._ends.drop(mailbox, one, "dropped", mailbox.loss)
         if result is Offer.REJECTED:
             capacity = mailbox.subscription.capacity
             self._ends.refuse(mailbox, record, "overflow", f"its mailbox of {capacity} is full")
-            return
-        if dropped is not None:
-            self._ends.refuse(mailbox, dropped, "dropped", "made room for a newer message")
+            return 0.0
         if result is Offer.WAITING:
             record.waiting += 1
             state.stalled[mailbox] = None
-            return
+            return 0.0
+        self._entered(mailbox, record, lost=bool(lost))
+        return mailbox.delay()
+
+    def _entered(self, mailbox: Mailbox, record: Record, *, lost: bool = False) -> None:
+        state = self._state
         if mailbox.held:
             state.stalled[mailbox] = None
         if mailbox.trouble is not None:
-            state.arrived(mailbox, [record])
+            state.arrived(mailbox, list(mailbox.queued()) if lost else [record])
         state.press(mailbox)
         state.mark_ready(mailbox)
+
+    def readmit(self, record: Record, mailboxes: Iterable[Mailbox]) -> None:
+        """Into these mailboxes as soon as there is room, whatever their policies."""
+        stages: dict[int, list[Mailbox]] = {}
+        for mailbox in mailboxes:
+            stages.setdefault(mailbox.subscription.priority, []).append(mailbox)
+        if len(stages) > 1:
+            record.stages = [stages[priority] for priority in sorted(stages)]
+            record.opened_at = self._state.now
+        for stage in list(stages.values()):
+            for mailbox in list(stage):
+                if mailbox.wait(record):
+                    record.waiting += 1
+                    self._state.stalled[mailbox] = None
+                else:
+                    self._entered(mailbox, record)
+
+    def _hold_back(self, record: Record, delay: float) -> None:
+        record.waiting += 1
+        record.open += 1
+        self._delayed[record] = None
+        self._state.timers.at(self._state.now + delay, partial(self._let_go, record))
+
+    def _let_go(self, record: Record) -> None:
+        del self._delayed[record]
+        record.open -= 1
+        self._ends.entered(record)
+
+    def _screen(self, mailboxes: Iterable[Mailbox], head: Head, first: int, count: int) -> None:
+        """Their filters, or the bus's, want none of these."""
+        state = self._state
+        line = head.line
+        message = f"{line.client.name}:{line.client.epoch}:{line.session}:{first}"
+        for mailbox in mailboxes:
+            mailbox.counters.filtered += count
+            text = f"and {count - 1} after it" if count > 1 else ""
+            name = mailbox.subscription.name
+            state.story.note("filtered", handler=name, session=line.session, message=message, text=text)
+
+    # Commands
 
     def _commands(self, head: Head, first: int, bodies: list[bytes]) -> None:
         state = self._state
         line = head.line
         state.counters["commands_sent_total"] += len(bodies)
         mailbox = state.routes.command(head.lineage, line.session)
+        durable = bool(head.flags & wire.DURABLE)
         for sequence, body in enumerate(bodies, first):
             record = Record(head, sequence, body)
-            if mailbox is not None:
-                record.home = mailbox
-                self._one(record, ((mailbox,),))
-                continue
-            name = head.lineage.partition("|")[0]
-            text = f"no handler for command {name} in session {line.session!r} nor in the bus scope"
-            self._answer(record, "no_handler", text)
+            record.home = mailbox
+            stages = ((mailbox,),) if mailbox is not None else ()
+            if line.journaled and self._journal.recognise(record, stages):
+                state.counters["commands_sent_total"] -= 1
+            elif mailbox is not None:
+                self.pass_on(record, stages, durable=durable)
+            else:
+                name = head.lineage.partition("|")[0]
+                text = f"no handler for command {name} in session {line.session!r} nor in the bus scope"
+                self._register(record)
+                self.refuse(record, "no_handler", text)
+
+    # What goes nowhere
 
     def _too_deep(self, head: Head, first: int, bodies: list[bytes]) -> None:
         state = self._state
@@ -179,30 +295,21 @@ class Admission:
         state.counters[kind] += len(bodies)
         for sequence, body in enumerate(bodies, first):
             record = Record(head, sequence, body)
-            if head.command:
-                self._answer(record, "depth", text)
-                continue
-            record.refused = [("", "depth")]
-            record.failed = True
-            record.outcomes = [["", False, "depth", "depth", text, 0, 0.0]]
-            self._note(record, text)
-            self._one(record, ())
+            self._register(record)
+            self.refuse(record, "depth", text)
 
-    def _answer(self, record: Record, kind: str, text: str) -> None:
-        """A command that goes nowhere."""
+    def refuse(self, record: Record, reason: Reason, text: str) -> None:
+        """It goes nowhere, and its producer is told why."""
         state = self._state
-        record.head.line.unsettled[record.sequence] = record
-        state.unsettled += 1
-        state.admitted(record)
-        self._note(record, text, kind)
-        state.resolve(record, failed_answer(kind, text))
-        state.settle(record)
-
-    def _note(self, record: Record, text: str, kind: str = "depth") -> None:
-        head = record.head
-        reason: Reason = "depth" if kind == "depth" else "no_handler"
-        failure = Failure(reason, record.id, head.lineage, head.line.session, "", 0, kind, text)
-        self._state.failures.take(failure)
+        state.failures.take(failure_of(record, None, reason, reason, text))
+        record.failed = True
+        if record.head.command:
+            answer = failed_answer(reason, text, retryable=reason == "store")
+            state.resolve(record, answer)
+        else:
+            record.refused = [("", reason)]
+            record.outcomes = [["", False, reason, reason, text, 0, 0.0]]
+        self.enter(record, ())
 
     # Time
 
@@ -214,14 +321,7 @@ class Admission:
                 text = (
                     f"its mailbox was full for {state.options.block_timeout:g} s (bus option block_timeout)"
                 )
-                # `refuse` before `entered`, so that the receipt says it.
-                record.open += 1
-                self._ends.refuse(mailbox, record, "overflow", text)
-                mailbox.counters.rejected += 1
-                self._ends.entered(record)
-                record.open -= 1
-                if record.open == 0:
-                    state.settle(record)
+                self._ends.turn_away(mailbox, record, text)
             self._open_late(mailbox)
             if not mailbox.waiting and not mailbox.held:
                 state.stalled.pop(mailbox, None)
@@ -240,3 +340,10 @@ class Admission:
         for record in late:
             state.counters["priorities_passed_total"] += 1
             self._ends.open_next(record)
+
+    # For checks
+
+    def _holding(self) -> Iterator[Record]:
+        """What is in no mailbox and not settled."""
+        yield from self._delayed
+        yield from self._journal.holding()

@@ -7,28 +7,56 @@ gives it message by message, as long as the caller has room on that client's lin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import random as chance
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import ProtocolViolation, StaleRegistration
 from llmgine.actors.bus.options import BusOptions
+from llmgine.actors.bus.router import figures
 from llmgine.actors.bus.router.admission import Admission
+from llmgine.actors.bus.router.breakers import Breakers
+from llmgine.actors.bus.router.checks import check
 from llmgine.actors.bus.router.delivery import Deliveries
-from llmgine.actors.bus.router.failure import Failure
+from llmgine.actors.bus.router.ends import Ends
+from llmgine.actors.bus.router.handover import Handover
+from llmgine.actors.bus.router.letters import Failure
 from llmgine.actors.bus.router.mailbox import Mailbox
+from llmgine.actors.bus.router.questions import Question
 from llmgine.actors.bus.router.records import ClientState
+from llmgine.actors.bus.router.replay import Replays
+from llmgine.actors.bus.router.schedule import Schedules
 from llmgine.actors.bus.router.state import RouterState
+from llmgine.actors.bus.router.verdicts import Verdicts
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
+from llmgine.actors.store.operations import JournalRow, Operation, ScheduleRow
 
 
 class RouterCore:
     """Fans events out and commands in; every accepted message ends handled, failed, dropped or discarded."""
 
-    def __init__(self, incarnation: str, options: BusOptions) -> None:
-        self._state = RouterState(incarnation, options)
-        self._deliveries = Deliveries(self._state)
-        self._admission = Admission(self._state, self._deliveries)
+    def __init__(
+        self,
+        incarnation: str,
+        options: BusOptions,
+        *,
+        shard: int = 0,
+        shards: int = 1,
+        random: Callable[[], float] = chance.random,
+    ) -> None:
+        state = self._state = RouterState(incarnation, options, shard=shard, shards=shards, random=random)
+        ends = Ends(state)
+        self._breakers = Breakers(state, ends)
+        verdicts = Verdicts(state, ends, self._breakers)
+        self._handover = Handover(state, ends, self._breakers, verdicts)
+        self._deliveries = Deliveries(state, ends, self._breakers, verdicts, self._handover)
+        state.arrived = self._breakers.arrived
+        self._admission = Admission(state, ends)
+        self._schedules = Schedules(state)
+        self._replays = Replays(state)
+        state.verbs["statistics"] = lambda question: question.answer(self.statistics())
+        state.verbs["story"] = self._tell
         self._lives = 0
 
     @property
@@ -66,13 +94,13 @@ class RouterCore:
             raise StaleRegistration(f"client {name!r} has a newer life {client.epoch}; life {epoch} is over")
         if client is None or epoch > client.epoch:
             if client is not None:
-                self._give_up(client)
                 self._drop(client)
             self._lives += 1
             client = state.clients[name] = ClientState(name, epoch, f"{state.incarnation}.{self._lives}")
         elif client.connected:
             self.detach(client, now)
         client.connected = True
+        client.member_of = str(hello.get("member_of") or "")
         client.clear()
         self._welcome(client, lines)
         self._attach_subscriptions(client, numbers)
@@ -92,9 +120,15 @@ class RouterCore:
         listed = {line[0] for line in lines}
         for session in client.lines.keys() - listed:
             # All of it is settled for the producer; a late command's record keeps its line alive.
-            del client.lines[session]
+            self._forget(client, session)
         client.notices.append([wire.WELCOME, client.id, self._state.table.serial, received])
         self._state.touch(client)
+
+    def _forget(self, client: ClientState, session: str) -> None:
+        line = client.lines.get(session)
+        # What is still open for durable handlers, handlers may be given again.
+        if line is not None and not line.stored:
+            del client.lines[session]
 
     def detach(self, client: ClientState, now: float) -> None:
         """Its stream is over; it may come back until its lease ends."""
@@ -106,8 +140,8 @@ class RouterCore:
         client.left_at = now
         client.clear()
         state.dirty.pop(client, None)
-        for mailbox in list(client.mailboxes.values()):
-            self._deliveries.detach(mailbox)
+        for serving in list(client.servings.values()):
+            self._handover.detach(serving)
         for mailbox in state.mailboxes.values():
             if mailbox.heir is client:
                 mailbox.heir = None
@@ -119,6 +153,8 @@ class RouterCore:
     def _drop(self, client: ClientState) -> None:
         """This life will not come back: nobody waits for its answers."""
         self.detach(client, self._state.now)
+        self._handover.give_up(client)
+        self._state.journal.leave(client)
         client.lines.clear()
         if self._state.clients.get(client.name) is client:
             del self._state.clients[client.name]
@@ -146,17 +182,33 @@ class RouterCore:
                 if line is not None:
                     line.results.pop(sequence, None)
         elif code == wire.ATTACH:
-            self._attach_subscriptions(client, message[1])
+            if message[1]:
+                self._attach_subscriptions(client, message[1])
+            else:
+                self._handover.leave(client)
         elif code == wire.CANCEL:
-            self._admission.cancel(client, message[1], message[2])
+            self._deliveries.cancel(client, message[1], message[2])
         elif code == wire.FORGET:
             for session in message[1]:
-                client.lines.pop(session, None)
+                self._forget(client, session)
         elif code == wire.ASK:
-            client.notices.append([wire.ANSWER, message[1], True, self.statistics()])
-            self._state.touch(client)
+            self._ask(client, *message[1:])
         else:
             raise ProtocolViolation(f"unknown message code {code!r}")
+
+    def _ask(self, client: ClientState, number: int, verb: str, body: Any) -> None:
+        question = Question(self._state, client, number, verb, body)
+        answer = self._state.verbs.get(verb)
+        if answer is None:
+            question.refuse("unknown_verb", f"the router does not know {verb!r}")
+        else:
+            answer(question)
+
+    def _tell(self, question: Question) -> None:
+        try:
+            question.answer([list(line) for line in self._state.story.tell(question.body)])
+        except ValueError as error:
+            question.refuse("invalid", str(error))
 
     # Subscriptions
 
@@ -169,8 +221,8 @@ class RouterCore:
                 client.lost.append(number)
             elif mailbox is None:
                 client.wanted.add(number)
-            elif mailbox.subscription.owner == client.owner:
-                self._deliveries.attach(mailbox, client)
+            elif _may_serve(mailbox, client):
+                self._handover.attach(mailbox, client)
                 client.attached.append(number)
             else:
                 client.lost.append(number)
@@ -210,11 +262,11 @@ class RouterCore:
             if former is not None and former.generation >= record.generation:
                 continue
             mailbox = state.mailboxes.get(record.number)
-            marks = {"high": state.options.high_mark, "low": state.options.low_mark}
             if mailbox is None:
-                state.mailboxes[record.number] = Mailbox(record, prefetch=state.options.prefetch, **marks)
+                mailbox = state.mailboxes[record.number] = Mailbox(record, state.options)
+                self._breakers.configure(mailbox)
             else:
-                self._replace(mailbox, record, marks)
+                self._replace(mailbox, record)
         state.routes.clear()
         for client in state.clients.values():
             ready = [number for number in client.wanted if number in state.mailboxes]
@@ -222,14 +274,16 @@ class RouterCore:
                 client.wanted.difference_update(ready)
                 self._attach_subscriptions(client, ready)
 
-    def _replace(self, mailbox: Mailbox, record: SubscriptionRecord, marks: dict[str, float]) -> None:
+    def _replace(self, mailbox: Mailbox, record: SubscriptionRecord) -> None:
         former = mailbox.subscription
-        mailbox.configure(record, prefetch=self._state.options.prefetch, **marks)
-        if mailbox.client is not None and mailbox.client.owner == record.owner:
-            mailbox.retiring, mailbox.heir = False, None
+        mailbox.configure(record)
+        self._breakers.configure(mailbox)
+        sole = mailbox.sole
+        if sole is not None and sole.client.owner == record.owner:
+            sole.retiring, mailbox.heir = False, None
             self._state.mark_ready(mailbox)
         elif former.owner != record.owner:
-            self._deliveries.retire(mailbox)
+            self._handover.retire(mailbox)
 
     def remove(self, numbers: Iterable[int], now: float) -> None:
         """Their handlers receive nothing more; what waits for them is discarded."""
@@ -241,7 +295,7 @@ class RouterCore:
             mailbox = state.mailboxes.pop(number, None)
             if mailbox is not None:
                 state.stalled.pop(mailbox, None)
-                self._deliveries.close(mailbox)
+                self._handover.close(mailbox)
         state.routes.clear()
 
     # Out
@@ -268,6 +322,8 @@ class RouterCore:
         if client.lost:
             message, client.lost = [wire.LOST, client.lost], []
             return message
+        if client.verdicts:
+            return self._state.next_verdict(client)
         if client.aborts:
             number, entry = client.aborts.pop()
             return [wire.ABORT, number, entry]
@@ -289,84 +345,94 @@ class RouterCore:
         part, client.results = client.results[:count], client.results[count:]
         return [wire.RESULT, part]
 
+    # The store
+
+    def next_write(self) -> tuple[int, list[Operation]] | None:
+        """A batch for the store; None where there is none, or one is on its way."""
+        return self._state.writes.take()
+
+    @property
+    def unwritten(self) -> int:
+        """Operations that the store has not committed yet."""
+        return len(self._state.writes)
+
+    def written(self, ticket: int, now: float) -> None:
+        self._state.now = now
+        self._state.writes.written(ticket)
+
+    def write_failed(self, ticket: int, reason: str, now: float) -> None:
+        """It may be written all the same; it is handed out again."""
+        self._state.now = now
+        self._state.writes.write_failed(ticket, reason)
+
+    def write_refused(self, ticket: int, reason: str, now: float) -> None:
+        """It was not written and never will be."""
+        self._state.now = now
+        self._state.writes.write_refused(ticket, reason)
+
+    def no_store(self, text: str) -> None:
+        """There is none to write to, and why."""
+        self._state.writes.refuse(text)
+
+    def recover(
+        self, journal: Iterable[JournalRow], schedules: Iterable[ScheduleRow], now: float, wall: int
+    ) -> None:
+        """What the store holds of this shard."""
+        self._state.set_time(now, wall)
+        self._state.journal.recover(journal)
+        self._schedules.recover(schedules)
+
+    def set_filters(self, filters: Sequence[Sequence[Any]], now: float) -> None:
+        """The bus's own filters, all of them."""
+        self._state.now = now
+        self._state.routes.set_filters(filters)
+
+    def filters(self) -> list[list[Any]]:
+        return self._state.routes.filters
+
     # Time and figures
 
-    def tick(self, now: float) -> None:
-        """Time has passed; call it a few times a second."""
-        self._state.now = now
-        self._admission.tick()
-        lease = self._state.options.client_lease
-        for client in list(self._state.clients.values()):
-            if not client.connected and client.left_at + lease <= now:
-                self._give_up(client)
-                self._drop(client)
+    def next_time(self) -> float | None:
+        """When `tick` is to be called, at the latest; None where time changes nothing."""
+        state = self._state
+        times = [
+            state.timers.next_time(),
+            state.writes.next_time(),
+            self._schedules.next_time(state.now, state.wall()),
+        ]
+        return min((time for time in times if time is not None), default=None)
 
-    def _give_up(self, client: ClientState) -> None:
-        """Commands that went with this life of a client have no known outcome."""
-        for mailbox in self._state.mailboxes.values():
-            if mailbox.subscription.owner != client.owner or mailbox.subscription.idempotent:
-                continue
-            for record in [one for one in mailbox.suspect if one.head.command and one.sent]:
-                mailbox.unqueue(record)
-                text = f"the process of {mailbox.subscription.name!r} went away with the command in hand"
-                self._deliveries.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
+    def tick(self, now: float, wall: int) -> None:
+        """Time has passed: `wall` is the time of day in nanoseconds since 1970."""
+        state = self._state
+        state.set_time(now, wall)
+        state.timers.run(now)
+        state.writes.tick(now)
+        self._schedules.tick(now, wall)
+        self._admission.tick()
+        lease = state.options.client_lease
+        for client in list(state.clients.values()):
+            if not client.connected and client.left_at + lease <= now:
+                self._drop(client)
 
     def statistics(self) -> dict[str, Any]:
         """Exact counters and gauges, as plain values."""
-        state = self._state
-        table = state.table.statistics()
-        counters = {
-            name: state.counters[name]
-            for name in (
-                "events_published_total",
-                "events_processed_total",
-                "events_failed_total",
-                "commands_sent_total",
-                "commands_processed_total",
-                "commands_failed_total",
-                "backpressure_on_total",
-                "backpressure_off_total",
-                "priorities_passed_total",
-            )
-        }
-        boxes = [*state.mailboxes.values(), *state.closing.values()]
         return {
-            **counters,
-            "queue_size": sum(mailbox.occupancy for mailbox in boxes),
-            "in_flight": sum(len(mailbox.inflight) for mailbox in boxes),
-            "waiting_for_room": sum(len(mailbox.waiting) for mailbox in boxes),
-            "unsettled": state.unsettled,
-            "backpressure_active": sum(mailbox.pressed for mailbox in boxes),
-            "registered_handlers": table.registered_handlers,
-            "active_sessions": table.sessions,
-            "handlers": table.handlers,
-            "event_handlers": table.event_handlers,
-            "command_handlers": table.command_handlers,
-            "connected_clients": sum(client.connected for client in state.clients.values()),
-            "failures": dict(state.failures.counts),
+            **figures.statistics(self._state),
+            **self._state.failures.statistics(),
+            **self._schedules.statistics(),
         }
 
     def validate(self) -> None:
         """Every message is accounted for; call it at the end of a test."""
-        state = self._state
-        boxes = [*state.mailboxes.values(), *state.closing.values()]
-        held: dict[int, int] = {}
-        for mailbox in boxes:
-            mailbox.validate()
-            waiting = [record for record, _ in mailbox.waiting]
-            everything = [*mailbox.urgent, *mailbox.queue, *mailbox.inflight.values(), *waiting]
-            for queue in mailbox.held.values():
-                everything.extend(queue)
-            for record in everything:
-                held[id(record)] = held.get(id(record), 0) + 1
-                assert record.head.line.unsettled.get(record.sequence) is record, record.id
-        for client in state.clients.values():
-            for line in client.lines.values():
-                for sequence, record in line.unsettled.items():
-                    assert record.open == held.get(id(record), 0) > 0, (record.id, record.open)
-                    assert sequence <= line.received, record.id
-        counters = state.counters
-        events = counters["events_processed_total"] + counters["events_failed_total"]
-        commands = counters["commands_processed_total"] + counters["commands_failed_total"]
-        published = counters["events_published_total"] + counters["commands_sent_total"]
-        assert 0 <= published - events - commands <= state.unsettled, (counters, state.unsettled)
+        check(self._state)
+        self._state.writes.validate()
+        self._schedules.validate()
+        self._replays.validate()
+
+
+def _may_serve(mailbox: Mailbox, client: ClientState) -> bool:
+    record = mailbox.subscription
+    if record.members:
+        return bool(client.member_of) and client.member_of == record.client
+    return record.owner == client.owner

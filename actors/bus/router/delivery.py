@@ -1,4 +1,4 @@
-"""From mailboxes to handlers and back: what is handed out, what came of it, who takes over."""
+"""From mailboxes to handlers and back: what is handed out, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ from typing import Any
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import ProtocolViolation
-from llmgine.actors.bus.router.failure import Failure, Reason
+from llmgine.actors.bus.letters import Reason
+from llmgine.actors.bus.messages import BUS
+from llmgine.actors.bus.router.breakers import Breakers
+from llmgine.actors.bus.router.ends import Ends
+from llmgine.actors.bus.router.handover import Handover
 from llmgine.actors.bus.router.mailbox import Mailbox
-from llmgine.actors.bus.router.records import ClientState, Head, Record
+from llmgine.actors.bus.router.parcel import Parcel
+from llmgine.actors.bus.router.records import ClientState, Record
+from llmgine.actors.bus.router.serving import Serving
 from llmgine.actors.bus.router.state import RouterState
+from llmgine.actors.bus.router.verdicts import Verdicts
 from llmgine.actors.bus.wire import failed_answer
 
 # How many mailboxes without a shared message are passed over before a full parcel goes.
@@ -19,47 +26,76 @@ _MISSES = 32
 class Deliveries:
     """Hands queued messages to their subscriptions' clients, and takes back what came of them."""
 
-    def __init__(self, state: RouterState) -> None:
+    def __init__(
+        self, state: RouterState, ends: Ends, breakers: Breakers, verdicts: Verdicts, handover: Handover
+    ) -> None:
         self._state = state
+        self._ends = ends
+        self._breakers = breakers
+        self._verdicts = verdicts
+        self._handover = handover
 
     # Out
 
     def take(self, client: ClientState) -> list[Any] | None:
         """The next DELIVER for this client, bounded in messages and bytes; None when nothing can go."""
-        parcel = _Parcel(shared=len(client.ready) > 1)
+        parcel = Parcel(shared=len(client.ready) > 1)
         misses = 0
-        for mailbox in list(client.ready):
-            if parcel.full and not (mailbox.queue and parcel.holds(mailbox.queue[0])):
+        for serving in list(client.ready):
+            if parcel.full and not (serving.queue and parcel.holds(serving.queue[0])):
                 misses += 1
                 if misses > _MISSES:
                     break
                 continue
-            del client.ready[mailbox]
-            self._fill(mailbox, parcel)
-            # At the end of the row: nobody waits for another's long queue.
-            if len(mailbox.inflight) < mailbox.window or mailbox.urgent:
-                self._state.mark_ready(mailbox)
+            if serving not in client.ready:
+                # What came of a command that may not go has ended this one.
+                continue
+            del client.ready[serving]
+            self._fill(serving, parcel)
         if not parcel.deliveries:
             return None
         return [wire.DELIVER, parcel.runs, parcel.deliveries]
 
-    def _fill(self, mailbox: Mailbox, parcel: _Parcel) -> None:
-        inflight = mailbox.inflight
-        entry = mailbox.next_entry
-        parcel.begin(mailbox.subscription.number)
-        while mailbox.urgent and not parcel.full:
-            record = mailbox.urgent.popleft()
-            if self._may_go(mailbox, record):
-                inflight[entry] = record
-                parcel.add(record, entry, record in mailbox.suspect, True)
-                mailbox.suspect.discard(record)
-                entry += 1
-        queue = mailbox.queue
-        suspect = mailbox.suspect
-        free = 0 if mailbox.retiring else mailbox.window - len(inflight)
-        while queue and free > 0 and not (parcel.full and not parcel.holds(queue[0])):
+    def _fill(self, serving: Serving, parcel: Parcel) -> None:
+        mailbox = serving.mailbox
+        first = serving.next_entry
+        parcel.begin(mailbox.subscription.number, mailbox.missed)
+        trouble = mailbox.trouble
+        if trouble is None or (trouble.quiet and not serving.recalls):
+            self._fill_urgent(serving, parcel)
+            self._fill_plainly(serving, parcel)
+        else:
+            self._fill_carefully(serving, parcel)
+        handed = serving.next_entry - first
+        if handed:
+            mailbox.missed = 0
+            if mailbox.next_entry < serving.next_entry:
+                mailbox.next_entry = serving.next_entry
+            if serving.lanes is None:
+                mailbox.outstanding += handed
+
+    def _fill_urgent(self, serving: Serving, parcel: Parcel) -> None:
+        mailbox, urgent = serving.mailbox, serving.urgent
+        while urgent and not parcel.full:
+            record = urgent.popleft()
+            if self._may_go(serving, record):
+                self._hand_out(serving, record, parcel, reentrant=mailbox.reenters(record))
+        if urgent:
+            # At the end of the row: nobody waits for another's long queue.
+            serving.client.ready[serving] = None
+
+    def _fill_plainly(self, serving: Serving, parcel: Parcel) -> None:
+        """Nothing has failed lately: no message needs a look of its own."""
+        mailbox = serving.mailbox
+        inflight, queue, suspect = serving.inflight, serving.queue, mailbox.suspect
+        entry = serving.next_entry
+        free = 0 if serving.retiring else mailbox.window - len(inflight)
+        whole = serving.lanes is None
+        while free > 0 and (queue or (whole and mailbox.refill())):
+            if parcel.full and not parcel.holds(queue[0]):
+                break
             record = queue.popleft()
-            if record.head.command and not self._may_go(mailbox, record):
+            if record.head.command and not self._may_go(serving, record):
                 continue
             inflight[entry] = record
             if suspect and record in suspect:
@@ -69,28 +105,90 @@ class Deliveries:
                 parcel.add(record, entry, record.head.again, False)
             entry += 1
             free -= 1
-        mailbox.next_entry = entry
+        serving.next_entry = entry
+        if queue and free > 0:
+            serving.client.ready[serving] = None
 
-    def _may_go(self, mailbox: Mailbox, record: Record) -> bool:
-        """Whether a command may be handed to this generation of its handler; if not, it has been answered."""
+    def _fill_carefully(self, serving: Serving, parcel: Parcel) -> None:
+        """As far as breaker and waiting lanes let it."""
+        mailbox = serving.mailbox
+        trouble = mailbox.trouble
+        assert trouble is not None
+        if serving.retiring or serving.recalling:
+            return
+        permits = self._breakers.permits(mailbox)
+        if permits or trouble.breaker.state != "open":
+            self._fill_urgent(serving, parcel)
+        queue = serving.queue
+        free = min(permits, mailbox.window - len(serving.inflight))
+        if trouble.holds and mailbox.subscription.session != BUS:
+            # All of it is the lane that waits, and stays where its mailbox' policy can reach it.
+            free = 0
+        whole = serving.lanes is None
+        while free > 0 and (queue or (whole and mailbox.refill())):
+            if parcel.full and not parcel.holds(queue[0]):
+                break
+            record = queue.popleft()
+            lane = mailbox.lane(record) if trouble.holds else None
+            if lane is not None and lane in trouble.holds and whole:
+                trouble.holds[lane].records.append(record)
+                mailbox.outstanding += 1
+            elif self._may_go(serving, record):
+                trouble.breaker.take(1)
+                self._hand_out(serving, record, parcel, reentrant=False)
+                free -= 1
+        if queue and free > 0:
+            serving.client.ready[serving] = None
+
+    def _hand_out(self, serving: Serving, record: Record, parcel: Parcel, *, reentrant: bool) -> None:
+        mailbox = serving.mailbox
+        trouble, suspect = mailbox.trouble, mailbox.suspect
+        entry = serving.next_entry
+        serving.next_entry = entry + 1
+        serving.inflight[entry] = record
+        attempt, redelivered = 1, record.head.again
+        if trouble is not None:
+            if record in trouble.tries:
+                attempt, redelivered = trouble.attempt(record), False
+            if trouble.parked is not None:
+                trouble.parked.pop(record, None)
+                if reentrant:
+                    serving.untried.add(entry)
+        if record in suspect:
+            suspect.discard(record)
+            redelivered = True
+        parcel.add(record, entry, redelivered, reentrant, attempt)
+
+    def _may_go(self, serving: Serving, record: Record) -> bool:
+        """Whether a command may be handed to this generation of its handler; if not, it is dealt with."""
         head = record.head
         if not head.command:
             return True
+        mailbox = serving.mailbox
         subscription = mailbox.subscription
-        another = record.sent != 0 and record.sent != subscription.generation
-        perhaps = record.sent == 0 and 0 < head.since < subscription.generation
-        if subscription.idempotent or not (another or perhaps):
-            record.sent = subscription.generation
-            return True
-        mailbox.suspect.discard(record)
-        self.fail(
-            mailbox,
-            record,
-            "outcome_unknown",
-            "outcome_unknown",
-            "its handler's process was replaced meanwhile",
-        )
-        return False
+        if not subscription.idempotent:
+            another = record.sent not in (0, subscription.generation) and not subscription.members
+            # Sent to an earlier life of the router; what has failed in this one is no riddle.
+            tried = mailbox.trouble is not None and record in mailbox.trouble.tries
+            perhaps = record.sent == 0 and 0 < head.since < subscription.generation and not tried
+            if another or perhaps:
+                self._not_handed(serving, record)
+                text = "its handler's process was replaced meanwhile"
+                self._ends.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
+                return False
+            if record.kept is not None and not record.kept.marked:
+                self._not_handed(serving, record)
+                self._state.journal.mark(mailbox, record)
+                return False
+        record.sent = subscription.generation
+        return True
+
+    def _not_handed(self, serving: Serving, record: Record) -> None:
+        """It leaves the queue of whom it was meant for without having been handed out."""
+        serving.mailbox.suspect.discard(record)
+        if serving.lanes is not None:
+            serving.mailbox.outstanding -= 1
+            serving.released(record)
 
     # Back
 
@@ -98,377 +196,174 @@ class Deliveries:
         """Handled, in ranges of entries per subscription."""
         state = self._state
         for number, first, last in ranges:
-            mailbox = self._mailbox(client, number)
-            if mailbox is None:
+            serving = client.servings.get(number)
+            if serving is None:
                 continue
-            inflight = mailbox.inflight
-            counters = mailbox.counters
-            if not 0 < first <= last < mailbox.next_entry:
+            if not 0 < first <= last < serving.next_entry:
                 raise ProtocolViolation(f"subscription {number} was never sent entries {first} to {last}")
+            mailbox = serving.mailbox
+            trouble = mailbox.trouble
+            if not mailbox.plain or (trouble is not None and not trouble.quiet):
+                self._done_one_by_one(serving, first, last)
+                continue
+            inflight = serving.inflight
+            before = len(inflight)
             for entry in range(first, last + 1):
                 record = inflight.pop(entry, None)
                 if record is None:
                     continue
-                counters.handled += 1
                 record.open -= 1
                 if record.stages is not None:
-                    self._advance(mailbox, record)
+                    self._ends.advance(mailbox, record)
                 if record.open == 0:
                     state.settle(record)
-            self._after(mailbox)
+            handled = before - len(inflight)
+            mailbox.counters.handled += handled
+            mailbox.outstanding -= handled
+            if trouble is not None:
+                self._breakers.succeeded(serving, range(first, last + 1))
+            self._after(serving)
+
+    def _done_one_by_one(self, serving: Serving, first: int, last: int) -> None:
+        entries = [entry for entry in range(first, last + 1) if entry in serving.inflight]
+        for entry in entries:
+            record = self._out_of_hand(serving, entry)
+            if record is not None:
+                serving.mailbox.counters.handled += 1
+                self._ends.finish(serving.mailbox, record)
+        self._breakers.succeeded(serving, entries)
+        self._after(serving)
+
+    def _out_of_hand(self, serving: Serving, entry: int) -> Record | None:
+        record = serving.inflight.pop(entry, None)
+        if record is not None:
+            serving.mailbox.outstanding -= 1
+            serving.released(record)
+        return record
 
     def outcome(self, client: ClientState, number: int, entry: int, code: int, detail: Any) -> None:
         """One delivery's outcome where it is more than handled."""
+        serving = client.servings.get(number)
         if code == wire.FAILED:
-            client.notices.append([wire.RESUME, number, entry, wire.KEEP])
-            self._state.touch(client)
-        mailbox = self._mailbox(client, number)
-        record = mailbox.inflight.pop(entry, None) if mailbox is not None else None
-        if mailbox is None or record is None:
+            self._failed(client, serving, number, entry, detail)
+        elif serving is None:
+            # From before a takeover, or of a subscription that was removed.
             return
-        name = mailbox.subscription.name
-        if code == wire.VALUE:
-            if detail[0]:
-                mailbox.counters.handled += 1
-                self._state.resolve(record, detail)
-                self.finish(mailbox, record)
-            else:
-                self._state.resolve(record, detail)
-                self.fail(mailbox, record, _reason(detail[2]), detail[2], detail[3], attempts=detail[5])
-        elif code == wire.HANDLED:
-            mailbox.counters.handled += 1
-            self.finish(mailbox, record, [name, True, "", "", "", detail[0], detail[1]])
-        elif code == wire.DISCARDED and mailbox.retiring:
-            mailbox.give_back(record)
+        elif code == wire.RETURNED:
+            self._verdicts.returned(serving, entry)
         elif code == wire.DISCARDED:
-            self.discard(mailbox, record)
-        elif code == wire.FAILED:
-            reason, kind, text, attempts, duration, retryable = detail
-            self.fail(
-                mailbox, record, reason, kind, text, attempts=attempts, duration=duration, retryable=retryable
-            )
+            self._discarded(serving, entry)
+        elif code in (wire.VALUE, wire.HANDLED):
+            self._answered(serving, entry, code, detail)
         else:
             raise ProtocolViolation(f"unknown outcome code {code!r}")
-        self._after(mailbox)
+        if serving is not None:
+            self._after(serving)
 
-    def _mailbox(self, client: ClientState, number: int) -> Mailbox | None:
-        mailbox = self._state.mailboxes.get(number) or self._state.closing.get(number)
-        # An answer from before a takeover speaks of entries that were handed to somebody else since.
-        return mailbox if mailbox is not None and mailbox.client is client else None
+    def _failed(
+        self, client: ClientState, serving: Serving | None, number: int, entry: int, detail: Any
+    ) -> None:
+        record = serving.inflight.pop(entry, None) if serving is not None else None
+        if serving is None or record is None:
+            # Its handler waits for a verdict all the same.
+            self._state.verdict(client, number, entry, wire.KEEP)
+        else:
+            self._verdicts.failed(serving, entry, record, detail)
 
-    def _after(self, mailbox: Mailbox) -> None:
+    def _discarded(self, serving: Serving, entry: int) -> None:
+        mailbox = serving.mailbox
+        if not (serving.retiring or mailbox.subscription.members):
+            record = self._out_of_hand(serving, entry)
+            if record is not None:
+                self._breakers.released(serving, (entry,))
+                self._ends.discard(mailbox, record)
+        elif entry in serving.inflight:
+            self._verdicts.returned(serving, entry)
+
+    def _answered(self, serving: Serving, entry: int, code: int, detail: Any) -> None:
+        record = self._out_of_hand(serving, entry)
+        if record is None:
+            return
+        mailbox = serving.mailbox
+        name = mailbox.subscription.name
+        if code == wire.VALUE and not detail[0]:
+            # No attempt was made: its handler does not know any more what came of it.
+            self._breakers.released(serving, (entry,))
+            _, _, kind, text, retryable, attempts, duration = detail
+            self._ends.fail(
+                mailbox,
+                record,
+                "outcome_unknown" if kind == "outcome_unknown" else "handler",
+                kind,
+                text,
+                attempts=attempts,
+                duration=duration,
+                retryable=retryable,
+            )
+            return
+        duration = detail[-1]
+        slow_after = mailbox.subscription.slow_after
+        mailbox.counters.handled += 1
+        if code == wire.VALUE:
+            self._state.resolve(record, detail)
+            self._ends.finish(mailbox, record)
+        else:
+            self._ends.finish(mailbox, record, [name, True, "", "", "", detail[0], duration])
+        slow = slow_after is not None and duration > slow_after
+        self._breakers.succeeded(serving, (entry,), slow=slow)
+
+    def _after(self, serving: Serving) -> None:
         """Places became free: let in what waits, hand out what is queued."""
-        self.admit_waiting(mailbox)
+        mailbox = serving.mailbox
+        self._ends.admit_waiting(mailbox)
         self._state.press(mailbox)
-        if not mailbox.inflight and (mailbox.heir is not None or mailbox.closing or mailbox.retiring):
-            self._hand_over(mailbox)
+        if not serving.inflight and (mailbox.heir is not None or mailbox.closing or serving.retiring):
+            self._handover.hand_over(mailbox, serving)
         self._state.mark_ready(mailbox)
 
-    # Ends of one delivery
+    # Cancelled
 
-    def finish(self, mailbox: Mailbox, record: Record, outcome: list[Any] | None = None) -> None:
-        """This mailbox is done with the message, whatever the counters say of how."""
-        record.open -= 1
-        if outcome is not None and record.head.wants_result and not record.head.command:
-            if record.outcomes is None:
-                record.outcomes = []
-            record.outcomes.append(outcome)
-        if record.stages is not None:
-            self._advance(mailbox, record)
-        if record.open == 0:
-            self._state.settle(record)
-
-    def fail(
-        self,
-        mailbox: Mailbox,
-        record: Record,
-        reason: Reason,
-        kind: str,
-        text: str,
-        *,
-        attempts: int = 0,
-        duration: float = 0.0,
-        retryable: bool = False,
-    ) -> None:
-        """An accepted delivery did not succeed: the one way from failure to what follows from it."""
-        failure = self._failure(mailbox, record, reason, kind, text, attempts)
-        self._state.failures.take(failure)
-        record.failed = True
-        mailbox.counters.failed += 1
-        if record.head.command:
-            answer = failed_answer(kind, text, retryable=retryable, attempts=attempts, duration=duration)
-            self._state.resolve(record, answer)
-        outcome = [mailbox.subscription.name, False, reason, kind, text, attempts, duration]
-        self.finish(mailbox, record, outcome)
-
-    def refuse(self, mailbox: Mailbox, record: Record, reason: Reason, text: str) -> None:
-        """The mailbox did not take the message, or gave its place to another."""
-        self._state.failures.take(self._failure(mailbox, record, reason, reason, text, 0))
-        record.failed = True
-        name = mailbox.subscription.name
-        if reason == "overflow":
-            record.refused = [*(record.refused or []), (name, reason)]
-        if record.head.command:
-            self._state.resolve(record, failed_answer(reason, f"{name}: {text}", retryable=True))
-        self.finish(mailbox, record, [name, False, reason, reason, text, 0, 0.0])
-
-    def discard(self, mailbox: Mailbox, record: Record) -> None:
-        """The subscription went before its handler was called."""
-        mailbox.counters.discarded += 1
-        if record.head.command:
-            text = f"the handler {mailbox.subscription.name!r} was removed before it was called"
-            self._state.resolve(record, failed_answer("no_handler", text))
-            record.failed = True
-        self.finish(mailbox, record, [mailbox.subscription.name, False, "removed", "", "", 0, 0.0])
-
-    def _failure(
-        self, mailbox: Mailbox, record: Record, reason: Reason, kind: str, text: str, attempts: int
-    ) -> Failure:
-        head: Head = record.head
-        return Failure(
-            reason,
-            record.id,
-            head.lineage,
-            head.line.session,
-            mailbox.subscription.name,
-            attempts,
-            kind,
-            text,
-        )
-
-    # Priorities
-
-    def _advance(self, mailbox: Mailbox, record: Record) -> None:
-        for stage in record.stages or ():
-            if mailbox in stage:
-                stage.remove(mailbox)
-                break
-        self._open_stages(record)
-
-    def _open_stages(self, record: Record) -> None:
-        """It is the next priority's turn where nobody of the present one is left."""
-        stages = record.stages or []
-        while record.stage + 1 < len(stages) and not stages[record.stage]:
-            self.open_next(record)
-
-    def open_next(self, record: Record) -> None:
-        """The next priority's turn, whoever of the present one is left."""
-        stages = record.stages
-        if stages is None or record.stage + 1 >= len(stages):
+    def cancel(self, client: ClientState, session: str, sequence: int) -> None:
+        """Its caller's deadline has passed: answer what is known of this command."""
+        line = client.lines.get(session)
+        record = line.unsettled.get(sequence) if line is not None else None
+        mailbox = record.home if record is not None else None
+        if record is None or record.resolved or mailbox is None:
             return
-        record.stage += 1
-        record.opened_at = self._state.now
-        for mailbox in stages[record.stage]:
-            if mailbox.release(record.head.line):
-                self._state.mark_ready(mailbox)
-
-    # Room
-
-    def admit_waiting(self, mailbox: Mailbox) -> None:
-        waiting = mailbox.waiting
-        if not waiting:
+        if mailbox.withdraw(record):
+            self._ends.turn_away(mailbox, record, "its mailbox was full until the deadline")
+        elif self._state.journal.cancel(record):
             return
-        running = mailbox.running if mailbox.client is not None else 0
-        room = mailbox.subscription.capacity + running - mailbox.size
-        while waiting and room > 0:
-            record, _ = waiting.popleft()
-            mailbox.enter(record)
-            room -= 1
-            self.entered(record)
-
-    def entered(self, record: Record) -> None:
-        """One mailbox less to wait for."""
-        record.waiting -= 1
-        if record.waiting == 0:
-            self._state.admitted(record)
-
-    # Who serves
-
-    def attach(self, mailbox: Mailbox, client: ClientState) -> None:
-        """This client serves the subscription from now, or once its former owner has nothing in hand."""
-        former = mailbox.client
-        if former is client:
-            self._state.mark_ready(mailbox)
-            return
-        if former is not None and mailbox.inflight:
-            mailbox.heir = client
-            return
-        mailbox.heir = client
-        self._hand_over(mailbox)
-
-    def detach(self, mailbox: Mailbox) -> None:
-        """The serving client's link broke: what it had in hand will be handed out again."""
-        client = mailbox.client
-        if client is not None:
-            client.ready.pop(mailbox, None)
-            client.mailboxes.pop(mailbox.subscription.number, None)
-        mailbox.client = None
-        mailbox.retiring = False
-        mailbox.requeue()
-        if mailbox.closing:
-            self.end(mailbox)
-        elif mailbox.heir is not None:
-            self._hand_over(mailbox)
-
-    def _hand_over(self, mailbox: Mailbox) -> None:
-        number = mailbox.subscription.number
-        former, heir = mailbox.client, mailbox.heir
-        if former is not None:
-            former.ready.pop(mailbox, None)
-            former.mailboxes.pop(number, None)
-        mailbox.client, mailbox.heir = None, None
-        mailbox.retiring = False
-        if mailbox.closing:
-            self.end(mailbox)
-            return
-        if heir is not None and heir.connected:
-            mailbox.client = heir
-            heir.mailboxes[number] = mailbox
-            self.admit_waiting(mailbox)
-            self._state.mark_ready(mailbox)
-
-    def retire(self, mailbox: Mailbox) -> None:
-        """Another client owns the subscription now; the former one ends what it has in hand."""
-        client = mailbox.client
-        if client is None:
-            return
-        client.lost.append(mailbox.subscription.number)
-        client.ready.pop(mailbox, None)
-        self._state.touch(client)
-        mailbox.retiring, mailbox.returned = True, 0
-        if not mailbox.inflight:
-            self._hand_over(mailbox)
-
-    def close(self, mailbox: Mailbox) -> None:
-        """The subscription was removed: nothing more is handed out, what runs may end."""
-        number = mailbox.subscription.number
-        mailbox.closing = True
-        mailbox.heir = None
-        self._discard_all(mailbox)
-        if mailbox.client is None or not mailbox.inflight:
-            self._hand_over(mailbox)
-            return
-        self._state.closing[number] = mailbox
-        mailbox.client.lost.append(number)
-        self._state.touch(mailbox.client)
-
-    def end(self, mailbox: Mailbox) -> None:
-        """The last of a removed subscription's messages."""
-        self._discard_all(mailbox)
-        self._state.closing.pop(mailbox.subscription.number, None)
-        self._state.stalled.pop(mailbox, None)
-
-    def _discard_all(self, mailbox: Mailbox) -> None:
-        accepted, waiting = mailbox.drain()
-        for record in accepted:
-            if record.head.command and record.sent:
-                text = "its handler's process went away with the command in hand"
-                self.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
-            else:
-                self.discard(mailbox, record)
-        for record in waiting:
-            mailbox.counters.accepted += 1
-            self.entered(record)
-            self.discard(mailbox, record)
-        self._state.press(mailbox)
-
-
-_COMMAND_REASONS: dict[str, Reason] = {
-    "deadline": "deadline",
-    "cancelled": "cancelled",
-    "undecodable": "undecodable",
-    "no_handler": "no_handler",
-    "outcome_unknown": "outcome_unknown",
-}
-
-
-def _reason(kind: str) -> Reason:
-    return _COMMAND_REASONS.get(kind, "handler")
-
-
-class _Parcel:
-    """One DELIVER in the making: messages that several subscriptions of a client get travel once."""
-
-    __slots__ = (
-        "_count",
-        "_delivery",
-        "_head",
-        "_index",
-        "_next",
-        "_number",
-        "_run",
-        "_size",
-        "deliveries",
-        "runs",
-    )
-
-    def __init__(self, *, shared: bool) -> None:
-        self.runs: list[list[Any]] = []
-        self.deliveries: list[list[Any]] = []
-        self._index: dict[Record, int] | None = {} if shared else None
-        self._run: list[bytes] = []
-        self._head: Head | None = None
-        self._next = 0
-        self._size = 0
-        self._count = 0
-        self._number = 0
-        self._delivery: list[Any] | None = None
-
-    @property
-    def full(self) -> bool:
-        return self._count >= wire.BATCH_EVENTS or self._size >= wire.BATCH_BYTES
-
-    def holds(self, record: Record) -> bool:
-        """Whether it travels already, so that one more delivery of it costs nothing."""
-        return self._index is not None and record in self._index
-
-    def begin(self, number: int) -> None:
-        self._number = number
-        self._delivery = None
-
-    def add(self, record: Record, entry: int, redelivered: bool, reentrant: bool) -> None:
-        position = self._place(record)
-        delivery = self._delivery
-        if (
-            delivery is not None
-            and delivery[2] + delivery[3] == position
-            and delivery[5] is redelivered
-            and delivery[6] is reentrant
-        ):
-            delivery[3] += 1
-            return
-        self._delivery = [self._number, entry, position, 1, 1, redelivered, reentrant, 0]
-        self.deliveries.append(self._delivery)
-
-    def _place(self, record: Record) -> int:
-        if self._index is not None:
-            known = self._index.get(record)
-            if known is not None:
-                return known
-            self._index[record] = self._count
-        head, body = record.head, record.body
-        if head is self._head and record.sequence == self._next:
-            self._run.append(body)
+        elif mailbox.unqueue(record) or self._verdicts.withdraw(mailbox, record):
+            self._ends.fail(mailbox, record, *_late(mailbox, record))
+            self._ends.admit_waiting(mailbox)
+            self._state.press(mailbox)
         else:
-            line = head.line
-            self._run = [body]
-            self.runs.append(
-                [
-                    line.client.name,
-                    line.client.epoch,
-                    line.session,
-                    head.lineage,
-                    record.sequence,
-                    line.floor,
-                    head.depth,
-                    head.flags,
-                    head.extra,
-                    self._run,
-                ]
-            )
-            self._head = head
-        self._next = record.sequence + 1
-        self._size += len(body)
-        position = self._count
-        self._count += 1
-        return position
+            self._abort(mailbox, record)
+
+    def _abort(self, mailbox: Mailbox, record: Record) -> None:
+        state = self._state
+        text = f"the deadline passed while {mailbox.subscription.name!r} ran; it was cancelled"
+        attempts = mailbox.trouble.attempt(record) if mailbox.trouble is not None else 1
+        state.resolve(record, failed_answer("deadline", text, attempts=attempts))
+        found = mailbox.entry_of(record)
+        if found is not None:
+            serving, entry = found
+            serving.client.aborts.append((mailbox.subscription.number, entry))
+            state.touch(serving.client)
+
+
+def _late(mailbox: Mailbox, record: Record) -> tuple[Reason, str, str]:
+    name = mailbox.subscription.name
+    if mailbox.trouble is not None and record in mailbox.trouble.tries:
+        kind, text, _ = mailbox.trouble.tries[record].errors[-1]
+        return "handler", kind, text
+    if record.sent:
+        return (
+            "outcome_unknown",
+            "outcome_unknown",
+            f"the process of {name!r} went away with the command in hand",
+        )
+    if not any(one.connected for one in mailbox.members):
+        return "expired", "no_handler", f"the process of {name!r} was away until the deadline"
+    return "expired", "deadline", f"the deadline passed before {name!r} was called"

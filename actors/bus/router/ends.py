@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmgine.actors.bus.router.letters import Failure, failure_of
 from llmgine.actors.bus.letters import Reason
+from llmgine.actors.bus.router.letters import Failure, failure_of
 from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.router.records import Record
 from llmgine.actors.bus.router.state import RouterState
@@ -26,12 +26,10 @@ class Ends:
             if record.outcomes is None:
                 record.outcomes = []
             record.outcomes.append(outcome)
+        if record.kept is None or not self._state.journal.done(mailbox, record):
+            record.open -= 1
         if record.stages is not None:
             self.advance(mailbox, record)
-        if record.kept is not None and mailbox in record.kept.pending:
-            self._state.journal.done(mailbox, record)
-            return
-        record.open -= 1
         if record.open == 0:
             self._state.settle(record)
 
@@ -145,20 +143,29 @@ class Ends:
 
     def admit_waiting(self, mailbox: Mailbox) -> None:
         """Let in what waits, as far as there is room."""
-        waiting = mailbox.waiting
-        if not waiting:
+        if not mailbox.waiting:
             return
-        room = mailbox.subscription.capacity + mailbox.running - mailbox.size
-        while waiting and room > 0:
-            record, _ = waiting.popleft()
-            mailbox.enter(record)
-            room -= 1
-            if mailbox.trouble is not None:
-                self._state.arrived(mailbox, [record])
+        entered, lost = mailbox.let_in()
+        for record in lost:
+            self.drop(mailbox, record, "dropped", mailbox.loss)
+        if entered and mailbox.trouble is not None:
+            self._state.arrived(mailbox, entered)
+        for record in entered:
             self.entered(record)
+
+    def turn_away(self, mailbox: Mailbox, record: Record, text: str) -> None:
+        """It waits for room no longer; its producer is told so before it hears of the end."""
+        record.open += 1
+        self.refuse(mailbox, record, "overflow", text)
+        record.open -= 1
+        self.entered(record)
 
     def entered(self, record: Record) -> None:
         """One mailbox less to wait for."""
         record.waiting -= 1
         if record.waiting == 0:
             self._state.admitted(record)
+            if record.open == 0:
+                self._state.settle(record)
+            if record.kept is not None and record.open == 0:
+                self._state.settle(record)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from llmgine.actors.bus import wire
+from llmgine.actors.bus.letters import Reason
 from llmgine.actors.bus.router.letters import failure_of
 from llmgine.actors.bus.router.records import ClientState, Head, Kept, ProducerLine, Record, Sequences
 from llmgine.actors.store.operations import HandlerDone, JournalRow, MarkHanded, PutJournal
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 class Entrance(Protocol):
     """What the journal needs of admission."""
 
-    def proceed(self, record: Record) -> bool:
-        """Route what waited at a gate; False where it has to be kept first, which is under way now."""
+    def enter(self, record: Record, stages: Stages, *, anew: bool = True) -> None:
+        """Into these mailboxes; where not `anew`, those of its durable handlers have it already."""
 
-    def enter(self, record: Record, stages: Stages, *, anew: bool = True) -> None: ...
-    def readmit(self, record: Record, mailboxes: Iterable[Mailbox]) -> None: ...
-    def refuse(self, record: Record, reason: str, text: str) -> None: ...
+    def readmit(self, record: Record, mailboxes: Iterable[Mailbox]) -> None:
+        """Into these mailboxes as soon as there is room, whatever their policies."""
+
+    def refuse(self, record: Record, reason: Reason, text: str) -> None:
+        """It goes nowhere."""
 
 
 class Journal:
@@ -58,8 +61,7 @@ class Journal:
     def keep(self, record: Record, stages: Stages, keys: tuple[str, ...]) -> None:
         """Route it once the store has it; `keys` are its durable handlers."""
         record.kept = Kept(keys, stages)
-        if record.waiting == 0:
-            self.follow(record)
+        self._wait(record)
         if self.ready:
             self._write(record)
             return
@@ -67,8 +69,14 @@ class Journal:
         state = self._state
         state.timers.at(state.now + state.options.journal_timeout, partial(self._unheard, record))
 
-    def follow(self, record: Record) -> None:
-        """It waits at its line's gate."""
+    def follow(self, record: Record, stages: Stages) -> None:
+        """It has nothing to wait for but what is before it at its line's gate."""
+        if record.kept is None:
+            record.kept = Kept((), stages)
+            record.kept.committed = True
+        self._wait(record)
+
+    def _wait(self, record: Record) -> None:
         line = record.head.line
         record.open += 1
         record.waiting += 1
@@ -121,26 +129,36 @@ class Journal:
         self._entrance.refuse(record, "store", text)
         self._flush(line)
 
+    def cancel(self, record: Record) -> bool:
+        """Nobody waits for this command any more; whether it still stood at its line's gate."""
+        gate = record.head.line.gate
+        if gate is None or record not in gate:
+            return False
+        text = "the deadline passed before the journal had the command"
+        self._state.resolve(record, wire.failed_answer("deadline", text))
+        record.failed = True
+        return True
+
     def _flush(self, line: ProducerLine) -> None:
         """Let through what need not wait any longer, in order."""
         gate = line.gate
         while gate:
             record = gate[0]
             kept = record.kept
-            if kept is not None and not kept.committed:
-                return
-            if kept is None and not self._entrance.proceed(record):
+            if kept is None or not kept.committed:
                 return
             gate.popleft()
             record.open -= 1
             record.waiting -= 1
-            if kept is not None:
-                self._route(record, kept)
+            self._route(record, kept)
         line.gate = None
         self._gated.pop(line, None)
 
     def _route(self, record: Record, kept: Kept) -> None:
         """Into the mailboxes that it was for when it came, as far as they are still there."""
+        if record.resolved:
+            # Nobody waits for this command any more.
+            kept.stages = ()
         there = self._state.mailboxes
         stages = tuple(
             tuple(box for box in stage if there.get(box.subscription.number) is box) for stage in kept.stages
@@ -154,7 +172,11 @@ class Journal:
                     kept.pending[mailbox] = None
         for key in wanted:
             self._state.writes.add(HandlerDone(record.id, key))
-        self._entrance.enter(record, tuple(stage for stage in stages if stage))
+        left = tuple(stage for stage in stages if stage)
+        if record.head.command and not left and not record.resolved:
+            self._entrance.refuse(record, "no_handler", "its handler was removed before it was called")
+        else:
+            self._entrance.enter(record, left)
 
     # While handlers work
 
@@ -165,20 +187,23 @@ class Journal:
             return False
         del kept.pending[mailbox]
         self._state.writes.add(HandlerDone(record.id, mailbox.subscription.key_text))
-        if mailbox.finished(record):
+        moved = mailbox.finished(record)
+        if moved:
+            if mailbox.trouble is not None:
+                self._state.arrived(mailbox, moved)
             self._state.mark_ready(mailbox)
         return True
 
     def settle(self, record: Record, kept: Kept) -> None:
         """Only durable handlers are left: its producer need not keep it any longer."""
-        head = record.head
+        head, line = record.head, record.head.line
         if kept.told or record.waiting or head.wants_result:
             return
         self._store(record, kept)
         if head.on_settled is not None:
             head.on_settled(not record.failed)
-        elif head.line.client.connected:
-            self._state.settled_range(head.line.client, head.line.session, record.sequence, record.sequence)
+        elif line.client.connected:
+            self._state.settled_range(line.client, line.session, record.sequence, record.sequence)
 
     def _store(self, record: Record, kept: Kept) -> None:
         kept.told = True
@@ -188,21 +213,28 @@ class Journal:
         line.stored.add(record.sequence)
         self._state.stored += 1
 
-    def unstore(self, record: Record, kept: Kept) -> None:
-        """It is done, or its producer has come back for it."""
+    def forget(self, record: Record, kept: Kept) -> bool:
+        """It is done, or its producer has come back for it; whether that had been told it was settled."""
+        if not kept.told:
+            return False
         kept.told = False
+        self._state.stored -= 1
         line = record.head.line
         if line.stored is not None:
             line.stored.discard(record.sequence)
             if not line.stored:
                 line.stored = None
-        self._state.stored -= 1
+                if not line.results:
+                    self._claims.pop((line.client.name, line.client.epoch, line.session), None)
+        return True
 
     def mark(self, mailbox: Mailbox, record: Record) -> None:
         """A command goes to its handler once the journal knows that it does."""
         mailbox.marking[record] = None
         self._state.writes.add(
-            MarkHanded(record.id), partial(self._marked, mailbox, record), partial(self._unmarked, mailbox, record)
+            MarkHanded(record.id),
+            partial(self._marked, mailbox, record),
+            partial(self._unmarked, mailbox, record),
         )
 
     def _marked(self, mailbox: Mailbox, record: Record) -> None:
@@ -321,53 +353,69 @@ class Journal:
         self._state.writes.add(HandlerDone(record.id, key))
 
     def _give_up(self) -> None:
-        """Producers that have not come back by now will not."""
-        self._claims.clear()
+        """Callers that have not come back by now will not."""
         undecided, self._undecided = self._undecided, {}
         for record, mailbox in undecided.items():
             text = f"everything went away while {mailbox.subscription.name!r} had the command in hand"
             mailbox.counters.accepted += 1
             self._ends.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
+        for key in [key for key, line in self._claims.items() if not line.stored]:
+            del self._claims[key]
 
     # Producers that come back
 
     def claim(self, client: ClientState, session: str, received: int, floor: int) -> ProducerLine | None:
         """The line of this life of a producer as the journal knows it."""
-        if not self._claims:
-            return None
-        line = self._claims.pop((client.name, client.epoch, session), None)
+        line = self._claims.pop((client.name, client.epoch, session), None) if self._claims else None
         if line is not None:
             line.client, line.received, line.floor = client, received, floor
         return line
 
+    def leave(self, client: ClientState) -> None:
+        """Its life is given up: lines with something open are kept for the case that it comes back."""
+        for session, line in client.lines.items():
+            if line.stored:
+                self._claims[client.name, client.epoch, session] = line
+
     def recognise(self, record: Record, stages: Stages) -> bool:
-        """Whether this one, sent again, is or was in the journal, so that it needs nothing more."""
+        """Whether this one, sent again, needs nothing more: it was in the journal when the router began."""
         line = record.head.line
-        if not record.head.again or record.sequence > line.journaled:
+        if record.sequence > line.journaled:
+            line.journaled = 0
             return False
         known = line.unsettled.get(record.sequence)
         if known is None:
-            keys = tuple(box.subscription.key_text for stage in stages for box in stage if box.durable)
-            record.kept = Kept(keys, stages)
-            self._leave_out(record.kept, ())
-            return False
+            return self._was_done(record, stages)
         kept = known.kept
-        if kept is None or not kept.told:
-            return True
-        self.unstore(known, kept)
-        known.head = record.head
+        if kept is not None and self.forget(known, kept):
+            known.head = record.head
+            self._go_on(known, kept, stages)
+        return True
+
+    def _was_done(self, record: Record, stages: Stages) -> bool:
+        """What stood before another one in the journal and is not there itself is done there."""
+        line = record.head.line
+        if record.head.command:
+            answer = line.results.get(record.sequence)
+            if answer is not None and line.client.connected:
+                line.client.results.append([line.session, record.sequence, answer])
+                self._state.touch(line.client)
+            return answer is not None
+        keys = tuple(box.subscription.key_text for stage in stages for box in stage if box.durable)
+        record.kept = Kept(keys, stages)
+        self._leave_out(record.kept, ())
+        return False
+
+    def _go_on(self, known: Record, kept: Kept, stages: Stages) -> None:
+        """Its producer wants to hear of it again, and its other handlers may have missed it."""
         mailbox = self._undecided.pop(known, None)
         if mailbox is not None:
             self._entrance.enter(known, ((mailbox,),))
-            return True
-        keys_done = {
-            box.subscription.key_text for stage in stages for box in stage if box.durable and box not in kept.pending
-        }
-        rest = tuple(
-            tuple(box for box in stage if box.subscription.key_text not in keys_done) for stage in stages
-        )
-        self._entrance.enter(known, tuple(stage for stage in rest if stage), anew=False)
-        return True
+            return
+        kept.stages = stages
+        kept.keys = tuple(box.subscription.key_text for stage in stages for box in stage if box.durable)
+        self._leave_out(kept, tuple(box.subscription.key_text for box in kept.pending))
+        self._entrance.enter(known, tuple(stage for stage in kept.stages if stage), anew=False)
 
     # For checks
 

@@ -1,22 +1,28 @@
 """The bounded queue in front of one subscription, and where each of its messages is.
 
 A message that was offered is accepted, waits for room, or is rejected. An accepted one is queued,
-held back for its priority's turn, or on its way (`inflight`), until it is handled, failed, dropped
-or discarded: the counters say so of every one. What a handler is running does not take room.
+held back for its priority's turn, or on its way, until it is handled, a dead letter, dropped,
+replaced by a newer one or discarded: the counters say so of every one. What a handler is running does
+not take room. Where more than one session waits, sessions take turns.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 from llmgine.actors.bus.filtering import Compiled, compile_filter
 from llmgine.actors.bus.messages import BUS
-from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
+from llmgine.actors.bus.options import BusOptions
+from llmgine.actors.bus.router.backlog import Backlog
+from llmgine.actors.bus.router.bodies import metadata_of
+from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record, Sequences
 from llmgine.actors.bus.router.serving import Serving
 from llmgine.actors.bus.router.trouble import Trouble
+from llmgine.actors.bus.router.waiting import Waiting
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
 
 
@@ -28,7 +34,10 @@ class Offer(Enum):
 
 @dataclass(slots=True)
 class MailboxCounters:
-    """What became of every message that was offered; only ever counts up."""
+    """What became of every message that was offered; only ever counts up.
+
+    What was `rejected` or `filtered` was not accepted; `failed` ones are dead letters.
+    """
 
     accepted: int = 0
     handled: int = 0
@@ -36,9 +45,12 @@ class MailboxCounters:
     expired: int = 0
     cancelled: int = 0
     dropped: int = 0
+    coalesced: int = 0
     discarded: int = 0
     rejected: int = 0
+    filtered: int = 0
     redelivered: int = 0
+    retried: int = 0
     pressure_on: int = 0
     pressure_off: int = 0
 
@@ -47,6 +59,12 @@ class Mailbox:
     """One subscription's messages in the router."""
 
     __slots__ = (
+        "_nested",
+        "_options",
+        "_outer",
+        "_spans",
+        "_weight",
+        "backlog",
         "closing",
         "counters",
         "durable",
@@ -58,6 +76,7 @@ class Mailbox:
         "high",
         "keeps",
         "low",
+        "marking",
         "members",
         "missed",
         "next_entry",
@@ -76,18 +95,28 @@ class Mailbox:
         "window",
     )
 
-    def __init__(self, subscription: SubscriptionRecord, *, prefetch: int, high: float, low: float) -> None:
+    def __init__(self, subscription: SubscriptionRecord, options: BusOptions) -> None:
+        self._options = options
         self.counters = MailboxCounters()
-        self.queue: deque[Record] = deque()
+        self.backlog = Backlog(keyed=subscription.overflow == "coalesce")
+        # Its front: what goes next.
+        self.queue = self.backlog.front
         self.held: dict[ProducerLine, deque[Record]] = {}
         self.held_count = 0
         # Re-entries of handlers that wait for them: no window and no lane may hold them up.
         self.urgent: deque[Record] = deque()
         # What was on its way when a link broke: its handler may have seen it.
         self.suspect: set[Record] = set()
-        # With the time at which waiting ends.
-        self.waiting: deque[tuple[Record, float]] = deque()
-        # Accepted and in none of the queues here: handed out, given to a member, or waiting to be tried again.
+        # Commands of which the journal is told first that they go out.
+        self.marking: dict[Record, None] = {}
+        self.waiting = Waiting()
+        # Of a durable mailbox: what is not done, by line.
+        self._spans: dict[ProducerLine, Sequences] = {}
+        # At least the bytes of all that is here.
+        self._weight = 0
+        # Handlers publish to it, so that a part of it is kept for them.
+        self._nested = False
+        # Accepted and in none of the queues here: handed out, given to a member, or to be tried again.
         self.outstanding = 0
         # Who serves: of an ordinary subscription one client at most, which is also the `sole` one.
         self.members: dict[ClientState, Serving] = {}
@@ -102,9 +131,9 @@ class Mailbox:
         self.closing = False
         self.missed = 0
         self.filter: Compiled | None = None
-        self.configure(subscription, prefetch=prefetch, high=high, low=low)
+        self.configure(subscription)
 
-    def configure(self, subscription: SubscriptionRecord, *, prefetch: int, high: float, low: float) -> None:
+    def configure(self, subscription: SubscriptionRecord) -> None:
         """Take the subscription's settings, now or at a takeover."""
         wanted = subscription.filter
         former = getattr(self, "subscription", None)
@@ -112,6 +141,7 @@ class Mailbox:
             self.filter = compile_filter(wanted) if wanted is not None else None
         self.subscription = subscription
         self.durable = subscription.durable
+        self._set_queue(keyed=subscription.overflow == "coalesce")
         event = subscription.kind == "event"
         self.strict = event and subscription.order == "strict"
         # Whose messages need no look of their own when they are done.
@@ -120,10 +150,28 @@ class Mailbox:
         self.each = 1 if event and subscription.session != BUS else subscription.concurrency
         # What is on its way cannot be dropped any more, so policies that drop keep that short.
         self.keeps = subscription.overflow in ("block", "adaptive")
-        self.window = max(prefetch, self.each) if self.keeps else self.each
+        self.window = max(self._options.prefetch, self.each) if self.keeps else self.each
         self.count_places()
-        self.high = max(1, int(subscription.capacity * high))
-        self.low = int(subscription.capacity * low)
+        self._set_limits()
+
+    def _set_queue(self, *, keyed: bool) -> None:
+        if keyed == self.backlog.keyed:
+            return
+        everything = self.backlog.clear()
+        self.backlog = Backlog(keyed=keyed)
+        self.queue = self.backlog.front
+        self.queue.extend(everything)
+        for serving in self.members.values():
+            if serving.lanes is None:
+                serving.queue = self.queue
+
+    def _set_limits(self) -> None:
+        capacity, options = self.subscription.capacity, self._options
+        kept = int(capacity * options.reserve) if self.keeps and self._nested else 0
+        self._outer = capacity - kept
+        # Pressure is on before anybody has to wait.
+        self.high = max(1, min(int(capacity * options.high_mark), self._outer))
+        self.low = min(int(capacity * options.low_mark), self.high - 1)
 
     def count_places(self) -> None:
         """How many messages live handlers run at a time."""
@@ -132,18 +180,60 @@ class Mailbox:
     @property
     def size(self) -> int:
         """Accepted and not done."""
-        return len(self.urgent) + len(self.queue) + self.held_count + self.outstanding
+        queued = len(self.urgent) + len(self.backlog) + len(self.marking)
+        return queued + self.held_count + self.outstanding
 
     @property
     def occupancy(self) -> int:
         """What takes room: all but as much as live handlers run at a time."""
         return max(0, self.size - self.running)
 
-    def room(self) -> int:
-        """How many more are accepted without waiting or dropping."""
-        if self.waiting:
-            return 0
-        return self.subscription.capacity + self.running - self.size
+    def rest(self) -> Iterator[Record]:
+        """What is queued behind `queue`, or on its way into it."""
+        yield from self.backlog.behind()
+        yield from self.marking
+
+    def everything(self) -> Iterator[Record]:
+        """What was accepted and is not done."""
+        yield from self.urgent
+        yield from self.queue
+        yield from self.rest()
+        for held in self.held.values():
+            yield from held
+        yield from self.others()
+
+    # Room
+
+    def has_room(self, count: int, size: int, *, nested: bool) -> bool:
+        """Whether so many messages of so many bytes enter without waiting, dropping or slowing anybody."""
+        if self.waiting or not self._fits(count, size, nested=nested):
+            return False
+        policy = self.subscription.overflow
+        if policy == "coalesce":
+            return False
+        return policy != "adaptive" or nested or self.occupancy + count <= self.low
+
+    def _fits(self, count: int, size: int, *, nested: bool) -> bool:
+        if nested and not self._nested:
+            self._nested = True
+            self._set_limits()
+        capacity = self.subscription.capacity if nested else self._outer
+        here = self.size
+        if capacity + self.running - here < count:
+            return False
+        return self._weight + size <= self._options.mailbox_bytes or here == 0 or self._is_light(size)
+
+    def _is_light(self, size: int) -> bool:
+        # The weight is not taken off as messages go, which would cost at each: so it may be too high.
+        self._weight = sum(len(record.body) for record in self.everything())
+        return self._weight + size <= self._options.mailbox_bytes
+
+    def delay(self) -> float:
+        """How long an adaptive mailbox holds back the answer to who has just published to it."""
+        if self.subscription.overflow != "adaptive":
+            return 0.0
+        share = (self.occupancy - self.low) / max(1, self.high - self.low)
+        return min(1.0, max(0.0, share)) * self._options.adaptive_delay
 
     def lane(self, record: Record) -> str | None:
         """In whose order the message stands: its session, or None where it runs beside others."""
@@ -152,6 +242,15 @@ class Mailbox:
         if head.command or (session == BUS and not self.strict):
             return None
         return None if head.chain and self.reenters(record) else session
+
+    def queued(self) -> Iterator[Record]:
+        """What may go as soon as there is somebody to take it; a member's part included."""
+        yield from self.urgent
+        yield from self.backlog
+        for serving in self.members.values():
+            if serving.lanes is not None:
+                yield from serving.urgent
+                yield from serving.queue
 
     def others(self) -> Iterator[Record]:
         """What `outstanding` counts."""
@@ -172,29 +271,58 @@ class Mailbox:
                     return serving, entry
         return None
 
-    def offer(self, record: Record, until: float) -> tuple[Offer, Record | None]:
-        """Take one more message; the second value is an older one that had to make room."""
-        if self.room() > 0:
-            self.enter(record)
-            return Offer.ACCEPTED, None
+    def offer(self, record: Record, until: float) -> tuple[Offer, Sequence[Record]]:
+        """Take one more message; then those that it has taken the place of, already counted."""
+        nested = record.head.depth > 0
+        lost: list[Record] = []
         policy = self.subscription.overflow
-        if policy == "reject_new":
-            self.counters.rejected += 1
-            return Offer.REJECTED, None
+        if policy == "coalesce":
+            self._replace_older(record, lost)
+        room = not (self.waiting and (not nested or self.waiting.blocks(record)))
+        size = len(record.body)
         if policy == "drop_oldest":
-            dropped = self._oldest()
-            if dropped is None:
-                self.counters.rejected += 1
-                return Offer.REJECTED, None
-            self.counters.dropped += 1
+            while not self._fits(1, size, nested=True) and (oldest := self._oldest()) is not None:
+                self._weight -= len(oldest.body)
+                self.counters.dropped += 1
+                self.missed += 1
+                lost.append(oldest)
+        if room and self._fits(1, size, nested=nested):
             self.enter(record)
-            return Offer.ACCEPTED, dropped
-        self.waiting.append((record, until))
-        return Offer.WAITING, None
+            return Offer.ACCEPTED, lost
+        if policy in ("reject_new", "drop_oldest"):
+            self._reject()
+            return Offer.REJECTED, lost
+        self.waiting.add(record, until, nested=nested)
+        return Offer.WAITING, lost
+
+    @property
+    def loss(self) -> str:
+        """Why this mailbox gives up what it had accepted."""
+        if self.backlog.keyed:
+            return "a newer message of the same key took its place"
+        return "it made room for a newer message"
+
+    def _reject(self) -> None:
+        self.counters.rejected += 1
+        self.missed += 1
+
+    def _replace_older(self, record: Record, lost: list[Record]) -> None:
+        """Of what is queued only the latest of each key stays; it stands where it came."""
+        if not self.backlog.keyed:
+            return
+        head, by = record.head, self.subscription.coalesce_by
+        value = repr(metadata_of(record.body).get(by)) if by is not None else ""
+        older = self.backlog.replaced((head.line.session, head.lineage, value), record)
+        if older is not None:
+            self.suspect.discard(older)
+            self.counters.coalesced += 1
+            self.missed += 1
+            lost.append(older)
 
     def _oldest(self) -> Record | None:
-        if self.queue:
-            record = self.queue.popleft()
+        """Take out what has to make room."""
+        record = self.backlog.oldest()
+        if record is not None:
             self.suspect.discard(record)
             return record
         for line, held in self.held.items():
@@ -202,45 +330,120 @@ class Mailbox:
             self.held_count -= 1
             if not held:
                 del self.held[line]
+            self.release(line)
             return record
         return None
+
+    def let_in(self) -> tuple[list[Record], list[Record]]:
+        """What has waited and finds room now, and what it takes the place of."""
+        entered: list[Record] = []
+        lost: list[Record] = []
+        while self.waiting:
+            record = self.waiting.next(reserve=not self._fits(1, 0, nested=False))
+            if record is None or not self._fits(1, len(record.body), nested=record.head.depth > 0):
+                break
+            self.waiting.take()
+            if self.subscription.overflow == "coalesce":
+                self._replace_older(record, lost)
+            self.enter(record)
+            entered.append(record)
+        return entered, lost
+
+    def wait(self, record: Record) -> bool:
+        """Enter whatever the policy, as soon as there is room; whether it had to wait."""
+        if not self.waiting and self._fits(1, len(record.body), nested=True):
+            self.enter(record)
+            return False
+        self.waiting.add(record, inf, nested=True)
+        return True
+
+    # In
 
     def enter(self, record: Record) -> None:
         """Accept; behind what its producer has held back here, or until its priority's turn."""
         self.counters.accepted += 1
+        self._weight += len(record.body)
         line = record.head.line
         chain = record.head.chain
+        if self.durable and record.kept is not None and self in record.kept.pending:
+            self._spans.setdefault(line, Sequences()).add(record.sequence)
         if chain and self.reenters(record):
             self.urgent.append(record)
             return
         # What a suspended handler waits for must not stand behind what may wait for that handler.
         free = chain and record.head.wants_result
-        if record.is_open_for(self) and (free or line not in self.held):
-            self.queue.append(record)
+        if self._may_queue(record) and (free or line not in self.held):
+            self._queue([record], line.session)
         else:
             self.held.setdefault(line, deque()).append(record)
             self.held_count += 1
 
-    def enter_all(self, records: list[Record]) -> None:
+    def enter_all(self, records: list[Record], size: int) -> None:
         """`enter` for messages of one priority only and one producer, where there is room for all."""
-        if self.held and records[0].head.line in self.held:
+        line = records[0].head.line
+        if self.held and line in self.held:
             for record in records:
                 self.enter(record)
             return
         self.counters.accepted += len(records)
-        self.queue.extend(records)
+        self._weight += size
+        self._queue(records, line.session)
+
+    def _queue(self, records: list[Record], session: str) -> None:
+        self.backlog.add(records, session, self.window - self.outstanding)
+
+    def refill(self) -> bool:
+        """More into `queue`, which is empty; whether there was any."""
+        return self.backlog.refill()
+
+    def _may_queue(self, record: Record) -> bool:
+        """Whether its priority's turn has come, and its place in the line is one that handlers remember."""
+        if not record.is_open_for(self):
+            return False
+        if not self._spans:
+            return True
+        span = self._spans.get(record.head.line)
+        lowest = span.lowest if span is not None else None
+        return lowest is None or record.sequence - lowest < self._options.max_unsettled
+
+    def finished(self, record: Record) -> list[Record]:
+        """A durable message is done here; those that may be queued after that, and now are."""
+        line = record.head.line
+        span = self._spans.get(line)
+        if span is None:
+            return []
+        span.discard(record.sequence)
+        if not span:
+            del self._spans[line]
+        return self.release(line)
 
     def release(self, line: ProducerLine) -> list[Record]:
         """Queue what has been held back for this producer and may go now; these messages."""
         held = self.held.get(line)
+        if held is None:
+            return []
         moved: list[Record] = []
-        while held and held[0].is_open_for(self):
+        while held and self._may_queue(held[0]):
             moved.append(held.popleft())
-        if held is not None and not held:
+        if not held:
             del self.held[line]
         self.held_count -= len(moved)
-        self.queue.extend(moved)
+        if moved:
+            self._queue(moved, line.session)
         return moved
+
+    def marked(self, record: Record) -> bool:
+        """The journal knows that this command goes out: it comes first, behind others like it."""
+        if record not in self.marking:
+            return False
+        del self.marking[record]
+        ahead = 0
+        for one in self.queue:
+            if one.kept is None or not one.kept.marked:
+                break
+            ahead += 1
+        self.queue.insert(ahead, record)
+        return True
 
     def put_back(self, records: list[Record]) -> None:
         """These come before everything that is queued, in this order; a held lane's before what it holds."""
@@ -260,41 +463,47 @@ class Mailbox:
         chain = record.head.chain
         return bool(chain) and (self.subscription.number, record.head.line.session) in chain
 
+    # Out
+
     def expired(self, now: float) -> list[Record]:
-        """Take out what has waited for room for too long."""
-        late = [record for record, until in self.waiting if until <= now]
-        if late:
-            self.waiting = deque(pair for pair in self.waiting if pair[1] > now)
+        """Take out what has waited for room for too long; counted as rejected."""
+        late = self.waiting.expired(now)
+        for _ in late:
+            self._reject()
         return late
 
     def withdraw(self, record: Record) -> bool:
         """Take out one that waits for room; whether it did."""
-        for position, (waiting, _) in enumerate(self.waiting):
-            if waiting is record:
-                del self.waiting[position]
-                return True
-        return False
+        found = self.waiting.withdraw(record)
+        if found:
+            self._reject()
+        return found
 
     def unqueue(self, record: Record) -> bool:
         """Take out one that is queued; whether it was."""
-        for queue in (self.queue, self.urgent):
-            for position, queued in enumerate(queue):
-                if queued is record:
-                    del queue[position]
-                    self.suspect.discard(record)
-                    return True
+        if record in self.urgent:
+            self.urgent.remove(record)
+            self.suspect.discard(record)
+            return True
+        if self.marking.pop(record, record) is None or self.backlog.remove(record):
+            self.suspect.discard(record)
+            return True
+        for serving in self.members.values():
+            if serving.lanes is not None and serving.pull([record]):
+                self.suspect.discard(record)
+                return True
         return False
 
     def drain(self) -> tuple[list[Record], list[Record]]:
         """Empty it: what was accepted and not on its way, and what was waiting for room."""
-        accepted = [*self.urgent, *self.queue, *(record for held in self.held.values() for record in held)]
-        waiting = [record for record, _ in self.waiting]
+        held = [record for queue in self.held.values() for record in queue]
+        accepted = [*self.urgent, *self.marking, *self.backlog.clear(), *held]
         self.urgent.clear()
-        self.queue.clear()
+        self.marking.clear()
         self.suspect.clear()
         self.held.clear()
         self.held_count = 0
-        self.waiting.clear()
+        waiting = self.waiting.clear()
         return accepted, waiting
 
     def press(self) -> bool | None:
@@ -314,13 +523,17 @@ class Mailbox:
         """Every accepted message is somewhere, exactly once."""
         counters = self.counters
         done = counters.handled + counters.failed + counters.expired + counters.cancelled
-        done += counters.dropped + counters.discarded
+        done += counters.dropped + counters.coalesced + counters.discarded
         name = self.subscription.name
         assert counters.accepted == done + self.size, (name, counters, self.size)
         assert self.held_count == sum(map(len, self.held.values())), name
         assert all(self.held.values()), name
-        held = {id(record) for queue in self.held.values() for record in queue}
-        everything = [id(record) for record in (*self.urgent, *self.queue, *self.others())]
-        assert len(set(everything)) == len(everything), (name, "a message is here twice")
-        assert not held.intersection(everything), name
+        everything = list(self.everything())
+        assert len(set(everything)) == len(everything) == self.size, (name, "a message is here twice")
+        assert self.suspect <= set(everything), (name, "a suspect is not here")
+        assert sum(len(record.body) for record in everything) <= self._weight, name
+        here = {(record.head.line, record.sequence) for record in everything}
+        for line, span in self._spans.items():
+            assert span, name
+            assert all((line, sequence) in here for sequence in span), name
         assert self.outstanding == sum(1 for _ in self.others()), (name, self.outstanding)

@@ -52,9 +52,7 @@ class Parcel:
         self._missed = missed
         self._delivery = None
 
-    def add(
-        self, record: Record, entry: int, redelivered: bool, reentrant: bool, attempt: int = 1
-    ) -> None:
+    def add(self, record: Record, entry: int, redelivered: bool, reentrant: bool, attempt: int = 1) -> None:
         position = self._place(record)
         delivery = self._delivery
         if (
@@ -98,7 +96,7 @@ class Parcel:
                     line.session,
                     head.lineage,
                     record.sequence,
-                    line.floor,
+                    line.floor if line.stored is None else line.open_floor,
                     head.depth,
                     head.flags,
                     head.extra,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
@@ -51,8 +51,8 @@ class Sequences:
     def __len__(self) -> int:
         return len(self._held)
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._held
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._held)
 
     def add(self, number: int) -> None:
         if number not in self._held:
@@ -123,7 +123,6 @@ class Head:
         "line",
         "lineage",
         "on_settled",
-        "only",
         "replay_of",
         "since",
         "until",
@@ -147,7 +146,6 @@ class Head:
         self.until = math.inf
         self.replay_of: str | None = None
         # Of what the router itself sends.
-        self.only: Mailbox | None = None
         self.on_settled: Callable[[bool], None] | None = None
         if extra is not None:
             self.chain = tuple((number, session) for number, session in extra.get("chain", ()))

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from llmgine.actors.bus.errors import UndecodableMessage
 from llmgine.actors.bus.filtering import Compiled, Subject, compile_filter
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
-from llmgine.actors.bus.payload import read_head
+from llmgine.actors.bus.router.bodies import metadata_of
 from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.subscriptions import SubscriptionTable
 
@@ -21,12 +20,12 @@ _CACHED = 65_536
 class Route:
     """Where events of one class and session go, in stages from the lowest priority number up.
 
-    `plain`: nothing is to be asked of single messages, and none of them is to be kept. Where it is not,
-    `gates` are the bus's filters that look at each message, and mailboxes may have such a filter, too.
-    `screened` are the mailboxes whose filters want none of these events, all where the bus's do not.
+    `plain`: one stage, no message to be looked at and none to be kept. `asks`: filters look at each
+    message, the bus's own (`gates`) or those of single mailboxes. `screened` are the mailboxes whose
+    filters want none of these events: all, where the bus's do not.
     """
 
-    __slots__ = ("durable", "gates", "plain", "screened", "stages")
+    __slots__ = ("asks", "durable", "gates", "plain", "screened", "stages")
 
     def __init__(self, stages: Stages, screened: tuple[Mailbox, ...], gates: tuple[Compiled, ...]) -> None:
         self.stages = stages
@@ -34,8 +33,8 @@ class Route:
         self.gates = gates
         boxes = [mailbox for stage in stages for mailbox in stage]
         self.durable = any(mailbox.durable for mailbox in boxes)
-        asks = bool(gates) or any(_asks(mailbox) for mailbox in boxes)
-        self.plain = len(stages) == 1 and not self.durable and not asks
+        self.asks = bool(gates) or any(_asks(mailbox) for mailbox in boxes)
+        self.plain = len(stages) == 1 and not (self.durable or self.asks)
 
 
 def _asks(mailbox: Mailbox) -> bool:
@@ -107,7 +106,7 @@ class Routes:
         in_order = tuple(tuple(stages[priority]) for priority in sorted(stages))
         return Route(in_order, tuple(screened), gates)
 
-    def sift(self, route: Route, session: str, lineage: str, body: bytes, now: float) -> Route:
+    def sift(self, route: Route, lineage: str, session: str, body: bytes, now: float) -> Route:
         """The route of this one message: filters that look at each message have been asked, once."""
         subject = Subject(lineage, session, partial(metadata_of, body))
         if not all(gate.admits(subject, now) for gate in route.gates):
@@ -144,11 +143,3 @@ class Routes:
                 if name in held:
                     return self._mailboxes[held[name].number]
         return None
-
-
-def metadata_of(body: bytes) -> dict[str, Any]:
-    """What a body says of itself; nothing where it is none, for only its handler can say so."""
-    try:
-        return read_head(body)[2]
-    except UndecodableMessage:
-        return {}

@@ -45,21 +45,25 @@ class Rows(Generic[T]):
         """One session's items, to be read."""
         return self._rows.get(session)
 
+    @property
+    def alone(self) -> bool:
+        """Whether one session has everything, as far as the turns tell."""
+        return len(self._turns) == 1
+
     def turn(self, most: int) -> deque[T]:
-        """The next session's items, at most so many; all of them where it is the only one."""
+        """The next session's items, at most so many; empty where there is nothing."""
         turns, rows = self._turns, self._rows
         while turns:
             session = turns.popleft()
             row = rows[session]
-            if len(row) <= most or len(row) == self._count:
-                del rows[session]
-                self._count -= len(row)
-                if row:
-                    return row
-                continue
-            turns.append(session)
-            self._count -= most
-            return deque([row.popleft() for _ in range(most)])
+            if len(row) > most:
+                turns.append(session)
+                self._count -= most
+                return deque([row.popleft() for _ in range(most)])
+            del rows[session]
+            self._count -= len(row)
+            if row:
+                return row
         return deque()
 
     def crowd(self) -> str | None:

@@ -5,53 +5,78 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import ProtocolViolation, StaleRegistration
 from llmgine.actors.bus.router.core import RouterCore
+from llmgine.actors.bus.router.keeping import Keeping
 from llmgine.actors.bus.router.records import ClientState
 from llmgine.actors.bus.talk import Talk
 from llmgine.actors.link import Stream, StreamHandler, StreamReset
+from llmgine.actors.store import StoreClient
 
 logger = logging.getLogger(__name__)
 
-_TICK = 0.1
+# Between ticks, in seconds: the wall clock may jump at any time, and a core that is always late must
+# leave the loop to others.
+_LONGEST = 0.1
+_SHORTEST = 0.001
 
 
 class RouterService:
-    """One router on the running loop; `start` its clock, give `handlers()` to an endpoint."""
+    """One router on the running loop; `start` its clock, give `handlers()` to an endpoint.
 
-    def __init__(self, core: RouterCore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Without a store it works for all that needs none, and refuses what is to be durable.
+    """
+
+    def __init__(
+        self,
+        core: RouterCore,
+        store: StoreClient | None = None,
+        *,
+        shard: int = 0,
+        shards: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.core = core
         self._clock = clock
+        self._wall = wall
+        self._keeping = Keeping(core, store, shard, shards, clock, wall, self._wake)
         self._talks: dict[ClientState, Talk] = {}
-        self._ticking: asyncio.Task[None] | None = None
-        self._settled = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._idle = asyncio.Event()
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return {wire.STREAM: self.serve}
 
     def start(self) -> None:
-        if self._ticking is None:
-            self._ticking = asyncio.get_running_loop().create_task(self._tick(), name="router clock")
+        if self._timer is None:
+            self._set(self._clock() + _LONGEST)
+            self._keeping.start()
 
     async def settle(self, grace: float) -> int:
-        """Wait until every handler of what was taken is done; returns how many messages are left."""
-        if self.core.unsettled:
-            self._settled.clear()
-            try:
-                async with asyncio.timeout(grace):
-                    await self._settled.wait()
-            except TimeoutError:
-                logger.warning("%d messages are not settled after %g s", self.core.unsettled, grace)
+        """Wait until every handler of what was taken is done; returns how many messages are left.
+
+        What the journal has, and what is scheduled for later, needs nobody to wait for it.
+        """
+        try:
+            async with asyncio.timeout(grace):
+                while self.core.unsettled:
+                    self._idle.clear()
+                    await self._idle.wait()
+                await self._keeping.flush()
+        except TimeoutError:
+            logger.warning("%d messages are not settled after %g s", self.core.unsettled, grace)
         return self.core.unsettled
 
     async def close(self) -> None:
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._keeping.close()
 
     async def serve(self, stream: Stream) -> None:
         """One client, as long as its stream lives."""
@@ -86,6 +111,7 @@ class RouterService:
     def load(self, snapshot: Iterable[Mapping[str, Any]]) -> None:
         """The whole table of subscriptions."""
         self.core.load(snapshot, self._clock())
+        self._keeping.loaded.set()
         self._wake()
 
     def add(self, records: Iterable[Mapping[str, Any]]) -> None:
@@ -96,19 +122,35 @@ class RouterService:
         self.core.remove(numbers, self._clock())
         self._wake()
 
+    def set_filters(self, filters: Sequence[Sequence[Any]]) -> None:
+        """The bus's own filters, all of them."""
+        self.core.set_filters(filters, self._clock())
+        self._wake()
+
     def _wake(self) -> None:
-        if not self.core.unsettled:
-            self._settled.set()
-        for client in self.core.dirty:
+        """After anything that the core was told: say, write and come back for what there is."""
+        core = self.core
+        if not core.unsettled:
+            self._idle.set()
+        for client in core.dirty:
             talk = self._talks.get(client)
             if talk is not None:
                 talk.wake()
+        self._keeping.write()
+        due = core.next_time()
+        if due is not None and due < self._due and self._timer is not None:
+            self._timer.cancel()
+            self._set(due)
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(_TICK)
-            try:
-                self.core.tick(self._clock())
-            except Exception:
-                logger.exception("the router's clock stumbled; it goes on")
-            self._wake()
+    def _set(self, due: float) -> None:
+        self._due = due
+        delay = max(_SHORTEST, due - self._clock())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        try:
+            self.core.tick(self._clock(), self._wall())
+        except Exception:
+            logger.exception("the router's clock stumbled; it goes on")
+        self._set(self._clock() + _LONGEST)
+        self._wake()

@@ -33,7 +33,8 @@ class Serving:
 
     `inflight` and `aside` are by entry: on their way or running, and given back while others of the same
     verdict still come. Results of entries before `boundary` are of an older state of the breaker;
-    `untried` are those that a half-open breaker does not count. `lanes` counts a member's messages by session.
+    `untried` are those that a half-open breaker does not count. `lanes` counts a member's messages by
+    session.
     """
 
     __slots__ = (
@@ -75,10 +76,6 @@ class Serving:
         """Whether everything is on its way back, so that nothing may be handed out before it is here."""
         return any(recall.everything for recall in self.recalls.values())
 
-    @property
-    def idle(self) -> bool:
-        return not self.inflight
-
     def in_hand(self) -> list[Record]:
         """What was handed out and is not done, in that order."""
         return [record for _, record in sorted([*self.inflight.items(), *self.aside.items()])]
@@ -96,9 +93,7 @@ class Serving:
         """What was given back of this lane, or of all of them where it is None, in order."""
         mailbox = self.mailbox
         entries = sorted(
-            entry
-            for entry, record in self.aside.items()
-            if lane is None or mailbox.lane(record) == lane
+            entry for entry, record in self.aside.items() if lane is None or mailbox.lane(record) == lane
         )
         return [self.aside.pop(entry) for entry in entries]
 
@@ -127,10 +122,16 @@ class Serving:
         else:
             del self.lanes[lane]
 
+    def meant(self) -> list[Record]:
+        """What was given to this member and not handed out."""
+        return [] if self.lanes is None else [*self.urgent, *self.queue]
+
     def pull(self, records: Iterable[Record]) -> list[Record]:
         """Take back what was meant for this member and not handed out."""
         wanted = set(records)
-        taken = [record for record in (*self.urgent, *self.queue) if record in wanted]
+        taken = [record for record in self.meant() if record in wanted]
+        if not taken:
+            return taken
         for queue in (self.urgent, self.queue):
             kept = [record for record in queue if record not in wanted]
             queue.clear()
@@ -156,10 +157,10 @@ def share(mailbox: Mailbox) -> None:
     # What was given to a member cannot make room for newer messages any more.
     limit = None if mailbox.keeps else mailbox.window
     for urgent, queue in ((True, mailbox.urgent), (False, mailbox.queue)):
-        while queue:
+        while queue or (not urgent and mailbox.refill()):
             record = queue[0]
             lane = mailbox.lane(record)
-            hold = mailbox.trouble.holds.get(lane) if mailbox.trouble is not None and lane is not None else None
+            hold = mailbox.trouble.holds.get(lane) if mailbox.trouble is not None and lane else None
             if hold is not None:
                 queue.popleft()
                 hold.records.append(record)

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+import random as chance
 from collections import Counter, deque
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
+from llmgine.actors.bus import wire
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.router.failure import FailureLog
+from llmgine.actors.bus.router.letters import FailureLog
 from llmgine.actors.bus.router.mailbox import Mailbox
-from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
+from llmgine.actors.bus.router.questions import Question
+from llmgine.actors.bus.router.records import ClientState, Origin, ProducerLine, Record
 from llmgine.actors.bus.router.routes import Routes
+from llmgine.actors.bus.router.serving import Serving, share
+from llmgine.actors.bus.router.story import Stories, What
+from llmgine.actors.bus.router.timers import Timers
+from llmgine.actors.bus.router.writes import Writes
 from llmgine.actors.bus.subscriptions import SubscriptionTable
+
+if TYPE_CHECKING:
+    from llmgine.actors.bus.router.journal import Journal
 
 
 class RouterState:
     """Tables and counters of one router, and the way of every settled message back to its producer."""
 
-    def __init__(self, incarnation: str, options: BusOptions) -> None:
+    # Set by the parts that offer these.
+    journal: Journal
+    originate: Callable[[Origin], bool]
+    arrived: Callable[[Mailbox, Iterable[Record]], None]
+    holding: Callable[[], Iterable[Record]]
+
+    def __init__(
+        self,
+        incarnation: str,
+        options: BusOptions,
+        *,
+        shard: int = 0,
+        shards: int = 1,
+        random: Callable[[], float] = chance.random,
+    ) -> None:
         self.incarnation = incarnation
         self.options = options
+        self.shard = shard
+        self.shards = shards
+        self.random = random
+        self.now = 0.0
+        # What to add to `now`, in nanoseconds, for the time of day.
+        self._wall = 0
+        self.timers = Timers()
+        self.writes = Writes(lambda: self.now, options.journal_timeout)
+        self.story = Stories(options.story, options.stories, self.wall)
+        self.verbs: dict[str, Callable[[Question], None]] = {}
         self.table = SubscriptionTable()
         self.mailboxes: dict[int, Mailbox] = {}
         self.closing: dict[int, Mailbox] = {}
@@ -32,9 +67,18 @@ class RouterState:
         self.backlog: deque[tuple[ClientState, list[Any]]] = deque()
         self.loaded = False
         self.counters: Counter[str] = Counter()
-        self.failures = FailureLog(options.history)
+        self.failures = FailureLog(self)
         self.unsettled = 0
-        self.now = 0.0
+        # Those of them that the journal answers for: settled for their producers, open for durable handlers.
+        self.stored = 0
+
+    def wall(self) -> int:
+        """The time of day, in nanoseconds since 1970."""
+        return self._wall + round(self.now * 1e9)
+
+    def set_time(self, now: float, wall: int) -> None:
+        self.now = now
+        self._wall = wall - round(now * 1e9)
 
     def touch(self, client: ClientState) -> None:
         if client.connected:
@@ -42,12 +86,40 @@ class RouterState:
 
     def mark_ready(self, mailbox: Mailbox) -> None:
         """There may be something to hand out."""
-        client = mailbox.client
-        if client is None or not client.connected:
-            return
-        if mailbox.urgent or (mailbox.queue and not mailbox.retiring):
-            client.ready[mailbox] = None
+        serving = mailbox.sole
+        if serving is not None:
+            if not serving.queue:
+                mailbox.refill()
+            self._mark(serving)
+        elif mailbox.members:
+            share(mailbox)
+            for serving in mailbox.members.values():
+                if serving.client.connected:
+                    self._mark(serving)
+
+    def _mark(self, serving: Serving) -> None:
+        if serving.urgent or (serving.queue and not serving.retiring):
+            client = serving.client
+            client.ready[serving] = None
             self.dirty[client] = None
+
+    def verdict(self, client: ClientState, number: int, entry: int, recall: int) -> None:
+        """What its handler is to do after a failed attempt."""
+        if client.connected:
+            client.verdicts.append((number, entry, recall))
+            self.dirty[client] = None
+
+    def next_verdict(self, client: ClientState) -> list[Any]:
+        return [wire.RESUME, *client.verdicts.popleft()]
+
+    def note(self, what: What, mailbox: Mailbox, record: Record | None = None, text: str = "") -> None:
+        """Into the stories of this handler and of the message's session."""
+        name = mailbox.subscription.name
+        if record is None:
+            self.story.note(what, handler=name, text=text)
+        else:
+            session = record.head.line.session
+            self.story.note(what, handler=name, session=session, message=record.id, text=text)
 
     def press(self, mailbox: Mailbox) -> None:
         changed = mailbox.press()
@@ -75,9 +147,15 @@ class RouterState:
         self.dirty[client] = None
 
     def settle(self, record: Record) -> None:
-        """Every handler of this message is done."""
+        """Every handler of this message is done, but for those that the journal answers for."""
         head = record.head
         line = head.line
+        told = False
+        if record.kept is not None:
+            if record.kept.pending:
+                self.journal.settle(record, record.kept)
+                return
+            told = self.journal.forget(record, record.kept)
         del line.unsettled[record.sequence]
         self.unsettled -= 1
         if not head.command:
@@ -86,7 +164,9 @@ class RouterState:
                 self.resolve(record, record.outcomes or [])
                 return
         client = line.client
-        if head.wants_result or not client.connected:
+        if head.on_settled is not None and not told:
+            head.on_settled(not record.failed)
+        if head.wants_result or told or not client.connected:
             return
         self.settled_range(client, line.session, record.sequence, record.sequence)
 
@@ -108,9 +188,12 @@ class RouterState:
         line = record.head.line
         if record.head.command:
             self.counters["commands_processed_total" if answer[0] else "commands_failed_total"] += 1
+        if record.head.on_settled is not None:
+            return
         line.results[record.sequence] = answer
-        line.client.results.append([line.session, record.sequence, answer])
-        self.touch(line.client)
+        if line.client.connected:
+            line.client.results.append([line.session, record.sequence, answer])
+            self.touch(line.client)
 
     def restate(self, line: ProducerLine, first: int, last: int) -> None:
         """Say again what has become of these, for a producer that may have missed it."""
@@ -120,7 +203,7 @@ class RouterState:
                 client.results.append([line.session, sequence, line.results[sequence]])
                 continue
             record = line.unsettled.get(sequence)
-            if record is None:
+            if record is None or (record.kept is not None and record.kept.told):
                 self.settled_range(client, line.session, sequence, sequence)
             elif not record.waiting:
                 self.admitted(record)

@@ -32,7 +32,7 @@ Line = tuple[float, What, str, str, str, str]
 
 
 class Stories:
-    """The latest lines by handler and by session; what nothing was noted of for longest is forgotten first."""
+    """The latest lines by handler and by session; what nothing was noted of for longest goes first."""
 
     def __init__(self, length: int, limit: int, wall: Callable[[], int]) -> None:
         self._length = length

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 from llmgine.actors.bus.router.breaker import Breaker
 from llmgine.actors.bus.router.records import Record
@@ -47,11 +48,24 @@ class Trouble:
     each queued message waits for it.
     """
 
-    __slots__ = ("attempted", "backoff", "breaker", "expiry", "holds", "parked", "retry", "tries", "wake")
+    __slots__ = (
+        "attempted",
+        "backoff",
+        "breaker",
+        "expiry",
+        "holds",
+        "parked",
+        "policies",
+        "retry",
+        "tries",
+        "wake",
+    )
 
-    def __init__(self, breaker: Breaker, retry: Retry) -> None:
+    def __init__(self, breaker: Breaker, retry: Retry, policies: tuple[Any, Any]) -> None:
         self.breaker = breaker
         self.retry = retry
+        # What both were made of.
+        self.policies = policies
         # First attempts that the retry budget has been told of.
         self.attempted = 0
         self.tries: dict[Record, Tries] = {}

@@ -95,7 +95,8 @@ class Writes:
         if self._refusal:
             self._fail(_Write(operation, done, failed, undo, 0.0), self._refusal)
             return
-        if failed is None and isinstance(operation, PutSchedule) and done is None:
+        moves = isinstance(operation, PutSchedule) and done is None and failed is None
+        if isinstance(operation, PutSchedule) and moves:
             known = self._moves.get(operation.row.id)
             if known is not None and not known.sent:
                 known.operation = operation
@@ -107,8 +108,10 @@ class Writes:
         if isinstance(operation, PutLetter):
             self._letters.append(write)
             self._bound_letters()
-        elif isinstance(operation, PutSchedule):
+        elif isinstance(operation, PutSchedule) and moves:
             self._moves[operation.row.id] = write
+        elif isinstance(operation, PutSchedule):
+            self._moves.pop(operation.row.id, None)
         elif isinstance(operation, DropSchedule):
             self._moves.pop(operation.id, None)
 

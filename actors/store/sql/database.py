@@ -18,7 +18,7 @@ from llmgine.actors.store.options import StoreOptions, sqlite_path
 from llmgine.actors.store.queries import LetterFilter, Page
 from llmgine.actors.store.sql import reading
 from llmgine.actors.store.sql.file import StoreFile
-from llmgine.actors.store.sql.sqlite import check, create_engine, is_about_values, store_error
+from llmgine.actors.store.sql.sqlite import check, create_engine, is_about_values, is_locked, store_error
 
 P = ParamSpec("P")
 V = TypeVar("V")
@@ -31,7 +31,7 @@ _NOTHING: Final[Page[Any]] = Page((), None)
 class SqlEngine:
     """An `Engine` over a SQLite file. `life` tells it from others of the file: the later writes."""
 
-    blocks: Final = True
+    blocks: bool = True
 
     def __init__(self, options: StoreOptions, max_letters: int, letter_age: float, *, life: int) -> None:
         assert options.url is not None
@@ -154,7 +154,7 @@ class SqlEngine:
             try:
                 yield self._opened()
             except Exception as error:
-                if isinstance(store_error(self.path, error), StoreUnavailable):
+                if isinstance(store_error(self.path, error), StoreUnavailable) and not is_locked(error):
                     self._let_go()
                 raise
 

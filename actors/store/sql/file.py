@@ -126,7 +126,7 @@ class StoreFile:
     def _pragma(self, pragma: str) -> None:
         """Outside of transactions, where these are allowed."""
         raw: Any = self._connection.connection.driver_connection
-        raw.execute(f"PRAGMA {pragma}").fetchall()
+        raw.executescript(f"PRAGMA {pragma}")  # to its end, also where it has rows without columns
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -49,7 +49,8 @@ def create_engine(path: Path, busy_timeout: float) -> sa.Engine:
 def _prepare(connection: sqlite3.Connection, record: Any) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says so, at once as writers
     connection.text_factory = _text
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if not connection.execute("PRAGMA page_count").fetchone()[0]:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # can only be chosen for a new file
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
@@ -76,6 +77,12 @@ def store_error(path: Path, error: Exception) -> StoreError | None:
     return None
 
 
+def is_locked(error: Exception) -> bool:
+    """Whether another process writes just now: all is well with the connection."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def is_about_values(error: Exception) -> bool:
     """Whether the database, or the way to it, refused what was to be written."""
     refused = (sa.exc.DBAPIError, sqlite3.Error, OverflowError, TypeError, ValueError)
@@ -93,4 +100,4 @@ def check(path: Path, connection: sa.Connection) -> None:
     """`StoreDamaged` where the file is not a whole database."""
     found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
     if found != "ok":
-        raise damaged(path, str(found))
+        raise damaged(path, " ".join(str(found).replace("*", "").split()))

@@ -47,9 +47,8 @@ def carry_out(connection: sa.Connection, journal: JournalStatements, run: Run) -
     kept = [{"key": key, "record": pack(record)} for key, record in run.subscriptions]
     put(connection, SUBSCRIPTIONS, "key", kept)
     delete(connection, SUBSCRIPTIONS.c.key, run.subscriptions_gone)
-    for operation in run.aside:
-        if _set_aside(connection, operation) and operation.kind == PutLetter.code:
-            more -= 1
+    if run.aside is not None and _set_aside(connection, run.aside) and run.aside.kind == PutLetter.code:
+        more -= 1
     return more
 
 

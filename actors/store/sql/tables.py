@@ -176,6 +176,7 @@ def row_of(kind: type[Row], found: sa.Row[Any]) -> Any:
 
 def record_of(found: sa.Row[Any]) -> dict[str, Any]:
     """A subscription's record; ValueError for what is none."""
+    _read(SUBSCRIPTIONS.c.key, found.key)
     record: dict[str, Any] = _read(SUBSCRIPTIONS.c.record, found.record)
     return record
 

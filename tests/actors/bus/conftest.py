@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ class World:
         self.transport = MemoryTransport()
         self.table = SubscriptionTable()
         self.lives = 0
+        self.filters: list[list[Any]] = []
+        self.numbers = itertools.count(1)
         self.core: RouterCore
         self.service: RouterService | None = None
         self.endpoint: Endpoint | None = None
@@ -46,6 +49,20 @@ class World:
 
     async def unsubscribe(self, number: int, client: str, epoch: int) -> None:
         self.forget([self.table.remove(number, (client, epoch))])
+
+    async def add_filter(self, client: str, filter: dict[str, Any]) -> int:
+        number = next(self.numbers)
+        self.filters.append([number, client, filter])
+        self.tell_filters()
+        return number
+
+    async def remove_filter(self, number: int) -> None:
+        self.filters = [one for one in self.filters if one[0] != number]
+        self.tell_filters()
+
+    def tell_filters(self) -> None:
+        if self.service is not None:
+            self.service.set_filters(self.filters)
 
     def end_session(self, session: str) -> None:
         self.forget(self.table.remove_scope(session))
@@ -98,7 +115,7 @@ class World:
 
         peer = Peer(ROUTER, resolve, self.transport, identity)
         options = self.options.model_copy(update=overrides)
-        client = BusClient(name, epoch, peer, self, options=options)
+        client = BusClient(name, epoch, [peer], self, options=options)
         self.clients.append(client)
         self.peers.append(peer)
         return client
@@ -107,11 +124,10 @@ class World:
         """The client's process dies: no goodbye, no answers."""
         index = self.clients.index(client)
         self.peers[index].close()
-        assert client._reader is not None
-        client._reader.cancel()
-        await asyncio.gather(client._reader, return_exceptions=True)
+        client._producer.closed = True
+        for shard in client._shards:
+            await shard.close()
         await client._handlers.close()
-        client._closed = True
 
     async def close(self) -> None:
         for client in self.clients:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, field_serializer
 
 from llmgine.actors.bus import (
-    BUS,
     Command,
     CommandFailed,
     CommandResult,
@@ -27,7 +26,7 @@ from llmgine.actors.bus import (
     errors,
 )
 from llmgine.actors.bus.errors import AskRefused, UndecodableMessage
-from llmgine.actors.bus.messages import lineage, result_type, stamp
+from llmgine.actors.bus.messages import BUS, lineage, result_type, stamp
 from llmgine.actors.bus.payload import Decoder, Encoder, ResultCodec
 from llmgine.actors.bus.schema import fingerprint
 from llmgine.providers.errors import LlmgineError

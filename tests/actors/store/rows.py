@@ -1,4 +1,4 @@
-"""Rows and operations as tests need them, and strategies that draw them from a small world where they meet."""
+"""Rows and operations as tests need them, and strategies that draw them from a small world."""
 
 from __future__ import annotations
 

@@ -297,6 +297,13 @@ def test_a_success_that_completes_the_minimum_can_open_a_rate() -> None:
     assert breaker.succeeded(0, 0, 1_000)
 
 
+def test_a_rate_opens_at_its_very_threshold() -> None:
+    """The seventh failure of a hundred attempts at a rate of 0.07, and not the sixth."""
+    breaker = Breaker(BreakerPolicy(kind="rate", failure_rate=0.07), lambda: 0.0)
+    assert not breaker.succeeded(0, 0, 200)
+    assert [breaker.failed(0, 0) for _ in range(7)] == [False] * 6 + [True]
+
+
 def test_a_million_successes_are_one_step() -> None:
     """What a bulk of successes costs does not depend on its size."""
     breaker = Breaker(BreakerPolicy(kind="rate", calls=1_000_000, minimum_calls=1_000_000), lambda: 0.0)

@@ -1,0 +1,256 @@
+"""What the bus had to give up, handler by handler: read, run again, discard, export."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from llmgine.actors.bus import BusClient, Message
+from llmgine.actors.bus.errors import AskRefused, UnknownLetter
+from llmgine.actors.bus.letters import REASONS, DeadLetter
+from llmgine.actors.store import LetterFilter, StoreClient
+from llmgine.actors.store.operations import DropLetters, LetterRow, row_to_wire
+from llmgine.providers import InvalidRequest
+
+# `DeadLetters` has parameters of the names of both.
+Class = type[Message]
+Letters = list["DeadLetter"]
+
+# Letters read, dropped or replayed at a time.
+_PAGE = 200
+_AT_ONCE = 64
+# How long a router that has enough replays waiting is left alone.
+_BUSY = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of one replay: `handled`, and the letter is gone; or `text` says why it is still there."""
+
+    id: str
+    handled: bool
+    attempts: int = 0
+    text: str = ""
+
+
+class DeadLetters:
+    """`runtime.bus.dead_letters`: every message that was given up for a handler.
+
+    Where letters can be chosen, `handler` is a handler's name, `type` a message class or its wire name,
+    subclasses included, `reason` one of those in `DeadLetter.reason`, and `since` a time, or how long
+    ago as a timedelta. Raises StoreUnavailable where the store cannot be asked.
+    """
+
+    def __init__(self, client: BusClient, store: StoreClient) -> None:
+        self._client = client
+        self._store = store
+
+    async def list(
+        self,
+        *,
+        handler: str | None = None,
+        reason: str | None = None,
+        session: str | None = None,
+        type: Class | str | None = None,
+        since: datetime | timedelta | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[DeadLetter]:
+        """The letters, the newest first."""
+        async for row in self._rows(_filter(handler, reason, session, type, since), limit):
+            yield DeadLetter.from_row(row)
+
+    async def count(
+        self,
+        *,
+        handler: str | None = None,
+        reason: str | None = None,
+        session: str | None = None,
+        type: Class | str | None = None,
+        since: datetime | timedelta | None = None,
+    ) -> int:
+        """How many letters there are."""
+        return await self._store.count_letters(_filter(handler, reason, session, type, since))
+
+    async def show(self, id: str) -> DeadLetter:
+        """One letter with all that is known of it; raises UnknownLetter."""
+        return DeadLetter.from_row(await self._row(id))
+
+    async def replay(
+        self,
+        *ids: str,
+        handler: str | None = None,
+        reason: str | None = None,
+        session: str | None = None,
+        type: Class | str | None = None,
+        since: datetime | timedelta | None = None,
+        everything: bool = False,
+        timeout: float = 60.0,
+    ) -> tuple[Replayed, ...]:
+        """Runs letters again for the handler that failed, and says what came of each.
+
+        Each has `timeout` seconds from its turn on. It runs as a new message, outside of its session's
+        order; bus option `replay_rate` says how many a second begin.
+        The letter goes where its handler succeeds; else it stays, with its attempts added.
+        """
+        chosen = _filter(handler, reason, session, type, since)
+        _check_choice("replay", ids, chosen, everything)
+        rows = [row async for row in self._chosen(ids, chosen)]
+        places = asyncio.Semaphore(_AT_ONCE)
+        # The oldest first, as they had come.
+        return tuple(await asyncio.gather(*(self._replay(row, places, timeout) for row in reversed(rows))))
+
+    async def discard(
+        self,
+        *ids: str,
+        handler: str | None = None,
+        reason: str | None = None,
+        session: str | None = None,
+        type: Class | str | None = None,
+        since: datetime | timedelta | None = None,
+        everything: bool = False,
+    ) -> int:
+        """Takes letters out of the store for good; how many that were."""
+        chosen = _filter(handler, reason, session, type, since)
+        _check_choice("discard", ids, chosen, everything)
+        found = [row.id async for row in self._chosen(ids, chosen)]
+        for start in range(0, len(found), _PAGE):
+            await self._store.write([DropLetters(tuple(found[start : start + _PAGE]))])
+        return len(found)
+
+    async def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        handler: str | None = None,
+        reason: str | None = None,
+        session: str | None = None,
+        type: Class | str | None = None,
+        since: datetime | timedelta | None = None,
+    ) -> int:
+        """Writes letters to a file, one JSON object a line, the newest first; how many that were.
+
+        Messages are written as plain values, so nobody needs their classes; the letters stay. The file
+        is there when it is complete.
+        """
+        chosen = _filter(handler, reason, session, type, since)
+        target = Path(path)
+        partial = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.partial")
+        count = 0
+        try:
+            page: Letters = []
+            await asyncio.to_thread(partial.touch, 0o600)
+            async for row in self._rows(chosen, None):
+                page.append(DeadLetter.from_row(row))
+                if len(page) == _PAGE:
+                    count += await asyncio.to_thread(_append, partial, page)
+                    page = []
+            count += await asyncio.to_thread(_append, partial, page)
+            await asyncio.to_thread(partial.replace, target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return count
+
+    # Below
+
+    async def _rows(self, chosen: LetterFilter, limit: int | None) -> AsyncIterator[LetterRow]:
+        before: int | None = None
+        while limit is None or limit > 0:
+            wanted = _PAGE if limit is None else min(limit, _PAGE)
+            page = await self._store.letters(chosen, before=before, limit=wanted)
+            for row in page.rows:
+                yield row
+            before = page.next
+            if before is None:
+                return
+            if limit is not None:
+                limit -= len(page.rows)
+
+    async def _chosen(self, ids: Iterable[str], chosen: LetterFilter) -> AsyncIterator[LetterRow]:
+        if ids:
+            for id_ in dict.fromkeys(ids):
+                yield await self._row(id_)
+            return
+        async for row in self._rows(chosen, None):
+            yield row
+
+    async def _row(self, id: str) -> LetterRow:
+        row = await self._store.letter(id)
+        if row is None:
+            raise UnknownLetter(
+                f"there is no dead letter {id!r}: it was replayed, discarded or dropped for its age;"
+                " `llmgine dead-letters list` shows those that are kept"
+            )
+        return row
+
+    async def _replay(self, row: LetterRow, places: asyncio.Semaphore, timeout: float) -> Replayed:
+        body = {"letter": row_to_wire(row), "token": uuid.uuid4().hex}
+        async with places:
+            try:
+                async with asyncio.timeout(timeout):
+                    answer = await self._ask(row.session, body, timeout)
+            except AskRefused as error:
+                return Replayed(row.id, False, row.attempts, error.text)
+            except TimeoutError:
+                text = f"no outcome within {timeout:g} s; it goes on, and the letter goes if it succeeds"
+                return Replayed(row.id, False, row.attempts, text)
+        return Replayed(row.id, answer["handled"], answer["attempts"], answer["text"])
+
+    async def _ask(self, session: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+        while True:
+            try:
+                answer: dict[str, Any] = await self._client.ask(
+                    "replay", body, session=session, timeout=2 * timeout
+                )
+                return answer
+            except AskRefused as error:
+                if error.kind != "busy":
+                    raise
+                await asyncio.sleep(_BUSY)
+
+
+def _filter(
+    handler: str | None,
+    reason: str | None,
+    session: str | None,
+    type_: Class | str | None,
+    since: datetime | timedelta | None,
+) -> LetterFilter:
+    if reason is not None and reason not in REASONS:
+        raise InvalidRequest(f"reason={reason!r} is none; use one of {', '.join(REASONS)}")
+    name = type_.__wire_name__ if isinstance(type_, type) else type_
+    return LetterFilter(handler, reason, session, name, None if since is None else _since(since))
+
+
+def _since(since: datetime | timedelta) -> int:
+    moment = datetime.now(UTC) - since if isinstance(since, timedelta) else since
+    if moment.utcoffset() is None:
+        raise InvalidRequest(
+            f"since={since} has no time zone; give it one, as in datetime(..., tzinfo=timezone.utc)"
+        )
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000
+
+
+def _check_choice(verb: str, ids: tuple[str, ...], chosen: LetterFilter, everything: bool) -> None:
+    narrowed = chosen != LetterFilter()
+    if ids and (narrowed or everything):
+        raise InvalidRequest(f"{verb} takes letters by their ids or by what they have in common, not both")
+    if not ids and not narrowed and not everything:
+        raise InvalidRequest(
+            f"{verb} which letters? name their ids or what they have in common; everything=True means all"
+        )
+    if everything and narrowed:
+        raise InvalidRequest(f"{verb}: everything=True means all letters; leave the rest out")
+
+
+def _append(path: Path, letters: Iterable[DeadLetter]) -> int:
+    lines = [json.dumps(letter.to_json(), allow_nan=False) + "\n" for letter in letters]
+    with path.open("a", encoding="ascii") as file:
+        file.writelines(lines)
+    return len(lines)

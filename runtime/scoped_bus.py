@@ -1,0 +1,82 @@
+"""The bus in one session's scope."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TypeVar, Unpack
+
+from llmgine.actors.bus import (
+    BusClient,
+    Command,
+    CommandOptions,
+    CommandResult,
+    Event,
+    EventOptions,
+    InvalidOption,
+    Receipt,
+    Subscription,
+)
+from llmgine.actors.bus.messages import BUS
+from llmgine.providers import InvalidRequest
+from llmgine.runtime.checks import C, E, Handler, M, R, checked, checked_deadline
+
+Given = TypeVar("Given", EventOptions, CommandOptions)
+
+logger = logging.getLogger(__name__)
+
+
+class ScopedBus:
+    """As `runtime.bus`, for one session; what is registered through it can be removed together."""
+
+    def __init__(self, client: BusClient, session_id: str) -> None:
+        self._client = client
+        self._session_id = session_id
+        self._registered: list[Subscription] = []
+
+    async def register_event_handler(
+        self, event: type[E], handler: Handler, **options: Unpack[EventOptions]
+    ) -> Subscription:
+        subscription = await self._client.register_event_handler(event, handler, **self._here(options))
+        self._registered.append(subscription)
+        return subscription
+
+    async def register_command_handler(
+        self, command: type[C], handler: Handler, **options: Unpack[CommandOptions]
+    ) -> Subscription:
+        subscription = await self._client.register_command_handler(command, handler, **self._here(options))
+        self._registered.append(subscription)
+        return subscription
+
+    async def publish(self, event: Event, wait: bool = False) -> Receipt:
+        return await self._client.publish(self._scoped(checked(event, Event)), wait)
+
+    async def execute(
+        self, command: Command[R], *, durable: bool = False, deadline: float | None = None
+    ) -> CommandResult[R]:
+        scoped = self._scoped(checked(command, Command))
+        return await self._client.execute(scoped, durable=durable, deadline=checked_deadline(deadline))
+
+    async def remove_all(self) -> None:
+        """Removes every handler that was registered here; the others of the session stay."""
+        registered, self._registered = self._registered, []
+        ends = await asyncio.gather(*(one.remove() for one in registered), return_exceptions=True)
+        for subscription, end in zip(registered, ends, strict=True):
+            if isinstance(end, BaseException):
+                logger.warning("%r stays until its session ends: %s", subscription, end)
+
+    def _here(self, options: Given) -> Given:
+        if "session_id" in options:
+            raise InvalidOption("the session names itself: leave `session_id` out")
+        options["session_id"] = self._session_id
+        return options
+
+    def _scoped(self, message: M) -> M:
+        if message.session_id == self._session_id:
+            return message
+        if message.session_id == BUS:
+            return message.model_copy(update={"session_id": self._session_id})
+        raise InvalidRequest(
+            f"this {type(message).__name__} belongs to session {message.session_id!r}, not to "
+            f"{self._session_id!r}; publish it through its own session or through runtime.bus"
+        )

@@ -1,0 +1,43 @@
+"""SIGKILL while many write: what was acknowledged is there, and every batch is whole."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from llmgine.actors.store import StoreOptions
+from llmgine.actors.store.sql import SqlEngine
+
+KILLS = 4
+ROOT = Path(__file__).parents[3]
+
+
+def acknowledged_until_killed(path: Path, first: int, lines: int) -> set[int]:
+    """The batches that a process said were acknowledged, killed after so many of them."""
+    command = [sys.executable, "-m", "tests.actors.store.writing", str(path), str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(lines)]
+        process.kill()
+        said += process.stdout.readlines()
+    return {int(line) for line in said if line.endswith("\n")}
+
+
+def test_what_was_acknowledged_outlives_a_kill_at_any_moment(tmp_path: Path) -> None:
+    """Each life goes on with the file of the one before; nothing is missing, and nothing half there."""
+    path = tmp_path / "store.db"
+    acknowledged: set[int] = set()
+    moments = random.Random(7)
+    for life in range(KILLS):
+        acknowledged |= acknowledged_until_killed(path, 1 + life * 1_000_000, moments.randint(1, 120))
+        engine = SqlEngine(StoreOptions(url=f"sqlite:///{path}"), 100, 60.0, life=10**9 + life)
+        found: dict[int, set[int]] = defaultdict(set)
+        for row in engine.journal(0, engine.last_message(), 10**6).rows:
+            found[row.sequence // 4].add(row.sequence % 4)
+        engine.close()
+        assert acknowledged <= found.keys()
+        assert all(found[batch] == {1, 2, 3} for batch in acknowledged)
+        assert all(places in ({1, 2, 3}, {0, 1, 2, 3}) for places in found.values())

@@ -1,0 +1,39 @@
+"""A process that writes to a store file until it is killed; it prints each batch that was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from llmgine.actors.link import Address, Identity, MemoryTransport, Peer
+from llmgine.actors.store import StoreClient, StoreOptions
+from llmgine.actors.store.host import StoreHost
+from llmgine.actors.store.operations import HandlerDone, PutJournal
+from llmgine.actors.store.sql import SqlEngine
+from tests.actors.store import rows
+
+
+async def write(path: str, first: int) -> None:
+    engine = SqlEngine(StoreOptions(url=f"sqlite:///{path}"), 100, 60.0, life=first)
+    host = StoreHost(engine)
+    host.start()
+    transport = MemoryTransport()
+    endpoint = await transport.listen(Identity("store", "store"), host.handlers())
+
+    async def resolve() -> Address:
+        return endpoint.address
+
+    client = StoreClient(Peer("store", resolve, transport, Identity("router-0", "router", first)))
+
+    async def writer(number: int) -> None:
+        for batch in range(first + number, sys.maxsize, 8):
+            kept = [rows.message(4 * batch + place) for place in range(4)]
+            await client.write(list(map(PutJournal, kept)))
+            await client.write([HandlerDone(kept[0].id, kept[0].pending[0])])
+            print(batch, flush=True)
+
+    await asyncio.gather(*(writer(number) for number in range(8)))
+
+
+if __name__ == "__main__":
+    asyncio.run(write(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,178 @@
+"""Deliberate bugs, for tests of the simulation only: each breaks one promise and must be noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from unittest import mock
+
+from llmgine.actors.bus import wire
+from llmgine.actors.bus.client.outbox import Outbox
+from llmgine.actors.bus.handling.dedup import Line
+from llmgine.actors.bus.handling.inbox import Inbox
+from llmgine.actors.bus.handling.queue import Queue
+from llmgine.actors.bus.numbering import Numbering
+from llmgine.actors.bus.router.breaker import UNLIMITED, Breaker
+from llmgine.actors.bus.router.journal import Journal
+from llmgine.actors.bus.router.parcel import Parcel
+from llmgine.actors.bus.router.schedule import Schedules
+from llmgine.actors.bus.router.serving import Serving
+from llmgine.actors.bus.router.state import RouterState
+from llmgine.actors.bus.router.verdicts import Verdicts
+from llmgine.actors.link.flow import ReceiveWindow
+from llmgine.actors.store.operations import HandlerDone
+
+Bug = Callable[[], AbstractContextManager[Any]]
+
+BUGS: dict[str, Bug] = {}
+
+
+def _bug(owner: type[Any], name: str) -> Callable[[Callable[..., Any]], Bug]:
+    """The function replaces that method; it gets the real one first."""
+
+    def decorate(wrong: Callable[..., Any]) -> Bug:
+        @contextmanager
+        def switched_on() -> Iterator[None]:
+            right = getattr(owner, name)
+            with mock.patch.object(owner, name, lambda *args, **kwargs: wrong(right, *args, **kwargs)):
+                yield
+
+        BUGS[wrong.__name__.replace("_", " ")] = switched_on
+        return switched_on
+
+    return decorate
+
+
+# Handling
+
+
+@_bug(Line, "seen")
+def no_dedup(right: Any, line: Line, sequence: int) -> bool:
+    return False
+
+
+@_bug(Inbox, "_join")
+def no_join(right: Any, inbox: Inbox, line: Line, sequence: int, entry: int) -> bool:
+    return False
+
+
+@_bug(Inbox, "verdict")
+def lost_resume(right: Any, inbox: Inbox, number: int, entry: int, recall: int) -> None:
+    queue = inbox.queues.get(number)
+    if queue is None or recall == wire.KEEP:
+        right(inbox, number, entry, recall)
+
+
+@_bug(Queue, "await_verdict")
+def started_before_the_verdict(right: Any, queue: Queue, *rest: Any) -> None:
+    pass
+
+
+# Router
+
+
+@_bug(RouterState, "admitted")
+def settled_before_done(right: Any, state: RouterState, record: Any, *, deferred: bool = False) -> None:
+    right(state, record, deferred=deferred)
+    client = record.head.line.client
+    if client.connected and not record.head.wants_result and not record.waiting:
+        state.settled_range(client, record.head.line.session, record.sequence, record.sequence)
+
+
+@_bug(Verdicts, "_again")
+def lane_not_held(right: Any, verdicts: Verdicts, serving: Any, entry: int, record: Any, delay: float) -> int:
+    with mock.patch.object(type(serving.mailbox), "lane", return_value=None):
+        right(verdicts, serving, entry, record, delay)
+    return wire.KEEP
+
+
+@_bug(Verdicts, "_due")
+def double_retry(right: Any, verdicts: Verdicts, mailbox: Any, trouble: Any, record: Any) -> None:
+    right(verdicts, mailbox, trouble, record)
+    mailbox.put_back([record])
+
+
+@_bug(Parcel, "_place")
+def floor_too_high(right: Any, parcel: Parcel, record: Any) -> int:
+    position: int = right(parcel, record)
+    parcel.runs[-1][5] = max(parcel.runs[-1][5], record.sequence + 2)
+    return position
+
+
+@_bug(Serving, "released")
+def member_lane_moved_while_in_hand(right: Any, serving: Serving, record: Any) -> None:
+    if serving.lanes is not None:
+        serving.lanes.clear()
+
+
+# Breakers
+
+
+@_bug(Breaker, "failed")
+def stale_permit(right: Any, breaker: Breaker, generation: int, now: float, slow: bool = False) -> bool:
+    changed: bool = right(breaker, breaker.generation, now, slow)
+    return changed
+
+
+@_bug(Breaker, "permits")
+def half_open_unlimited(right: Any, breaker: Breaker, now: float) -> int:
+    right(breaker, now)
+    breaker.taken = 0
+    return 0 if breaker.state == "open" else UNLIMITED
+
+
+# Durability
+
+
+@_bug(Journal, "keep")
+def acknowledged_before_the_journal(
+    right: Any, journal: Journal, record: Any, stages: Any, keys: Any
+) -> None:
+    right(journal, record, stages, keys)
+    journal._committed(record)
+
+
+@_bug(Journal, "_route")
+def journal_dropped_before_done(right: Any, journal: Journal, record: Any, kept: Any) -> None:
+    right(journal, record, kept)
+    for mailbox in kept.pending:
+        journal._state.writes.add(HandlerDone(record.id, mailbox.subscription.key_text))
+
+
+@_bug(Schedules, "_fire")
+def schedule_advanced_before_settled(right: Any, schedules: Schedules, entry: Any, wall: int) -> bool:
+    fired: bool = right(schedules, entry, wall)
+    if fired and entry.row.every is None:
+        schedules._settled(entry, True)
+    return fired
+
+
+# Link
+
+
+@_bug(ReceiveWindow, "consumed")
+def credit_leak(right: Any, window: ReceiveWindow, size: int) -> tuple[int, int] | None:
+    granted = right(window, size)
+    return None if granted is None else (granted[0] - 1, granted[1])
+
+
+@_bug(Numbering, "take")
+def numbering_ignored(right: Any, numbering: Numbering, message: Any) -> list[Any]:
+    rest: list[Any] = message[1:]
+    return rest
+
+
+# Client
+
+
+@_bug(Outbox, "admitted")
+def forgotten_when_admitted(right: Any, outbox: Outbox, session: str, first: int, last: int) -> list[Any]:
+    news: list[Any] = right(outbox, session, first, last)
+    outbox.settled(session, first, last)
+    return news
+
+
+@_bug(Outbox, "resume")
+def resumed_from_the_end(right: Any, outbox: Outbox, received: Any, *, again: bool) -> None:
+    right(outbox, [(line.session, line.sent) for line in outbox.lines.values()], again=again)

@@ -1,0 +1,58 @@
+"""One schedule, or many on all cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tests.simulation.account import Violation
+from tests.simulation.bugs import BUGS
+from tests.simulation.plan import make_plan
+from tests.simulation.world import World
+
+STEPS = 2_000
+_TOGETHER = 8
+
+
+class Outcome(NamedTuple):
+    """What came of one seed; `story` is empty where nothing forbidden happened."""
+
+    seed: int
+    story: str
+    steps: int
+    counters: dict[str, int]
+
+
+def simulate(seed: int, steps: int = STEPS) -> Outcome:
+    world = World(make_plan(seed, steps))
+    story = ""
+    try:
+        world.run()
+    except Violation as violation:
+        story = str(violation)
+    except Exception as error:
+        # A core that raises is as wrong as one that says something wrong.
+        raised = world.account.violation(0, f"{type(error).__name__}: {error}")
+        raised.__cause__ = error
+        story = str(raised)
+    return Outcome(seed, story, world.scheduler.steps, world.counters)
+
+
+def simulate_all(seeds: range) -> Iterator[Outcome]:
+    """In no particular order, on all cores."""
+    # A fresh interpreter each: what the tests of this process hold open does not come along.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(os.cpu_count()) as pool:
+        yield from pool.imap_unordered(simulate, seeds, chunksize=_TOGETHER)
+
+
+def catch(bug: str, seeds: range) -> Outcome | None:
+    """The first seed that notices a deliberate bug; None where none does."""
+    with BUGS[bug]():
+        for seed in seeds:
+            outcome = simulate(seed)
+            if outcome.story:
+                return outcome
+    return None
