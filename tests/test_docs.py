@@ -109,7 +109,8 @@ def test_commands_are_in_the_readme() -> None:
     from llmgine.runtime.commands.entry import app
 
     names = [command.callback.__name__ for command in app.registered_commands if command.callback]
-    for name in [*names, "models"]:
+    groups = [group.name or "" for group in app.registered_groups]
+    for name in [*names, *groups]:
         assert re.search(rf"`llmgine {name}\b|/ `{name}`", README), name
 
 

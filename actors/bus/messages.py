@@ -204,9 +204,9 @@ class Receipt(NamedTuple):
 class CommandError:
     """Why a command failed.
 
-    `kind` is the exception's class name where a handler raised; else one of "no_handler",
-    "deadline", "outcome_unknown", "undecodable", "invalid_result", "unsendable", "overflow",
-    "depth", "cancelled", "closed". `retryable`: the same command may succeed later.
+    `kind` is the exception's class name where a handler raised; else one of "no_handler", "deadline",
+    "outcome_unknown", "undecodable", "invalid", "invalid_result", "unsendable", "overflow", "depth",
+    "breaker_open", "store", "cancelled", "closed". `retryable`: the same command may succeed later.
     """
 
     kind: str

@@ -119,7 +119,10 @@ class StoreClient:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for batch in [*self._sent, *self._unsent]:
+        left = [*self._sent, *self._unsent]
+        self._sent.clear()
+        self._unsent.clear()
+        for batch in left:
             batch.fail(StoreUnavailable("the store's client was closed before the store had answered"))
         return flushed
 
@@ -176,10 +179,11 @@ class StoreClient:
         try:
             while not reading.done():
                 self._wake.clear()
-                while self._unsent and not reading.done():
-                    await stream.ready()
+                while self._unsent:
                     if self._try_send(stream, self._unsent[0]):
                         self._unsent.popleft()
+                    else:
+                        await stream.ready()
                 self._stream = stream
                 stream.flush()
                 await self._wake.wait()

@@ -248,6 +248,8 @@ class StoreHost:
                 logger.warning("the store was not tidied: %s", error)
             except StoreError as error:
                 self._break(error)
+            except Exception:
+                logger.exception("tidying stumbled; it goes on")
 
     # Reading.
 

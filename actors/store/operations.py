@@ -240,8 +240,8 @@ def row_to_wire(row: Row) -> Sequence[Any]:
 def row_from_wire(row: type[Any], values: Sequence[Any]) -> Any:
     """A row of that class, its lists as tuples; TypeError where the fields are not its own."""
     made = list(values)
-    if len(made) != len(fields(row)):
-        raise TypeError(f"a {row.__name__} has {len(fields(row))} fields, not {len(made)}")
+    if len(made) != _COUNTS[row]:
+        raise TypeError(f"a {row.__name__} has {_COUNTS[row]} fields, not {len(made)}")
     if row is JournalRow:
         made[_PENDING] = tuple(made[_PENDING])
     elif row is LetterRow:
@@ -249,6 +249,7 @@ def row_from_wire(row: type[Any], values: Sequence[Any]) -> Any:
     return row(*made)
 
 
+_COUNTS: Final = {row: len(fields(row)) for row in _ROWS.values()}
 _PENDING: Final = [one.name for one in fields(JournalRow)].index("pending")
 _ERRORS: Final = [one.name for one in fields(LetterRow)].index("errors")
 

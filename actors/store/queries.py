@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 LINEAGE_SEPARATOR: Final = "|"
 # A page ends where its rows reach this, but has one row at least.
-PAGE_BYTES: Final = 2 << 20
+PAGE_BYTES: Final = 256 << 10
 MAX_PAGE_ROWS: Final = 2_000
 
 

@@ -50,6 +50,8 @@ class SubscriptionDesk:
         self._store = store
         self._table = SubscriptionTable()
         self._lanes = Lanes()
+        # Until then routers must not take a handler of the journal's for one that was removed.
+        self._restored = False
         # Filters of the whole bus by number, each with the client that it goes with.
         self._filters: dict[int, tuple[str, dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
@@ -62,10 +64,15 @@ class SubscriptionDesk:
             for number, client, wire in member.report.get("filters", ()):
                 self._filters[number] = (client, wire)
             self._numbers = itertools.count(max(self._filters, default=0) + 1)
-        member.push(_PUSH, {"snapshot": self._table.snapshot(), "filters": self._filters_wire()})
+        body = {
+            "snapshot": self._table.snapshot(),
+            "filters": self._filters_wire(),
+            "restored": self._restored,
+        }
+        member.push(_PUSH, body)
 
     async def restore(self) -> None:
-        """Brings back the durable subscriptions of a former life of the runtime, once the store has them."""
+        """Brings back the durable subscriptions that the store holds, as soon as it can be read."""
         while True:
             try:
                 kept = await self._store.subscriptions()
@@ -81,8 +88,8 @@ class SubscriptionDesk:
                     added.append(self._table.add(record).subscription)
             except LlmgineError as error:
                 logger.error("the durable subscription %s is left out: %s", wire.get("name"), error)
-        if added:
-            await self._members.push(_PUSH, {"add": [one.to_wire() for one in added]})
+        self._restored = True
+        await self._members.push(_PUSH, {"add": [one.to_wire() for one in added], "restored": True})
 
     async def add(self, record: dict[str, Any]) -> int:
         wanted = SubscriptionRecord.from_wire(record)

@@ -24,7 +24,7 @@ from llmgine.runtime import Event, Runtime
 _PARTS = "benchmarks.ours.bus_parts"
 _DRAIN = 60.0
 
-Report = Callable[[int], Awaitable[dict[str, Any]]]
+Report = Callable[[int, int], Awaitable[dict[str, Any]]]
 
 
 class Publisher:
@@ -76,7 +76,7 @@ class Publisher:
         left = await self._drain()
         if left:
             raise Violation(f"{left} events were not settled within {_DRAIN:g} s")
-        report = await self._report(handlers)
+        report = await self._report(handlers, sent * handlers)
         check(report, sent * handlers)
         return report
 
@@ -124,8 +124,8 @@ async def _across() -> AsyncIterator[Publisher]:
         stack.callback(peer.close)
         stack.push_async_callback(client.close)
 
-        async def report(handlers: int) -> dict[str, Any]:
-            return await handler.ask(handlers=handlers)
+        async def report(handlers: int, count: int) -> dict[str, Any]:
+            return await handler.ask(handlers=handlers, count=count)
 
         yield Publisher(client.publish, lambda: client.drain(_DRAIN), report, kept["fsync_us"])
 
@@ -137,8 +137,8 @@ async def _local() -> AsyncIterator[Publisher]:
         books = Books()
         await books.register(runtime.bus.register_event_handler)
 
-        async def report(handlers: int) -> dict[str, Any]:
-            return books.report(handlers)
+        async def report(handlers: int, count: int) -> dict[str, Any]:
+            return await books.report(handlers, count)
 
         async def drain() -> int:
             give_up = time.monotonic() + _DRAIN

@@ -28,6 +28,7 @@ from llmgine.actors.store.actor import open_engine
 from llmgine.actors.store.host import StoreHost
 
 FAN: Final = 10
+_PATIENCE: Final = 60.0
 
 _REGISTRY: Final = "registry"
 _NODE: Final = "benchmark"
@@ -101,7 +102,7 @@ async def handler(control: Control, folder: str, address: list[Any]) -> None:
     await books.register(client.register_event_handler)
     control.answer(ready=True)
     while (message := await control.read()) is not None:
-        control.answer(**books.report(message["handlers"]))
+        control.answer(**await books.report(message["handlers"], message["count"]))
     await client.close()
     peer.close()
 
@@ -133,9 +134,15 @@ class Books:
         for place in range(1, 1 + FAN):
             await register_event_handler(Fanned, self._handler(place), name=f"fanned-{place}")
 
-    def report(self, handlers: int) -> dict[str, Any]:
-        """What the first handler has, or the ten have between them, and when the last event came."""
+    async def report(self, handlers: int, count: int) -> dict[str, Any]:
+        """What the first handler has, or the ten have between them, and when the last event came.
+
+        It waits for so many: a durable event is done with for its publisher once it is on the disk.
+        """
         held = self._ledgers[1:] if handlers > 1 else self._ledgers[:1]
+        give_up = time.monotonic() + _PATIENCE
+        while sum(ledger.count for ledger in held) < count and time.monotonic() < give_up:
+            await asyncio.sleep(0.002)
         reports = [ledger.report() for ledger in held]
         self._ledgers = [Ledger() for _ in range(1 + FAN)]
         return {

@@ -16,9 +16,11 @@ from llmgine.runtime.commands.chat import chat
 from llmgine.runtime.commands.demo import demo
 from llmgine.runtime.commands.doctor import doctor
 from llmgine.runtime.commands.down import down
+from llmgine.runtime.commands.letters import letters
 from llmgine.runtime.commands.models import models
 from llmgine.runtime.commands.output import UsageRefused, fail
 from llmgine.runtime.commands.running import INTERRUPTED
+from llmgine.runtime.commands.scheduled import scheduled
 from llmgine.runtime.commands.status import status
 from llmgine.runtime.commands.up import up
 
@@ -47,7 +49,9 @@ app.command()(doctor)
 app.command()(down)
 app.command()(status)
 app.command()(up)
+app.add_typer(letters, name="dead-letters")
 app.add_typer(models, name="models")
+app.add_typer(scheduled, name="scheduled")
 
 
 def execute(arguments: Sequence[str]) -> int:

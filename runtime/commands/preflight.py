@@ -50,6 +50,15 @@ def may_run_elsewhere(settings: Settings, name: str = DEFAULT_RUNTIME) -> bool:
     return record is not None and (record.detached or record.holder_lives())
 
 
+def check_runs(name: str) -> None:
+    """Returns when a runtime of that name may run; else `RuntimeNotFound`."""
+    from llmgine.actors.control import RuntimeNotFound
+    from llmgine.runtime.settings import load_settings
+
+    if not may_run_elsewhere(load_settings(), name):
+        raise RuntimeNotFound(f"no runtime named {name} runs here; `{command_line('up', name)}` starts one")
+
+
 def check_session(session_id: str | None) -> None:
     """Returns when a session can have that id; else `UsageRefused`."""
     from llmgine.runtime.session import checked_id

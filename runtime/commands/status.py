@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from llmgine.runtime.commands.output import table, waiting, write
-from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, command_line, may_run_elsewhere
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, check_runs
 from llmgine.runtime.commands.running import run
 
 # Their zeros say something: nothing was published, nothing failed.
@@ -21,11 +21,7 @@ def status(
     every: Annotated[bool, typer.Option("--all", help="Show the counters that are zero, too.")] = False,
 ) -> None:
     """Show a runtime's actors, sessions, pools and the counters of its bus."""
-    from llmgine.runtime import RuntimeNotFound
-    from llmgine.runtime.settings import load_settings
-
-    if not may_run_elsewhere(load_settings(), name):
-        raise RuntimeNotFound(f"no runtime named {name} runs here; `{command_line('up', name)}` starts one")
+    check_runs(name)
     with waiting(f"asking runtime {name}"):
         found = run(_status(name))
     if as_json:

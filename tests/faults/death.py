@@ -59,13 +59,13 @@ async def everything_killed(folder: Path, count: int) -> str:
     assert before < count, "nothing was left to do"
     for pid in [first.pid, *descendants(first.pid)]:
         _kill(pid)
-    await asyncio.to_thread(first.wait)
+    await asyncio.to_thread(first.communicate)
     begun = time.monotonic()
     second = _driver(folder, count, "second")
     try:
         await _says(second, "done")
     finally:
-        await asyncio.to_thread(second.wait, _PATIENCE)
+        await asyncio.to_thread(second.communicate, timeout=_PATIENCE)
     books.check(SESSIONS, count // SESSIONS)
     return (
         f"{count} durable events, {before} handled before the kill, {books.repeated()} repeated, "
@@ -78,13 +78,14 @@ def _driver(folder: Path, count: int, which: str) -> subprocess.Popen[str]:
     script.write_text(DRIVER)
     root = str(Path(__file__).resolve().parents[2])
     environ = {**os.environ, "RAY_ADDRESS": "local", "PYTHONPATH": root}
-    return subprocess.Popen(
-        [sys.executable, str(script), str(folder), str(count), which],
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=(folder / f"{which}.log").open("w"),
-        text=True,
-    )
+    with (folder / f"{which}.log").open("w") as errors:
+        return subprocess.Popen(
+            [sys.executable, str(script), str(folder), str(count), which],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
 
 
 async def _says(driver: subprocess.Popen[str], word: str) -> None:

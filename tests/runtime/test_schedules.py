@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,24 @@ async def test_one_that_recurs_comes_again_and_again(runtime: Runtime) -> None:
     assert len({one.id for one in heard}) == 3
     assert await ticking.cancel()
     assert await runtime.bus.scheduled() == []
+
+
+async def test_what_is_scheduled_outlives_its_runtime(tmp_path: Path) -> None:
+    """It fires in the next runtime over the same store, late where it must be, once, as it was."""
+    settings = {"telemetry": {"enabled": False}, "store": {"url": f"sqlite:///{tmp_path}/store.db"}}
+    async with Runtime.in_process(settings) as first:
+        for number in range(3):
+            await first.bus.schedule(Reminder(text=str(number), session_id="chat"), at=datetime.now(UTC))
+    got: asyncio.Queue[Reminder] = asyncio.Queue()
+    async with Runtime.in_process(settings) as second:
+        await second.bus.register_event_handler(Reminder, _put(got))
+        heard = [await got.get() for _ in range(3)]
+        assert [one.text for one in heard] == ["0", "1", "2"]
+        assert {one.session_id for one in heard} == {"chat"}
+    async with Runtime.in_process(settings) as third:
+        await third.bus.register_event_handler(Reminder, _put(got))
+        assert await third.bus.scheduled() == []
+    assert got.empty()
 
 
 async def test_leaving_does_not_wait_for_what_is_far_away() -> None:

@@ -120,8 +120,10 @@ class Account:
         # When each handler's subscription came into the table for the latest time, by handler name.
         self.since: dict[str, int] = {}
         self.records: dict[str, SubscriptionRecord] = {}
-        self.breaks: Counter[str] = Counter()
-        self.lost_in_mailbox: Counter[str] = Counter()
+        # Messages that some router took as failed for good, by their ids.
+        self.failures: set[str] = set()
+        # What routers have published by themselves.
+        self.fired: set[str] = set()
 
     # The story
 
@@ -180,7 +182,9 @@ class Account:
         fact.acknowledged = True
         self.note("settled", fact.text)
         for name, run in fact.runs.items():
-            if run.running is not None and run.running.alive and not (run.final or fact.command):
+            record = self.records.get(name)
+            kept = record is not None and record.durable
+            if run.running is not None and run.running.alive and not (run.final or fact.command or kept):
                 raise self.violation(5, f"{fact.text} is settled while {name} runs it", fact)
 
     def answered(self, fact: Fact, answer: Any) -> None:
@@ -291,16 +295,24 @@ class Account:
             self.failed(router, failure)
             note(failure)
 
+        state = router.core._state
+        originate = state.originate
+
+        def originated(origin: Any) -> bool:
+            sent = originate(origin)
+            if sent:
+                self.fired.add(f"{origin.producer}:{origin.epoch}:{origin.session}:{origin.sequence}")
+            return sent
+
+        state.originate = originated
         log.note = noted  # type: ignore[method-assign]  # the one way past the core that needs no hook there
 
     def failed(self, router: RouterHost, failure: Any) -> None:
         fact = self.by_text.get(failure.message)
+        self.failures.add(failure.message)
         self.note("failed", failure.message, f"{failure.handler} at {router.name}: {failure.reason}")
         if fact is not None:
             fact.run(failure.handler).final = failure.reason
-
-    def router_died(self, router: RouterHost) -> None:
-        """Its counters go with it."""
 
     def died(self, what: str) -> None:
         self.note("DIED", "", what)

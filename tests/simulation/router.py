@@ -33,7 +33,7 @@ class RouterHost:
         self._writer = world.store.writer(self)
         self._pumping = False
         world.account.watch(self)
-        world.scheduler.after(_TICK, self, self._tick)
+        self._tick()
         world.store.read(self, self._recover)
 
     # Clients

@@ -89,7 +89,7 @@ class Scheduling:
             row = scheduled.row
             if not scheduled.acknowledged or scheduled.cancelled or row.every is not None:
                 continue
-            fact = account.facts.get((f"schedule:{row.id}", row.created, row.session, 1))
-            if fact is None:
+            message = f"schedule:{row.id}:{row.created}:{row.session}:1"
+            if message not in account.fired and message not in account.failures:
                 text = f"scheduled event {row.id} never fired"
                 raise account.violation(1, text, handler=row.id)

@@ -42,7 +42,7 @@ class Script:
         scheduler, choose = world.scheduler, world.scheduler.random
         self.handling.started(job, scheduler.now + self.record.deadline)
         temper = self.handling.tempers[job.queue.number]
-        if choose.random() < temper.publishes:
+        if world.publishing and choose.random() < temper.publishes:
             self._publish()
         if world.publishing and choose.random() < temper.forever:
             self.deaf = choose.random() < 0.3

@@ -30,7 +30,7 @@ class Supervisor:
         self.world = world
         self.table = SubscriptionTable()
         self._writer = world.store.writer(self)
-        self._arrivals: dict[int, float] = {}
+        self._arrivals: dict[RouterHost, float] = {}
 
     # Routers
 
@@ -45,8 +45,9 @@ class Supervisor:
 
     def _tell(self, router: RouterHost, what: str, body: Any) -> float:
         scheduler = self.world.scheduler
-        at = max(self._arrivals.get(id(router), 0.0), scheduler.now + scheduler.between(0.0005, 0.01))
-        self._arrivals[id(router)] = at
+        # A little apart, for what happens at one instant happens in any order.
+        at = max(self._arrivals.get(router, 0.0) + 1e-9, scheduler.now + scheduler.between(0.0005, 0.01))
+        self._arrivals[router] = at
         scheduler.after(at - scheduler.now, router, router.told, what, body)
         return at
 

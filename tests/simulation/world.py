@@ -185,7 +185,6 @@ class World:
             return
         self.count("router crashes")
         self.account.died(router.name)
-        self.account.router_died(router)
         router.die()
         self.lives[shard] += 1
         self.scheduler.after(self.scheduler.between(0.005, 0.1), FOREVER, self._restart_router, router)

@@ -40,7 +40,8 @@ class Batches:
         return False
 
     def _wait_is_over(self) -> None:
-        self._timer, self._due = None, True
+        self._timer = None
+        self._due = any(queue.may_start for queue in self._runner.queues)
         self._runner.pump()
 
     def close(self) -> None:

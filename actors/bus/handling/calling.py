@@ -85,8 +85,13 @@ def failure(error: BaseException) -> Failed:
 def cancel(job: Job) -> bool:
     """End a job that is running; False where a thread is in it, which nothing can end."""
     job = job.leader or job
-    if job.thread is not None and not job.thread.cancel():
-        return False
+    thread = job.thread
+    if thread is not None:
+        if thread.returning:
+            # It has just made it.
+            return True
+        if not thread.cancel():
+            return False
     if job.task is not None:
         job.task.cancel()
     return True

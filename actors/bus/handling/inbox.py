@@ -128,9 +128,12 @@ class Inbox:
                 line = self._line(queue, head)
                 failed = line.failed
                 last = head
-            if not fresh and (line.seen(sequence) or (failed and failed.get(sequence, 0) >= attempt)):
+            # What runs comes first: it may be a later attempt than the one that had failed.
+            if redelivered and self._join(line, sequence, entry):
+                pass
+            elif not fresh and (line.seen(sequence) or (failed and failed.get(sequence, 0) >= attempt)):
                 self._repeat(queue, line, head, sequence, entry, passage)
-            elif not (redelivered and self._join(line, sequence, entry)):
+            else:
                 line.running += 1
                 job = Job(queue, line, head, sequence, body, entry, link, passage)
                 if missed:

@@ -61,6 +61,11 @@ class ThreadCall:
             raise error
         return value
 
+    @property
+    def returning(self) -> bool:
+        """Whether the function has ended, and its result is on its way to the loop."""
+        return self.done and not self._future.done()
+
     def cancel(self) -> bool:
         """Whether no thread is in it now, and none will ever be."""
         return self.done or self._claim.acquire(blocking=False)

@@ -63,11 +63,13 @@ class RouterActor(RuntimeActor):
         if "filters" in body:
             self.service.set_filters(body["filters"])
         if "snapshot" in body:
-            self.service.load(body["snapshot"])
+            self.service.load(body["snapshot"], restored=body["restored"])
         if "add" in body:
             self.service.add(body["add"])
         if "remove" in body:
             self.service.remove(body["remove"])
+        if body.get("restored"):
+            self.service.restored()
 
     async def drain(self, grace: float) -> None:
         """Let handlers finish what was admitted."""

@@ -181,9 +181,12 @@ class Admission:
         boxes = [mailbox for stage in stages for mailbox in stage if anew or mailbox not in pending]
         # The extra count keeps the record from settling while mailboxes are still being tried.
         record.open += 1 + sum(mailbox not in pending for mailbox in boxes)
-        if len(stages) > 1:
-            record.stages = [list(stage) for stage in stages]
+        if len(stages) > 1 or not anew:
+            record.stages = [list(stage) for stage in stages] if len(stages) > 1 else None
             record.stage, record.opened_at = 0, state.now
+            for mailbox in list(pending):
+                # Where its turn was still to come, it may have come by this.
+                self._ends.queued(mailbox, mailbox.release(head.line))
         delay = 0.0
         for mailbox in boxes:
             delay = max(delay, self._offer(mailbox, record))

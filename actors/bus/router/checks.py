@@ -77,7 +77,7 @@ def _check_trouble(mailbox: Mailbox) -> None:
 def _check_client(client: ClientState, held: dict[Record, int]) -> None:
     for line in client.lines.values():
         for sequence, record in line.unsettled.items():
-            assert sequence <= line.received, record.id
+            assert sequence <= max(line.received, line.journaled), record.id
             assert held.get(record, 0) > 0, (record.id, "is held by nobody")
 
 

@@ -101,6 +101,8 @@ class RouterCore:
             self.detach(client, now)
         client.connected = True
         client.member_of = str(hello.get("member_of") or "")
+        if hello.get("incarnation") and not str(hello["incarnation"]).startswith(f"{state.incarnation}."):
+            self._handover.gather()
         client.clear()
         self._welcome(client, lines)
         self._attach_subscriptions(client, numbers)

@@ -133,11 +133,14 @@ class Ends:
         record.stage += 1
         record.opened_at = self._state.now
         for mailbox in list(stages[record.stage]):
-            released = mailbox.release(record.head.line)
-            if released:
-                if mailbox.trouble is not None:
-                    self._state.arrived(mailbox, released)
-                self._state.mark_ready(mailbox)
+            self.queued(mailbox, mailbox.release(record.head.line))
+
+    def queued(self, mailbox: Mailbox, records: list[Record]) -> None:
+        """These have been held back, and may be handed out now."""
+        if records:
+            if mailbox.trouble is not None:
+                self._state.arrived(mailbox, records)
+            self._state.mark_ready(mailbox)
 
     # Room
 
@@ -146,11 +149,15 @@ class Ends:
         if not mailbox.waiting:
             return
         entered, lost = mailbox.let_in()
+        for record in entered:
+            # It may come to its end at once, and its producer is told first that it was admitted.
+            record.open += 1
         for record in lost:
             self.drop(mailbox, record, "dropped", mailbox.loss)
         if entered and mailbox.trouble is not None:
             self._state.arrived(mailbox, entered)
         for record in entered:
+            record.open -= 1
             self.entered(record)
 
     def turn_away(self, mailbox: Mailbox, record: Record, text: str) -> None:

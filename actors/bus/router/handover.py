@@ -14,6 +14,10 @@ from llmgine.actors.bus.router.serving import Serving
 from llmgine.actors.bus.router.state import RouterState
 from llmgine.actors.bus.router.verdicts import Verdicts
 
+# How long a new life of the router waits for the members that the former one had: what they have seen is
+# known to them alone.
+GATHER = 1.0
+
 
 class Handover:
     """Every change of who serves."""
@@ -25,6 +29,19 @@ class Handover:
         self._verdicts = verdicts
 
     # Coming
+
+    def gather(self) -> None:
+        """Clients come over from an earlier life of the router: the first of them starts the wait for all."""
+        state = self._state
+        if not state.gathered:
+            state.gathered = state.gathering = True
+            state.timers.at(state.now + GATHER, self._share_out)
+
+    def _share_out(self) -> None:
+        self._state.gathering = False
+        for mailbox in self._state.mailboxes.values():
+            if mailbox.subscription.members:
+                self._state.mark_ready(mailbox)
 
     def attach(self, mailbox: Mailbox, client: ClientState) -> None:
         """This client serves the subscription from now, or once its former owner has nothing in hand."""
@@ -82,10 +99,9 @@ class Handover:
             self.hand_over(mailbox, serving)
             return
         self._suspect(mailbox, serving)
-        self._verdicts.abandoned(serving)
-        for record in reversed(serving.take_in_hand()):
-            (serving.urgent if mailbox.reenters(record) else serving.queue).appendleft(record)
+        serving.put_back(serving.take_in_hand())
         mailbox.count_places()
+        self._verdicts.abandoned(serving)
         self._regather(mailbox)
         self._state.mark_ready(mailbox)
 
@@ -120,6 +136,10 @@ class Handover:
         client.ready.pop(serving, None)
         if client.servings.get(mailbox.subscription.number) is serving:
             del client.servings[mailbox.subscription.number]
+        # Before anything that could hand out to it.
+        del mailbox.members[client]
+        if mailbox.sole is serving:
+            mailbox.sole = None
         self._suspect(mailbox, serving)
         gone = list(serving.inflight.values()) if serving.lanes is not None else []
         records = serving.take_in_hand()
@@ -128,9 +148,6 @@ class Handover:
         mailbox.outstanding -= len(records)
         if serving.lanes is not None:
             records += serving.pull(serving.meant())
-        del mailbox.members[client]
-        if mailbox.sole is serving:
-            mailbox.sole = None
         mailbox.count_places()
         mailbox.put_back(records)
         self._verdicts.abandoned(serving)

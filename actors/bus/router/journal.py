@@ -53,6 +53,8 @@ class Journal:
         self._gated: dict[ProducerLine, None] = {}
         # Lines of producers that have not come back yet.
         self._claims: dict[tuple[str, int, str], ProducerLine] = {}
+        # Of lines whose producers were given up: what is still open.
+        self._left: dict[tuple[str, int, str], Sequences] = {}
         # Commands that were handed out in an earlier life, until their caller says how old they are.
         self._undecided: dict[Record, Mailbox] = {}
 
@@ -73,7 +75,7 @@ class Journal:
         """It has nothing to wait for but what is before it at its line's gate."""
         if record.kept is None:
             record.kept = Kept((), stages)
-            record.kept.committed = True
+            record.kept.committed = record.kept.marked = True
         self._wait(record)
 
     def _wait(self, record: Record) -> None:
@@ -187,11 +189,7 @@ class Journal:
             return False
         del kept.pending[mailbox]
         self._state.writes.add(HandlerDone(record.id, mailbox.subscription.key_text))
-        moved = mailbox.finished(record)
-        if moved:
-            if mailbox.trouble is not None:
-                self._state.arrived(mailbox, moved)
-            self._state.mark_ready(mailbox)
+        self._ends.queued(mailbox, mailbox.finished(record))
         return True
 
     def settle(self, record: Record, kept: Kept) -> None:
@@ -263,6 +261,7 @@ class Journal:
             return
         self.ready = True
         boxes = {box.subscription.key_text: box for box in self._state.mailboxes.values()}
+        later: list[tuple[Record, list[Mailbox]]] = []
         absent: dict[tuple[str, int], ClientState] = {}
         for row in rows:
             line = self._line(row, absent)
@@ -271,8 +270,15 @@ class Journal:
             if known is not None and known in self._unread:
                 self._adopt(known, row)
             elif known is None:
-                self._take_over(line, row, boxes)
+                record, found = self._take_over(line, row, boxes)
+                if line.gate and line.gate[0].sequence < row.sequence:
+                    # Its producer is about to send it again, and has begun with what is before it.
+                    later.append((record, found))
+                else:
+                    self._hand_out(record, found)
         self._begin()
+        for record, found in later:
+            self._hand_out(record, found)
         state = self._state
         if self._claims:
             state.timers.at(state.now + state.options.client_lease, self._give_up)
@@ -317,7 +323,10 @@ class Journal:
         kept.keys = pending
         kept.committed = True
 
-    def _take_over(self, line: ProducerLine, row: JournalRow, boxes: dict[str, Mailbox]) -> None:
+    def _take_over(
+        self, line: ProducerLine, row: JournalRow, boxes: dict[str, Mailbox]
+    ) -> tuple[Record, list[Mailbox]]:
+        """What is known of it, and for whom it is."""
         state = self._state
         extra = {"replay_of": row.replay_of} if row.replay_of is not None else None
         head = Head(line, row.lineage, row.depth, (row.flags | wire.AGAIN) & ~wire.WAIT, extra)
@@ -333,15 +342,18 @@ class Journal:
             if key not in boxes:
                 self._orphan(record, key)
         kept.pending = dict.fromkeys(found)
-        if head.command and found:
+        return record, found
+
+    def _hand_out(self, record: Record, found: list[Mailbox]) -> None:
+        if record.head.command and found:
             record.home = found[0]
-            if row.handed and not found[0].subscription.idempotent:
+            if record.kept is not None and record.kept.marked and not found[0].subscription.idempotent:
                 self._undecided[record] = found[0]
                 return
         if found:
             self._entrance.readmit(record, found)
         else:
-            state.settle(record)
+            self._state.settle(record)
 
     def _orphan(self, record: Record, key: str) -> None:
         """The handler was removed for good."""
@@ -366,16 +378,21 @@ class Journal:
 
     def claim(self, client: ClientState, session: str, received: int, floor: int) -> ProducerLine | None:
         """The line of this life of a producer as the journal knows it."""
-        line = self._claims.pop((client.name, client.epoch, session), None) if self._claims else None
+        key = client.name, client.epoch, session
+        line = self._claims.pop(key, None)
         if line is not None:
             line.client, line.received, line.floor = client, received, floor
+        elif key in self._left:
+            line = ProducerLine(client, session, received)
+            line.stored = self._left.pop(key)
         return line
 
     def leave(self, client: ClientState) -> None:
         """Its life is given up: lines with something open are kept for the case that it comes back."""
+        self._left = {key: stored for key, stored in self._left.items() if stored}
         for session, line in client.lines.items():
             if line.stored:
-                self._claims[client.name, client.epoch, session] = line
+                self._left[client.name, client.epoch, session] = line.stored
 
     def recognise(self, record: Record, stages: Stages) -> bool:
         """Whether this one, sent again, needs nothing more: it was in the journal when the router began."""

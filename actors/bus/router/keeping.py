@@ -110,6 +110,7 @@ class Keeping:
         if isinstance(error, OperationRefused):
             logger.error("the store refuses what the bus writes: %s", error)
             self._core.write_refused(ticket, str(error), self._clock())
+            self._written.set()
             # Not from in here: the store may refuse at once, again and again.
             loop.call_soon(self._wake)
             return

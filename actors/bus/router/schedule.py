@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum
 from functools import partial
@@ -20,6 +20,7 @@ from llmgine.actors.bus.letters import Reason
 from llmgine.actors.bus.payload import stamped_again
 from llmgine.actors.bus.recurrence import following, latest, recurs
 from llmgine.actors.bus.router.letters import Failure
+from llmgine.actors.bus.router.places import FEW, Places
 from llmgine.actors.bus.router.questions import Question
 from llmgine.actors.bus.router.records import Origin
 from llmgine.actors.store.operations import (
@@ -41,10 +42,15 @@ ON_TIME = 5_000_000_000
 # Scheduled events in one answer.
 PAGE = 500
 REMEMBERED = 1_000
+EARLY = 1_000
+
+Verb = Callable[[Question], None]
 
 _SECOND = 1_000_000_000
-# How often those that nobody handles are looked at, in seconds.
+# How often those that nobody handles are looked at, in seconds; and when the table of handlers has
+# changed, where they are few.
 _LOOK = 1.0
+_LOOK_AGAIN = 0.1
 _DAMAGE = (InvalidSchedule, UndecodableMessage, TypeError, ValueError, IndexError)
 
 
@@ -56,18 +62,16 @@ class _Is(Enum):
 
 
 class _Entry:
-    """One scheduled event; `place` marks its one valid entry in the heap.
+    """One scheduled event; `questions` wait for it to be saved, `leaving` for its cancellation.
 
-    `leaving` are those who wait for its cancellation. Where that comes during a firing, `settled` says
-    that the firing has ended meanwhile.
+    Where that comes during a firing, `settled` says that the firing has ended meanwhile.
     """
 
-    __slots__ = ("leaving", "place", "questions", "row", "settled", "state")
+    __slots__ = ("leaving", "questions", "row", "settled", "state")
 
     def __init__(self, row: ScheduleRow, state: _Is) -> None:
         self.row = row
         self.state = state
-        self.place = 0
         self.questions: list[Question] = []
         self.leaving: list[Question] | None = None
         self.settled = False
@@ -80,16 +84,18 @@ class Schedules:
         self.counters: Counter[str] = Counter()
         self._state = state
         self._entries: dict[str, _Entry] = {}
-        self._heap: list[tuple[int, int, _Entry]] = []
-        self._place = 0
+        self._places: Places[_Entry] = Places()
         # The latest that have come to their end, with the time of their making.
         self._over: OrderedDict[str, int] = OrderedDict()
         self._unhandled: dict[str, _Entry] = {}
         self._look_at = 0.0
+        self._serial = 0
         self._grace = round(state.options.misfire_grace * _SECOND)
-        state.verbs["schedule"] = self._schedule
-        state.verbs["unschedule"] = self._unschedule
-        state.verbs["scheduled"] = self._scheduled
+        # Who asked before it was known what is scheduled; None once it is.
+        self._early: list[tuple[Verb, Question]] | None = []
+        state.verbs["schedule"] = partial(self._when_known, self._schedule)
+        state.verbs["unschedule"] = partial(self._when_known, self._unschedule)
+        state.verbs["scheduled"] = partial(self._when_known, self._scheduled)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -107,8 +113,32 @@ class Schedules:
                 continue
             entry = self._entries[row.id] = _Entry(row, _Is.ARMED)
             self._arm(entry)
+        early, self._early = self._early or [], None
+        for verb, question in early:
+            verb(question)
 
     # Asked by clients
+
+    def _when_known(self, verb: Verb, question: Question) -> None:
+        """Now, or once the store has said what is scheduled, which is waited for as for any write."""
+        if self._early is None:
+            verb(question)
+        elif len(self._early) >= EARLY:
+            question.refuse("busy", "too many wait for the store to say what is scheduled; try again")
+        else:
+            item = (verb, question)
+            self._early.append(item)
+            late = self._state.now + self._state.options.journal_timeout
+            self._state.timers.at(late, partial(self._too_early, item))
+
+    def _too_early(self, item: tuple[Verb, Question]) -> None:
+        if self._early is not None:
+            self._early.remove(item)
+            patience = self._state.options.journal_timeout
+            text = (
+                f"the store has not said within {patience:g} s what is scheduled (bus option journal_timeout)"
+            )
+            item[1].refuse("store", text)
 
     def _schedule(self, question: Question) -> None:
         try:
@@ -186,6 +216,7 @@ class Schedules:
             return
         entry.leaving = [question]
         self._unhandled.pop(id_, None)
+        self._places.drop(entry)
         self._state.writes.add(
             DropSchedule(id_),
             partial(self._left, entry),
@@ -213,52 +244,55 @@ class Schedules:
             if id_ > after and entry.leaving is None and entry.state is not _Is.SAVED
         ]
         page = heapq.nsmallest(PAGE + 1, known, key=lambda row: row.id)
-        following_ = page[PAGE - 1].id if len(page) > PAGE else None
-        question.answer({"rows": [row_to_wire(row) for row in page[:PAGE]], "next": following_})
+        last = page[PAGE - 1].id if len(page) > PAGE else None
+        question.answer({"rows": [row_to_wire(row) for row in page[:PAGE]], "next": last})
 
     # Time
 
     def next_time(self, now: float, wall: int) -> float | None:
         """When something is due, by the router's clock; None while nothing is."""
-        heap = self._heap
-        while heap and heap[0][2].place != heap[0][1]:
-            heapq.heappop(heap)
-        due = now + max(0, heap[0][0] - wall) / _SECOND if heap else None
+        at = self._places.first()
+        due = None if at is None else now + max(0, at - wall) / _SECOND
         if self._unhandled:
             return self._look_at if due is None else min(due, self._look_at)
         return due
 
     def tick(self, now: float, wall: int) -> None:
         """Fire what is due, a bounded number at a time; the wall clock may have jumped either way."""
-        if self._unhandled and now >= self._look_at:
+        if self._unhandled and (now >= self._look_at or self._may_be_handled(now)):
             self._look(now, wall)
-        heap = self._heap
-        count = 0
-        while heap and count < AT_ONCE and heap[0][0] <= wall:
-            _, place, entry = heapq.heappop(heap)
-            if entry.place == place and entry.leaving is None:
-                count += 1
-                self._due(entry, now, wall)
+        for _ in range(AT_ONCE):
+            entry = self._places.pop(wall)
+            if entry is None:
+                return
+            self._due(entry, now, wall)
 
     def _due(self, entry: _Entry, now: float, wall: int) -> None:
-        entry.place = 0
         if wall - entry.row.at > self._patience(entry.row):
             self._missed(entry, wall, "expired")
             return
         if not self._fire(entry, wall):
             if not self._unhandled:
-                self._look_at = now + _LOOK
+                self._looked(now)
             entry.state = _Is.UNHANDLED
             self._unhandled[entry.row.id] = entry
 
     def _look(self, now: float, wall: int) -> None:
         """Whether somebody handles by now what nobody did."""
-        self._look_at = now + _LOOK
+        self._looked(now)
         for entry in list(self._unhandled.values()):
             if wall - entry.row.at > self._patience(entry.row):
                 self._missed(entry, wall, "no_handler")
             else:
                 self._fire(entry, wall)
+
+    def _looked(self, now: float) -> None:
+        self._look_at = now + _LOOK
+        self._serial = self._state.table.serial
+
+    def _may_be_handled(self, now: float) -> bool:
+        changed = self._serial != self._state.table.serial and len(self._unhandled) <= AT_ONCE
+        return changed and now >= self._look_at - _LOOK + _LOOK_AGAIN
 
     def _patience(self, row: ScheduleRow) -> int:
         """How late it may still fire."""
@@ -335,26 +369,15 @@ class Schedules:
             return following(row, wall)
         return due
 
-    # Places
-
     def _arm(self, entry: _Entry) -> None:
         entry.state = _Is.ARMED
-        self._place += 1
-        entry.place = self._place
-        heapq.heappush(self._heap, (entry.row.at, self._place, entry))
-        self._tidy()
+        self._places.put(entry.row.at, entry)
 
     def _take_out(self, entry: _Entry) -> None:
         if self._entries.get(entry.row.id) is entry:
-            entry.place = 0
             del self._entries[entry.row.id]
             self._unhandled.pop(entry.row.id, None)
-            self._tidy()
-
-    def _tidy(self) -> None:
-        if len(self._heap) > 2 * len(self._entries) + 64:
-            self._heap = [item for item in self._heap if item[2].place == item[1]]
-            heapq.heapify(self._heap)
+            self._places.drop(entry)
 
     def _remember(self, row: ScheduleRow) -> None:
         """For a client that asks again, for the answer went with its link."""
@@ -381,15 +404,14 @@ class Schedules:
         }
 
     def validate(self) -> None:
-        placed = {place for _, place, entry in self._heap if entry.place == place}
         for id_, entry in self._entries.items():
             assert entry.row.id == id_
-            if entry.state is _Is.ARMED and entry.leaving is None:
-                assert entry.place in placed, id_
+            armed = entry.state is _Is.ARMED and entry.leaving is None
+            assert (entry in self._places) == armed, id_
             unhandled = entry.state is _Is.UNHANDLED and entry.leaving is None
             assert (id_ in self._unhandled) == unhandled, id_
         assert self._unhandled.keys() <= self._entries.keys()
-        assert len(self._heap) <= 2 * len(self._entries) + 64
+        assert self._places.held <= 2 * len(self._entries) + FEW
 
 
 def _check(row: ScheduleRow) -> None:

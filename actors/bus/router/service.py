@@ -55,7 +55,8 @@ class RouterService:
 
     def start(self) -> None:
         if self._timer is None:
-            self._set(self._clock() + _LONGEST)
+            # At once: the core learns the time of day from its first tick.
+            self._tick()
             self._keeping.start()
 
     async def settle(self, grace: float) -> int:
@@ -88,7 +89,7 @@ class RouterService:
         former = self._talks.pop(client, None)
         if former is not None:
             former.close()
-        talk = self._talks[client] = Talk(stream, lambda: core.take(client))
+        talk = self._talks[client] = Talk(stream, lambda: self._take(client))
         self._wake()
         try:
             async for message in stream:
@@ -108,11 +109,16 @@ class RouterService:
                 core.detach(client, self._clock())
                 self._wake()
 
-    def load(self, snapshot: Iterable[Mapping[str, Any]]) -> None:
-        """The whole table of subscriptions."""
+    def load(self, snapshot: Iterable[Mapping[str, Any]], *, restored: bool = True) -> None:
+        """The whole table of subscriptions; `restored`: with the durable ones that the store holds."""
         self.core.load(snapshot, self._clock())
-        self._keeping.loaded.set()
+        if restored:
+            self.restored()
         self._wake()
+
+    def restored(self) -> None:
+        """Every durable subscription is in the table: what the journal holds can be handed out."""
+        self._keeping.loaded.set()
 
     def add(self, records: Iterable[Mapping[str, Any]]) -> None:
         self.core.add(records, self._clock())
@@ -126,6 +132,12 @@ class RouterService:
         """The bus's own filters, all of them."""
         self.core.set_filters(filters, self._clock())
         self._wake()
+
+    def _take(self, client: ClientState) -> Any | None:
+        message = self.core.take(client)
+        # A durable command is marked in the journal when it is about to be handed out.
+        self._keeping.write()
+        return message
 
     def _wake(self) -> None:
         """After anything that the core was told: say, write and come back for what there is."""

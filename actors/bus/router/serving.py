@@ -85,7 +85,6 @@ class Serving:
         records = self.in_hand()
         self.inflight.clear()
         self.aside.clear()
-        self.recalls.clear()
         self.untried.clear()
         return records
 
@@ -108,6 +107,11 @@ class Serving:
                 self.lanes[lane] = self.lanes.get(lane, 0) + 1
         mailbox.outstanding += 1
         (self.urgent if mailbox.reenters(record) else self.queue).append(record)
+
+    def put_back(self, records: list[Record]) -> None:
+        """These of its own come before the others, in this order."""
+        for record in reversed(records):
+            (self.urgent if self.mailbox.reenters(record) else self.queue).appendleft(record)
 
     def released(self, record: Record) -> None:
         """It is not this member's any more."""

@@ -66,6 +66,9 @@ class RouterState:
         self.stalled: dict[Mailbox, None] = {}
         self.backlog: deque[tuple[ClientState, list[Any]]] = deque()
         self.loaded = False
+        # Members that an earlier life of the router had are still coming: each is to get what it had then.
+        self.gathering = False
+        self.gathered = False
         self.counters: Counter[str] = Counter()
         self.failures = FailureLog(self)
         self.unsettled = 0
@@ -91,7 +94,7 @@ class RouterState:
             if not serving.queue:
                 mailbox.refill()
             self._mark(serving)
-        elif mailbox.members:
+        elif mailbox.members and not self.gathering:
             share(mailbox)
             for serving in mailbox.members.values():
                 if serving.client.connected:

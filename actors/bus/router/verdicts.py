@@ -178,11 +178,18 @@ class Verdicts:
         self._breakers.released(serving, (entry,))
 
     def _put_back(self, serving: Serving, records: list[Record]) -> None:
-        mailbox = serving.mailbox
-        mailbox.outstanding -= len(records)
-        for record in records:
+        """Before all that was to follow, at this client or in the mailbox."""
+        mailbox, trouble = serving.mailbox, serving.mailbox.trouble
+        shared = records
+        if serving.lanes is not None:
+            # What is a member's stays its own, but for what waits with a failed message.
+            holds = trouble.holds if trouble is not None else {}
+            shared = [record for record in records if mailbox.lane(record) in holds]
+            serving.put_back([record for record in records if mailbox.lane(record) not in holds])
+        mailbox.outstanding -= len(shared)
+        for record in shared:
             serving.released(record)
-        mailbox.put_back(records)
+        mailbox.put_back(shared)
         self._state.arrived(mailbox, records)
 
     def _came_back(self, mailbox: Mailbox, lane: str) -> None:

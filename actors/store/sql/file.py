@@ -12,13 +12,16 @@ import sqlalchemy as sa
 from llmgine.actors.store.batches import Batch, Latest
 from llmgine.actors.store.errors import StoreReplaced
 from llmgine.actors.store.plan import runs_of
+from llmgine.actors.store.sql.dialects import Compiled, upsert
 from llmgine.actors.store.sql.journaling import JournalStatements
 from llmgine.actors.store.sql.migrations import migrate
 from llmgine.actors.store.sql.sqlite import damaged
-from llmgine.actors.store.sql.statements import carry_out, drop_oldest_letters, put, put_tickets
+from llmgine.actors.store.sql.statements import carry_out, drop_oldest_letters, put
 from llmgine.actors.store.sql.tables import LETTERS, META, WRITERS
 
 _LIFE: Final = "life"
+_WHOSE: Final = sa.select(META.c.value).where(META.c.name == _LIFE)
+_TICKET: Final = ["writer", "ticket", "time"]
 # Pages of the file that are given back at a time.
 _PAGES: Final = 1_000
 # Rows that are removed in one transaction, so that none takes long.
@@ -45,6 +48,9 @@ class StoreFile:
             self._connection.close()
             raise
         self._journal = JournalStatements(engine.dialect)
+        self._put_tickets = Compiled(
+            engine.dialect, upsert(engine.dialect, WRITERS, "writer", _TICKET), _TICKET
+        )
         self._identity = _identity(path)
 
     def reader(self) -> sa.Connection:
@@ -64,7 +70,9 @@ class StoreFile:
             )
             if letters > self._max_letters:
                 drop_oldest_letters(self._connection, letters - self._max_letters)
-            put_tickets(self._connection, tickets, now)
+            if tickets:
+                rows = [(writer, ticket, now) for writer, ticket in tickets.items()]
+                self._put_tickets.run(self._connection, rows)
         self._letters = min(letters, self._max_letters)
         for writer, ticket in tickets.items():
             self._tickets.put(writer, ticket)
@@ -97,8 +105,7 @@ class StoreFile:
         self._engine.dispose()
 
     def _check_life(self) -> None:
-        life = self._connection.execute(sa.select(META.c.value).where(META.c.name == _LIFE)).scalar()
-        if life != self._life:
+        if self._connection.execute(_WHOSE).scalar() != self._life:
             raise StoreReplaced(
                 f"another process has opened the store at {self._path} for writing; end one of the two, or "
                 "set store.url to another file in one of them"

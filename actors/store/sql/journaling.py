@@ -1,23 +1,17 @@
-"""The journal's statements. A busy bus has two for each message, so these are compiled once, and given plain
-tuples where the database takes them, which costs half of what named values cost.
-"""
+"""The journal's statements; a busy bus has two for each message."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgpack
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from llmgine.actors.store.operations import JournalRow
+from llmgine.actors.store.sql.dialects import Compiled, chunks, delete, insert
 from llmgine.actors.store.sql.tables import JOURNAL, journal_values, pack
 
-T = TypeVar("T")
-
-# Values of one statement's list; databases bound them.
-_CHUNK: Final = 500
 _COLUMNS: Final = [column.name for column in JOURNAL.columns if column.name != "number"]
 
 
@@ -30,8 +24,8 @@ class JournalStatements:
         last = JOURNAL.delete().where(
             JOURNAL.c.id == sa.bindparam("message"), JOURNAL.c.pending == sa.bindparam("left")
         )
-        self._put = _Compiled(dialect, put, _COLUMNS)
-        self._last = _Compiled(dialect, last, ["message", "left"])
+        self._put = Compiled(dialect, put, _COLUMNS)
+        self._last = Compiled(dialect, last, ["message", "left"])
 
     def put(self, connection: sa.Connection, rows: Sequence[JournalRow]) -> None:
         """Keep the messages; those that are kept already stay as they are."""
@@ -57,22 +51,6 @@ class JournalStatements:
             _take_keys(connection, some, keys)
 
 
-class _Compiled:
-    """A statement for many rows of values, which stand in the order of `names`."""
-
-    def __init__(self, dialect: sa.Dialect, statement: Any, names: Sequence[str]) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self._sql = str(compiled)
-        self._names = None if compiled.positiontup == list(names) else names
-
-    def run(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
-        """How many rows of the table it met, where the database tells."""
-        if self._names is None:
-            return connection.exec_driver_sql(self._sql, rows).rowcount
-        named = [dict(zip(self._names, row, strict=True)) for row in rows]
-        return connection.exec_driver_sql(self._sql, named).rowcount
-
-
 def _take_keys(connection: sa.Connection, messages: Sequence[str], keys: dict[str, set[str]]) -> None:
     wanted = sa.select(JOURNAL.c.id, JOURNAL.c.pending).where(JOURNAL.c.id.in_(messages))
     found = connection.execute(wanted).all()
@@ -82,21 +60,3 @@ def _take_keys(connection: sa.Connection, messages: Sequence[str], keys: dict[st
     if changed:
         update = JOURNAL.update().where(JOURNAL.c.id == sa.bindparam("message"))
         connection.execute(update.values(pending=sa.bindparam("left")), changed)
-
-
-def insert(dialect: sa.Dialect, table: sa.Table) -> Any:
-    """An INSERT that knows ON CONFLICT, which is the dialect's own."""
-    kind: Any = postgresql if dialect.name == "postgresql" else sqlite
-    return kind.insert(table)
-
-
-def delete(connection: sa.Connection, column: sa.Column[str], ids: Sequence[str]) -> int:
-    """How many rows there were."""
-    return sum(
-        connection.execute(column.table.delete().where(column.in_(some))).rowcount for some in chunks(ids)
-    )
-
-
-def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]

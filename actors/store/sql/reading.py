@@ -119,7 +119,7 @@ def _page(
             if place == limit or size >= PAGE_BYTES:
                 return Page(tuple(rows), last, tuple(damaged))
             last = row.number
-            size += sum(len(value) for value in row if isinstance(value, bytes))
+            size += sum(len(value) for value in row if isinstance(value, bytes | str))
             try:
                 rows.append(read(row))
             except ValueError as error:

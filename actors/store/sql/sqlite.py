@@ -14,6 +14,14 @@ from llmgine.actors.store.errors import StoreDamaged, StoreError, StoreUnavailab
 # The log beside the file is cut back to this size once it has been worked off.
 _LOG_BYTES: Final = 16 << 20
 
+# What says something of the values alone, and not of the store.
+_VALUES: Final = {
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_TOOBIG,
+}
 _DAMAGE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT}
 _MENDS: Final = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space",
@@ -30,8 +38,11 @@ _MENDS: Final = {
 def create_engine(path: Path, busy_timeout: float) -> sa.Engine:
     """Connections to the file, which is made, for its owner's eyes only, where it is not there."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            for folder in (path.parent, path.parent.parent):
+                _sync(folder)
     except OSError as error:
         raise StoreUnavailable(
             f"the store's file {path} cannot be made: {error.strerror}; mend its folder, or set store.url"
@@ -44,6 +55,15 @@ def create_engine(path: Path, busy_timeout: float) -> sa.Engine:
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
     return engine
+
+
+def _sync(folder: Path) -> None:
+    """A file that is on the disk is found there only if its folder is."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _prepare(connection: sqlite3.Connection, record: Any) -> None:
@@ -70,11 +90,11 @@ def store_error(path: Path, error: Exception) -> StoreError | None:
     """What an error of the database says about the store; None where it is about the values."""
     original = getattr(error, "orig", None) or error
     code = getattr(original, "sqlite_errorcode", 0) & 0xFF  # the rest only says more of the same
-    if code in _MENDS:
-        return StoreUnavailable(f"the store at {path}: {original}; {_MENDS[code]}")
+    if not code or code in _VALUES:
+        return None
     if code in _DAMAGE:
         return damaged(path, str(original))
-    return None
+    return StoreUnavailable(f"the store at {path}: {original}; {_MENDS.get(code, 'it is tried again')}")
 
 
 def is_locked(error: Exception) -> bool:

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from llmgine.actors.store.ledger import MAX_ASIDE
 from llmgine.actors.store.operations import LetterRow, PutLetter, SetAside
 from llmgine.actors.store.plan import Run
-from llmgine.actors.store.sql.journaling import JournalStatements, chunks, delete, insert
+from llmgine.actors.store.sql.dialects import chunks, delete, upsert
+from llmgine.actors.store.sql.journaling import JournalStatements
 from llmgine.actors.store.sql.tables import (
     BY_KIND,
     DAMAGED,
@@ -20,7 +21,6 @@ from llmgine.actors.store.sql.tables import (
     NAMES,
     SCHEDULES,
     SUBSCRIPTIONS,
-    WRITERS,
     pack,
     values_of,
 )
@@ -29,9 +29,7 @@ from llmgine.actors.store.sql.tables import (
 def put(connection: sa.Connection, table: sa.Table, key: str, rows: Sequence[dict[str, Any]]) -> None:
     """Put the rows in; one whose key is there takes its place."""
     if rows:
-        statement = insert(connection.dialect, table)
-        changed = {name: statement.excluded[name] for name in rows[0] if name != key}
-        connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=changed), rows)
+        connection.execute(upsert(connection.dialect, table, key, list(rows[0])), rows)
 
 
 def carry_out(connection: sa.Connection, journal: JournalStatements, run: Run) -> int:
@@ -50,11 +48,6 @@ def carry_out(connection: sa.Connection, journal: JournalStatements, run: Run) -
     if run.aside is not None and _set_aside(connection, run.aside) and run.aside.kind == PutLetter.code:
         more -= 1
     return more
-
-
-def put_tickets(connection: sa.Connection, tickets: dict[str, int], now: int) -> None:
-    rows = [{"writer": writer, "ticket": ticket, "time": now} for writer, ticket in tickets.items()]
-    put(connection, WRITERS, "writer", rows)
 
 
 def drop_oldest_letters(connection: sa.Connection, excess: int) -> None:

@@ -122,6 +122,7 @@ async def test_a_command_past_its_deadline_is_cancelled(world: World) -> None:
     assert result.error.kind == "deadline"
     await asyncio.wait_for(cancelled.wait(), 2)
 
+
 async def test_two_handlers_that_call_each_other_do_not_deadlock(world: World) -> None:
     """Commands that call each other in a circle end, with one place per handler, also many at once."""
 
@@ -142,3 +143,30 @@ async def test_two_handlers_that_call_each_other_do_not_deadlock(world: World) -
     await two.register_command_handler(Pong, pong, concurrency=1)
     results = await asyncio.wait_for(asyncio.gather(*(one.execute(Ping(left=6)) for _ in range(20))), 10)
     assert [result.value for result in results] == [6] * 20
+
+
+async def test_a_commands_failure_is_final_unless_asked_otherwise(world: World) -> None:
+    """Only an idempotent handler, or one with a retry policy of its own, is called again."""
+    calls: list[str] = []
+
+    def handler(name: str) -> Any:
+        async def handle(command: Add) -> int:
+            calls.append(name)
+            if calls.count(name) == 1:
+                raise RuntimeError("once")
+            return 1
+
+        return handle
+
+    client = world.client()
+    again = RetryPolicy(base=1e-6)
+    await client.register_command_handler(Add, handler("plain"), session_id="plain")
+    await client.register_command_handler(Add, handler("own"), session_id="own", retry=again)
+    await client.register_command_handler(
+        Add, handler("idempotent"), session_id="idempotent", idempotent=True, retry=again
+    )
+    results = [
+        await client.execute(Add(left=0, right=0, session_id=session))
+        for session in ("plain", "own", "idempotent")
+    ]
+    assert [(result.success, result.attempts) for result in results] == [(False, 1), (True, 2), (True, 2)]

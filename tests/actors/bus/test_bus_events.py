@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
-from llmgine.actors.bus import BreakerPolicy, Delivery, Event, RetryPolicy
+from llmgine.actors.bus import BatchPolicy, BreakerPolicy, CommandResult, Delivery, Event, RetryPolicy
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -20,6 +21,27 @@ class Noted(Event):
 
 class Louder(Noted):
     volume: int = 11
+
+
+ONCE = RetryPolicy(retries=0)
+# No wait worth mentioning before a retry.
+AGAIN = RetryPolicy(base=1e-6)
+
+
+def texts(seen: list[str]) -> Any:
+    """A handler on the loop, so that what it sees is in order."""
+
+    async def handle(event: Noted) -> None:
+        seen.append(event.text)
+
+    return handle
+
+
+def volumes(seen: list[int]) -> Any:
+    async def handle(event: Louder) -> None:
+        seen.append(event.volume)
+
+    return handle
 
 
 async def test_publish_and_wait_returns_the_outcomes_of_its_own_handlers(world: World) -> None:
@@ -36,7 +58,7 @@ async def test_publish_and_wait_returns_the_outcomes_of_its_own_handlers(world: 
 
     client, publisher = world.client(), world.client()
     await client.register_event_handler(Noted, good)
-    await client.register_event_handler(Noted, bad, name="bad")
+    await client.register_event_handler(Noted, bad, name="bad", retry=ONCE)
     receipt = await publisher.publish(Noted(), wait=True)
     assert sorted(ran) == ["bad", "good"]
     assert receipt.admitted
@@ -141,8 +163,8 @@ async def test_a_failing_handler_stops_nobody(world: World) -> None:
         raise KeyError(event.text)
 
     client = world.client()
-    await client.register_event_handler(Noted, bad)
-    await client.register_event_handler(Noted, lambda event: seen.append(event.text))
+    await client.register_event_handler(Noted, bad, retry=ONCE)
+    await client.register_event_handler(Noted, texts(seen))
     for number in range(3):
         await client.publish(Noted(text=str(number)))
     assert await client.drain() == 0
@@ -178,9 +200,7 @@ async def test_publishes_before_the_start_are_delivered_after_it(make_world: Any
     seen: list[str] = []
     client = world.client()
     publishes = [asyncio.create_task(client.publish(Noted(text=str(number)))) for number in range(3)]
-    registering = asyncio.create_task(
-        client.register_event_handler(Noted, lambda event: seen.append(event.text))
-    )
+    registering = asyncio.create_task(client.register_event_handler(Noted, texts(seen)))
     await asyncio.sleep(0)
     await world.start_router(load=False)
     assert not any(task.done() for task in publishes)
@@ -194,7 +214,7 @@ async def test_a_burst_is_processed_completely(world: World) -> None:
     """A burst larger than any batch or window is handled in order without a further call."""
     seen: list[int] = []
     client, publisher = world.client(), world.client()
-    await client.register_event_handler(Louder, lambda event: seen.append(event.volume))
+    await client.register_event_handler(Louder, volumes(seen))
     await asyncio.gather(*(publisher.publish(Louder(volume=number)) for number in range(5_000)))
     assert await publisher.drain() == 0
     assert seen == list(range(5_000))
@@ -271,10 +291,156 @@ async def test_a_full_mailbox_lets_go_of_its_copy_after_a_while(make_world: Any)
 
     client = world.client()
     await client.register_event_handler(Louder, stuck, name="stuck", concurrency=1)
-    await client.register_event_handler(Louder, lambda event: seen.append(event.volume))
+    await client.register_event_handler(Louder, volumes(seen))
     for number in range(2):
         await client.publish(Louder(volume=number))
     late = await asyncio.wait_for(client.publish(Louder(volume=2)), 3)
     assert seen == [0, 1, 2]
     assert late.refused == (("stuck", "overflow"),)
     gate.set()
+
+
+# Failures
+
+
+@pytest.mark.parametrize("how", ["raises", "returns"])
+async def test_a_failed_attempt_is_made_again(world: World, how: str) -> None:
+    """A handler that fails, by raising or by what it returns, is tried again and succeeds in its budget."""
+    attempts: list[int] = []
+
+    async def handle(event: Noted, delivery: Delivery) -> Any:
+        attempts.append(delivery.attempt)
+        if delivery.attempt < 3:
+            if how == "raises":
+                raise RuntimeError("not yet")
+            return CommandResult.failed("not yet", "later")
+        return None
+
+    client = world.client()
+    await client.register_event_handler(Noted, handle, retry=AGAIN)
+    receipt = await client.publish(Noted(), wait=True)
+    assert attempts == [1, 2, 3]
+    assert [(outcome.success, outcome.attempts) for outcome in receipt.outcomes] == [(True, 3)]
+
+
+async def test_a_used_up_event_is_given_up_once(world: World) -> None:
+    """After its retries it has failed for good, with its attempts; nothing else is held up."""
+    seen: list[str] = []
+
+    async def handle(event: Noted) -> None:
+        seen.append(event.text)
+        if event.text == "bad":
+            raise RuntimeError("never")
+
+    client = world.client()
+    await client.register_event_handler(Noted, handle, retry=RetryPolicy(retries=2, base=1e-6))
+    receipt = await client.publish(Noted(text="bad"), wait=True)
+    await client.publish(Noted(text="good"), wait=True)
+    assert [(one.success, one.kind, one.attempts) for one in receipt.outcomes] == [(False, "RuntimeError", 3)]
+    assert seen == ["bad", "bad", "bad", "good"]
+    assert len(world.core.failures) == 1
+
+
+@pytest.mark.parametrize(("session", "order"), [("s1", "session"), ("BUS", "strict")])
+async def test_retries_keep_the_order(world: World, session: str, order: Any) -> None:
+    """What comes behind a failed event waits for its retries: in a session, and with "strict" on the bus."""
+    seen: list[str] = []
+    failed: set[str] = set()
+
+    async def handle(event: Noted) -> None:
+        if int(event.text) % 3 == 0 and event.text not in failed:
+            failed.add(event.text)
+            raise RuntimeError("once")
+        seen.append(event.text)
+
+    client = world.client()
+    await client.register_event_handler(
+        Noted, handle, retry=AGAIN, order=order, breaker=BreakerPolicy(failures=100)
+    )
+    await asyncio.gather(*(client.publish(Noted(text=str(n), session_id=session)) for n in range(30)))
+    assert await client.drain() == 0
+    assert seen == [str(number) for number in range(30)]
+    assert len(failed) == 10
+
+
+async def test_a_retry_on_the_bus_holds_nobody_back(make_world: Any) -> None:
+    """Bus events start in order, and those behind a failed one go on while it waits for its retry."""
+    world = await make_world()
+    seen: list[str] = []
+
+    async def handle(event: Noted, delivery: Delivery) -> None:
+        if event.text == "bad" and delivery.attempt == 1:
+            raise RuntimeError("once")
+        seen.append(event.text)
+
+    client = world.client()
+    await client.register_event_handler(Noted, handle, retry=RetryPolicy(base=0.2))
+    for text in ("bad", "one", "two"):
+        await client.publish(Noted(text=text))
+    assert await client.drain() == 0
+    assert seen in (["one", "two", "bad"], ["bad", "one", "two"])
+
+
+async def test_an_open_breaker_calls_nobody_and_hurts_nobody(world: World) -> None:
+    """After its threshold of failures the handler is left alone, and its events wait; others go on."""
+    calls = 0
+    seen: list[str] = []
+
+    async def bad(event: Noted) -> None:
+        nonlocal calls
+        calls += 1
+        raise RuntimeError("down")
+
+    client = world.client()
+    policy = BreakerPolicy(failures=3)
+    await client.register_event_handler(Noted, bad, name="bad", retry=ONCE, breaker=policy, concurrency=1)
+    await client.register_event_handler(Noted, texts(seen))
+    for number in range(20):
+        await client.publish(Noted(text=str(number)))
+    while len(seen) < 20:
+        await client.statistics()
+    assert seen == [str(number) for number in range(20)]
+    assert calls == 3
+
+
+async def test_a_thread_that_never_ends_is_given_up(world: World) -> None:
+    """Its event has failed as stuck and is not tried beside itself; others of the handler go on."""
+    gate = threading.Event()
+    seen: list[str] = []
+
+    def handle(event: Noted) -> None:
+        if event.text == "stuck":
+            assert gate.wait(10)
+        seen.append(event.text)
+
+    client = world.client()
+    await client.register_event_handler(Noted, handle, name="h", deadline=0.2, concurrency=2)
+    receipt = await client.publish(Noted(text="stuck", session_id="s1"), wait=True)
+    assert [(one.reason, one.attempts) for one in receipt.outcomes] == [("stuck", 1)]
+    await client.publish(Noted(text="next", session_id="s1"), wait=True)
+    assert seen == ["next"]
+    assert client.report()["stuck"] == {"h": 1}
+    gate.set()
+
+
+async def test_a_batch_handler_gets_its_events_together(world: World) -> None:
+    """One bad event makes its batch fail, and in the end only itself."""
+    seen: list[str] = []
+    sizes: list[int] = []
+
+    async def handle(events: list[Noted]) -> None:
+        sizes.append(len(events))
+        if any(event.text == "bad" for event in events):
+            raise ValueError("bad")
+        seen.extend(event.text for event in events)
+
+    client = world.client()
+    batch = BatchPolicy(size=10, wait=0.005)
+    await client.register_event_handler(Noted, handle, batch=batch, retry=RetryPolicy(retries=1, base=1e-6))
+    names = ["0", "1", "bad", "2", "3"]
+    receipts = await asyncio.gather(
+        *(client.publish(Noted(text=text, session_id="s1"), wait=True) for text in names)
+    )
+    assert [receipt.outcomes[0].success for receipt in receipts] == [text != "bad" for text in names]
+    assert seen == ["0", "1", "2", "3"]
+    assert sizes == [5, 1, 1, 1, 1, 1]

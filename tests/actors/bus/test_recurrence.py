@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -33,8 +34,8 @@ CRONS = (
 )
 
 
-def row(at: int = 0, **more: object) -> ScheduleRow:
-    return ScheduleRow("s", "BUS", "E", b"", at, **more)  # type: ignore[arg-type]  # only recurrence's own fields
+def row(at: int = 0, **more: Any) -> ScheduleRow:
+    return ScheduleRow("s", "BUS", "E", b"", at, **more)
 
 
 def at(text: str, zone: str = "UTC", fold: int = 0) -> int:
@@ -94,7 +95,7 @@ def test_what_is_due_once_is_due_once() -> None:
         ({"every": float("nan")}, "interval"),
     ],
 )
-def test_what_can_never_be_due_is_refused_with_what_mends_it(more: dict[str, object], named: str) -> None:
+def test_what_can_never_be_due_is_refused_with_what_mends_it(more: dict[str, Any], named: str) -> None:
     """An expression, a zone or an interval that is none is an error that shows how it looks."""
     with pytest.raises(InvalidSchedule, match=named):
         following(row(**more), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from llmgine.actors.store.operations import (
     ScheduleRow,
     SetAside,
 )
+from llmgine.actors.store.queries import Page
 
 
 def message(sequence: int = 1, **changes: Any) -> JournalRow:
@@ -70,6 +72,18 @@ def schedule(id: str = "nightly", **changes: Any) -> ScheduleRow:
         "at": 5_000,
     }
     return ScheduleRow(**fields | changes)
+
+
+def all_pages(ask: Callable[[int], Page[Any]]) -> list[Any]:
+    """Every row, over pages of any size."""
+    found: list[Any] = []
+    after: int | None = 0
+    while after is not None:
+        page = ask(after)
+        assert not page.damaged
+        found += page.rows
+        after = page.next
+    return found
 
 
 _names = st.sampled_from(["a", "b", "c", "Ü\x1f|'\""])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +22,7 @@ from llmgine.actors.store.operations import (
     PutSubscription,
     SetAside,
 )
-from llmgine.actors.store.queries import PAGE_BYTES, LetterFilter, Page
+from llmgine.actors.store.queries import PAGE_BYTES, LetterFilter
 from tests.actors.store import rows
 
 EVERY = LetterFilter()
@@ -60,26 +59,14 @@ class Writer:
         assert self.engine.commit([self.batch(*operations)], 1) == []
 
 
-def all_pages(ask: Callable[[int], Page[Any]]) -> list[Any]:
-    """Every row, over pages of any size."""
-    found: list[Any] = []
-    after: int | None = 0
-    while after is not None:
-        page = ask(after)
-        assert not page.damaged
-        found += page.rows
-        after = page.next
-    return found
-
-
 def check_same(engine: Engine, ledger: Ledger) -> None:
     """Everything that can be asked has the ledger's answer."""
     last = engine.last_message()
-    assert all_pages(lambda after: engine.journal(after, last, 2)) == list(ledger.journal.values())
+    assert rows.all_pages(lambda after: engine.journal(after, last, 2)) == list(ledger.journal.values())
     newest_first = list(ledger.letters.values())[::-1]
-    assert all_pages(lambda before: engine.letters(EVERY, before or None, 2)) == newest_first
-    assert all_pages(lambda after: engine.schedules(after, 2)) == list(ledger.schedules.values())
-    assert all_pages(lambda after: engine.subscriptions(after, 2)) == list(ledger.subscriptions.values())
+    assert rows.all_pages(lambda before: engine.letters(EVERY, before or None, 2)) == newest_first
+    assert rows.all_pages(lambda after: engine.schedules(after, 2)) == list(ledger.schedules.values())
+    assert rows.all_pages(lambda after: engine.subscriptions(after, 2)) == list(ledger.subscriptions.values())
     assert engine.aside(100) == list(ledger.aside.values())[::-1]
     counts = {name: value for name, value in engine.status().items() if name not in ("url", "bytes")}
     assert counts == {

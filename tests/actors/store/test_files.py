@@ -39,7 +39,8 @@ def write(engine: SqlEngine, *operations: Operation, ticket: int = 1) -> None:
 
 
 def kept(engine: SqlEngine) -> list[int]:
-    return [row.sequence for row in engine.journal(0, engine.last_message(), 1_000).rows]
+    last = engine.last_message()
+    return [row.sequence for row in rows.all_pages(lambda after: engine.journal(after, last, 1_000))]
 
 
 @contextmanager

@@ -42,11 +42,11 @@ RECORDS = HandlerRecords("driver", 4, "", OPTIONS)
 
 
 def event(**given: Any) -> SubscriptionRecord:
-    return RECORDS.event(Noted, given.pop("handler", handle), given)  # type: ignore[typeddict-item]  # the test's mistakes are meant
+    return RECORDS.event(Noted, given.pop("handler", handle), given)  # type: ignore[arg-type]  # the test's mistakes are meant
 
 
 def command(**given: Any) -> SubscriptionRecord:
-    return RECORDS.command(Add, handle, given)  # type: ignore[typeddict-item]  # as above
+    return RECORDS.command(Add, handle, given)  # type: ignore[arg-type]  # as above
 
 
 def test_what_is_left_out_comes_from_the_settings() -> None:

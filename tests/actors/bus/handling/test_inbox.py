@@ -215,6 +215,23 @@ def test_a_running_message_answers_its_second_delivery(pure: Any) -> None:
     assert side.answers() == [(behind, DONE, None)]
 
 
+def test_a_running_retry_answers_what_another_router_hands_out(pure: Any) -> None:
+    """A router that knows of no attempt hands out the first again: the retry that runs answers it."""
+    side = pure()
+    [entry] = side.deliver("s1")
+    side.fail(side.start())
+    side.answers()
+    side.inbox.verdict(1, entry, wire.KEEP)
+    side.deliver("s1", first=1, attempt=2)
+    [retry] = side.start_all()
+    side.inbox.link_lost()
+    [again] = side.deliver("s1", first=1, redelivered=True)
+    assert side.answers() == []
+    side.fail(retry)
+    [(answered, code, detail)] = side.answers()
+    assert (answered, code, detail[3]) == (again, wire.FAILED, 2)
+
+
 def test_a_break_ends_the_wait_for_a_verdict(pure: Any) -> None:
     """What had failed is delivered again, and answered again; nothing stays held back."""
     side = pure()

@@ -100,7 +100,8 @@ class InboxMachine:
     def _outcome(self, entry: int, code: int, detail: Any) -> None:
         if code == wire.FAILED:
             self.failed[entry] = self.out.pop(entry)
-            assert detail[3] == self.failed[entry].attempt
+            assert detail[3] >= self.failed[entry].attempt
+            self.failed[entry].attempt = detail[3]
             return
         assert code == wire.RETURNED
         if entry in self.recalls:
@@ -122,10 +123,13 @@ class InboxMachine:
             self.recalls[entry] = message.session if recall == wire.LANE else None
         self.inbox.verdict(1, entry, recall)
 
-    def break_link(self) -> None:
+    def break_link(self, *, forget: bool) -> None:
+        """The link breaks; where the router died it does not know how often anything was tried."""
         self.inbox.link_lost()
         for message in (*self.out.values(), *self.failed.values()):
             message.suspect = True
+        for message in (one for row in self.published.values() for one in row) if forget else ():
+            message.attempt, message.suspect = 1, True
         self.out.clear()
         self.failed.clear()
         self.recalls.clear()
@@ -211,7 +215,7 @@ def test_every_delivery_is_answered_once_and_in_order(strict: bool, seed: int) -
         (5, lambda: machine.end(choose.randrange(9), choose.random() < 0.7, choose.random() < 0.5)),
         (4, machine.read_answers),
         (3, lambda: machine.judge(choose.randrange(9), choose.choice((wire.KEEP, wire.LANE, wire.ALL)))),
-        (1, machine.break_link),
+        (1, lambda: machine.break_link(forget=choose.random() < 0.5)),
     ]
     weights, actions = zip(*steps, strict=True)
     for action in choose.choices(actions, weights, k=120):

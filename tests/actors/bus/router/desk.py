@@ -37,7 +37,7 @@ class Noted(Event):
 class Desk:
     """The state of one router, whose messages reach nobody but this desk."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, recovered: bool = True, **options: Any) -> None:
         self.options = BusOptions(**options)
         self.incarnation = "router-0.1"
         self.now = 0.0
@@ -58,6 +58,8 @@ class Desk:
         self._client = ClientState("driver", 1, "life-1")
         self._client.connected = True
         self._asked = 0
+        if recovered:
+            self.schedules.recover([])
 
     # What a router's state offers
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmgine.actors.bus.handling.dedup import Line
-from tests.actors.bus.router.world import World
+from llmgine.actors.bus.handling.dedup import Line, LineKey, Lines
+from tests.actors.bus.router.faults import FaultyWorld
 
 
-def run(world: World, steps: int) -> None:
+def run(world: FaultyWorld, steps: int) -> None:
     for _ in range(steps):
         world.step()
     world.rest()
@@ -24,7 +24,7 @@ def run(world: World, steps: int) -> None:
 @settings(max_examples=40, deadline=None)
 def test_every_event_is_handled_once_and_in_order(priorities: bool, seed: int) -> None:
     """Whatever breaks and restarts: each handler gets each producer's events of a session once, in order."""
-    run(World(random.Random(seed), priorities=priorities, faults=True), 400)
+    run(FaultyWorld(random.Random(seed), priorities=priorities, faults=True), 400)
 
 
 @pytest.mark.parametrize("faults", [False, True])
@@ -33,14 +33,14 @@ def test_every_event_is_handled_once_and_in_order(priorities: bool, seed: int) -
 def test_failing_handlers_lose_nothing(faults: bool, seed: int) -> None:
     """Whatever fails as well: each event is handled once or a dead letter, and lanes keep their order."""
     choose = random.Random(seed)
-    run(World(choose, priorities=True, faults=faults, failing=choose.choice([0.1, 0.4, 0.9])), 400)
+    run(FaultyWorld(choose, priorities=True, faults=faults, failing=choose.choice([0.1, 0.4, 0.9])), 400)
 
 
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=30, deadline=None)
 def test_counters_equal_what_happened(seed: int) -> None:
     """Without faults the counters are exactly the number of messages published."""
-    world = World(random.Random(seed), priorities=True, failing=0.2)
+    world = FaultyWorld(random.Random(seed), priorities=True, failing=0.2)
     run(world, 300)
     statistics = world.core.statistics()
     total = sum(world.published.values())
@@ -58,11 +58,11 @@ def test_without_suppression_duplicates_do_show(seed: int) -> None:
     """A test of the test: with dedup switched off, schedules with restarts hand events out twice."""
     rounds = random.Random(seed)
     for _ in range(20):
-        world = World(random.Random(rounds.random()), faults=True)
+        world = FaultyWorld(random.Random(rounds.random()), faults=True)
         for client in world.clients:
-            client.inbox._join = lambda line, sequence, entry: False  # type: ignore[method-assign]
+            client.inbox._join = _never  # type: ignore[method-assign]  # switched off
             for queue in client.inbox.queues.values():
-                queue.places.lines.line = lambda key: _Forgetful(64)  # type: ignore[method-assign]
+                queue.places.lines = _Forgetful(64, 64)
         for _ in range(300):
             world.step()
         world.rest()
@@ -71,8 +71,12 @@ def test_without_suppression_duplicates_do_show(seed: int) -> None:
     raise AssertionError("no schedule made a duplicate")
 
 
-class _Forgetful(Line):
-    """A line that remembers nothing."""
+class _Forgetful(Lines):
+    """Lines that remember nothing."""
 
-    def seen(self, sequence: int) -> bool:
-        return False
+    def line(self, key: LineKey) -> Line:
+        return Line(64)
+
+
+def _never(line: Line, sequence: int, entry: int) -> bool:
+    return False

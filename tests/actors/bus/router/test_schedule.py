@@ -202,6 +202,19 @@ def test_it_waits_for_a_handler_up_to_its_grace() -> None:
     desk.validate()
 
 
+def test_a_new_handler_is_noticed_at_once(desk: Desk) -> None:
+    """What waits for a handler fires soon after one is registered."""
+    desk.handled = False
+    scheduled(desk)
+    desk.pass_time()
+    desk.handled = True
+    desk.pass_time(0.1)
+    assert desk.sent == []
+    desk.handler("new")
+    desk.pass_time(0.1)
+    assert len(desk.sent) == 1
+
+
 def test_thousands_at_one_time_are_spread_over_ticks(desk: Desk) -> None:
     """One tick fires a bounded number, and says that there is more to do at once."""
     rows = [desk.row(f"s{number:05}", after=1.0) for number in range(3 * AT_ONCE)]
@@ -318,6 +331,33 @@ def test_cancelled_ones_leave_no_memory_behind(desk: Desk) -> None:
     desk.store()
     desk.validate()
     assert len(desk.schedules) == 0
+
+
+def test_who_asks_before_the_store_has_spoken_waits_for_it() -> None:
+    """A router that has just begun knows nothing yet, and does not say that there is nothing."""
+    desk = Desk(recovered=False)
+    listed, cancelled, saved = (
+        desk.ask("scheduled", {}),
+        desk.ask("unschedule", {"id": "kept"}),
+        desk.schedule("new", after=1.0),
+    )
+    assert (listed(), cancelled(), saved()) == (None, None, None)
+    desk.schedules.recover([desk.row("kept", after=100.0)])
+    desk.store()
+    assert [row[0] for row in listed()["rows"]] == ["kept"]
+    assert cancelled() == {"cancelled": True}
+    assert desk.rows.keys() == {"new"}
+
+
+def test_who_waits_for_the_store_in_vain_is_told() -> None:
+    """After the journal's patience, with what mends it."""
+    desk = Desk(recovered=False)
+    answer = desk.schedule()
+    desk.pass_time(desk.options.journal_timeout)
+    assert answer()[:2] == ("refused", "store")
+    desk.schedules.recover([])
+    desk.store()
+    assert desk.rows == {}
 
 
 def test_what_is_no_schedule_is_refused(desk: Desk) -> None:

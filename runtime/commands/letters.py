@@ -1,0 +1,231 @@
+"""`llmgine dead-letters`: what the bus had to give up, and what may be done about it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmgine.runtime.commands.output import UsageRefused, note, table, waiting, write
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, check_runs
+from llmgine.runtime.commands.running import run
+
+if TYPE_CHECKING:
+    from llmgine.actors.bus import DeadLetter
+    from llmgine.runtime.dead_letters import DeadLetters, Replayed
+
+letters = typer.Typer(help="Messages that were given up for a handler: read, run again, discard, export.")
+
+_AGO = re.compile(r"(\d+)([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _since(text: str) -> datetime | timedelta:
+    """A time, or how long ago."""
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        return timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageRefused(
+            f"--since {text!r}: a time such as 2026-03-01T12:00+01:00, or how long ago: 90m, 12h, 7d"
+        ) from None
+    return moment.astimezone() if moment.tzinfo is None else moment
+
+
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids of letters, as `list` shows them.")]
+Handler = Annotated[str | None, typer.Option("--handler", help="Only those of the handler of this name.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Only those given up for this reason.")]
+InSession = Annotated[str | None, typer.Option("-s", "--session", help="Only those of this session.")]
+Type = Annotated[str | None, typer.Option("--type", help="Only those of this class, by its wire name.")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Only those since then: a time, or 90m, 12h, 7d ago.")
+]
+Every = Annotated[bool, typer.Option("--all", help="All letters.")]
+
+
+def _chosen(
+    handler: str | None, reason: str | None, session: str | None, type_: str | None, since: str | None
+) -> dict[str, Any]:
+    from llmgine.actors.bus.letters import REASONS
+
+    if reason is not None and reason not in REASONS:
+        raise UsageRefused(f"--reason {reason!r}: use one of {', '.join(REASONS)}")
+    chosen = {"handler": handler, "reason": reason, "session": session, "type": type_}
+    return {**chosen, "since": None if since is None else _since(since)}
+
+
+def _check_choice(verb: str, ids: list[str] | None, chosen: dict[str, Any], every: bool) -> None:
+    narrowed = any(value is not None for value in chosen.values())
+    if bool(ids) + narrowed + every != 1:
+        raise UsageRefused(
+            f"dead-letters {verb} takes either ids of letters, or options that choose them, or --all"
+        )
+
+
+@asynccontextmanager
+async def _box(name: str) -> AsyncIterator[DeadLetters]:
+    from llmgine.runtime import Runtime
+
+    async with Runtime.connect(name=name) as runtime:
+        yield runtime.bus.dead_letters
+
+
+@letters.command("list")
+def list_letters(
+    handler: Handler = None,
+    reason: Reason = None,
+    session: InSession = None,
+    type_: Type = None,
+    since: Since = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most, the newest first.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    name: RuntimeName = DEFAULT_RUNTIME,
+) -> None:
+    """List dead letters, the newest first."""
+    chosen = _chosen(handler, reason, session, type_, since)
+    check_runs(name)
+
+    async def listed() -> tuple[list[DeadLetter], int]:
+        async with _box(name) as box:
+            return [letter async for letter in box.list(**chosen, limit=limit)], await box.count(**chosen)
+
+    with waiting(f"asking runtime {name}"):
+        found, count = run(listed())
+    if as_json:
+        for letter in found:
+            write(json.dumps(letter.to_json()) + "\n")
+    else:
+        show_all(found, count)
+
+
+def show_all(found: list[DeadLetter], count: int) -> None:
+    """One row a letter."""
+    if not found:
+        write("no dead letters\n")
+        return
+    rows = [
+        (
+            letter.id,
+            letter.time.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            letter.type,
+            letter.session,
+            letter.handler or "none",
+            letter.reason,
+            str(letter.attempts),
+            letter.errors[-1].text.partition("\n")[0][:60] if letter.errors else "",
+        )
+        for letter in found
+    ]
+    columns = ("id", "time", "type", "session", "handler", "reason", "attempts", "error")
+    table(f"{len(found)} of {count} dead letters", columns, rows)
+
+
+@letters.command()
+def show(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `list` shows it.")],
+    name: RuntimeName = DEFAULT_RUNTIME,
+) -> None:
+    """Print one dead letter with its message and every error, as JSON."""
+    check_runs(name)
+
+    async def shown() -> DeadLetter:
+        async with _box(name) as box:
+            return await box.show(id_)
+
+    with waiting(f"asking runtime {name}"):
+        letter = run(shown())
+    write(json.dumps(letter.to_json(), ensure_ascii=False, indent=2) + "\n")
+
+
+@letters.command()
+def replay(
+    ids: Ids = None,
+    handler: Handler = None,
+    reason: Reason = None,
+    session: InSession = None,
+    type_: Type = None,
+    since: Since = None,
+    every: Every = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for each.")] = 60.0,
+    name: RuntimeName = DEFAULT_RUNTIME,
+) -> int:
+    """Run letters again for the handler that failed; those that succeed are gone."""
+    chosen = _chosen(handler, reason, session, type_, since)
+    _check_choice("replay", ids, chosen, every)
+    check_runs(name)
+
+    async def replayed() -> tuple[Replayed, ...]:
+        async with _box(name) as box:
+            return await box.replay(*ids or (), **chosen, everything=every, timeout=timeout)
+
+    with waiting("replaying"):
+        found = run(replayed())
+    return show_replayed(found)
+
+
+def show_replayed(found: tuple[Replayed, ...]) -> int:
+    """Each that is still there, with the reason; 1 where any is."""
+    left = [one for one in found if not one.handled]
+    if left:
+        rows = [(one.id, str(one.attempts), one.text.partition("\n")[0]) for one in left]
+        table("still there", ("id", "attempts", "reason"), rows)
+    write(f"{len(found) - len(left)} of {len(found)} handled\n")
+    return 1 if left else 0
+
+
+@letters.command()
+def discard(
+    ids: Ids = None,
+    handler: Handler = None,
+    reason: Reason = None,
+    session: InSession = None,
+    type_: Type = None,
+    since: Since = None,
+    every: Every = False,
+    name: RuntimeName = DEFAULT_RUNTIME,
+) -> None:
+    """Take letters out of the store for good."""
+    chosen = _chosen(handler, reason, session, type_, since)
+    _check_choice("discard", ids, chosen, every)
+    check_runs(name)
+
+    async def discarded() -> int:
+        async with _box(name) as box:
+            return await box.discard(*ids or (), **chosen, everything=every)
+
+    with waiting(f"asking runtime {name}"):
+        count = run(discarded())
+    note(f"{count} discarded")
+
+
+@letters.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where they go, one JSON object a line.")],
+    handler: Handler = None,
+    reason: Reason = None,
+    session: InSession = None,
+    type_: Type = None,
+    since: Since = None,
+    name: RuntimeName = DEFAULT_RUNTIME,
+) -> None:
+    """Write letters to a file as JSON lines; they stay in the store."""
+    chosen = _chosen(handler, reason, session, type_, since)
+    if not file.absolute().parent.is_dir():
+        raise UsageRefused(f"{file}: its folder does not exist")
+    check_runs(name)
+
+    async def exported() -> int:
+        async with _box(name) as box:
+            return await box.export(file, **chosen)
+
+    with waiting(f"writing {file}"):
+        count = run(exported())
+    note(f"{count} written to {file}")
