@@ -31,7 +31,8 @@ Router to client
               run: [producer, epoch, session, lineage, first, floor, depth, flags, extra, bodies]
               delivery: [subscription, first entry, index, count, attempt, redelivered, reentrant, missed]
               `index` counts the messages of all runs in this DELIVER from 0; `missed` is how many messages
-              this subscription has lost to its full mailbox since the delivery before
+              this subscription has lost to its full mailbox since the delivery before; attempt 0 asks who
+              knows this command to say what came of it, and anybody else to give it back
   ATTACHED    [numbers], serial
   LOST        [numbers]        subscriptions that another client took over, or that were removed
   ABORT       [subscription, entry]    cancel this delivery if it still runs

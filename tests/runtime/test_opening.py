@@ -18,7 +18,6 @@ from llmgine.actors.control import (
 from llmgine.runtime import (
     ControlError,
     InvalidRequest,
-    NotSupported,
     RayUnavailable,
     Runtime,
     RuntimeExists,
@@ -26,14 +25,6 @@ from llmgine.runtime import (
     SettingsError,
     opening,
 )
-
-
-async def test_more_shards_than_are_served_are_refused(clean_environ: object) -> None:
-    """A setting that this version does not serve is refused with its name, before anything starts."""
-    for entrance in (Runtime.launch, Runtime.in_process):
-        with pytest.raises(NotSupported, match=r"bus\.shards"):
-            async with entrance({"bus": {"shards": 2}}):
-                pass
 
 
 async def test_a_wrong_setting_is_refused(clean_environ: object) -> None:

@@ -191,7 +191,12 @@ async def test_ended_sessions_leave_no_links(runtime: Runtime) -> None:
             await session.ask(str(number))
     del session
     gc.collect()
-    assert set(driver_of(runtime).ground._peers) <= {names.SUPERVISOR, names.STORE, names.TELEMETRY, names.router(0)}
+    assert set(driver_of(runtime).ground._peers) <= {
+        names.SUPERVISOR,
+        names.STORE,
+        names.TELEMETRY,
+        names.router(0),
+    }
     assert driver_of(runtime).attached == set()
 
 

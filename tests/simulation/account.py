@@ -59,6 +59,7 @@ class Fact:
         "step",
         "subscribers",
         "text",
+        "turned_away",
         "wait",
     )
 
@@ -76,6 +77,7 @@ class Fact:
         self.wait = False
         self.acknowledged = False
         self.settled = False
+        self.turned_away = False
         self.refused: tuple[Any, ...] = ()
         self.answer: Any = None
         # The router's life in which it was published.
@@ -120,8 +122,8 @@ class Account:
         # When each handler's subscription came into the table for the latest time, by handler name.
         self.since: dict[str, int] = {}
         self.records: dict[str, SubscriptionRecord] = {}
-        # Messages that some router took as failed for good, by their ids.
-        self.failures: set[str] = set()
+        # What some router took as failed for good: messages by their ids, and for whom.
+        self.failures: set[tuple[str, str]] = set()
         # What routers have published by themselves.
         self.fired: set[str] = set()
 
@@ -181,7 +183,7 @@ class Account:
         fact.settled = True
         fact.acknowledged = True
         self.note("settled", fact.text)
-        for name, run in fact.runs.items():
+        for name, run in () if fact.turned_away else fact.runs.items():
             record = self.records.get(name)
             kept = record is not None and record.durable
             if run.running is not None and run.running.alive and not (run.final or fact.command or kept):
@@ -254,7 +256,8 @@ class Account:
         latest = lane.latest
         if sequence > lane.highest and latest is not None:
             former = latest.run(record.name)
-            if not (former.done or former.final or self.world.may_be_lost(latest)):
+            over = former.done or former.final or latest.turned_away
+            if not (over or self.world.may_be_lost(latest)):
                 raise self.violation(
                     3, f"{record.name} gets {fact.text} while {latest.text} is not done", latest
                 )
@@ -309,10 +312,15 @@ class Account:
 
     def failed(self, router: RouterHost, failure: Any) -> None:
         fact = self.by_text.get(failure.message)
-        self.failures.add(failure.message)
+        self.failures.add((failure.message, failure.handler))
         self.note("failed", failure.message, f"{failure.handler} at {router.name}: {failure.reason}")
-        if fact is not None:
+        if fact is None:
+            return
+        if failure.handler or failure.reason != "store" or not fact.acknowledged:
             fact.run(failure.handler).final = failure.reason
+        else:
+            # One life of the router had taken it, the next would not: the journal still answers for it.
+            fact.turned_away = True
 
     def died(self, what: str) -> None:
         self.note("DIED", "", what)

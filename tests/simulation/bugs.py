@@ -13,7 +13,7 @@ from llmgine.actors.bus.handling.dedup import Line
 from llmgine.actors.bus.handling.inbox import Inbox
 from llmgine.actors.bus.handling.queue import Queue
 from llmgine.actors.bus.numbering import Numbering
-from llmgine.actors.bus.router.breaker import UNLIMITED, Breaker
+from llmgine.actors.bus.router.breaker import Breaker
 from llmgine.actors.bus.router.journal import Journal
 from llmgine.actors.bus.router.parcel import Parcel
 from llmgine.actors.bus.router.schedule import Schedules
@@ -115,11 +115,9 @@ def stale_permit(right: Any, breaker: Breaker, generation: int, now: float, slow
     return changed
 
 
-@_bug(Breaker, "permits")
-def half_open_unlimited(right: Any, breaker: Breaker, now: float) -> int:
-    right(breaker, now)
-    breaker.taken = 0
-    return 0 if breaker.state == "open" else UNLIMITED
+@_bug(Breaker, "take")
+def half_open_unlimited(right: Any, breaker: Breaker, count: int) -> None:
+    pass
 
 
 # Durability

@@ -49,10 +49,10 @@ def simulate_all(seeds: range) -> Iterator[Outcome]:
 
 
 def catch(bug: str, seeds: range) -> Outcome | None:
-    """The first seed that notices a deliberate bug; None where none does."""
-    with BUGS[bug]():
-        for seed in seeds:
+    """The first seed that notices a deliberate bug and is clean without it; None where none does."""
+    for seed in seeds:
+        with BUGS[bug]():
             outcome = simulate(seed)
-            if outcome.story:
-                return outcome
+        if outcome.story and not simulate(seed).story:
+            return outcome
     return None

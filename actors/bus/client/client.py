@@ -107,8 +107,10 @@ class BusClient:
         limit = self._options.drain_timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(limit):
-                for shard in self._shards:
-                    await shard.calls.empty()
+                # Handlers may publish to other routers meanwhile.
+                while self._unsettled:
+                    for shard in self._shards:
+                        await shard.calls.empty()
         except TimeoutError:
             logger.warning(
                 "%s: %d messages are not settled after %g s", self.identity, self._unsettled, limit

@@ -33,6 +33,8 @@ class Admission:
         state.holding = self._holding
         # Answers to publishers that an adaptive mailbox holds back.
         self._delayed: dict[Record, None] = {}
+        # Where a message gave up its place to one that has to wait behind others.
+        self._thinned: list[Mailbox] = []
 
     def publish(self, client: ClientState, runs: list[Any]) -> None:
         """Runs of one client in the order in which it sent them."""
@@ -199,6 +201,8 @@ class Admission:
         record.open -= 1
         if record.open == 0:
             state.settle(record)
+        while self._thinned:
+            self._ends.admit_waiting(self._thinned.pop())
 
     def _offer(self, mailbox: Mailbox, record: Record) -> float:
         """Returns for how long the mailbox wants the publisher to be held back."""
@@ -216,6 +220,8 @@ class Admission:
         if result is Offer.WAITING:
             record.waiting += 1
             state.stalled[mailbox] = None
+            if lost:
+                self._thinned.append(mailbox)
             return 0.0
         self._entered(mailbox, record, lost=bool(lost))
         return mailbox.delay()

@@ -29,6 +29,7 @@ from llmgine.actors.bus.router.replay import Replays
 from llmgine.actors.bus.router.schedule import Schedules
 from llmgine.actors.bus.router.state import RouterState
 from llmgine.actors.bus.router.verdicts import Verdicts
+from llmgine.actors.bus.router.whereabouts import whereabouts
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
 from llmgine.actors.store.operations import JournalRow, Operation, ScheduleRow
 
@@ -119,7 +120,8 @@ class RouterCore:
                     del line.results[sequence]
                 received.append([session, line.received])
                 self._state.restate(line, floor, min(last, line.received))
-        listed = {line[0] for line in lines}
+        listed = {line[0]: line[1] for line in lines}
+        self._state.journal.greet(client, listed)
         for session in client.lines.keys() - listed:
             # All of it is settled for the producer; a late command's record keeps its line alive.
             self._forget(client, session)
@@ -208,7 +210,10 @@ class RouterCore:
 
     def _tell(self, question: Question) -> None:
         try:
-            question.answer([list(line) for line in self._state.story.tell(question.body)])
+            lines = self._state.story.tell(question.body)
+            if "event" in question.body:
+                lines += whereabouts(self._state, question.body["event"])
+            question.answer([list(line) for line in lines])
         except ValueError as error:
             question.refuse("invalid", str(error))
 

@@ -61,7 +61,7 @@ class Deliveries:
         first = serving.next_entry
         parcel.begin(mailbox.subscription.number, mailbox.missed)
         trouble = mailbox.trouble
-        if trouble is None or (trouble.quiet and not serving.recalls):
+        if mailbox.takes_events and (trouble is None or (trouble.quiet and not serving.recalls)):
             self._fill_urgent(serving, parcel)
             self._fill_plainly(serving, parcel)
         else:
@@ -95,8 +95,6 @@ class Deliveries:
             if parcel.full and not parcel.holds(queue[0]):
                 break
             record = queue.popleft()
-            if record.head.command and not self._may_go(serving, record):
-                continue
             inflight[entry] = record
             if suspect and record in suspect:
                 suspect.discard(record)

@@ -22,6 +22,8 @@ class Ends:
         """This mailbox is done with the message, whatever the counters say of how."""
         if mailbox.trouble is not None:
             mailbox.trouble.forget(record)
+        if mailbox.probing:
+            mailbox.probing.pop(record, None)
         if outcome is not None and record.head.wants_result and not record.head.command:
             if record.outcomes is None:
                 record.outcomes = []
@@ -95,6 +97,10 @@ class Ends:
 
     def discard(self, mailbox: Mailbox, record: Record) -> None:
         """The subscription went before its handler was called."""
+        if record.head.command and record.kept is not None:
+            text = f"the handler {mailbox.subscription.name!r} was removed before it was called"
+            self.fail(mailbox, record, "no_handler", "no_handler", text)
+            return
         mailbox.counters.discarded += 1
         self._state.note("discarded", mailbox, record, "the handler was removed before it was called")
         if record.head.command:
@@ -152,10 +158,11 @@ class Ends:
         for record in entered:
             # It may come to its end at once, and its producer is told first that it was admitted.
             record.open += 1
-        for record in lost:
-            self.drop(mailbox, record, "dropped", mailbox.loss)
         if entered and mailbox.trouble is not None:
             self._state.arrived(mailbox, entered)
+        # After that, for one may have taken the place of another that came in with it.
+        for record in lost:
+            self.drop(mailbox, record, "dropped", mailbox.loss)
         for record in entered:
             record.open -= 1
             self.entered(record)
@@ -173,6 +180,4 @@ class Ends:
         if record.waiting == 0:
             self._state.admitted(record)
             if record.open == 0:
-                self._state.settle(record)
-            if record.kept is not None and record.open == 0:
                 self._state.settle(record)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
+from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from llmgine.actors.bus import wire
@@ -50,6 +52,8 @@ class Journal:
         self.ready = False
         self._rows: list[JournalRow] | None = None
         self._unread: dict[Record, None] = {}
+        # What was in it and waits at a gate, with the durable handlers that are left.
+        self._found: dict[Record, list[Mailbox]] = {}
         self._gated: dict[ProducerLine, None] = {}
         # Lines of producers that have not come back yet.
         self._claims: dict[tuple[str, int, str], ProducerLine] = {}
@@ -57,6 +61,8 @@ class Journal:
         self._left: dict[tuple[str, int, str], Sequences] = {}
         # Commands that were handed out in an earlier life, until their caller says how old they are.
         self._undecided: dict[Record, Mailbox] = {}
+        # All commands that were found, as long as their callers may come back.
+        self._recovered: dict[Record, Mailbox] = {}
 
     # At the gate
 
@@ -152,7 +158,11 @@ class Journal:
             gate.popleft()
             record.open -= 1
             record.waiting -= 1
-            self._route(record, kept)
+            found = self._found.pop(record, None)
+            if found is None:
+                self._route(record, kept)
+            else:
+                self._hand_out(record, found)
         line.gate = None
         self._gated.pop(line, None)
 
@@ -261,7 +271,6 @@ class Journal:
             return
         self.ready = True
         boxes = {box.subscription.key_text: box for box in self._state.mailboxes.values()}
-        later: list[tuple[Record, list[Mailbox]]] = []
         absent: dict[tuple[str, int], ClientState] = {}
         for row in rows:
             line = self._line(row, absent)
@@ -271,16 +280,18 @@ class Journal:
                 self._adopt(known, row)
             elif known is None:
                 record, found = self._take_over(line, row, boxes)
-                if line.gate and line.gate[0].sequence < row.sequence:
-                    # Its producer is about to send it again, and has begun with what is before it.
-                    later.append((record, found))
+                if line.gate:
+                    # Its producer has sent what is before it, or behind it, once more.
+                    self._found[record] = found
+                    self._wait(record)
                 else:
                     self._hand_out(record, found)
         self._begin()
-        for record, found in later:
-            self._hand_out(record, found)
         state = self._state
-        if self._claims:
+        for client in state.clients.values():
+            if client.floors is not None:
+                self.greet(client, client.floors)
+        if self._claims or self._recovered:
             state.timers.at(state.now + state.options.client_lease, self._give_up)
 
     def _begin(self) -> None:
@@ -295,6 +306,8 @@ class Journal:
             else:
                 self._write(record)
         for line in list(self._gated):
+            if line.gate is not None:
+                line.gate = deque(sorted(line.gate, key=attrgetter("sequence")))
             self._flush(line)
 
     def _line(self, row: JournalRow, absent: dict[tuple[str, int], ClientState]) -> ProducerLine:
@@ -347,6 +360,7 @@ class Journal:
     def _hand_out(self, record: Record, found: list[Mailbox]) -> None:
         if record.head.command and found:
             record.home = found[0]
+            self._recovered[record] = found[0]
             if record.kept is not None and record.kept.marked and not found[0].subscription.idempotent:
                 self._undecided[record] = found[0]
                 return
@@ -371,10 +385,35 @@ class Journal:
             text = f"everything went away while {mailbox.subscription.name!r} had the command in hand"
             mailbox.counters.accepted += 1
             self._ends.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
+        self._recovered.clear()
         for key in [key for key, line in self._claims.items() if not line.stored]:
             del self._claims[key]
 
     # Producers that come back
+
+    def greet(self, client: ClientState, floors: dict[str, int]) -> None:
+        """What lies below a caller's floor it has an answer to, and needs no other."""
+        client.floors = None if self.ready else floors
+        for record, mailbox in list(self._recovered.items()):
+            line = record.head.line
+            if (line.client.name, line.client.epoch) != (client.name, client.epoch):
+                continue
+            if record.sequence < floors.get(line.session, inf):
+                self._drop(record, mailbox)
+
+    def _drop(self, record: Record, mailbox: Mailbox) -> None:
+        if self._undecided.pop(record, None) is not None:
+            mailbox.counters.accepted += 1
+        elif mailbox.withdraw(record):
+            mailbox.counters.accepted += 1
+            record.waiting -= 1
+        elif not mailbox.unqueue(record):
+            return
+        del self._recovered[record]
+        mailbox.counters.cancelled += 1
+        self._state.resolve(record, wire.failed_answer("cancelled", "its caller has an answer already"))
+        record.head.line.results.pop(record.sequence, None)
+        self._ends.finish(mailbox, record)
 
     def claim(self, client: ClientState, session: str, received: int, floor: int) -> ProducerLine | None:
         """The line of this life of a producer as the journal knows it."""

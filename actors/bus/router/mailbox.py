@@ -83,12 +83,14 @@ class Mailbox:
         "outstanding",
         "plain",
         "pressed",
+        "probing",
         "queue",
         "running",
         "sole",
         "strict",
         "subscription",
         "suspect",
+        "takes_events",
         "trouble",
         "urgent",
         "waiting",
@@ -127,6 +129,8 @@ class Mailbox:
         self.heir: ClientState | None = None
         # None until something has failed.
         self.trouble: Trouble | None = None
+        # Commands sent again of which members are asked one by one whether they know them; who was asked.
+        self.probing: dict[Record, set[ClientState]] = {}
         self.pressed = False
         self.closing = False
         self.missed = 0
@@ -142,7 +146,7 @@ class Mailbox:
         self.subscription = subscription
         self.durable = subscription.durable
         self._set_queue(keyed=subscription.overflow == "coalesce")
-        event = subscription.kind == "event"
+        event = self.takes_events = subscription.kind == "event"
         self.strict = event and subscription.order == "strict"
         # Whose messages need no look of their own when they are done.
         self.plain = event and not (subscription.members or subscription.durable)

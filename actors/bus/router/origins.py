@@ -86,4 +86,5 @@ class Origins:
         extra = {"replay_of": origin.replay_of} if origin.replay_of is not None else None
         head = Head(line, origin.lineage, origin.depth, flags, extra)
         head.on_settled = origin.on_settled
+        head.plain = head.plain and origin.on_settled is None
         return head

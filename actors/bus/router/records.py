@@ -123,6 +123,7 @@ class Head:
         "line",
         "lineage",
         "on_settled",
+        "plain",
         "replay_of",
         "since",
         "until",
@@ -139,6 +140,8 @@ class Head:
         self.extra = extra
         self.command = bool(flags & wire.COMMAND)
         self.wants_result = bool(flags & (wire.COMMAND | wire.WAIT))
+        # Its producer waits for nothing but that it is settled.
+        self.plain = not self.wants_result
         self.again = bool(flags & wire.AGAIN)
         self.chain: Chain = ()
         self.since = 0
@@ -237,6 +240,7 @@ class ClientState:
         "attached",
         "connected",
         "epoch",
+        "floors",
         "id",
         "left_at",
         "lines",
@@ -258,6 +262,8 @@ class ClientState:
         self.id = id_
         self.connected = False
         self.left_at = 0.0
+        # Where its lines stood when it came, until the journal has been read.
+        self.floors: dict[str, int] | None = None
         self.lines: dict[str, ProducerLine] = {}
         # Of the deployment whose subscriptions it serves beside others, "" for any other client.
         self.member_of = ""

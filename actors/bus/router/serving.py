@@ -170,11 +170,20 @@ def share(mailbox: Mailbox) -> None:
                 hold.records.append(record)
                 mailbox.outstanding += 1
                 continue
-            member = _member(mailbox, members, record, lane)
+            member = _unasked(mailbox, members, record) or _member(mailbox, members, record, lane)
             if not urgent and limit is not None and len(member.queue) + len(member.inflight) >= limit:
                 break
             queue.popleft()
             member.assign(record)
+
+
+def _unasked(mailbox: Mailbox, members: list[Serving], record: Record) -> Serving | None:
+    """Who is to be asked next whether it knows this command; None where that is no question any more."""
+    head = record.head
+    if not (head.command and head.again) or mailbox.subscription.idempotent:
+        return None
+    asked = mailbox.probing.setdefault(record, set())
+    return next((member for member in members if member.client not in asked), None)
 
 
 def _member(mailbox: Mailbox, members: list[Serving], record: Record, lane: str | None) -> Serving:

@@ -151,27 +151,25 @@ class RouterState:
 
     def settle(self, record: Record) -> None:
         """Every handler of this message is done, but for those that the journal answers for."""
-        head = record.head
+        kept, head = record.kept, record.head
+        if kept is not None and kept.pending:
+            self.journal.settle(record, kept)
+            return
         line = head.line
-        told = False
-        if record.kept is not None:
-            if record.kept.pending:
-                self.journal.settle(record, record.kept)
-                return
-            told = self.journal.forget(record, record.kept)
+        told = kept is not None and self.journal.forget(record, kept)
         del line.unsettled[record.sequence]
         self.unsettled -= 1
         if not head.command:
             self.counters["events_failed_total" if record.failed else "events_processed_total"] += 1
-            if head.wants_result:
-                self.resolve(record, record.outcomes or [])
-                return
-        client = line.client
-        if head.on_settled is not None and not told:
-            head.on_settled(not record.failed)
-        if head.wants_result or told or not client.connected:
-            return
-        self.settled_range(client, line.session, record.sequence, record.sequence)
+        if head.plain:
+            if line.client.connected and not told:
+                self.settled_range(line.client, line.session, record.sequence, record.sequence)
+        elif head.on_settled is not None:
+            if not told:
+                head.on_settled(not record.failed)
+        elif not head.command:
+            # Commands were answered when their handlers were done.
+            self.resolve(record, record.outcomes or [])
 
     def settled_range(self, client: ClientState, session: str, first: int, last: int) -> None:
         settled = client.settled

@@ -15,7 +15,6 @@ What = Literal[
     "breaker opened",
     "breaker half-open",
     "breaker closed",
-    "parked",
     "dropped",
     "refused",
     "filtered",
@@ -24,7 +23,10 @@ What = Literal[
     "taken over",
     "no handler",
     "priority passed",
-    "redelivered",
+    # Of where a message is now.
+    "is handed out",
+    "is queued",
+    "is held back",
 ]
 
 Line = tuple[float, What, str, str, str, str]

@@ -158,6 +158,15 @@ class Verdicts:
         """Given back before its handler was called, or the end of what a verdict takes back."""
         mailbox = serving.mailbox
         record = serving.inflight.pop(entry, None)
+        if record is not None and record in mailbox.probing:
+            # Not known there: the next one is asked, or it is a first attempt after all.
+            self._breakers.released(serving, (entry,))
+            record.sent = 0
+            serving.released(record)
+            mailbox.outstanding -= 1
+            mailbox.put_back([record])
+            self._state.mark_ready(mailbox)
+            return
         if record is not None:
             self.give_back(serving, entry, record)
             if not serving.recalls and not serving.retiring:

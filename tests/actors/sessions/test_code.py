@@ -278,8 +278,8 @@ def packed(**changes: Any) -> bytes:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no packed session code"),
-        (b"\x01", "no packed session code"),
+        (b"", "no packed code"),
+        (b"\x01", "no packed code"),
         (packed(format=99), "format 99"),
         (packed(python=[3, 1]), r"Python 3\.1 .* use one on all nodes"),
         (packed(code=b"nonsense"), "cannot be loaded"),

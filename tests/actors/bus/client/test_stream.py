@@ -40,7 +40,7 @@ async def test_a_burst_is_on_its_way_before_it_is_whole(make_house: MakeHouse) -
     first = asyncio.ensure_future(client.publish(Noted()))
     await router.hear(wire.PUBLISH)
     published = [first, *(asyncio.ensure_future(client.publish(Noted(number=n))) for n in range(300))]
-    parts = []
+    parts: list[int] = []
     while sum(parts) < 300:
         [[run]] = await router.hear(wire.PUBLISH)
         parts.append(len(run[7]))

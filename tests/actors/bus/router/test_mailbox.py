@@ -119,8 +119,8 @@ class Machine(RuleBasedStateMachine):
             assert lost == replaced
         for one in lost:
             mine = self.accepted[one.head.line.session]
-            assert mine[0] is one
-            mine.pop(0)
+            assert replaced or mine[0] is one
+            mine.remove(one)
             self.ended += 1
         if offer is Offer.ACCEPTED:
             row.append(record)
