@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from llmgine.actors.bus import (
+    AskRefused,
     BatchPolicy,
     BreakerPolicy,
     BusFilter,
@@ -268,4 +269,7 @@ class Bus:
         given = {key: value for key, value in about.items() if value is not None}
         if len(given) != 1:
             raise InvalidRequest("a story is of one handler, one session or one event: name exactly one")
-        return await self._client.story(given)
+        try:
+            return await self._client.story(given)
+        except AskRefused as error:
+            raise InvalidRequest(str(error)) from None

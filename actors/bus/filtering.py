@@ -21,11 +21,22 @@ BUCKETS = 1_024
 
 
 class Subject:
-    """What a filter may know of one message; its metadata are read only when a filter asks."""
+    """What a filter may know of one message; its metadata are read only when a filter asks.
 
-    __slots__ = ("_metadata", "_read", "lineage", "session")
+    `paid` is what a rate says of a message that may have passed it before, and must not get lost over
+    being counted twice; None where it has to be counted.
+    """
 
-    def __init__(self, lineage: str, session: str, read: Callable[[], Mapping[str, Any] | None]) -> None:
+    __slots__ = ("_metadata", "_read", "lineage", "paid", "session")
+
+    def __init__(
+        self,
+        lineage: str,
+        session: str,
+        read: Callable[[], Mapping[str, Any] | None],
+        paid: bool | None = None,
+    ) -> None:
+        self.paid = paid
         self.lineage = lineage
         self.session = session
         self._read = read
@@ -125,6 +136,8 @@ class _Rate:
         self._buckets: dict[str, TokenBucket] = {}
 
     def admits(self, subject: Subject, now: float) -> bool:
+        if subject.paid is not None:
+            return subject.paid
         key = subject.name if self._per_type else ""
         # Taken out and put in again, the one at the front is that of the longest silence.
         bucket = self._buckets.pop(key, None)
@@ -166,7 +179,10 @@ class _Not:
         self.lasting = part.lasting
 
     def admits(self, subject: Subject, now: float) -> bool:
-        return not self._part.admits(subject, now)
+        if subject.paid is None:
+            return not self._part.admits(subject, now)
+        opposite = Subject(subject.lineage, subject.session, lambda: subject.metadata, not subject.paid)
+        return not self._part.admits(opposite, now)
 
 
 def _texts(given: list[str]) -> list[str]:

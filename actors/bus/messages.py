@@ -66,7 +66,7 @@ class Message(BaseModel):
         super().__pydantic_init_subclass__(**kwargs)
         # Kept on the class, which may travel by value to a process with another `__main__`.
         if "__wire_name__" not in cls.__dict__:
-            cls.__wire_name__ = f"{_module_name(cls.__module__)}.{cls.__qualname__}"
+            cls.__wire_name__ = f"{module_name(cls.__module__)}.{cls.__qualname__}"
         if not cls.__wire_name__ or LINEAGE_SEPARATOR in cls.__wire_name__:
             raise TypeError(
                 f"__wire_name__ of {cls.__qualname__} must be a text without {LINEAGE_SEPARATOR!r}"
@@ -121,7 +121,7 @@ def is_stamped(message: Message) -> bool:
     return getattr(super(type(message), message), "_envelope", None) is not None
 
 
-def _module_name(module: str) -> str:
+def module_name(module: str) -> str:
     """The module as other processes would import it: a script goes by its stem, `-m` by its real name."""
     if module != "__main__":
         return module

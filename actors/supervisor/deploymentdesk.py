@@ -30,12 +30,6 @@ class Deployment:
     num_cpus: float
     code: DeployedCode | bytes | None = None  # None until asked of a replica, after a supervisor's restart
     replicas: list[str] = field(default_factory=list)
-    next_number: int = 0
-
-    def take_names(self, count: int) -> list[str]:
-        taken = [names.handler(self.name, self.next_number + place) for place in range(count)]
-        self.next_number += count
-        return taken
 
 
 class DeploymentDesk:
@@ -50,6 +44,8 @@ class DeploymentDesk:
         self._work = work
         self._lanes = Lanes()
         self._deployments: dict[str, Deployment] = {}
+        # Of removed ones too: their last replicas may still be leaving under their names.
+        self._numbers: dict[str, int] = {}
 
     async def deploy(
         self, name: str, code: DeployedCode | bytes, replicas: int, num_cpus: float
@@ -63,10 +59,7 @@ class DeploymentDesk:
             former = self._deployments.get(name)
             version = former.version + 1 if former is not None else 1
             deployment = Deployment(name, version, num_cpus, code)
-            deployment.next_number = former.next_number if former is not None else 0
             failures = await self._start(deployment, replicas)
-            if former is not None:
-                former.next_number = deployment.next_number
             if failures:
                 await self._undo(deployment, former)
                 raise failures[0]
@@ -104,6 +97,8 @@ class DeploymentDesk:
     def joined(self, report: dict[str, Any]) -> None:
         """A restarted supervisor hears of a replica."""
         name, version = report["deployment"], report["version"]
+        number = names.parse_handler(report["name"])[1]
+        self._numbers[name] = max(self._numbers.get(name, 0), number + 1)
         known = self._deployments.get(name)
         if known is None or known.version < version:
             if known is not None:
@@ -114,7 +109,6 @@ class DeploymentDesk:
             return
         if report["name"] not in known.replicas:
             known.replicas.append(report["name"])
-        known.next_number = max(known.next_number, names.parse_handler(report["name"])[1] + 1)
 
     async def gone(self, replica: str) -> None:
         """A replica will not come back: another takes its place."""
@@ -139,7 +133,9 @@ class DeploymentDesk:
         """Starts further replicas; those that serve are in the deployment, the errors of others come back."""
         assert deployment.code is not None
         cargo = Cargo(deployment.name, deployment.version, deployment.code, deployment.num_cpus)
-        wanted = deployment.take_names(count)
+        first = self._numbers.get(deployment.name, 0)
+        self._numbers[deployment.name] = first + count
+        wanted = [names.handler(deployment.name, first + place) for place in range(count)]
         starts = (
             self._children.start(one, "handler", num_cpus=deployment.num_cpus, cargo=cargo) for one in wanted
         )

@@ -208,10 +208,9 @@ async def soak(runtime: Runtime, seconds: float, rate: int, say: Callable[[str],
         await asyncio.gather(*(_one(runtime, sent + offset) for offset in range(wanted)))
         sent += max(0, wanted)
         if now >= due:
-            line.append((memory_mb(os.getpid()), memory_mb(router)))
-            say(
-                f"{now - begun:6.0f} s {sent:>9,} sent, driver {line[-1][0]:.0f} MB, router {line[-1][1]:.0f} MB"
-            )
+            mine, its = memory_mb(os.getpid()), memory_mb(router)
+            line.append((mine, its))
+            say(f"{now - begun:6.0f} s {sent:>9,} sent, driver {mine:.0f} MB, router {its:.0f} MB")
             due += max(1.0, seconds / 20)
         await asyncio.sleep(0.005)
     await came_to(lambda: handled, sent)

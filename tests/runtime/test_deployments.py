@@ -115,9 +115,7 @@ async def test_a_deployment_is_scaled_and_removed(
 
 async def test_a_class_that_cannot_be_constructed_leaves_nothing(runtime: Runtime) -> None:
     """A deployment whose class fails is refused with the class's own error, and nothing is registered."""
-    with pytest.raises(
-        DeploymentRefused, match="not be constructed: ConnectionError: no data"
-    ):
+    with pytest.raises(DeploymentRefused, match="not be constructed: ConnectionError: no data"):
         await runtime.bus.deploy(Broken)
     status = await runtime.status()
     assert status["deployments"] == {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmgine.actors.bus.errors import InvalidHandler
-from llmgine.actors.bus.messages import Command, Event, Message
+from llmgine.actors.bus.messages import Command, Event, Message, module_name
 
 Handler = Callable[..., Any]
 
@@ -75,7 +75,7 @@ def _qualified(handler: Handler) -> str:
     name = getattr(handler, "__qualname__", None)
     if name is None:
         return type(handler).__qualname__
-    return f"{getattr(handler, '__module__', None) or '?'}.{name}"
+    return f"{module_name(getattr(handler, '__module__', None) or '?')}.{name}"
 
 
 def default_name(handler: Handler) -> str | None:

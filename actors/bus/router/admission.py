@@ -147,7 +147,7 @@ class Admission:
         head, line = record.head, record.head.line
         state = self._state
         if route.asks:
-            route = state.routes.sift(route, head.lineage, line.session, record.body, state.now)
+            route = state.routes.sift(route, record, state.now)
         if self._journal.recognise(record, route.stages):
             state.counters["events_published_total"] -= 1
             return

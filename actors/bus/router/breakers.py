@@ -12,7 +12,7 @@ from functools import partial
 from itertools import takewhile
 
 from llmgine.actors.bus.policies import BreakerPolicy, RetryPolicy
-from llmgine.actors.bus.router.breaker import Breaker
+from llmgine.actors.bus.router.breaker import UNLIMITED, Breaker
 from llmgine.actors.bus.router.ends import Ends
 from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.router.records import Record
@@ -72,7 +72,8 @@ class Breakers:
     def permits(self, mailbox: Mailbox) -> int:
         """How many more attempts may be handed out now."""
         trouble = mailbox.trouble
-        assert trouble is not None
+        if trouble is None:
+            return UNLIMITED
         generation = trouble.breaker.generation
         count = trouble.breaker.permits(self._state.now)
         if trouble.breaker.generation != generation:

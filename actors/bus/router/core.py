@@ -72,8 +72,8 @@ class RouterCore:
 
     @property
     def unsettled(self) -> int:
-        """Messages of which some handler is not done."""
-        return self._state.unsettled
+        """Messages of which some handler is not done, but those that the journal keeps for durable ones."""
+        return self._state.unsettled - self._state.stored
 
     def snapshot(self) -> list[dict[str, Any]]:
         """The mirrored table in wire form."""

@@ -61,7 +61,9 @@ class Deliveries:
         first = serving.next_entry
         parcel.begin(mailbox.subscription.number, mailbox.missed)
         trouble = mailbox.trouble
-        if mailbox.takes_events and (trouble is None or (trouble.quiet and not serving.recalls)):
+        if mailbox.subscription.kind == "event" and (
+            trouble is None or (trouble.quiet and not serving.recalls)
+        ):
             self._fill_urgent(serving, parcel)
             self._fill_plainly(serving, parcel)
         else:
@@ -75,11 +77,11 @@ class Deliveries:
                 mailbox.outstanding += handed
 
     def _fill_urgent(self, serving: Serving, parcel: Parcel) -> None:
-        mailbox, urgent = serving.mailbox, serving.urgent
+        urgent = serving.urgent
         while urgent and not parcel.full:
             record = urgent.popleft()
             if self._may_go(serving, record):
-                self._hand_out(serving, record, parcel, reentrant=mailbox.reenters(record))
+                self._hand_out(serving, record, parcel, reentrant=True)
         if urgent:
             # At the end of the row: nobody waits for another's long queue.
             serving.client.ready[serving] = None
@@ -108,18 +110,17 @@ class Deliveries:
             serving.client.ready[serving] = None
 
     def _fill_carefully(self, serving: Serving, parcel: Parcel) -> None:
-        """As far as breaker and waiting lanes let it."""
-        mailbox = serving.mailbox
+        """Message by message: commands, and what breaker and waiting lanes let through."""
+        mailbox, queue = serving.mailbox, serving.queue
         trouble = mailbox.trouble
-        assert trouble is not None
         if serving.retiring or serving.recalling:
             return
         permits = self._breakers.permits(mailbox)
-        if permits or trouble.breaker.state != "open":
+        if permits or trouble is None or trouble.breaker.state != "open":
             self._fill_urgent(serving, parcel)
-        queue = serving.queue
         free = min(permits, mailbox.window - len(serving.inflight))
-        if trouble.holds and mailbox.subscription.session != BUS:
+        holds = trouble.holds if trouble is not None else None
+        if holds and mailbox.subscription.session != BUS:
             # All of it is the lane that waits, and stays where its mailbox' policy can reach it.
             free = 0
         whole = serving.lanes is None
@@ -127,12 +128,13 @@ class Deliveries:
             if parcel.full and not parcel.holds(queue[0]):
                 break
             record = queue.popleft()
-            lane = mailbox.lane(record) if trouble.holds else None
-            if lane is not None and lane in trouble.holds and whole:
-                trouble.holds[lane].records.append(record)
+            lane = mailbox.lane(record) if holds and whole else None
+            if holds and lane is not None and lane in holds:
+                holds[lane].records.append(record)
                 mailbox.outstanding += 1
             elif self._may_go(serving, record):
-                trouble.breaker.take(1)
+                if trouble is not None:
+                    trouble.breaker.take(1)
                 self._hand_out(serving, record, parcel, reentrant=False)
                 free -= 1
         if queue and free > 0:
@@ -155,7 +157,18 @@ class Deliveries:
         if record in suspect:
             suspect.discard(record)
             redelivered = True
+        if record in mailbox.probing:
+            attempt = self._probe(serving, record, attempt)
         parcel.add(record, entry, redelivered, reentrant, attempt)
+
+    def _probe(self, serving: Serving, record: Record, attempt: int) -> int:
+        """A member is asked first; whoever gets it when all of them were is to run it."""
+        asked = serving.mailbox.probing[record]
+        if serving.client in asked:
+            del serving.mailbox.probing[record]
+            return attempt
+        asked.add(serving.client)
+        return 0
 
     def _may_go(self, serving: Serving, record: Record) -> bool:
         """Whether a command may be handed to this generation of its handler; if not, it is dealt with."""

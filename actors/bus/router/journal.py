@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.letters import Reason
 from llmgine.actors.bus.router.letters import failure_of
-from llmgine.actors.bus.router.records import ClientState, Head, Kept, ProducerLine, Record, Sequences
+from llmgine.actors.bus.router.records import ClientState, Head, Kept, ProducerLine, Record
+from llmgine.actors.bus.router.sequences import Sequences
 from llmgine.actors.store.operations import HandlerDone, JournalRow, MarkHanded, PutJournal
 
 if TYPE_CHECKING:
@@ -402,15 +403,16 @@ class Journal:
                 self._drop(record, mailbox)
 
     def _drop(self, record: Record, mailbox: Mailbox) -> None:
-        if self._undecided.pop(record, None) is not None:
-            mailbox.counters.accepted += 1
-        elif mailbox.withdraw(record):
-            mailbox.counters.accepted += 1
+        if mailbox.withdraw(record):
             record.waiting -= 1
-        elif not mailbox.unqueue(record):
+        elif self._undecided.pop(record, None) is not None:
+            # It has never been in there.
+            pass
+        elif mailbox.unqueue(record):
+            mailbox.counters.cancelled += 1
+        else:
             return
         del self._recovered[record]
-        mailbox.counters.cancelled += 1
         self._state.resolve(record, wire.failed_answer("cancelled", "its caller has an answer already"))
         record.head.line.results.pop(record.sequence, None)
         self._ends.finish(mailbox, record)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from math import inf
 
@@ -19,7 +18,9 @@ from llmgine.actors.bus.messages import BUS
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.router.backlog import Backlog
 from llmgine.actors.bus.router.bodies import metadata_of
-from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record, Sequences
+from llmgine.actors.bus.router.counters import MailboxCounters
+from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
+from llmgine.actors.bus.router.sequences import Spans
 from llmgine.actors.bus.router.serving import Serving
 from llmgine.actors.bus.router.trouble import Trouble
 from llmgine.actors.bus.router.waiting import Waiting
@@ -30,29 +31,6 @@ class Offer(Enum):
     ACCEPTED = "accepted"
     WAITING = "waiting"
     REJECTED = "rejected"
-
-
-@dataclass(slots=True)
-class MailboxCounters:
-    """What became of every message that was offered; only ever counts up.
-
-    What was `rejected` or `filtered` was not accepted; `failed` ones are dead letters.
-    """
-
-    accepted: int = 0
-    handled: int = 0
-    failed: int = 0
-    expired: int = 0
-    cancelled: int = 0
-    dropped: int = 0
-    coalesced: int = 0
-    discarded: int = 0
-    rejected: int = 0
-    filtered: int = 0
-    redelivered: int = 0
-    retried: int = 0
-    pressure_on: int = 0
-    pressure_off: int = 0
 
 
 class Mailbox:
@@ -113,7 +91,7 @@ class Mailbox:
         self.marking: dict[Record, None] = {}
         self.waiting = Waiting()
         # Of a durable mailbox: what is not done, by line.
-        self._spans: dict[ProducerLine, Sequences] = {}
+        self._spans: Spans[ProducerLine] = Spans(options.max_unsettled)
         # At least the bytes of all that is here.
         self._weight = 0
         # Handlers publish to it, so that a part of it is kept for them.
@@ -370,7 +348,7 @@ class Mailbox:
         line = record.head.line
         chain = record.head.chain
         if self.durable and record.kept is not None and self in record.kept.pending:
-            self._spans.setdefault(line, Sequences()).add(record.sequence)
+            self._spans.add(line, record.sequence)
         if chain and self.reenters(record):
             self.urgent.append(record)
             return
@@ -404,22 +382,12 @@ class Mailbox:
         """Whether its priority's turn has come, and its place in the line is one that handlers remember."""
         if not record.is_open_for(self):
             return False
-        if not self._spans:
-            return True
-        span = self._spans.get(record.head.line)
-        lowest = span.lowest if span is not None else None
-        return lowest is None or record.sequence - lowest < self._options.max_unsettled
+        return not self._spans or self._spans.reaches(record.head.line, record.sequence)
 
     def finished(self, record: Record) -> list[Record]:
         """A durable message is done here; those that may be queued after that, and now are."""
         line = record.head.line
-        span = self._spans.get(line)
-        if span is None:
-            return []
-        span.discard(record.sequence)
-        if not span:
-            del self._spans[line]
-        return self.release(line)
+        return self.release(line) if self._spans.discard(line, record.sequence) else []
 
     def release(self, line: ProducerLine) -> list[Record]:
         """Queue what has been held back for this producer and may go now; these messages."""
@@ -526,18 +494,13 @@ class Mailbox:
     def validate(self) -> None:
         """Every accepted message is somewhere, exactly once."""
         counters = self.counters
-        done = counters.handled + counters.failed + counters.expired + counters.cancelled
-        done += counters.dropped + counters.coalesced + counters.discarded
         name = self.subscription.name
-        assert counters.accepted == done + self.size, (name, counters, self.size)
+        assert counters.accepted == counters.ended + self.size, (name, counters, self.size)
         assert self.held_count == sum(map(len, self.held.values())), name
         assert all(self.held.values()), name
         everything = list(self.everything())
         assert len(set(everything)) == len(everything) == self.size, (name, "a message is here twice")
         assert self.suspect <= set(everything), (name, "a suspect is not here")
         assert sum(len(record.body) for record in everything) <= self._weight, name
-        here = {(record.head.line, record.sequence) for record in everything}
-        for line, span in self._spans.items():
-            assert span, name
-            assert all((line, sequence) in here for sequence in span), name
+        assert set(self._spans) <= {(record.head.line, record.sequence) for record in everything}, name
         assert self.outstanding == sum(1 for _ in self.others()), (name, self.outstanding)

@@ -7,7 +7,7 @@ from typing import Protocol
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.router.records import ClientState, Head, Origin, ProducerLine, Record
-from llmgine.actors.bus.router.routes import Stages
+from llmgine.actors.bus.router.routes import Route, Stages
 from llmgine.actors.bus.router.state import RouterState
 
 _FEW = 64
@@ -31,38 +31,37 @@ class Origins:
         state = self._state
         if not state.loaded:
             return False
-        stages, screened, durable, home = self._route(origin)
-        if not stages and not screened:
+        home = self._home(origin)
+        aimed = origin.only is not None or origin.command
+        if aimed:
+            route = Route(((home,),) if home is not None else (), (), ())
+        else:
+            route = state.routes.event(origin.lineage, origin.session)
+        if not route.stages and not route.screened:
             return False
-        if not stages:
-            for mailbox in screened:
-                mailbox.counters.filtered += 1
+        line = self._line(origin)
+        record = Record(self._head(origin, line), origin.sequence, origin.body)
+        if origin.command:
+            record.home = home
+        if route.asks and not aimed:
+            route = state.routes.sift(route, record, state.now)
+        for mailbox in route.screened:
+            mailbox.counters.filtered += 1
+        if not route.stages:
             if origin.on_settled is not None:
                 origin.on_settled(True)
             return True
-        line = self._line(origin)
-        record = Record(self._head(origin, line), origin.sequence, origin.body)
-        record.home = home
         line.received = max(line.received, origin.sequence)
-        kind = "commands_sent_total" if origin.command else "events_published_total"
-        if not state.journal.recognise(record, stages):
-            state.counters[kind] += 1
-            self._entrance.pass_on(record, stages, durable=durable)
+        if not state.journal.recognise(record, route.stages):
+            state.counters["commands_sent_total" if origin.command else "events_published_total"] += 1
+            # Whoever aims at one mailbox keeps the message elsewhere than in the journal.
+            self._entrance.pass_on(record, route.stages, durable=route.durable and not aimed)
         return True
 
-    def _route(self, origin: Origin) -> tuple[Stages, tuple[Mailbox, ...], bool, Mailbox | None]:
-        state = self._state
-        if origin.only is not None:
-            home = origin.only if origin.command else None
-            # Whoever sent it keeps it until it is settled, elsewhere than in the journal.
-            return ((origin.only,),), (), False, home
-        if origin.command:
-            home = state.routes.command(origin.lineage, origin.session)
-            return (((home,),) if home is not None else ()), (), False, home
-        route = state.routes.event(origin.lineage, origin.session)
-        if route.asks:
-            route = state.routes.sift(route, origin.lineage, origin.session, origin.body, state.now)
-        return route.stages, route.screened, route.durable, None
+    def _home(self, origin: Origin) -> Mailbox | None:
+        if origin.only is not None or not origin.command:
+            return origin.only
+        return self._state.routes.command(origin.lineage, origin.session)
 
     def _line(self, origin: Origin) -> ProducerLine:
         key = origin.producer, origin.epoch, origin.session

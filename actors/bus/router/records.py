@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from llmgine.actors.bus import wire
+from llmgine.actors.bus.router.sequences import Sequences
 
 if TYPE_CHECKING:
     from llmgine.actors.bus.router.mailbox import Mailbox
@@ -37,39 +37,6 @@ class Origin:
     depth: int = 0
     command: bool = False
     on_settled: Callable[[bool], None] | None = None
-
-
-class Sequences:
-    """A set of numbers that knows its lowest; what is put in is mostly above what is there."""
-
-    __slots__ = ("_heap", "_held")
-
-    def __init__(self) -> None:
-        self._heap: list[int] = []
-        self._held: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._held)
-
-    def add(self, number: int) -> None:
-        if number not in self._held:
-            self._held.add(number)
-            heappush(self._heap, number)
-
-    def discard(self, number: int) -> None:
-        self._held.discard(number)
-        heap, held = self._heap, self._held
-        while heap and heap[0] not in held:
-            heappop(heap)
-        if len(heap) > 2 * len(held) + 64:
-            self._heap = sorted(held)
-
-    @property
-    def lowest(self) -> int | None:
-        return self._heap[0] if self._held else None
 
 
 class ProducerLine:

@@ -10,6 +10,7 @@ from llmgine.actors.bus.filtering import Compiled, Subject, compile_filter
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
 from llmgine.actors.bus.router.bodies import metadata_of
 from llmgine.actors.bus.router.mailbox import Mailbox
+from llmgine.actors.bus.router.records import Record
 from llmgine.actors.bus.subscriptions import SubscriptionTable
 
 Stages = tuple[tuple[Mailbox, ...], ...]
@@ -106,9 +107,11 @@ class Routes:
         in_order = tuple(tuple(stages[priority]) for priority in sorted(stages))
         return Route(in_order, tuple(screened), gates)
 
-    def sift(self, route: Route, lineage: str, session: str, body: bytes, now: float) -> Route:
+    def sift(self, route: Route, record: Record, now: float) -> Route:
         """The route of this one message: filters that look at each message have been asked, once."""
-        subject = Subject(lineage, session, partial(metadata_of, body))
+        head = record.head
+        read = partial(metadata_of, record.body)
+        subject = Subject(head.lineage, head.line.session, read, True if head.again else None)
         if not all(gate.admits(subject, now) for gate in route.gates):
             everyone = tuple(mailbox for stage in route.stages for mailbox in stage)
             return Route((), (*route.screened, *everyone), ())

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.filters import TypeFilter
-from llmgine.actors.bus.router.records import Origin, Sequences
+from llmgine.actors.bus.router.records import Origin
+from llmgine.actors.bus.router.sequences import Sequences
 from tests.actors.bus.router.world import BODY, COMMAND, LINEAGE, Client, World
 
 

@@ -154,3 +154,18 @@ def test_a_filtered_durable_event_is_not_kept() -> None:
     world.store = store
     world.rest()
     assert [sequence for _, sequence in server.handled[1]] == [2]
+
+
+def test_a_router_that_died_makes_no_message_pay_its_rate_twice() -> None:
+    """What may have been admitted before is not refused when it is sent again, also within Not."""
+    world, producer, server = made(one=RateFilter(1.0, 2), beyond=Not(RateFilter(1.0, 2)))
+    for _ in range(2):
+        producer.publish()
+    world.rest(work=False)
+    for _ in range(3):
+        world.core.set_filters([], 0.0)
+    world.start()
+    producer.publish()
+    world.rest(work=False)
+    world.start()
+    assert got(world, server)["one"] == [1, 2, 3]
