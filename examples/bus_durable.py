@@ -14,8 +14,11 @@ class Refund(Command[str]):
     order: int
 
 
+booked: asyncio.Queue[int] = asyncio.Queue()
+
+
 async def book(event: Paid) -> None:
-    print(f"booked: {event.order}")
+    await booked.put(event.order)
 
 
 async def refund(command: Refund) -> str:
@@ -32,7 +35,8 @@ async def main(folder: str) -> None:
 
     async with Runtime.in_process(settings) as runtime:
         await serve(runtime.bus)
-        await runtime.bus.publish(Paid(order=1), wait=True)
+        await runtime.bus.publish(Paid(order=1))
+        print(f"booked: {await booked.get()}")
 
     # Nobody serves the two handlers now, but they are known and their messages wait.
     async with Runtime.in_process(settings) as runtime:
@@ -41,6 +45,7 @@ async def main(folder: str) -> None:
 
     async with Runtime.in_process(settings) as runtime:
         await serve(runtime.bus)
+        print(f"booked: {await booked.get()}")
         result = await runtime.bus.execute(Refund(order=1), durable=True, deadline=60)
         print(result.unwrap())
 

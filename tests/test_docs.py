@@ -82,6 +82,72 @@ def test_bus_example_runs(clean_environ: Path) -> None:
     assert "KeyError" in lines[3]
 
 
+def test_bus_handlers_example_runs(clean_environ: Path) -> None:
+    """The example of handlers shows each session's order, a filter, a priority, and that no call is lost."""
+    lines = output_of("bus_handlers.py", clean_environ)
+    assert lines[0] == "ben: hello"
+    assert lines[1:4] == ["anna: one moment", "anna: here it is", "anna: goodbye"]
+    assert lines.index("reserved: coffee") < lines.index("declared to customs: coffee")
+    assert "declared to customs: tea" not in lines
+    assert lines[-1] == "{'/tea': 100}"
+
+
+def test_bus_mailboxes_example_runs(clean_environ: Path) -> None:
+    """The example of mailboxes keeps what each policy says, and tells of what it does not keep."""
+    lines = output_of("bus_mailboxes.py", clean_environ)
+    assert lines[3:5] == [f"published {value}, refused: (('first', 'overflow'),)" for value in (4, 5)]
+    kept = {name: [line for line in lines if line.startswith(name)] for name in ("newest", "latest", "first")}
+    assert kept["newest"][1:] == ["newest: A 4, missed 2", "newest: A 5, missed 0"]
+    assert kept["latest"][1:] == ["latest: A 5, missed 3"]
+    assert kept["first"][1:] == ["first: A 2, missed 2", "first: A 3, missed 0"]
+
+
+def test_bus_failures_example_runs(clean_environ: Path) -> None:
+    """The example of failures goes all the way from three attempts to a replay, and opens a breaker."""
+    lines = output_of("bus_failures.py", clean_environ)
+    story = ["attempt failed", "retry", "attempt failed", "retry", "attempt failed", "dead letter"]
+    assert lines == [
+        "ship: ConnectionError after 3 attempts",
+        *(f"ship: {what}" for what in story),
+        "dead letter: handler, {'item': 'tea'}",
+        "shipped: tea",
+        "replayed: True; left: 0",
+        *(f"price: {kind}" for kind in ("ConnectionError", "ConnectionError", "breaker_open")),
+    ]
+
+
+def test_bus_durable_example_runs(clean_environ: Path) -> None:
+    """The example of durable handlers handles in its last runtime what was published in the one before."""
+    assert output_of("bus_durable.py", clean_environ) == [
+        "booked: 1",
+        "published: 2",
+        "booked: 2",
+        "refunded: 1",
+    ]
+
+
+def test_bus_deploy_example_runs(clean_environ: Path) -> None:
+    """The example of a deployment answers from its replicas and adds one."""
+    replicas = [f"handler-Translator-{number}" for number in range(3)]
+    assert output_of("bus_deploy.py", clean_environ) == [
+        str(tuple(replicas[:2])),
+        "thé",
+        "heard: hello",
+        "['Translator.listen']",
+        str(tuple(replicas)),
+    ]
+
+
+def test_bus_schedule_example_runs(clean_environ: Path) -> None:
+    """The example of scheduled events hears each in time, cancels one, and lists what is left."""
+    assert output_of("bus_schedule.py", clean_environ) == [
+        "take it out",
+        "stir stir",
+        "cancelled: True, and again: False",
+        "shopping: 30 7 * * MON-FRI (Europe/Berlin), fired 0 times",
+    ]
+
+
 def test_switching_example_runs(clean_environ: Path) -> None:
     """The example of several models prints the same value from each, however it came about."""
     assert output_of("switch_provider.py", clean_environ) == [

@@ -93,10 +93,12 @@ class StoreHost:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._reading is not None:
+            # A connection that is closed under a question takes the whole process with it.
+            await asyncio.to_thread(self._reading.shutdown)
         await self._in(self._writing, self._engine.close)
-        for executor in (self._writing, self._reading):
-            if executor is not None:
-                executor.shutdown(wait=False)
+        if self._writing is not None:
+            self._writing.shutdown(wait=False)
 
     # Writing.
 

@@ -10,10 +10,11 @@ from typing import Any
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import ProtocolViolation
 from llmgine.actors.bus.letters import Reason
+from llmgine.actors.bus.router.counters import Offer
 from llmgine.actors.bus.router.ends import Ends
 from llmgine.actors.bus.router.journal import Journal
 from llmgine.actors.bus.router.letters import failure_of
-from llmgine.actors.bus.router.mailbox import Mailbox, Offer
+from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.router.origins import Origins
 from llmgine.actors.bus.router.records import ClientState, Head, ProducerLine, Record
 from llmgine.actors.bus.router.routes import Route, Stages
@@ -144,8 +145,7 @@ class Admission:
 
     def _event(self, record: Record, route: Route) -> None:
         """One message, by the filters, the journal and the mailboxes' policies."""
-        head, line = record.head, record.head.line
-        state = self._state
+        head, state = record.head, self._state
         if route.asks:
             route = state.routes.sift(route, record, state.now)
         if self._journal.recognise(record, route.stages):

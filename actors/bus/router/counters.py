@@ -1,8 +1,17 @@
-"""What became of the messages of one mailbox."""
+"""What becomes of the messages of one mailbox."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+
+
+class Offer(Enum):
+    """What comes of one that is offered, for now."""
+
+    ACCEPTED = "accepted"
+    WAITING = "waiting"
+    REJECTED = "rejected"
 
 
 @dataclass(slots=True)

@@ -64,7 +64,8 @@ class Deliveries:
         if mailbox.subscription.kind == "event" and (
             trouble is None or (trouble.quiet and not serving.recalls)
         ):
-            self._fill_urgent(serving, parcel)
+            if serving.urgent:
+                self._fill_urgent(serving, parcel)
             self._fill_plainly(serving, parcel)
         else:
             self._fill_carefully(serving, parcel)
@@ -219,6 +220,7 @@ class Deliveries:
                 continue
             inflight = serving.inflight
             before = len(inflight)
+            settled = []
             for entry in range(first, last + 1):
                 record = inflight.pop(entry, None)
                 if record is None:
@@ -227,7 +229,8 @@ class Deliveries:
                 if record.stages is not None:
                     self._ends.advance(mailbox, record)
                 if record.open == 0:
-                    state.settle(record)
+                    settled.append(record)
+            state.settle_all(settled)
             handled = before - len(inflight)
             mailbox.counters.handled += handled
             mailbox.outstanding -= handled

@@ -273,8 +273,10 @@ class Journal:
         self.ready = True
         boxes = {box.subscription.key_text: box for box in self._state.mailboxes.values()}
         absent: dict[tuple[str, int], ClientState] = {}
+        # Of lives that have ended since, too.
+        gated = {(line.client.name, line.client.epoch, line.session): line for line in self._gated}
         for row in rows:
-            line = self._line(row, absent)
+            line = self._line(row, absent, gated)
             line.journaled = max(line.journaled, row.sequence)
             known = line.unsettled.get(row.sequence)
             if known is not None and known in self._unread:
@@ -311,12 +313,17 @@ class Journal:
                 line.gate = deque(sorted(line.gate, key=attrgetter("sequence")))
             self._flush(line)
 
-    def _line(self, row: JournalRow, absent: dict[tuple[str, int], ClientState]) -> ProducerLine:
+    def _line(
+        self,
+        row: JournalRow,
+        absent: dict[tuple[str, int], ClientState],
+        gated: dict[tuple[str, int, str], ProducerLine],
+    ) -> ProducerLine:
         client = self._state.clients.get(row.producer)
         if client is not None and client.epoch == row.epoch and row.session in client.lines:
             return client.lines[row.session]
         key = row.producer, row.epoch, row.session
-        line = self._claims.get(key)
+        line = gated.get(key) or self._claims.get(key)
         if line is None:
             life = absent.setdefault(key[:2], ClientState(row.producer, row.epoch, ""))
             line = self._claims[key] = ProducerLine(life, row.session, row.sequence - 1)

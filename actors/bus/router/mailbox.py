@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from math import inf
 
 from llmgine.actors.bus.filtering import Compiled, compile_filter
@@ -18,19 +17,13 @@ from llmgine.actors.bus.messages import BUS
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.router.backlog import Backlog
 from llmgine.actors.bus.router.bodies import metadata_of
-from llmgine.actors.bus.router.counters import MailboxCounters
+from llmgine.actors.bus.router.counters import MailboxCounters, Offer
 from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
 from llmgine.actors.bus.router.sequences import Spans
 from llmgine.actors.bus.router.serving import Serving
 from llmgine.actors.bus.router.trouble import Trouble
 from llmgine.actors.bus.router.waiting import Waiting
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
-
-
-class Offer(Enum):
-    ACCEPTED = "accepted"
-    WAITING = "waiting"
-    REJECTED = "rejected"
 
 
 class Mailbox:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from llmgine.actors.bus import BusOptions, SubscriptionRecord, wire
-from llmgine.actors.bus.router.mailbox import Mailbox, Offer
+from llmgine.actors.bus.router.counters import Offer
+from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.router.records import ClientState, Head, ProducerLine, Record
 from llmgine.actors.bus.router.serving import Serving
 from tests.actors.bus.router.world import World
@@ -221,7 +222,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMailbox = Machine.TestCase
-TestMailbox.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestMailbox.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 def test_one_sessions_flood_keeps_nobody_waiting() -> None:

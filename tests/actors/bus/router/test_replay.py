@@ -28,7 +28,7 @@ def replay(desk: Desk, row: LetterRow, token: str = "t") -> Any:
 
 
 def test_a_replay_that_succeeds_leaves_the_queue() -> None:
-    """It runs again for the handler that failed, as a new message; the answer comes when the letter is gone."""
+    """It runs again for the handler that failed, as a new message; it is answered when the letter is gone."""
     desk = Desk()
     row = dead(desk)
     answer = replay(desk, row)
