@@ -27,9 +27,8 @@ async def main() -> None:
         print(await heard.get(), await heard.get())
         print(f"cancelled: {await stir.cancel()}, and again: {await stir.cancel()}")
 
-        await bus.schedule(
-            Reminder(text="buy tea"), cron="30 7 * * MON-FRI", zone="Europe/Berlin", id="shopping"
-        )
+        tea = Reminder(text="buy tea")
+        await bus.schedule(tea, cron="30 7 * * MON-FRI", zone="Europe/Berlin", id="shopping")
         for event in await bus.scheduled():
             print(f"{event.id}: {event.cron} ({event.zone}), fired {event.fired} times")
 

@@ -272,4 +272,4 @@ class Bus:
         try:
             return await self._client.story(given)
         except AskRefused as error:
-            raise InvalidRequest(str(error)) from None
+            raise InvalidRequest(error.text) from None

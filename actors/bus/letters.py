@@ -21,7 +21,7 @@ Reason = Literal[
     "stuck",  # an attempt took too long and cannot be cancelled
     "cancelled",  # the handler was cancelled by something else
     "undecodable",  # the body does not validate as the registered class
-    "invalid",  # a validation before the handler refused it
+    "invalid",  # a validation before the handler refused it, or its result is not what the class says
     "expired",  # a command's own deadline passed, or a scheduled event came too late
     "overflow",  # no room in the mailbox within the time that its policy allows
     "dropped",  # made room for a newer message, or a newer one took its place

@@ -136,3 +136,18 @@ async def test_a_durable_command_is_answered_like_any_other(runtime: Runtime) ->
     await runtime.bus.register_command_handler(Shout, shout, durable=True, name="shout")
     result = await runtime.bus.execute(Shout(text="hey"), durable=True, deadline=20.0)
     assert result.unwrap() == "HEY"
+
+
+async def test_an_event_that_nobody_handles_is_explained(runtime: Runtime) -> None:
+    """The story of an event without a handler says so, with its class; of a handled one it says nothing."""
+    unheard = await runtime.bus.publish(Noted(session_id="s1"))
+    story = await runtime.bus.story(event=unheard.id)
+    assert [line.what for line in story] == ["no handler"]
+    assert "nobody handles" in story[0].text
+    assert "Noted" in story[0].text
+
+    async def handle(event: Noted) -> None: ...
+
+    await runtime.bus.register_event_handler(Noted, handle)
+    heard = await runtime.bus.publish(Noted(session_id="s1"), wait=True)
+    assert await runtime.bus.story(event=heard.id) == []

@@ -131,8 +131,14 @@ class Inbox:
             # What runs comes first: it may be a later attempt than the one that had failed.
             if redelivered and self._join(line, sequence, entry):
                 pass
-            elif not fresh and (line.seen(sequence) or (failed and failed.get(sequence, 0) >= attempt)):
+            elif not fresh and (
+                line.seen(sequence) or (failed and failed.get(sequence, 0) >= (attempt or 1))
+            ):
                 self._repeat(queue, line, head, sequence, entry, passage)
+            elif attempt == 0:
+                # A question, and the answer is no.
+                self.answers.outcome(queue.number, entry, wire.RETURNED, None)
+                self.wake()
             else:
                 line.running += 1
                 job = Job(queue, line, head, sequence, body, entry, link, passage)

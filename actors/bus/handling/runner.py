@@ -334,7 +334,8 @@ class Runner:
             return Failed("handler", "unsendable", str(error))
         except (ValidationError, TypeError, ValueError) as error:
             text = f"the handler of {self.message_class.__qualname__} returned another type: {error}"
-            return Failed("handler", "invalid_result", text)
+            # Another attempt would do the work again, and answer the same.
+            return Failed("invalid", "invalid_result", text)
 
     def stuck(self, job: Job) -> None:
         """Nothing ends it: the attempt has failed, its place stays taken until it ends by itself."""

@@ -10,6 +10,7 @@ from typing import Any
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import ProtocolViolation
 from llmgine.actors.bus.letters import Reason
+from llmgine.actors.bus.messages import LINEAGE_SEPARATOR
 from llmgine.actors.bus.router.counters import Offer
 from llmgine.actors.bus.router.ends import Ends
 from llmgine.actors.bus.router.journal import Journal
@@ -117,8 +118,11 @@ class Admission:
             self._screen(route.screened, head, first, count)
         state.counters["events_processed_total"] += count
         client = line.client
+        last = first + count - 1
+        if not route.screened:
+            name = head.lineage.partition(LINEAGE_SEPARATOR)[0]
+            state.story.unheard(f"{client.name}:{client.epoch}", line.session, first, last, name)
         if client.connected:
-            last = first + count - 1
             client.admitted.append([line.session, first, last, None, False])
             state.settled_range(client, line.session, first, last)
 

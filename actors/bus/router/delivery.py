@@ -379,5 +379,5 @@ def _late(mailbox: Mailbox, record: Record) -> tuple[Reason, str, str]:
             f"the process of {name!r} went away with the command in hand",
         )
     if not any(one.connected for one in mailbox.members):
-        return "expired", "no_handler", f"the process of {name!r} was away until the deadline"
+        return "expired", "deadline", f"the process of {name!r} was away until the deadline"
     return "expired", "deadline", f"the deadline passed before {name!r} was called"

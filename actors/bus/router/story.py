@@ -41,6 +41,8 @@ class Stories:
         self._limit = limit
         self._wall = wall
         self._stories: dict[tuple[str, str], deque[Line]] = {}
+        # Rows of messages that nobody handles: producer, session, first and last number, and the class.
+        self._unheard: deque[tuple[float, str, str, int, int, str]] = deque(maxlen=limit)
 
     def __len__(self) -> int:
         return len(self._stories)
@@ -72,9 +74,21 @@ class Stories:
     def of_session(self, session: str) -> list[Line]:
         return list(self._stories.get(("session", session), ()))
 
+    def unheard(self, producer: str, session: str, first: int, last: int, name: str) -> None:
+        """Nobody handles this row of messages of the class; `producer` is name and epoch."""
+        self._unheard.append((self._wall() / 1e9, producer, session, first, last, name))
+
     def of_message(self, id_: str, session: str) -> list[Line]:
-        """What its session's story has of one message."""
-        return [line for line in self.of_session(session) if line[4] == id_]
+        """What its session's story has of one message, and whether nobody handled it."""
+        told = [line for line in self.of_session(session) if line[4] == id_]
+        producer, _, number = id_.partition(f":{session}:")
+        if not number.isdigit():
+            return told
+        for at, who, where, first, last, name in self._unheard:
+            if who == producer and where == session and first <= int(number) <= last:
+                text = f"nobody handles {name}, neither in session {session!r} nor in the bus scope"
+                told.append((at, "no handler", "", session, id_, text))
+        return told
 
     def tell(self, question: Any) -> list[Line]:
         """The story that was asked for: of a `handler`, a `session` or an `event` by its id."""

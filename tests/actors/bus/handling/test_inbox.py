@@ -337,3 +337,22 @@ def test_an_aborted_command_is_cancelled_where_it_is(pure: Any) -> None:
         side.inbox.abort(1, entry)
     assert side.cancelled == [running]
     assert "before it was called" in side.start().aborted
+
+
+def test_a_question_runs_nothing(pure: Any) -> None:
+    """Attempt 0 asks who knows a command: what ran is told again, what runs is joined, all else returned."""
+    side = pure(concurrency=2)
+    [unknown] = side.deliver(flags=wire.COMMAND, attempt=0, redelivered=True)
+    assert side.answers() == [(unknown, wire.RETURNED, None)]
+    assert side.start_all() == []
+    side.deliver(flags=wire.COMMAND, first=1)
+    [job] = side.start_all()
+    [running] = side.deliver(flags=wire.COMMAND, first=1, attempt=0, redelivered=True)
+    value = [True, b"", "", "", False, 1, 0.0]
+    side.inbox.answer(job, wire.VALUE, value)
+    [finished] = side.deliver(flags=wire.COMMAND, first=1, attempt=0, redelivered=True)
+    answers = side.answers()
+    assert [(entry, code) for entry, code, _ in answers if entry in (running, finished)] == [
+        (running, wire.VALUE),
+        (finished, wire.VALUE),
+    ]

@@ -156,7 +156,7 @@ class Script:
 def _deliveries(message: list[Any]) -> list[Got]:
     flat = [(run[2], sequence) for run in message[1] for sequence, _ in enumerate(run[9], run[4])]
     return [
-        Got(number, entry + offset, *flat[index + offset], attempt, redelivered, 0 if offset else missed)
+        Got(number, entry + offset, *where, attempt, redelivered, 0 if offset else missed)
         for number, entry, index, count, attempt, redelivered, _, missed in message[2]
-        for offset in range(count)
+        for offset, where in enumerate(flat[index : index + count])
     ]

@@ -23,7 +23,7 @@ def names(route: Any) -> list[list[str]]:
 def test_routes_follow_scope_lineage_and_priority() -> None:
     """Bus and own session, class and ancestors, by priority; a command's most specific handler."""
     table = SubscriptionTable()
-    for name, fields in {
+    handlers: dict[str, dict[str, Any]] = {
         "bus": {"priority": 60},
         "s1": {"session": "s1", "priority": 10},
         "s2": {"session": "s2"},
@@ -31,7 +31,8 @@ def test_routes_follow_scope_lineage_and_priority() -> None:
         "cmd": {"kind": "command", "wire_name": "Base"},
         "sub": {"kind": "command"},
         "own": {"kind": "command", "wire_name": "Base", "session": "s1"},
-    }.items():
+    }
+    for name, fields in handlers.items():
         given: dict[str, Any] = {"kind": "event", "wire_name": "E", **fields}
         table.add(SubscriptionRecord(name=name, client="c", epoch=1, **given))
     boxes = {one.number: Mailbox(one, BusOptions()) for one in table}
