@@ -225,14 +225,14 @@ class Decoder:
             fields["session_id"] = session
             if metadata is not None:
                 fields["metadata"] = metadata
-            message = self._validate(fields, strict=False, by_alias=False, by_name=True)
+            message: Message = self._validate(fields, strict=False, by_alias=False, by_name=True)
         except ValidationError as error:
             raise UndecodableMessage(
                 f"{self._class.__qualname__}: {error.error_count()} invalid: {_where(error)}"
             ) from error
         except Exception as error:
             raise UndecodableMessage(f"{self._class.__qualname__}: not a message body: {error}") from error
-        return typing.cast(Message, message), time, trace
+        return message, time, trace
 
 
 def _where(error: ValidationError) -> str:

@@ -265,9 +265,9 @@ class Calls:
                     entry.waiter.set_result(True)
                 continue
             for entry in outbox.admitted(session, first, last):
-                if not entry.head.flags & wire.AGAIN:
+                if entry.since < serial and not entry.head.flags & wire.AGAIN:
                     # Handed to nobody before it was admitted, and so to no handler of an older table.
-                    entry.since = max(entry.since, serial)
+                    entry.since = serial
                 if refused:
                     entry.refused = tuple((name, reason) for name, reason in refused)
                 waiter = entry.waiter

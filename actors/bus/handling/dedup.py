@@ -34,6 +34,11 @@ class Line:
         distance = sequence - self.base - 1
         return distance < 0 or bool(self.mask >> distance & 1)
 
+    @property
+    def highest(self) -> int:
+        """Nothing beyond it has been seen."""
+        return self.base + self.mask.bit_length()
+
     def mark(self, sequence: int) -> None:
         """It is finished; marking again changes nothing."""
         distance = sequence - self.base - 1

@@ -121,18 +121,19 @@ class Inbox:
         fresh = attempt > 1 and not redelivered
         last: JobHead | None = None
         line = _NO_LINE
-        failed = line.failed
+        failed, highest = line.failed, line.highest
         add = queue.add
         for head, sequence, body in messages:
             if head is not last:
                 line = self._line(queue, head)
-                failed = line.failed
+                failed, highest = line.failed, line.highest
                 last = head
             # What runs comes first: it may be a later attempt than the one that had failed.
             if redelivered and self._join(line, sequence, entry):
                 pass
             elif not fresh and (
-                line.seen(sequence) or (failed and failed.get(sequence, 0) >= (attempt or 1))
+                (sequence <= highest and line.seen(sequence))
+                or (failed and failed.get(sequence, 0) >= (attempt or 1))
             ):
                 self._repeat(queue, line, head, sequence, entry, passage)
             elif attempt == 0:

@@ -35,6 +35,8 @@ class Admission:
         state.holding = self._holding
         # Answers to publishers that an adaptive mailbox holds back.
         self._delayed: dict[Record, None] = {}
+        # Where events came in all at once: told when all of their batch have.
+        self._fed: dict[Mailbox, None] = {}
         # Where a message gave up its place to one that has to wait behind others.
         self._thinned: list[Mailbox] = []
 
@@ -44,12 +46,23 @@ class Admission:
         if not state.loaded:
             state.backlog.append((client, runs))
             return
+        try:
+            self._take_in(client, runs)
+        finally:
+            for mailbox in self._fed:
+                state.press(mailbox)
+                state.mark_ready(mailbox)
+            self._fed.clear()
+
+    def _take_in(self, client: ClientState, runs: list[Any]) -> None:
+        state = self._state
         for session, lineage, first, floor, depth, flags, extra, bodies in runs:
             line = client.lines.get(session)
             if line is None:
                 line = self._journal.claim(client, session, first - 1, floor)
                 line = client.lines[session] = line or ProducerLine(client, session, first - 1)
-            line.floor = max(line.floor, floor)
+            if floor > line.floor:
+                line.floor = floor
             if line.received + 1 < floor:
                 # Below its floor the producer has seen everything settled, or never used the sequence.
                 line.received = floor - 1
@@ -101,7 +114,10 @@ class Admission:
         simple = line.gate is None and not line.journaled
         if simple and route.plain and not head.chain:
             size, nested = sum(map(len, bodies)), head.depth > 0
-            if all(mailbox.has_room(count, size, nested=nested) for mailbox in route.stages[0]):
+            for mailbox in route.stages[0]:
+                if not mailbox.has_room(count, size, nested=nested):
+                    break
+            else:
                 if route.screened:
                     self._screen(route.screened, head, first, count)
                 self._all_at_once(head, first, bodies, route.stages[0], size)
@@ -132,16 +148,17 @@ class Admission:
         """One priority, and room everywhere: no message needs a look of its own."""
         state = self._state
         line = head.line
-        fan_out = len(mailboxes)
-        records = [Record(head, sequence, body, fan_out) for sequence, body in enumerate(bodies, first)]
-        line.unsettled.update(zip(range(first, first + len(records)), records, strict=True))
+        unsettled, fan_out = line.unsettled, len(mailboxes)
+        records = []
+        for sequence, body in enumerate(bodies, first):
+            record = unsettled[sequence] = Record(head, sequence, body, fan_out)
+            records.append(record)
         state.unsettled += len(records)
         for mailbox in mailboxes:
             mailbox.enter_all(records, size)
             if mailbox.trouble is not None:
                 state.arrived(mailbox, records)
-            state.press(mailbox)
-            state.mark_ready(mailbox)
+            self._fed[mailbox] = None
         client = line.client
         if client.connected:
             client.admitted.append([line.session, first, first + len(records) - 1, None, False])
@@ -218,8 +235,7 @@ class Admission:
         for one in lost:
             self._ends.drop(mailbox, one, "dropped", mailbox.loss)
         if result is Offer.REJECTED:
-            capacity = mailbox.subscription.capacity
-            self._ends.refuse(mailbox, record, "overflow", f"its mailbox of {capacity} is full")
+            self._ends.refuse(mailbox, record, "overflow", _fullness(mailbox))
             return 0.0
         if result is Offer.WAITING:
             record.waiting += 1
@@ -360,3 +376,9 @@ class Admission:
         """What is in no mailbox and not settled."""
         yield from self._delayed
         yield from self._journal.holding()
+
+
+def _fullness(mailbox: Mailbox) -> str:
+    full = f"its mailbox of {mailbox.subscription.capacity} is full"
+    trouble = mailbox.trouble
+    return full if trouble is None or trouble.parked is None else f"{full}, and its breaker is open"

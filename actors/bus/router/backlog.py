@@ -31,7 +31,7 @@ class Backlog:
         self._flow: str | None = None
 
     def __len__(self) -> int:
-        return len(self.front) + len(self._rows)
+        return len(self.front) + self._rows.count
 
     def __iter__(self) -> Iterator[Record]:
         yield from self.front

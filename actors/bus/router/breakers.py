@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import takewhile
+from sys import float_info
 
 from llmgine.actors.bus.policies import BreakerPolicy, RetryPolicy
 from llmgine.actors.bus.router.breaker import UNLIMITED, Breaker
@@ -188,6 +189,9 @@ class Breakers:
         if trouble.parked is None:
             trouble.parked = {}
         self.arrived(mailbox, list(mailbox.queued()))
+        text = "its mailbox is full, and its breaker has opened"
+        for record in mailbox.expired(float_info.max):
+            self._ends.turn_away(mailbox, record, text)
 
     def _try_again(self, mailbox: Mailbox, trouble: Trouble) -> None:
         trouble.wake = None

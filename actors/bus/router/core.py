@@ -102,7 +102,9 @@ class RouterCore:
             self.detach(client, now)
         client.connected = True
         client.member_of = str(hello.get("member_of") or "")
-        if hello.get("incarnation") and not str(hello["incarnation"]).startswith(f"{state.incarnation}."):
+        former = str(hello.get("incarnation") or "")
+        if former and not former.startswith(f"{state.incarnation}."):
+            client.fresh = False
             self._handover.gather()
         client.clear()
         self._welcome(client, lines)
@@ -402,12 +404,11 @@ class RouterCore:
     def next_time(self) -> float | None:
         """When `tick` is to be called, at the latest; None where time changes nothing."""
         state = self._state
-        times = [
-            state.timers.next_time(),
-            state.writes.next_time(),
-            self._schedules.next_time(state.now, state.wall()),
-        ]
-        return min((time for time in times if time is not None), default=None)
+        due = state.timers.next_time()
+        for time in (state.writes.next_time(), self._schedules.next_time(state.now, state.wall())):
+            if time is not None and (due is None or time < due):
+                due = time
+        return due
 
     def tick(self, now: float, wall: int) -> None:
         """Time has passed: `wall` is the time of day in nanoseconds since 1970."""

@@ -183,6 +183,10 @@ class Deliveries:
             # Sent to an earlier life of the router; what has failed in this one is no riddle.
             tried = mailbox.trouble is not None and record in mailbox.trouble.tries
             perhaps = record.sent == 0 and 0 < head.since < subscription.generation and not tried
+            asked = mailbox.probing.get(record, ())
+            if serving.client in asked and any(client.fresh for client in asked):
+                # No member knows it, but one is new: perhaps in the place of one that died with it.
+                perhaps = True
             if another or perhaps:
                 self._not_handed(serving, record)
                 text = "its handler's process was replaced meanwhile"
@@ -206,13 +210,22 @@ class Deliveries:
 
     def done(self, client: ClientState, ranges: list[Any]) -> None:
         """Handled, in ranges of entries per subscription."""
-        state = self._state
+        # Whose places became free: told once all are counted.
+        eased: dict[Serving, None] = {}
+        try:
+            self._handled(client, ranges, eased)
+        finally:
+            for serving in eased:
+                self._after(serving)
+
+    def _handled(self, client: ClientState, ranges: list[Any], eased: dict[Serving, None]) -> None:
         for number, first, last in ranges:
             serving = client.servings.get(number)
             if serving is None:
                 continue
             if not 0 < first <= last < serving.next_entry:
                 raise ProtocolViolation(f"subscription {number} was never sent entries {first} to {last}")
+            eased[serving] = None
             mailbox = serving.mailbox
             trouble = mailbox.trouble
             if not mailbox.plain or (trouble is not None and not trouble.quiet):
@@ -230,13 +243,12 @@ class Deliveries:
                     self._ends.advance(mailbox, record)
                 if record.open == 0:
                     settled.append(record)
-            state.settle_all(settled)
+            self._state.settle_all(settled)
             handled = before - len(inflight)
             mailbox.counters.handled += handled
             mailbox.outstanding -= handled
             if trouble is not None:
                 self._breakers.succeeded(serving, range(first, last + 1))
-            self._after(serving)
 
     def _done_one_by_one(self, serving: Serving, first: int, last: int) -> None:
         entries = [entry for entry in range(first, last + 1) if entry in serving.inflight]
@@ -246,7 +258,6 @@ class Deliveries:
                 serving.mailbox.counters.handled += 1
                 self._ends.finish(serving.mailbox, record)
         self._breakers.succeeded(serving, entries)
-        self._after(serving)
 
     def _out_of_hand(self, serving: Serving, entry: int) -> Record | None:
         record = serving.inflight.pop(entry, None)

@@ -247,7 +247,10 @@ class Mailbox:
         return None
 
     def offer(self, record: Record, until: float) -> tuple[Offer, Sequence[Record]]:
-        """Take one more message; then those that it has taken the place of, already counted."""
+        """Take one more message; then those that it has taken the place of, already counted.
+
+        Nobody waits for room behind an open breaker: nothing will leave for a while.
+        """
         nested = record.head.depth > 0
         lost: list[Record] = []
         policy = self.subscription.overflow
@@ -264,7 +267,8 @@ class Mailbox:
         if room and self._fits(1, size, nested=nested):
             self.enter(record)
             return Offer.ACCEPTED, lost
-        if policy in ("reject_new", "drop_oldest"):
+        shut = self.trouble is not None and self.trouble.parked is not None
+        if shut or policy in ("reject_new", "drop_oldest"):
             self._reject()
             return Offer.REJECTED, lost
         self.waiting.add(record, until, nested=nested)
@@ -362,7 +366,7 @@ class Mailbox:
             return
         self.counters.accepted += len(records)
         self._weight += size
-        self._queue(records, line.session)
+        self.backlog.add(records, line.session, self.window - self.outstanding)
 
     def _queue(self, records: list[Record], session: str) -> None:
         self.backlog.add(records, session, self.window - self.outstanding)

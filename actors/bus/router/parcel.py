@@ -22,6 +22,7 @@ class Parcel:
         "_run",
         "_size",
         "deliveries",
+        "full",
         "runs",
     )
 
@@ -37,10 +38,8 @@ class Parcel:
         self._number = 0
         self._missed = 0
         self._delivery: list[Any] | None = None
-
-    @property
-    def full(self) -> bool:
-        return self._count >= wire.BATCH_EVENTS or self._size >= wire.BATCH_BYTES
+        # Nothing more is to be put in but further deliveries of what it holds.
+        self.full = False
 
     def holds(self, record: Record) -> bool:
         """Whether it travels already, so that one more delivery of it costs nothing."""
@@ -53,7 +52,10 @@ class Parcel:
         self._delivery = None
 
     def add(self, record: Record, entry: int, redelivered: bool, reentrant: bool, attempt: int = 1) -> None:
-        position = self._place(record)
+        index = self._index
+        position = index.get(record) if index is not None else None
+        if position is None:
+            position = self._place(record)
         delivery = self._delivery
         if (
             delivery is not None
@@ -78,11 +80,9 @@ class Parcel:
         self.deliveries.append(self._delivery)
 
     def _place(self, record: Record) -> int:
+        position = self._count
         if self._index is not None:
-            known = self._index.get(record)
-            if known is not None:
-                return known
-            self._index[record] = self._count
+            self._index[record] = position
         head, body = record.head, record.body
         if head is self._head and record.sequence == self._next:
             self._run.append(body)
@@ -106,6 +106,7 @@ class Parcel:
             self._head = head
         self._next = record.sequence + 1
         self._size += len(body)
-        position = self._count
-        self._count += 1
+        self._count = position + 1
+        if self._count >= wire.BATCH_EVENTS or self._size >= wire.BATCH_BYTES:
+            self.full = True
         return position

@@ -15,17 +15,17 @@ _LOOKED_AT = 64
 class Rows(Generic[T]):
     """Items of any number of sessions; a session's flood makes nobody else wait for longer than a turn."""
 
-    __slots__ = ("_count", "_longest", "_rows", "_turns")
+    __slots__ = ("_longest", "_rows", "_turns", "count")
 
     def __init__(self) -> None:
         # An emptied row stays until its turn, so that each session is in `_turns` once.
         self._rows: dict[str, deque[T]] = {}
         self._turns: deque[str] = deque()
-        self._count = 0
+        self.count = 0
         self._longest = ""
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def __iter__(self) -> Iterator[T]:
         for session in self._turns:
@@ -37,7 +37,7 @@ class Rows(Generic[T]):
             row = self._rows[session] = deque()
             self._turns.append(session)
         row.append(item)
-        self._count += 1
+        self.count += 1
         if len(row) > len(self._rows.get(self._longest, ())):
             self._longest = session
 
@@ -58,10 +58,10 @@ class Rows(Generic[T]):
             row = rows[session]
             if len(row) > most:
                 turns.append(session)
-                self._count -= most
+                self.count -= most
                 return deque([row.popleft() for _ in range(most)])
             del rows[session]
-            self._count -= len(row)
+            self.count -= len(row)
             if row:
                 return row
         return deque()
@@ -80,7 +80,7 @@ class Rows(Generic[T]):
 
     def pop(self, session: str) -> T:
         """The oldest of one session, which has some."""
-        self._count -= 1
+        self.count -= 1
         return self._rows[session].popleft()
 
     def remove(self, session: str, item: T) -> bool:
@@ -91,11 +91,11 @@ class Rows(Generic[T]):
         for position, one in enumerate(row):
             if one is item:
                 del row[position]
-                self._count -= 1
+                self.count -= 1
                 return True
         return False
 
     def clear(self) -> None:
         self._rows.clear()
         self._turns.clear()
-        self._count = 0
+        self.count = 0

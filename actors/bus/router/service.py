@@ -135,8 +135,9 @@ class RouterService:
 
     def _take(self, client: ClientState) -> Any | None:
         message = self.core.take(client)
-        # A durable command is marked in the journal when it is about to be handed out.
-        self._keeping.write()
+        if message is None or message[0] == wire.DELIVER:
+            # A durable command is marked in the journal when it is about to be handed out.
+            self._keeping.write()
         return message
 
     def _wake(self) -> None:

@@ -21,8 +21,6 @@ What = Literal[
     "dead letter",
     "discarded",
     "taken over",
-    "no handler",
-    "priority passed",
     # Of where a message is now.
     "is handed out",
     "is queued",

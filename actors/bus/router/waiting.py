@@ -24,7 +24,7 @@ class Waiting:
         self._outer: Rows[Waiter] = Rows()
 
     def __len__(self) -> int:
-        return len(self._nested) + len(self._outer)
+        return self._nested.count + self._outer.count
 
     def __iter__(self) -> Iterator[Record]:
         for rows in (self._nested, self._outer):

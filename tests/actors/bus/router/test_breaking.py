@@ -261,3 +261,32 @@ def test_another_policy_begins_anew() -> None:
     script.core.add([record], script.now)
     script.core.validate()
     assert script.order() == [3, 4, 5]
+
+
+def refused(script: Script) -> list[int]:
+    """The sequences that the producer has been told were refused by some mailbox."""
+    script.hear("producer")
+    admitted = [one for one in script.heard["producer"] if one[0] == wire.ADMITTED]
+    return [first for message in admitted for _, first, _, turned_away, _ in message[1] if turned_away]
+
+
+def test_nobody_waits_for_room_behind_an_open_breaker() -> None:
+    """Where a blocking mailbox is full of parked events, a publish is refused at once."""
+    script, number = broken(capacity=4)
+    script.publish(6, "BUS")
+    assert script.row(number)["waiting_for_room"] == 0
+    assert refused(script)
+    assert state(script, number) == "open"
+
+
+def test_who_waits_for_room_is_let_go_when_the_breaker_opens() -> None:
+    """Publishes that wait for room in a mailbox are refused as soon as its breaker opens."""
+    script = Script(breaker=POLICY, retry=NO_RETRY)
+    number = script.handler(concurrency=2, capacity=2)
+    script.publish(8, "BUS")
+    script.got()
+    assert refused(script) == []
+    script.fail(number, 1)
+    script.fail(number, 2)
+    assert script.verdicts()[-1] == (2, wire.ALL)
+    assert refused(script)

@@ -189,9 +189,9 @@ def test_the_breaker_is_one_for_all_members() -> None:
     assert len(trials) == 3
 
 
-def test_members_are_asked_for_a_command_that_was_sent_again() -> None:
-    """Any of them may have run it for an earlier router: each is asked, then one is to run it."""
-    script, number = deployed(("m0", "m1"), kind="command")
+def asked_again(script: Script, number: int) -> None:
+    """A command that was sent to an earlier router comes; no member knows it."""
+    script.wait(1.0)
     script.publish(session="BUS", flags=wire.COMMAND | wire.AGAIN, since=1)
     asked = []
     for _ in range(2):
@@ -200,8 +200,29 @@ def test_members_are_asked_for_a_command_that_was_sent_again() -> None:
         asked.append(name)
         script.give_back(number, got.entry, client=name)
     assert sorted(asked) == ["m0", "m1"]
+
+
+def test_members_are_asked_for_a_command_that_was_sent_again() -> None:
+    """Any of them may have run it for an earlier router: each is asked, then one is to run it."""
+    script = Script()
+    number = script.handler(client="d", members=True, kind="command")
+    for name in ("m0", "m1"):
+        script.connect(name, number, member_of="d", life="former.7")
+    asked_again(script, number)
     ((name, got),) = [(name, one) for name in ("m0", "m1") for one in script.got(name)]
     assert got.attempt == 1
     value = [True, b"x", "", "", False, 1, 0.0]
     script.say(name, [wire.OUTCOME, [[number, got.entry, wire.VALUE, value]]])
     assert script.results() == [value]
+
+
+def test_a_command_that_a_dead_member_may_have_run_does_not_run_again() -> None:
+    """Nobody knows it, and one of the members is new: its outcome is unknown."""
+    script = Script()
+    number = script.handler(client="d", members=True, kind="command")
+    script.connect("m0", number, member_of="d", life="former.7")
+    script.connect("m1", number, member_of="d", epoch=2)
+    asked_again(script, number)
+    assert script.got("m0") == script.got("m1") == []
+    assert [answer[2] for answer in script.results()] == ["outcome_unknown"]
+    assert script.row(number)["held"] == 0
