@@ -122,7 +122,9 @@ class MetadataFilter(Filter):
 class RateFilter(Filter):
     """At most `rate` messages a second in the long run, and `burst` at once; the others do not pass.
 
-    With `per_type` each type has a rate and a burst of its own.
+    With `per_type` each type has a rate and a burst of its own. Each router counts for itself, and anew
+    after a restart: what it is sent again then passes, so that nothing that had passed is lost, and what
+    had been refused may come behind later ones.
     """
 
     rate: float

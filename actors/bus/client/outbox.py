@@ -245,11 +245,11 @@ class Outbox:
                 entry = line.entries.get(sequence)
                 if entry is None:
                     continue
+                if again:
+                    _repeat(entry)
                 if not entry.admitted:
                     line.unadmitted -= 1
                 entry.admitted = False
-                if again:
-                    _repeat(entry)
             line.sent = kept
             if line.sent + 1 < line.next:
                 self._unsent[line] = None
@@ -258,6 +258,8 @@ class Outbox:
 def _repeat(entry: Entry) -> None:
     """It may have reached handlers: they look for duplicates, and commands say how old they are."""
     flags, extra = entry.head.flags | wire.AGAIN, entry.head.extra
+    if entry.admitted:
+        flags |= wire.PROMISED
     if flags & wire.COMMAND:
         extra = {**(extra or {}), "since": max(1, entry.since)}
     entry.head = entry.head._replace(flags=flags, extra=extra)

@@ -75,6 +75,9 @@ class Journal:
             self._write(record)
             return
         self._unread[record] = None
+        if record.head.flags & wire.PROMISED:
+            # It was admitted once: however long the store is away, it cannot be refused any more.
+            return
         state = self._state
         state.timers.at(state.now + state.options.journal_timeout, partial(self._unheard, record))
 

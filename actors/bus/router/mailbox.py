@@ -254,6 +254,10 @@ class Mailbox:
         nested = record.head.depth > 0
         lost: list[Record] = []
         policy = self.subscription.overflow
+        shut = self.trouble is not None and self.trouble.parked is not None
+        if shut and self.waiting:
+            self._reject()
+            return Offer.REJECTED, lost
         if policy == "coalesce":
             self._replace_older(record, lost)
         room = not (self.waiting and (not nested or self.waiting.blocks(record)))
@@ -267,7 +271,6 @@ class Mailbox:
         if room and self._fits(1, size, nested=nested):
             self.enter(record)
             return Offer.ACCEPTED, lost
-        shut = self.trouble is not None and self.trouble.parked is not None
         if shut or policy in ("reject_new", "drop_oldest"):
             self._reject()
             return Offer.REJECTED, lost

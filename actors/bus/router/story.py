@@ -21,6 +21,7 @@ What = Literal[
     "dead letter",
     "discarded",
     "taken over",
+    "no handler",
     # Of where a message is now.
     "is handed out",
     "is queued",
