@@ -78,7 +78,11 @@ class Backlog:
 
     def replaced(self, key: Key, record: Record) -> Record | None:
         """What the latest message of this key takes the place of, where one was queued; taken out."""
-        return self.front.replaced(key, record) if isinstance(self.front, KeyedQueue) else None
+        if not isinstance(self.front, KeyedQueue):
+            return None
+        self.front.forget(lambda: set(self))
+        older = self.front.supersede(key, record)
+        return older if older is not None and self.remove(older) else None
 
     def oldest(self) -> Record | None:
         """Take out the oldest, that of a session which has much here before others."""

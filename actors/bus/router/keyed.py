@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from llmgine.actors.bus.router.records import Record
 
@@ -13,12 +13,13 @@ Key = tuple[str, str, str]
 class KeyedQueue:
     """A queue of records that also gives up one from its middle at once."""
 
-    __slots__ = ("_latest", "_records")
+    __slots__ = ("_latest", "_records", "_worth_it")
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._records: OrderedDict[Record, None] = OrderedDict.fromkeys(records)
         # The last one of each key; it may have left the queue.
         self._latest: dict[Key, Record] = {}
+        self._worth_it = 64
 
     def __len__(self) -> int:
         return len(self._records)
@@ -62,13 +63,15 @@ class KeyedQueue:
         self._records.clear()
         self._latest.clear()
 
-    def replaced(self, key: Key, record: Record) -> Record | None:
-        """`record` is the latest of its key; the one before it, where it was still queued, is taken out."""
+    def supersede(self, key: Key, record: Record) -> Record | None:
+        """`record` is the latest of its key; the one before it, wherever it is now."""
         older = self._latest.get(key)
-        if len(self._latest) > 2 * len(self._records) + 64:
-            self._latest = {key: one for key, one in self._latest.items() if one in self._records}
         self._latest[key] = record
-        if older is None or older not in self._records:
-            return None
-        del self._records[older]
         return older
+
+    def forget(self, but: Callable[[], Collection[Record]]) -> None:
+        """Let go of keys whose latest is none of these, once that is worth looking for them."""
+        if len(self._latest) > self._worth_it:
+            kept = but()
+            self._latest = {key: one for key, one in self._latest.items() if one in kept}
+            self._worth_it = 2 * len(self._latest) + 64

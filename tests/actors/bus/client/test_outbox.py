@@ -24,9 +24,10 @@ def test_an_outbox_keeps_until_settled_and_sends_again() -> None:
     outbox.resume([], again=True)
     again = outbox.runs()
     assert [(run[2], len(run[7]), run[5]) for run in again] == [
-        (1, 1, wire.AGAIN),
+        (1, 1, wire.AGAIN | wire.PROMISED),
         (2, 1, wire.VOID),
-        (3, 3, wire.AGAIN),
+        (3, 1, wire.AGAIN | wire.PROMISED),
+        (4, 2, wire.AGAIN),
     ]
     assert len(list(outbox.settled("s", 1, 6))) == 5
     assert (outbox.count, outbox.bytes) == (0, 0)
