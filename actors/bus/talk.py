@@ -21,6 +21,7 @@ class Talk:
         self._scheduled = False
         self._unsent: Any | None = None
         self._waiting: asyncio.Task[None] | None = None
+        self._finishing = False
         self.closed = False
 
     def wake(self) -> None:
@@ -41,6 +42,7 @@ class Talk:
                     if message is None:
                         # This is the end of the turn: the link need not wait for another one.
                         self._stream.flush()
+                        self._finish()
                         return
                     self._unsent = self._numbering.number(message)
                 if not self._stream.try_send(self._unsent):
@@ -66,6 +68,16 @@ class Talk:
         finally:
             self._waiting = None
         self.flush()
+
+    def finish(self) -> None:
+        """Say what there is to say, and that it was all: the peer takes it to the end."""
+        self._finishing = True
+        self.flush()
+
+    def _finish(self) -> None:
+        if self._finishing:
+            self.closed = True
+            self._stream.finish()
 
     def close(self) -> None:
         self.closed = True

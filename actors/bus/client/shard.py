@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 # How long to wait before the router is looked for again: after it was not reached, after a break.
 _RETRY = 0.2
 _PAUSE = 0.01
+# How long a router may take to hear to its end what a client says that closes.
+_FAREWELL = 2.0
 
 
 class Shard:
@@ -46,6 +48,7 @@ class Shard:
         self._leaving = False
         # That it leaves is still to be said.
         self._goodbye = False
+        self._closing = False
         self._questions: dict[int, tuple[str, Any, asyncio.Future[Any]]] = {}
         self._unasked: list[int] = []
         self._numbers = itertools.count(1)
@@ -75,7 +78,11 @@ class Shard:
             self._talk.flush()
 
     async def close(self) -> None:
-        """Let go of the stream; nobody waits any more for what was asked here."""
+        """Say the last word and wait until the router has heard it; nobody is answered any more."""
+        self._leaving = self._goodbye = self._closing = True
+        talk = self._talk
+        if talk is not None:
+            talk.finish()
         self.calls.close()
         waiting: list[asyncio.Future[Any]] = [future for _, _, future in self._questions.values()]
         for attaching in self._attaching.values():
@@ -84,6 +91,8 @@ class Shard:
             if not future.done():
                 future.set_exception(self._producer.closed_error())
         if self._reader is not None:
+            if talk is not None:
+                await asyncio.wait({self._reader}, timeout=_FAREWELL)
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
 
@@ -155,7 +164,7 @@ class Shard:
     async def _serve(self) -> None:
         """Connect and talk, again and again."""
         me = self._producer.identity
-        while True:
+        while not self._closing:
             try:
                 stream = (await self._router.connection()).open(wire.STREAM, self._hello())
             except LinkError as error:

@@ -6,6 +6,8 @@ away keeps what it had in hand until it comes back or is given up; the rest goes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llmgine.actors.bus.router.breakers import Breakers
 from llmgine.actors.bus.router.ends import Ends
 from llmgine.actors.bus.router.mailbox import Mailbox
@@ -123,6 +125,13 @@ class Handover:
             return
         text = f"the process of {mailbox.subscription.name!r} went away with the command in hand"
         self._ends.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
+
+    def keep(self, client: ClientState, numbers: Sequence[int]) -> None:
+        """It came back and serves these: what it had in hand of others is not its own any more."""
+        for number, mailbox in self._state.mailboxes.items():
+            serving = mailbox.members.get(client)
+            if serving is not None and number not in numbers:
+                self.hand_over(mailbox, serving)
 
     def _suspect(self, mailbox: Mailbox, serving: Serving) -> None:
         inflight = serving.inflight

@@ -178,3 +178,31 @@ async def test_who_leaves_says_so_before_giving_back(make_house: MakeHouse) -> N
     assert await retiring == 0
     await client.close(timeout=0.0)
     assert house.registry.removed == []
+
+
+async def test_the_last_word_of_a_client_is_heard(make_house: MakeHouse) -> None:
+    """Who closes waits until its router has read that its handler is done, and is kept by nothing."""
+    house = make_house()
+    client = house.client(member_of="sums")
+    done = asyncio.Event()
+
+    async def handle(event: Noted) -> None:
+        done.set()
+
+    router = await house.script()
+    registering = asyncio.ensure_future(client.register_event_handler(Noted, handle, name="h"))
+    await router.welcome()
+    router.say(wire.ATTACHED, [1], 0)
+    await registering
+    body = await packed(Noted(), router, client)
+    router.say(
+        wire.DELIVER,
+        [["other", 1, "BUS", Noted.__wire_name__, 1, 1, 0, 0, None, [body]]],
+        [[1, 1, 0, 1, 1, False, False, 0]],
+    )
+    await done.wait()
+    await client.retire(1.0)
+    await client.close(timeout=0.0)
+    heard = [router.said.get_nowait() for _ in range(router.said.qsize())]
+    assert [wire.DONE, [[1, 1, 1]]] in heard
+    assert [wire.ATTACH, []] in heard

@@ -134,6 +134,18 @@ def test_what_a_dead_member_had_goes_to_others() -> None:
     assert [(one.sequence, one.redelivered) for one in script.got("m1")] == [(1, True), (2, True), (3, True)]
 
 
+def test_a_member_that_comes_back_without_its_handler_has_left() -> None:
+    """Its word that it leaves was lost with the link: what it had goes to the others all the same."""
+    script, number = deployed(("m0",), concurrency=1)
+    script.publish(3)
+    script.got("m0")
+    script.connect("m1", number, member_of="d")
+    script.disconnect("m0")
+    script.connect("m0", member_of="d")
+    assert [(one.sequence, one.redelivered) for one in script.got("m1")] == [(1, True), (2, True), (3, True)]
+    assert script.row(number)["members"] == 1
+
+
 def test_a_member_leaves() -> None:
     """It ends what it runs; what it gives back goes to the others, in order and behind what it runs."""
     script, number = deployed(("m0",))
