@@ -3,7 +3,8 @@
 Per producer, epoch and session a `Line` holds a watermark, everything up to which is finished or
 settled, and a bit mask of what is finished beyond it. The producer's floor moves the watermark
 over sequences that this handler never saw. Sequences further apart than the window cannot both be
-unsettled, so the watermark may also follow the highest one at that distance.
+unsettled, so the watermark may also follow the highest one at that distance; only what re-enters a
+handler may overtake open ones by more.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ class Line:
         """Nothing beyond it has been seen."""
         return self.base + self.mask.bit_length()
 
-    def mark(self, sequence: int) -> None:
-        """It is finished; marking again changes nothing."""
+    def mark(self, sequence: int, *, ahead: bool = False) -> None:
+        """It is finished; marking again changes nothing.
+
+        What went `ahead` says nothing of those before it, however far they are.
+        """
         distance = sequence - self.base - 1
         if distance < 0:
             return
@@ -48,8 +52,8 @@ class Line:
             self.base = sequence
             return
         mask = self.mask | 1 << distance
-        excess = mask.bit_length() - self.window
-        if excess > 0:
+        excess = distance + 1 - self.window
+        if excess > 0 and not ahead:
             self.base += excess
             mask >>= excess
         if mask & 1:

@@ -244,7 +244,7 @@ class Inbox:
             return
         job.answered = True
         line = job.line
-        line.mark(job.sequence)
+        line.mark(job.sequence, ahead=job.passage.reentrant)
         line.running -= 1
         if job.link != self._link:
             return
@@ -265,7 +265,7 @@ class Inbox:
         if code == wire.FAILED:
             line.failed[sequence] = job.passage.attempt
         elif code not in (wire.DISCARDED, wire.RETURNED):
-            line.mark(sequence)
+            line.mark(sequence, ahead=job.passage.reentrant)
         if detail is not None:
             self._kept.keep(line, sequence, code, detail)
         if job.link != self._link:
