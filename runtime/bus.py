@@ -245,11 +245,12 @@ class Bus:
         """Exact counters and gauges of the bus, over all its routers.
 
         Counts since the router began: events_published_total, events_processed_total,
-        events_failed_total, commands_sent_total, commands_processed_total, commands_failed_total, and
-        more of that kind. Now: queue_size, in_flight, backpressure_active, dead_letter_queue_size,
-        active_sessions, registered_handlers, circuit_breaker_state by handler where it is not closed.
-        dead_letter_queue_size is None while the store is away. "per_handler" accounts for every message of
-        each handler; "client" is this process's own.
+        events_failed_total, commands_sent_total, commands_processed_total, commands_failed_total,
+        coalesced_total (copies that a newer event replaced), and more of that kind. Now: queue_size,
+        in_flight, backpressure_active, dead_letter_queue_size, active_sessions, registered_handlers,
+        circuit_breaker_state by handler where it is not closed. dead_letter_queue_size is None while the
+        store is away. "per_handler" accounts for every message of each handler; "client" is this
+        process's own.
         """
         try:
             letters = await self._driver.store.count_letters()

@@ -24,7 +24,7 @@ Reason = Literal[
     "invalid",  # a validation before the handler refused it, or its result is not what the class says
     "expired",  # a command's own deadline passed, or a scheduled event came too late
     "overflow",  # no room in the mailbox within the time that its policy allows
-    "dropped",  # made room for a newer message, or a newer one took its place
+    "dropped",  # made room for a newer event of its durable handler
     "depth",  # too many publishes caused one another
     "breaker",  # the handler's breaker was open for too long
     "no_handler",  # nobody handles it, or its subscription went

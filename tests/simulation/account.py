@@ -299,6 +299,13 @@ class Account:
             note(failure)
 
         state = router.core._state
+        tell = state.note
+
+        def told(what: Any, mailbox: Any, record: Any = None, text: str = "") -> None:
+            if what == "coalesced":
+                self.replaced(router, record.id, mailbox.subscription.name)
+            tell(what, mailbox, record, text)
+
         originate = state.originate
 
         def originated(origin: Any) -> bool:
@@ -308,7 +315,9 @@ class Account:
             return sent
 
         state.originate = originated
-        log.note = noted  # type: ignore[method-assign]  # the one way past the core that needs no hook there
+        # The one way past the core that needs no hook there.
+        log.note = noted  # type: ignore[method-assign]
+        state.note = told  # type: ignore[method-assign]
 
     def failed(self, router: RouterHost, failure: Any) -> None:
         fact = self.by_text.get(failure.message)
@@ -321,6 +330,14 @@ class Account:
         else:
             # One life of the router had taken it, the next would not: the journal still answers for it.
             fact.turned_away = True
+
+    def replaced(self, router: RouterHost, message: str, handler: str) -> None:
+        """A newer event took its place: this handler gets it no more, as after a failure."""
+        self.failures.add((message, handler))
+        self.note("replaced", message, f"{handler} at {router.name}")
+        fact = self.by_text.get(message)
+        if fact is not None:
+            fact.run(handler).final = "coalesced"
 
     def died(self, what: str) -> None:
         self.note("DIED", "", what)

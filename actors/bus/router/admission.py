@@ -232,8 +232,7 @@ class Admission:
         patient = head.depth or head.on_settled is not None
         until = inf if patient else state.now + state.options.block_timeout
         result, lost = mailbox.offer(record, until)
-        for one in lost:
-            self._ends.drop(mailbox, one, "dropped", mailbox.loss)
+        self._ends.give_up(mailbox, lost)
         if result is Offer.REJECTED:
             self._ends.refuse(mailbox, record, "overflow", _fullness(mailbox))
             return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llmgine.actors.bus.letters import Reason
@@ -78,14 +79,27 @@ class Ends:
             self._state.resolve(record, failed_answer(reason, f"{name}: {text}", retryable=True))
         self.finish(mailbox, record, [name, False, reason, reason, text, 0, 0.0])
 
-    def drop(self, mailbox: Mailbox, record: Record, reason: Reason, text: str) -> None:
-        """It made room for a newer message, by the mailbox' policy; only what is durable is kept."""
-        name = mailbox.subscription.name
-        self._lost(mailbox, record, reason, text, letter=mailbox.durable)
-        self._state.note("dropped", mailbox, record, f"{reason}: {text}")
-        if record.head.command:
-            self._state.resolve(record, failed_answer(reason, f"{name}: {text}", retryable=True))
-        self.finish(mailbox, record, [name, False, reason, reason, text, 0, 0.0])
+    def give_up(self, mailbox: Mailbox, records: Sequence[Record]) -> None:
+        """These gave way to newer events, by the mailbox' policy, which has counted them."""
+        for record in records:
+            if mailbox.subscription.overflow == "coalesce":
+                self._coalesce(mailbox, record)
+            else:
+                self._drop(mailbox, record)
+
+    def _coalesce(self, mailbox: Mailbox, record: Record) -> None:
+        """What its handler wants is the latest, so nothing has failed."""
+        name, text = mailbox.subscription.name, "a newer event of the same key took its place"
+        self._state.counters["coalesced_total"] += 1
+        self._state.note("coalesced", mailbox, record, text)
+        self.finish(mailbox, record, [name, False, "coalesced", "coalesced", text, 0, 0.0])
+
+    def _drop(self, mailbox: Mailbox, record: Record) -> None:
+        """Only what is durable is kept as a dead letter."""
+        name, text = mailbox.subscription.name, "it made room for a newer event"
+        self._lost(mailbox, record, "dropped", text, letter=mailbox.durable)
+        self._state.note("dropped", mailbox, record, text)
+        self.finish(mailbox, record, [name, False, "dropped", "dropped", text, 0, 0.0])
 
     def _lost(self, mailbox: Mailbox, record: Record, reason: Reason, text: str, *, letter: bool) -> None:
         failure = self._failure(mailbox, record, reason, reason, text, 0)
@@ -161,8 +175,7 @@ class Ends:
         if entered and mailbox.trouble is not None:
             self._state.arrived(mailbox, entered)
         # After that, for one may have taken the place of another that came in with it.
-        for record in lost:
-            self.drop(mailbox, record, "dropped", mailbox.loss)
+        self.give_up(mailbox, lost)
         for record in entered:
             record.open -= 1
             self.entered(record)

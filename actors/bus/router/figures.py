@@ -22,6 +22,7 @@ COUNTERS = (
     "backpressure_on_total",
     "backpressure_off_total",
     "priorities_passed_total",
+    "coalesced_total",
     "retries_total",
     "breakers_opened_total",
 )

@@ -277,13 +277,6 @@ class Mailbox:
         self.waiting.add(record, until, nested=nested)
         return Offer.WAITING, lost
 
-    @property
-    def loss(self) -> str:
-        """Why this mailbox gives up what it had accepted."""
-        if self.backlog.keyed:
-            return "a newer message of the same key took its place"
-        return "it made room for a newer message"
-
     def _reject(self) -> None:
         self.counters.rejected += 1
         self.missed += 1

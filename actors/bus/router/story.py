@@ -16,6 +16,7 @@ What = Literal[
     "breaker half-open",
     "breaker closed",
     "dropped",
+    "coalesced",
     "refused",
     "filtered",
     "dead letter",

@@ -100,6 +100,20 @@ def test_figures_account_for_every_message() -> None:
     assert (row["handled"], row["failed"], row["rejected"], row["held"]) == (1, 1, 2, 6)
 
 
+def test_what_a_newer_event_replaces_is_no_failure() -> None:
+    """It has a counter and a story of its own, and its event counts as processed."""
+    script = Script()
+    number = script.handler("h", overflow="coalesce", concurrency=1)
+    script.publish(3)
+    (latest,) = script.got()
+    script.done(number, latest.entry)
+    row, statistics = script.row(number), script.core.statistics()
+    assert (row["accepted"], row["handled"], row["coalesced"], row["held"]) == (3, 1, 2, 0)
+    assert (statistics["events_processed_total"], statistics["events_failed_total"]) == (3, 0)
+    assert (statistics["coalesced_total"], statistics["failures"]) == (2, {})
+    assert [what for what, _ in script.story(event="producer:1:s:2")] == ["coalesced"]
+
+
 def test_only_the_busiest_handlers_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With very many handlers the sums stay exact and the list stays short."""
     monkeypatch.setattr(figures, "LISTED", 3)

@@ -336,6 +336,20 @@ def test_what_a_policy_drops_of_a_durable_handler_is_a_dead_letter() -> None:
     assert sum(server.missed) == 6
 
 
+def test_what_a_newer_event_replaces_leaves_nothing_in_the_store() -> None:
+    """A durable handler that wants the latest only is owed no dead letter for the others."""
+    world, producer, server = made()
+    kept = world.handler(server, "kept", durable=True, overflow="coalesce", concurrency=1)
+    world.start()
+    for _ in range(4):
+        producer.publish()
+        world.rest(work=False)
+    world.rest()
+    assert world.store is not None
+    assert (world.store.letters, world.store.journal) == ([], {})
+    assert world.mailbox(kept).counters.coalesced == 2
+
+
 def test_a_durable_subscription_that_was_removed_leaves_nothing() -> None:
     """Its events go from the journal, at once and at a new router's start."""
     world, producer, server = made()
