@@ -29,7 +29,7 @@ from llmgine.runtime.checks import C, E, Handler, R, checked, checked_deadline
 from llmgine.runtime.dead_letters import DeadLetters
 from llmgine.runtime.deployments import Deployment, deploy
 from llmgine.runtime.driver import Driver
-from llmgine.runtime.schedules import Misfire, ScheduledEvent, Schedules, Seconds
+from llmgine.runtime.schedules import Misfire, ScheduledEvent, Seconds
 
 H = TypeVar("H")
 
@@ -46,15 +46,11 @@ class Bus:
         """What could not be handled: looked at, tried again, or thrown away."""
         return DeadLetters(self._client, self._driver.store)
 
-    @property
-    def _schedules(self) -> Schedules:
-        return Schedules(self._client, self._driver.settings.bus.max_payload_bytes)
-
     # Sending
 
     async def publish(self, event: Event, wait: bool = False) -> Receipt:
         """Returns once the event is admitted; with `wait`, once its own handlers are done."""
-        return await self._client.publish(checked(event, Event), wait)
+        return await self._client.publish(checked(event, "publish"), wait)
 
     async def execute(
         self, command: Command[R], *, durable: bool = False, deadline: float | None = None
@@ -65,7 +61,7 @@ class Bus:
         the store before it is handed out, and outlives every process.
         """
         return await self._client.execute(
-            checked(command, Command), durable=durable, deadline=checked_deadline(deadline)
+            checked(command, "execute"), durable=durable, deadline=checked_deadline(deadline)
         )
 
     async def schedule(
@@ -89,8 +85,8 @@ class Bus:
         `misfire="skip"` where it is more than 5 s late. The same `id` again replaces the former one.
         Raises InvalidSchedule, or ScheduleRefused where the store does not take it.
         """
-        return await self._schedules.schedule(
-            checked(event, Event),
+        return await self._driver.schedules.schedule(
+            checked(event, "schedule"),
             at=at,
             after=after,
             every=every,
@@ -103,7 +99,7 @@ class Bus:
 
     async def scheduled(self) -> list[ScheduledEvent]:
         """Everything that is kept for later, by the time at which it is due next."""
-        return await self._schedules.scheduled()
+        return await self._driver.schedules.scheduled()
 
     # Handlers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from llmgine.actors.bus import Command, Event, Message
 from llmgine.providers import InvalidRequest
@@ -15,6 +15,7 @@ M = TypeVar("M", bound=Message)
 R = TypeVar("R")
 
 Handler = Callable[..., Any]
+Verb = Literal["publish", "schedule", "execute"]
 
 
 def checked_deadline(deadline: float | None) -> float | None:
@@ -26,10 +27,12 @@ def checked_deadline(deadline: float | None) -> float | None:
     return deadline
 
 
-def checked(message: M, kind: type[Message]) -> M:
+def checked(message: M, verb: Verb) -> M:
     """The message, or `InvalidRequest` that says what was given in its place."""
+    kind, called = (Command, "a command") if verb == "execute" else (Event, "an event")
     if isinstance(message, kind):
         return message
-    verb = "publish takes an event" if kind is Event else "execute takes a command"
     given = f"the class {message.__name__}" if isinstance(message, type) else type(message).__name__
-    raise InvalidRequest(f"{verb}, an instance of a subclass of {kind.__name__}, and was given {given}")
+    raise InvalidRequest(
+        f"{verb} takes {called}, an instance of a subclass of {kind.__name__}, and was given {given}"
+    )

@@ -26,6 +26,7 @@ from llmgine.actors.sessions.code import SessionCode, pack
 from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import TelemetryShipper
 from llmgine.runtime.models import Models
+from llmgine.runtime.schedules import Schedules
 from llmgine.runtime.settings import Settings
 from llmgine.telemetry import open_recorder
 
@@ -81,6 +82,7 @@ class Driver:
             options=settings.bus,
         )
         self.store = StoreClient(self.ground.peer(names.STORE))
+        self.schedules = Schedules(self.bus, settings.bus.max_payload_bytes)
         self.models = Models(self.control, self.ground.peer, settings.providers)
 
     async def open(self) -> None:

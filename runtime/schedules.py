@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from llmgine.actors.bus import BusClient, Event
 from llmgine.actors.bus.errors import AskRefused, InvalidSchedule, ScheduleRefused
@@ -51,6 +51,19 @@ class ScheduledEvent:
         return await self._schedules.cancel(self.id, session_id=self.session)
 
 
+class ScheduleOptions(TypedDict, total=False):
+    """When an event is due; `runtime.bus.schedule` explains each."""
+
+    at: datetime | None
+    after: Seconds | None
+    every: Seconds | None
+    cron: str | None
+    zone: str | None
+    until: datetime | None
+    misfire: Misfire
+    id: str | None
+
+
 class Schedules:
     """What `runtime.bus` offers of scheduled events."""
 
@@ -61,34 +74,23 @@ class Schedules:
         self._max_bytes = max_bytes
         self._wall_clock = wall_clock
 
-    async def schedule(
-        self,
-        event: Event,
-        *,
-        at: datetime | None = None,
-        after: Seconds | None = None,
-        every: Seconds | None = None,
-        cron: str | None = None,
-        zone: str | None = None,
-        until: datetime | None = None,
-        misfire: Misfire = "fire",
-        id: str | None = None,
-    ) -> ScheduledEvent:
+    async def schedule(self, event: Event, **when: Unpack[ScheduleOptions]) -> ScheduledEvent:
         """As `runtime.bus.schedule` says."""
-        now = self._wall_clock()
+        _check_names(when)
+        now, until = self._wall_clock(), when.get("until")
         encoder = Encoder(type(event), self._max_bytes)
         row = ScheduleRow(
-            _row_id(id, event.session_id),
+            _row_id(when.get("id"), event.session_id),
             event.session_id,
             encoder.lineage,
             encoder.encode(event, now, None),
             at=0,
             created=now,
-            misfire=_checked_misfire(misfire),
+            misfire=_checked_misfire(when.get("misfire", "fire")),
             until=None if until is None else _nanoseconds(until, "until"),
-            **_recurrence(every, cron, zone),
+            **_recurrence(when.get("every"), when.get("cron"), when.get("zone")),
         )
-        row = replace(row, at=_first(row, now, at, after))
+        row = replace(row, at=_first(row, now, when.get("at"), when.get("after")))
         if row.until is not None and row.until < row.at:
             raise InvalidSchedule(f"until={until} lies before the first time, {moment(row.at)}")
         answer = await self._ask("schedule", {"row": row_to_wire(row)}, event.session_id)
@@ -136,6 +138,13 @@ class Schedules:
 def _row(wire: list[Any]) -> ScheduleRow:
     row: ScheduleRow = row_from_wire(ScheduleRow, wire)
     return row
+
+
+def _check_names(when: ScheduleOptions) -> None:
+    unknown = sorted(when.keys() - ScheduleOptions.__optional_keys__)
+    if unknown:
+        known = ", ".join(sorted(ScheduleOptions.__optional_keys__))
+        raise InvalidSchedule(f"a scheduled event takes no {', '.join(unknown)}; it takes {known}")
 
 
 def _row_id(id: str | None, session: str) -> str:

@@ -20,6 +20,7 @@ from llmgine.actors.bus import (
 from llmgine.actors.bus.messages import BUS
 from llmgine.providers import InvalidRequest
 from llmgine.runtime.checks import C, E, Handler, M, R, checked, checked_deadline
+from llmgine.runtime.schedules import ScheduledEvent, ScheduleOptions, Schedules
 
 Given = TypeVar("Given", EventOptions, CommandOptions)
 
@@ -29,8 +30,9 @@ logger = logging.getLogger(__name__)
 class ScopedBus:
     """As `runtime.bus`, for one session; what is registered through it can be removed together."""
 
-    def __init__(self, client: BusClient, session_id: str) -> None:
+    def __init__(self, client: BusClient, schedules: Schedules, session_id: str) -> None:
         self._client = client
+        self._schedules = schedules
         self._session_id = session_id
         self._registered: list[Subscription] = []
 
@@ -49,13 +51,16 @@ class ScopedBus:
         return subscription
 
     async def publish(self, event: Event, wait: bool = False) -> Receipt:
-        return await self._client.publish(self._scoped(checked(event, Event)), wait)
+        return await self._client.publish(self._scoped(checked(event, "publish")), wait)
 
     async def execute(
         self, command: Command[R], *, durable: bool = False, deadline: float | None = None
     ) -> CommandResult[R]:
-        scoped = self._scoped(checked(command, Command))
+        scoped = self._scoped(checked(command, "execute"))
         return await self._client.execute(scoped, durable=durable, deadline=checked_deadline(deadline))
+
+    async def schedule(self, event: Event, **when: Unpack[ScheduleOptions]) -> ScheduledEvent:
+        return await self._schedules.schedule(self._scoped(checked(event, "schedule")), **when)
 
     async def remove_all(self) -> None:
         """Removes every handler that was registered here; the others of the session stay."""

@@ -38,6 +38,7 @@ from llmgine.providers import InvalidRequest, LlmgineError, Message
 from llmgine.providers.names import resolve
 from llmgine.runtime.checks import C, E, Handler, R, checked_deadline
 from llmgine.runtime.driver import Driver
+from llmgine.runtime.schedules import ScheduledEvent, ScheduleOptions
 from llmgine.runtime.scoped_bus import ScopedBus
 
 _LONGEST_ID = 200
@@ -65,7 +66,7 @@ class Session:
     ) -> None:
         self.id = checked_id(session_id or f"s-{uuid.uuid4().hex[:12]}")
         self.model = str(resolve(model, driver.settings.providers))
-        self._bus = ScopedBus(driver.bus, self.id)
+        self._bus = ScopedBus(driver.bus, driver.schedules, self.id)
         self._driver = driver
         self._system = system
         # What is no tool is refused here, where it was written.
@@ -209,6 +210,10 @@ class Session:
     ) -> CommandResult[R]:
         """Executes in this session's scope: by its own handler, else the bus's."""
         return await self._bus.execute(command, durable=durable, deadline=deadline)
+
+    async def schedule(self, event: Event, **when: Unpack[ScheduleOptions]) -> ScheduledEvent:
+        """As `runtime.bus.schedule`, in this session's scope; it is due whether the session is open or not."""
+        return await self._bus.schedule(event, **when)
 
     async def __aenter__(self) -> Self:
         return await self.open()

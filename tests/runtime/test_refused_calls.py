@@ -83,10 +83,13 @@ async def test_a_deadline_that_is_none(runtime: Runtime, session: Session, deadl
     [(5, "given int"), ("text", "given str"), (Noted, "the class Noted"), (Shout(), "given Shout")],
 )
 async def test_what_is_no_event(runtime: Runtime, session: Session, given: Any, told: str) -> None:
-    """What is no event is not published, and what was given is named."""
+    """What is no event is neither published nor scheduled, and what was given is named."""
     for publish in (runtime.bus.publish, session.publish):
         with pytest.raises(InvalidRequest, match=f"publish takes an event.*{told}"):
             await publish(given)
+    for schedule in (runtime.bus.schedule, session.schedule):
+        with pytest.raises(InvalidRequest, match=f"schedule takes an event.*{told}"):
+            await schedule(given, after=1)
 
 
 @pytest.mark.parametrize(

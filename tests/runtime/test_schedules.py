@@ -127,10 +127,19 @@ async def test_a_time_that_cannot_be_is_refused_with_what_mends_it(
         await runtime.bus.schedule(Reminder(), **when)
 
 
-async def test_only_events_are_scheduled(runtime: Runtime) -> None:
-    """A class in place of an instance is refused with the reason."""
-    with pytest.raises(InvalidRequest, match="takes an event"):
-        await runtime.bus.schedule(Reminder, after=1)  # type: ignore[arg-type]  # what the test is about
+async def test_a_session_schedules_in_its_own_scope(runtime: Runtime) -> None:
+    """It reaches the session's handlers, cannot name another session, and stays when the session ends."""
+    got: asyncio.Queue[Reminder] = asyncio.Queue()
+    async with runtime.session("chat", model="scripted/echo") as session:
+        await session.register_event_handler(Reminder, _put(got))
+        await session.schedule(Reminder(text="tea"), after=0.01)
+        assert (await got.get()).session_id == "chat"
+        later = await session.schedule(Reminder(), after=LATER, id="later")
+        with pytest.raises(InvalidRequest, match="belongs to session 'other'"):
+            await session.schedule(Reminder(session_id="other"), after=1)
+        with pytest.raises(InvalidSchedule, match="takes no when; it takes after, at, cron"):
+            await session.schedule(Reminder(), when="soon")  # type: ignore[call-arg]  # meant
+    assert [one.id for one in await runtime.bus.scheduled()] == [later.id] == ["chat/later"]
 
 
 def _put(queue: asyncio.Queue[Reminder]) -> Any:
