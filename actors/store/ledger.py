@@ -6,23 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from llmgine.actors.store.operations import (
-    DropJournal,
-    DropLetters,
-    DropSchedule,
-    DropSubscription,
-    HandlerDone,
-    JournalRow,
-    LetterRow,
-    MarkHanded,
-    Operation,
-    PutJournal,
-    PutLetter,
-    PutSchedule,
-    PutSubscription,
-    ScheduleRow,
-    SetAside,
-)
+from llmgine.actors.store import operations as ops
 
 MAX_ASIDE: Final = 1_000
 
@@ -80,11 +64,11 @@ class Ledger:
     """
 
     def __init__(self, max_letters: int = 10_000) -> None:
-        self.journal: Rows[JournalRow] = Rows()
-        self.letters: Rows[LetterRow] = Rows()
-        self.schedules: Rows[ScheduleRow] = Rows()
+        self.journal: Rows[ops.JournalRow] = Rows()
+        self.letters: Rows[ops.LetterRow] = Rows()
+        self.schedules: Rows[ops.ScheduleRow] = Rows()
         self.subscriptions: Rows[dict[str, Any]] = Rows()
-        self.aside: Rows[SetAside] = Rows()
+        self.aside: Rows[ops.SetAside] = Rows()
         self.max_letters = max_letters
 
     def copy(self) -> Ledger:
@@ -94,7 +78,7 @@ class Ledger:
             setattr(twin, name, getattr(self, name).copy())
         return twin
 
-    def apply(self, operations: Iterable[Operation]) -> None:
+    def apply(self, operations: Iterable[ops.Operation]) -> None:
         """Takes the operations in their order; what is too much goes in the end."""
         for operation in operations:
             self._apply(operation)
@@ -106,32 +90,32 @@ class Ledger:
         expired = [id for id, row in self.letters.items() if row.time < before]
         return sum(map(self.letters.drop, expired))
 
-    def _apply(self, operation: Operation) -> None:
+    def _apply(self, operation: ops.Operation) -> None:
         match operation:
-            case PutJournal(row):
+            case ops.PutJournal(row):
                 if row.id not in self.journal:
                     self.journal.put(row.id, row)
-            case HandlerDone(message, key):
+            case ops.HandlerDone(message, key):
                 self._done(message, key)
-            case MarkHanded(message):
+            case ops.MarkHanded(message):
                 if message in self.journal:
                     self.journal.put(message, replace(self.journal[message], handed=True))
-            case DropJournal(message):
+            case ops.DropJournal(message):
                 self.journal.drop(message)
-            case PutLetter(row):
+            case ops.PutLetter(row):
                 self.letters.put(row.id, row)
-            case DropLetters(ids):
+            case ops.DropLetters(ids):
                 for id in ids:
                     self.letters.drop(id)
-            case PutSchedule(row):
+            case ops.PutSchedule(row):
                 self.schedules.put(row.id, row)
-            case DropSchedule(id):
+            case ops.DropSchedule(id):
                 self.schedules.drop(id)
-            case PutSubscription(key, record):
+            case ops.PutSubscription(key, record):
                 self.subscriptions.put(key, record)
-            case DropSubscription(key):
+            case ops.DropSubscription(key):
                 self.subscriptions.drop(key)
-            case SetAside():
+            case ops.SetAside():
                 self._set_aside(operation)
 
     def _done(self, message: str, key: str) -> None:
@@ -144,12 +128,12 @@ class Ledger:
         else:
             self.journal.drop(message)
 
-    def _set_aside(self, operation: SetAside) -> None:
+    def _set_aside(self, operation: ops.SetAside) -> None:
         shelves: dict[str, Rows[Any]] = {
-            PutJournal.code: self.journal,
-            PutLetter.code: self.letters,
-            PutSchedule.code: self.schedules,
-            PutSubscription.code: self.subscriptions,
+            ops.PutJournal.code: self.journal,
+            ops.PutLetter.code: self.letters,
+            ops.PutSchedule.code: self.schedules,
+            ops.PutSubscription.code: self.subscriptions,
         }
         if operation.kind in shelves and shelves[operation.kind].drop(operation.id):
             id = f"{operation.kind} {operation.id}"

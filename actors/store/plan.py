@@ -6,43 +6,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmgine.actors.store.operations import (
-    DropJournal,
-    DropLetters,
-    DropSchedule,
-    DropSubscription,
-    HandlerDone,
-    JournalRow,
-    LetterRow,
-    MarkHanded,
-    Operation,
-    PutJournal,
-    PutLetter,
-    PutSchedule,
-    PutSubscription,
-    ScheduleRow,
-    SetAside,
-)
+from llmgine.actors.store import operations as ops
 
 
 @dataclass(slots=True)
 class Run:
     """Operations that may be done in the order of these fields as well as in their own."""
 
-    journal: list[JournalRow] = field(default_factory=list)
+    journal: list[ops.JournalRow] = field(default_factory=list)
     handed: list[str] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
     journal_gone: list[str] = field(default_factory=list)
-    letters: list[LetterRow] = field(default_factory=list)
+    letters: list[ops.LetterRow] = field(default_factory=list)
     letters_gone: list[str] = field(default_factory=list)
-    schedules: list[ScheduleRow] = field(default_factory=list)
+    schedules: list[ops.ScheduleRow] = field(default_factory=list)
     schedules_gone: list[str] = field(default_factory=list)
     subscriptions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     subscriptions_gone: list[str] = field(default_factory=list)
-    aside: SetAside | None = None
+    aside: ops.SetAside | None = None
 
 
-def runs_of(operations: Iterable[Operation]) -> list[Run]:
+def runs_of(operations: Iterable[ops.Operation]) -> list[Run]:
     """The operations in their order, but gathered as far as that makes no difference.
 
     Whatever changes or takes away a row comes after all rows that are put in; a row that is put in
@@ -62,51 +46,51 @@ def runs_of(operations: Iterable[Operation]) -> list[Run]:
     return runs
 
 
-def _put(operation: Operation) -> tuple[str, str] | None:
+def _put(operation: ops.Operation) -> tuple[str, str] | None:
     """Kind and id of the row that the operation puts in."""
     match operation:
-        case PutJournal(row) | PutLetter(row) | PutSchedule(row):
+        case ops.PutJournal(row) | ops.PutLetter(row) | ops.PutSchedule(row):
             return operation.code, row.id
-        case PutSubscription(key):
+        case ops.PutSubscription(key):
             return operation.code, key
     return None
 
 
-def _changed(operation: Operation) -> list[tuple[str, str]]:
+def _changed(operation: ops.Operation) -> list[tuple[str, str]]:
     """Kind and id of each row that the operation changes or takes away."""
     match operation:
-        case HandlerDone(message) | MarkHanded(message) | DropJournal(message):
-            return [(PutJournal.code, message)]
-        case DropLetters(ids):
-            return [(PutLetter.code, id) for id in ids]
-        case DropSchedule(id):
-            return [(PutSchedule.code, id)]
-        case DropSubscription(key):
-            return [(PutSubscription.code, key)]
+        case ops.HandlerDone(message) | ops.MarkHanded(message) | ops.DropJournal(message):
+            return [(ops.PutJournal.code, message)]
+        case ops.DropLetters(ids):
+            return [(ops.PutLetter.code, id) for id in ids]
+        case ops.DropSchedule(id):
+            return [(ops.PutSchedule.code, id)]
+        case ops.DropSubscription(key):
+            return [(ops.PutSubscription.code, key)]
     return []
 
 
-def _gather(run: Run, operation: Operation) -> None:
+def _gather(run: Run, operation: ops.Operation) -> None:
     match operation:
-        case PutJournal(row):
+        case ops.PutJournal(row):
             run.journal.append(row)
-        case HandlerDone(message, key):
+        case ops.HandlerDone(message, key):
             run.done.append((message, key))
-        case MarkHanded(message):
+        case ops.MarkHanded(message):
             run.handed.append(message)
-        case DropJournal(message):
+        case ops.DropJournal(message):
             run.journal_gone.append(message)
-        case PutLetter(row):
+        case ops.PutLetter(row):
             run.letters.append(row)
-        case DropLetters(ids):
+        case ops.DropLetters(ids):
             run.letters_gone.extend(ids)
-        case PutSchedule(row):
+        case ops.PutSchedule(row):
             run.schedules.append(row)
-        case DropSchedule(id):
+        case ops.DropSchedule(id):
             run.schedules_gone.append(id)
-        case PutSubscription(key, record):
+        case ops.PutSubscription(key, record):
             run.subscriptions.append((key, record))
-        case DropSubscription(key):
+        case ops.DropSubscription(key):
             run.subscriptions_gone.append(key)
-        case SetAside():
+        case ops.SetAside():
             run.aside = operation
