@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 from llmgine.actors.bus import Command, Event, Message
-from llmgine.providers import InvalidRequest
+from llmgine.providers import InvalidRequest, LlmgineError
 
 E = TypeVar("E", bound=Event)
 C = TypeVar("C", bound=Command[Any])
@@ -36,3 +36,11 @@ def checked(message: M, verb: Verb) -> M:
     raise InvalidRequest(
         f"{verb} takes {called}, an instance of a subclass of {kind.__name__}, and was given {given}"
     )
+
+
+def check_names(given: Mapping[str, Any], options: type[Any], taker: str, error: type[LlmgineError]) -> None:
+    """Raises `error` where one was given that is no key of the TypedDict `options`; `taker` begins it."""
+    known = options.__optional_keys__
+    unknown = sorted(given.keys() - known)
+    if unknown:
+        raise error(f"{taker} {', '.join(sorted(known))}, not by {', '.join(unknown)}")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from llmgine.actors.bus import BusClient, Message
 from llmgine.actors.bus.errors import AskRefused, UnknownLetter
@@ -18,8 +18,9 @@ from llmgine.actors.bus.letters import REASONS, DeadLetter
 from llmgine.actors.store import LetterFilter, StoreClient
 from llmgine.actors.store.operations import DropLetters, LetterRow, row_to_wire
 from llmgine.providers import InvalidRequest
+from llmgine.runtime.checks import check_names
 
-# `DeadLetters` has parameters of the names of both.
+# There are a field and a method of these names.
 Class = type[Message]
 Letters = list["DeadLetter"]
 
@@ -40,12 +41,25 @@ class Replayed:
     text: str = ""
 
 
+class LetterChoice(TypedDict, total=False):
+    """What letters have in common; of one that says nothing there are all.
+
+    `handler` is a handler's name, `type` a message class or its wire name, subclasses included, `reason`
+    one of those in `DeadLetter.reason`, and `since` a time, or how long ago as a timedelta.
+    """
+
+    handler: str | None
+    reason: str | None
+    session: str | None
+    type: Class | str | None
+    since: datetime | timedelta | None
+
+
 class DeadLetters:
     """`runtime.bus.dead_letters`: every message that was given up for a handler.
 
-    Where letters can be chosen, `handler` is a handler's name, `type` a message class or its wire name,
-    subclasses included, `reason` one of those in `DeadLetter.reason`, and `since` a time, or how long
-    ago as a timedelta. Raises StoreUnavailable where the store cannot be asked.
+    Where letters can be chosen, it is by any of `handler`, `reason`, `session`, `type` and `since`, as
+    `LetterChoice` explains them. Raises StoreUnavailable where the store cannot be asked.
     """
 
     def __init__(self, client: BusClient, store: StoreClient) -> None:
@@ -53,30 +67,15 @@ class DeadLetters:
         self._store = store
 
     async def list(
-        self,
-        *,
-        handler: str | None = None,
-        reason: str | None = None,
-        session: str | None = None,
-        type: Class | str | None = None,
-        since: datetime | timedelta | None = None,
-        limit: int | None = None,
+        self, *, limit: int | None = None, **which: Unpack[LetterChoice]
     ) -> AsyncIterator[DeadLetter]:
         """The letters, the newest first."""
-        async for row in self._rows(_filter(handler, reason, session, type, since), limit):
+        async for row in self._rows(_filter(which), limit):
             yield DeadLetter.from_row(row)
 
-    async def count(
-        self,
-        *,
-        handler: str | None = None,
-        reason: str | None = None,
-        session: str | None = None,
-        type: Class | str | None = None,
-        since: datetime | timedelta | None = None,
-    ) -> int:
+    async def count(self, **which: Unpack[LetterChoice]) -> int:
         """How many letters there are."""
-        return await self._store.count_letters(_filter(handler, reason, session, type, since))
+        return await self._store.count_letters(_filter(which))
 
     async def show(self, id: str) -> DeadLetter:
         """One letter with all that is known of it; raises UnknownLetter."""
@@ -85,13 +84,9 @@ class DeadLetters:
     async def replay(
         self,
         *ids: str,
-        handler: str | None = None,
-        reason: str | None = None,
-        session: str | None = None,
-        type: Class | str | None = None,
-        since: datetime | timedelta | None = None,
         everything: bool = False,
         timeout: float = 60.0,
+        **which: Unpack[LetterChoice],
     ) -> tuple[Replayed, ...]:
         """Runs letters again for the handler that failed, and says what came of each.
 
@@ -99,47 +94,29 @@ class DeadLetters:
         order; bus option `replay_rate` says how many a second begin.
         The letter goes where its handler succeeds; else it stays, with its attempts added.
         """
-        chosen = _filter(handler, reason, session, type, since)
+        chosen = _filter(which)
         _check_choice("replay", ids, chosen, everything)
         rows = [row async for row in self._chosen(ids, chosen)]
         places = asyncio.Semaphore(_AT_ONCE)
         # The oldest first, as they had come.
         return tuple(await asyncio.gather(*(self._replay(row, places, timeout) for row in reversed(rows))))
 
-    async def discard(
-        self,
-        *ids: str,
-        handler: str | None = None,
-        reason: str | None = None,
-        session: str | None = None,
-        type: Class | str | None = None,
-        since: datetime | timedelta | None = None,
-        everything: bool = False,
-    ) -> int:
+    async def discard(self, *ids: str, everything: bool = False, **which: Unpack[LetterChoice]) -> int:
         """Takes letters out of the store for good; how many that were."""
-        chosen = _filter(handler, reason, session, type, since)
+        chosen = _filter(which)
         _check_choice("discard", ids, chosen, everything)
         found = [row.id async for row in self._chosen(ids, chosen)]
         for start in range(0, len(found), _PAGE):
             await self._store.write([DropLetters(tuple(found[start : start + _PAGE]))])
         return len(found)
 
-    async def export(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        handler: str | None = None,
-        reason: str | None = None,
-        session: str | None = None,
-        type: Class | str | None = None,
-        since: datetime | timedelta | None = None,
-    ) -> int:
+    async def export(self, path: str | os.PathLike[str], **which: Unpack[LetterChoice]) -> int:
         """Writes letters to a file, one JSON object a line, the newest first; how many that were.
 
         Messages are written as plain values, so nobody needs their classes; the letters stay. The file
         is there when it is complete.
         """
-        chosen = _filter(handler, reason, session, type, since)
+        chosen = _filter(which)
         target = Path(path)
         partial = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.partial")
         count = 0
@@ -215,17 +192,14 @@ class DeadLetters:
                 await asyncio.sleep(_BUSY)
 
 
-def _filter(
-    handler: str | None,
-    reason: str | None,
-    session: str | None,
-    type_: Class | str | None,
-    since: datetime | timedelta | None,
-) -> LetterFilter:
+def _filter(which: LetterChoice) -> LetterFilter:
+    check_names(which, LetterChoice, "dead letters are chosen by", InvalidRequest)
+    reason, type_, since = which.get("reason"), which.get("type"), which.get("since")
     if reason is not None and reason not in REASONS:
         raise InvalidRequest(f"reason={reason!r} is none; use one of {', '.join(REASONS)}")
     name = type_.__wire_name__ if isinstance(type_, type) else type_
-    return LetterFilter(handler, reason, session, name, None if since is None else _since(since))
+    moment = None if since is None else _since(since)
+    return LetterFilter(which.get("handler"), reason, which.get("session"), name, moment)
 
 
 def _since(since: datetime | timedelta) -> int:

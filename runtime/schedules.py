@@ -16,6 +16,7 @@ from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
 from llmgine.actors.bus.payload import Encoder
 from llmgine.actors.bus.recurrence import following, interval, zone_of
 from llmgine.actors.store.operations import ScheduleRow, row_from_wire, row_to_wire
+from llmgine.runtime.checks import check_names
 
 Misfire = Literal["fire", "skip"]
 Seconds = float | timedelta
@@ -76,7 +77,7 @@ class Schedules:
 
     async def schedule(self, event: Event, **when: Unpack[ScheduleOptions]) -> ScheduledEvent:
         """As `runtime.bus.schedule` says."""
-        _check_names(when)
+        check_names(when, ScheduleOptions, "an event is scheduled by", InvalidSchedule)
         now, until = self._wall_clock(), when.get("until")
         encoder = Encoder(type(event), self._max_bytes)
         row = ScheduleRow(
@@ -138,13 +139,6 @@ class Schedules:
 def _row(wire: list[Any]) -> ScheduleRow:
     row: ScheduleRow = row_from_wire(ScheduleRow, wire)
     return row
-
-
-def _check_names(when: ScheduleOptions) -> None:
-    unknown = sorted(when.keys() - ScheduleOptions.__optional_keys__)
-    if unknown:
-        known = ", ".join(sorted(ScheduleOptions.__optional_keys__))
-        raise InvalidSchedule(f"a scheduled event takes no {', '.join(unknown)}; it takes {known}")
 
 
 def _row_id(id: str | None, session: str) -> str:

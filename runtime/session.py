@@ -212,7 +212,7 @@ class Session:
         return await self._bus.execute(command, durable=durable, deadline=deadline)
 
     async def schedule(self, event: Event, **when: Unpack[ScheduleOptions]) -> ScheduledEvent:
-        """As `runtime.bus.schedule`, in this session's scope; it is due whether the session is open or not."""
+        """As `runtime.bus.schedule`, in this session's scope, whether it is open by then or not."""
         return await self._bus.schedule(event, **when)
 
     async def __aenter__(self) -> Self:

@@ -22,6 +22,7 @@ from llmgine.runtime.commands.output import UsageRefused, fail
 from llmgine.runtime.commands.running import INTERRUPTED
 from llmgine.runtime.commands.scheduled import scheduled
 from llmgine.runtime.commands.status import status
+from llmgine.runtime.commands.story import story
 from llmgine.runtime.commands.up import up
 
 app = typer.Typer(name="llmgine", add_completion=False, pretty_exceptions_enable=False)
@@ -48,6 +49,7 @@ app.command()(demo)
 app.command()(doctor)
 app.command()(down)
 app.command()(status)
+app.command()(story)
 app.command()(up)
 app.add_typer(letters, name="dead-letters")
 app.add_typer(models, name="models")

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from llmgine.runtime.commands.output import UsageRefused, note, table, waiting, write
-from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, check_runs
-from llmgine.runtime.commands.running import run
+from llmgine.runtime.commands.asking import ask
+from llmgine.runtime.commands.output import UsageRefused, note, table, write
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
     from llmgine.actors.bus import DeadLetter
     from llmgine.runtime.dead_letters import DeadLetters, Replayed
+
+T = TypeVar("T")
 
 letters = typer.Typer(help="Messages that were given up for a handler: read, run again, discard, export.")
 
@@ -70,12 +71,8 @@ def _check_choice(verb: str, ids: list[str] | None, chosen: dict[str, Any], ever
         )
 
 
-@asynccontextmanager
-async def _box(name: str) -> AsyncIterator[DeadLetters]:
-    from llmgine.runtime import Runtime
-
-    async with Runtime.connect(name=name) as runtime:
-        yield runtime.bus.dead_letters
+def _ask(name: str, question: Callable[[DeadLetters], Awaitable[T]], doing: str = "") -> T:
+    return ask(name, lambda runtime: question(runtime.bus.dead_letters), doing)
 
 
 @letters.command("list")
@@ -91,14 +88,11 @@ def list_letters(
 ) -> None:
     """List dead letters, the newest first."""
     chosen = _chosen(handler, reason, session, type_, since)
-    check_runs(name)
 
-    async def listed() -> tuple[list[DeadLetter], int]:
-        async with _box(name) as box:
-            return [letter async for letter in box.list(**chosen, limit=limit)], await box.count(**chosen)
+    async def listed(box: DeadLetters) -> tuple[list[DeadLetter], int]:
+        return [letter async for letter in box.list(**chosen, limit=limit)], await box.count(**chosen)
 
-    with waiting(f"asking runtime {name}"):
-        found, count = run(listed())
+    found, count = _ask(name, listed)
     if as_json:
         for letter in found:
             write(json.dumps(letter.to_json()) + "\n")
@@ -134,14 +128,7 @@ def show(
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
     """Print one dead letter with its message and every error, as JSON."""
-    check_runs(name)
-
-    async def shown() -> DeadLetter:
-        async with _box(name) as box:
-            return await box.show(id_)
-
-    with waiting(f"asking runtime {name}"):
-        letter = run(shown())
+    letter = _ask(name, lambda box: box.show(id_))
     write(json.dumps(letter.to_json(), ensure_ascii=False, indent=2) + "\n")
 
 
@@ -160,15 +147,13 @@ def replay(
     """Run letters again for the handler that failed; those that succeed are gone."""
     chosen = _chosen(handler, reason, session, type_, since)
     _check_choice("replay", ids, chosen, every)
-    check_runs(name)
-
-    async def replayed() -> tuple[Replayed, ...]:
-        async with _box(name) as box:
-            return await box.replay(*ids or (), **chosen, everything=every, timeout=timeout)
-
-    with waiting("replaying"):
-        found = run(replayed())
-    return show_replayed(found)
+    return show_replayed(
+        _ask(
+            name,
+            lambda box: box.replay(*ids or (), **chosen, everything=every, timeout=timeout),
+            "replaying",
+        )
+    )
 
 
 def show_replayed(found: tuple[Replayed, ...]) -> int:
@@ -195,14 +180,7 @@ def discard(
     """Take letters out of the store for good."""
     chosen = _chosen(handler, reason, session, type_, since)
     _check_choice("discard", ids, chosen, every)
-    check_runs(name)
-
-    async def discarded() -> int:
-        async with _box(name) as box:
-            return await box.discard(*ids or (), **chosen, everything=every)
-
-    with waiting(f"asking runtime {name}"):
-        count = run(discarded())
+    count = _ask(name, lambda box: box.discard(*ids or (), **chosen, everything=every))
     note(f"{count} discarded")
 
 
@@ -220,12 +198,5 @@ def export(
     chosen = _chosen(handler, reason, session, type_, since)
     if not file.absolute().parent.is_dir():
         raise UsageRefused(f"{file}: its folder does not exist")
-    check_runs(name)
-
-    async def exported() -> int:
-        async with _box(name) as box:
-            return await box.export(file, **chosen)
-
-    with waiting(f"writing {file}"):
-        count = run(exported())
+    count = _ask(name, lambda box: box.export(file, **chosen), f"writing {file}")
     note(f"{count} written to {file}")

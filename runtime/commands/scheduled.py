@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmgine.runtime.commands.output import note, table, waiting, write
-from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, check_runs
-from llmgine.runtime.commands.running import run
+from llmgine.runtime.commands.asking import ask
+from llmgine.runtime.commands.output import note, table, write
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
+    from llmgine.runtime import Runtime
     from llmgine.runtime.schedules import ScheduledEvent
 
 scheduled = typer.Typer(help="Events that are kept for later: list, cancel.")
@@ -23,21 +24,12 @@ def list_scheduled(
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
     """List events that are kept for later, by the time at which they are due next."""
-    check_runs(name)
-    with waiting(f"asking runtime {name}"):
-        found = run(_scheduled(name))
+    found = ask(name, lambda runtime: runtime.bus.scheduled())
     if as_json:
         for one in found:
             write(json.dumps(described(one)) + "\n")
     else:
         show_all(found)
-
-
-async def _scheduled(name: str) -> list[ScheduledEvent]:
-    from llmgine.runtime import Runtime
-
-    async with Runtime.connect(name=name) as runtime:
-        return await runtime.bus.scheduled()
 
 
 def described(one: ScheduledEvent) -> dict[str, Any]:
@@ -81,18 +73,13 @@ def cancel(
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> int:
     """Take an event out before it fires."""
-    check_runs(name)
-    with waiting(f"asking runtime {name}"):
-        cancelled = run(_cancel(name, id_))
+    cancelled = ask(name, lambda runtime: _cancel(runtime, id_))
     note(f"{id_} is cancelled" if cancelled else f"nothing of the id {id_} is scheduled")
     return 0 if cancelled else 1
 
 
-async def _cancel(name: str, id_: str) -> bool:
-    from llmgine.runtime import Runtime
-
-    async with Runtime.connect(name=name) as runtime:
-        for one in await runtime.bus.scheduled():
-            if one.id == id_:
-                return await one.cancel()
+async def _cancel(runtime: Runtime, id_: str) -> bool:
+    for one in await runtime.bus.scheduled():
+        if one.id == id_:
+            return await one.cancel()
     return False

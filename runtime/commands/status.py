@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from llmgine.runtime.commands.output import table, waiting, write
-from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, check_runs
-from llmgine.runtime.commands.running import run
+from llmgine.runtime.commands.asking import ask
+from llmgine.runtime.commands.output import table, write
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 # Their zeros say something: nothing was published, nothing failed.
 _ALWAYS = ("events_published_total", "events_processed_total", "events_failed_total")
@@ -21,20 +21,11 @@ def status(
     every: Annotated[bool, typer.Option("--all", help="Show the counters that are zero, too.")] = False,
 ) -> None:
     """Show a runtime's actors, sessions, pools and the counters of its bus."""
-    check_runs(name)
-    with waiting(f"asking runtime {name}"):
-        found = run(_status(name))
+    found = ask(name, lambda runtime: runtime.status())
     if as_json:
         write(json.dumps(found, ensure_ascii=False, default=str) + "\n")
     else:
         show(found, every=every)
-
-
-async def _status(name: str) -> dict[str, Any]:
-    from llmgine.runtime import Runtime
-
-    async with Runtime.connect(name=name) as runtime:
-        return await runtime.status()
 
 
 def show(found: dict[str, Any], *, every: bool = False) -> None:

@@ -204,5 +204,7 @@ async def test_what_is_not_clear_is_refused(runtime: Runtime) -> None:
         await box.replay("id", handler="desk")
     with pytest.raises(InvalidRequest, match="overflow"):
         await box.count(reason="bad luck")
+    with pytest.raises(InvalidRequest, match="not by hander"):
+        await box.count(hander="ship")  # type: ignore[call-arg]  # meant
     with pytest.raises(InvalidRequest, match="tzinfo"):
         await box.count(since=datetime(2026, 1, 1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,35 @@ async def _fill(settings: dict[str, Any]) -> None:
         for number in range(3):
             await runtime.bus.publish(Order(number=number), wait=True)
         await runtime.bus.schedule(Order(), cron="0 7 * * *", zone="Europe/Berlin", id="daily")
+
+
+def test_a_story_tells_why(
+    settings: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a handler, a session or an event: what happened to it, as a table or as JSON lines."""
+
+    @asynccontextmanager
+    async def failing(name: str) -> AsyncIterator[Runtime]:
+        async def fail(order: Order) -> None:
+            raise ValueError(f"order {order.number}")
+
+        async with Runtime.in_process(settings, name=name) as runtime:
+            await runtime.bus.register_event_handler(Order, fail, name="desk", retry=RetryPolicy(retries=0))
+            await runtime.bus.publish(Order(number=7), wait=True)
+            yield runtime
+
+    monkeypatch.setattr(Runtime, "connect", failing)
+    assert execute(["story", "desk"]) == 0
+    page = capsys.readouterr().out
+    assert "attempt failed" in page
+    assert "ValueError: order 7" in page
+    assert execute(["story", "--session", "BUS", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["what"], line["handler"]) for line in lines][-1] == ("dead letter", "desk")
+    assert execute(["story", "--event", lines[0]["message"]]) == 0
+    assert "nothing remarkable" in capsys.readouterr().out
+    assert execute(["story", "dask"]) == 0
+    assert "no handler of the name dask is registered; there are: desk" in capsys.readouterr().err
 
 
 def test_what_is_kept_is_shown_and_can_be_thrown_away(
