@@ -112,6 +112,21 @@ def test_public_errors_have_one_root(name: str) -> None:
     assert [error for error in errors if not issubclass(error, LlmgineError)] == []
 
 
+def test_what_users_must_catch_is_public() -> None:
+    """Errors of the bus and the store are names of the face, but for those that never leave the actors."""
+    import llmgine.runtime
+    from llmgine.actors.bus import errors as bus
+    from llmgine.actors.store import errors as store
+
+    inside = {
+        "AskRefused", "OperationRefused", "ProtocolViolation", "ScopeRefused", "StaleRegistration",
+        "UndecodableMessage",
+    }  # fmt: skip
+    for room, root in ((bus, bus.BusError), (store, store.StoreError)):
+        named = {name for name, one in vars(room).items() if isinstance(one, type) and issubclass(one, root)}
+        assert named - inside <= set(llmgine.runtime.__all__)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the source distribution as a release is."""

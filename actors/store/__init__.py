@@ -1,6 +1,12 @@
 from llmgine.actors.store.actor import StoreActor
 from llmgine.actors.store.client import StoreClient
-from llmgine.actors.store.errors import OperationRefused, StoreDamaged, StoreError, StoreUnavailable
+from llmgine.actors.store.errors import (
+    OperationRefused,
+    StoreDamaged,
+    StoreError,
+    StoreReplaced,
+    StoreUnavailable,
+)
 from llmgine.actors.store.options import StoreOptions
 from llmgine.actors.store.queries import LetterFilter, Page
 
@@ -13,5 +19,6 @@ __all__ = [
     "StoreDamaged",
     "StoreError",
     "StoreOptions",
+    "StoreReplaced",
     "StoreUnavailable",
 ]

@@ -83,4 +83,6 @@ class Producer:
         return codec
 
     def closed_error(self) -> BusClosed:
-        return BusClosed(f"the bus client of {self.identity!r} was closed")
+        return BusClosed(
+            f"the bus client of {self.identity!r} was closed; use the bus before its runtime is left"
+        )
