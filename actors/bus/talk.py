@@ -16,7 +16,11 @@ class Talk:
     def __init__(self, stream: Stream, next_message: Callable[[], Any | None]) -> None:
         self._stream = stream
         self._next_message = next_message
-        self._numbering = Numbering()
+        numbering = Numbering()
+        self._number = numbering.number
+        # What has arrived, without its number; None where it is a double.
+        # Raises ProtocolViolation where something before it is missing.
+        self.received = numbering.take
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._unsent: Any | None = None
@@ -44,21 +48,15 @@ class Talk:
                         self._stream.flush()
                         self._finish()
                         return
-                    self._unsent = self._numbering.number(message)
-                if not self._stream.try_send(self._unsent):
+                    self._unsent = self._number(message)
+                if not self._stream.try_send(self._unsent, hold=True):
+                    self._stream.flush()
                     self._waiting = self._loop.create_task(self._wait())
                     return
                 self._unsent = None
         except LinkError:
             # Whoever reads the stream learns of it, too, and cleans up.
             self.closed = True
-
-    def received(self, message: Any) -> list[Any] | None:
-        """What has arrived, without its number; None where it is a double.
-
-        Raises ProtocolViolation where something before it is missing.
-        """
-        return self._numbering.take(message)
 
     async def _wait(self) -> None:
         try:

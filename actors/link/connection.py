@@ -56,6 +56,7 @@ class LinkConnection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._owners_tasks = self._tasks if tasks is None else tasks
         self._out: list[bytes] = []
+        self._flushing = False
         self._out_bytes = 0
         self._unread_bytes = 0
         wire.attach(self)
@@ -94,9 +95,14 @@ class LinkConnection:
     # --- for its streams
 
     def write(self, body: bytes) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush_at_end)
+        self.hold(body)
+
+    def hold(self, body: bytes) -> None:
+        """Write with the next flush, which the caller sees to."""
         out = self._out
-        if not out:
-            self._loop.call_soon(self.flush)
         size = len(body)
         out.append(size.to_bytes(HEADER_BYTES, "big"))
         out.append(body)
@@ -111,6 +117,10 @@ class LinkConnection:
             out.clear()
             self._out_bytes = 0
             self._wire.write(data)
+
+    def _flush_at_end(self) -> None:
+        self._flushing = False
+        self.flush()
 
     def write_control(self, frame: tuple[Any, ...]) -> None:
         """Write a frame that needs no credit; a peer that reads none of many is dropped."""
@@ -131,16 +141,23 @@ class LinkConnection:
         if self.is_closed:
             return
         streams = self._streams
+        fed: LinkStream | None = None
         try:
             for body in bodies:
                 frame = decode(body)
                 if frame[0] == DATA:
                     _, stream_id, message = frame
                     stream = streams.get(stream_id)
+                    if stream is not fed and fed is not None:
+                        fed.on_rest()
+                        fed = None
                     if stream is not None:
+                        fed = stream
                         stream.on_data(message, len(body))
                 else:
                     self._control(frame)
+            if fed is not None:
+                fed.on_rest()
         except (MalformedFrame, ValueError, TypeError, IndexError) as error:
             self._drop(error)
 

@@ -65,12 +65,27 @@ class ReceiveWindow:
         self._lent_messages -= 1
         self._lent_bytes -= size
 
+    def passed(self, size: int) -> tuple[int, int] | None:
+        """One message of `size` bytes came and is taken at once: as `arrived` and `consumed`."""
+        if self._lent_messages <= 0 or self._lent_bytes <= 0:
+            raise MalformedFrame("a message came without credit")
+        self._lent_messages -= 1
+        self._lent_bytes -= size
+        self._owed_messages += 1
+        self._owed_bytes += size
+        if self._owed_messages < self._portion_messages and self._owed_bytes < self._portion_bytes:
+            return None
+        return self._grant()
+
     def consumed(self, size: int) -> tuple[int, int] | None:
         """The consumer took one message of `size` bytes; the grant to send, if one is due."""
         self._owed_messages += 1
         self._owed_bytes += size
         if self._owed_messages < self._portion_messages and self._owed_bytes < self._portion_bytes:
             return None
+        return self._grant()
+
+    def _grant(self) -> tuple[int, int]:
         messages, bytes_ = self._owed_messages, self._owed_bytes
         self._owed_messages = self._owed_bytes = 0
         self._lent_messages += messages

@@ -97,16 +97,13 @@ class Splitter:
         self._held = bytearray()
         self._needed = HEADER_BYTES
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The bodies that are complete with this chunk, in order."""
-        return self._split(chunk, None)
-
     def first(self, chunk: bytes) -> bytes | None:
         """The next body alone, for when what it says changes `limit`; the rest waits for the next call."""
-        bodies = self._split(chunk, 1)
+        bodies = self.feed(chunk, 1)
         return bodies[0] if bodies else None
 
-    def _split(self, chunk: bytes, most: int | None) -> list[bytes]:
+    def feed(self, chunk: bytes, most: int | None = None) -> list[bytes]:
+        """The bodies that are complete with this chunk, in order; at most so many."""
         held = self._held
         data: bytes = chunk
         if held:

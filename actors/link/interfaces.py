@@ -29,8 +29,11 @@ class Stream(Protocol):
     async def send(self, message: Any) -> None:
         """Send any msgpack value; waits for credit; raises `LinkBroken` or `StreamReset`."""
 
-    def try_send(self, message: Any) -> bool:
-        """Send now, or return False when there is no credit; never waits."""
+    def try_send(self, message: Any, *, hold: bool = False) -> bool:
+        """Send now, or return False when there is no credit; never waits.
+
+        With `hold` it leaves with the `flush` that the caller promises, or before.
+        """
 
     def flush(self) -> None:
         """Let what was sent over this connection leave now, not at the end of the loop's turn."""
@@ -49,6 +52,13 @@ class Stream(Protocol):
 
     def receive_nowait(self) -> Any:
         """The next message if it is here; raises `StreamEmpty` when it is not."""
+
+    async def each(self, take: Callable[[Any], None], rest: Callable[[], None]) -> None:
+        """Give every message to `take` in the very turn in which it arrives, in place of `receive`.
+
+        `rest` follows the last of those that came together. Returns when the peer has finished; raises
+        what a break or a reset raises, and whatever one of the two has raised.
+        """
 
     async def wait_closed(self) -> None:
         """Wait until both directions are over, whatever the reason."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from llmgine.actors.link.address import Identity
@@ -21,6 +22,7 @@ class Carrier(Protocol):
 
     def encode(self, frame: Any) -> bytes: ...
     def write(self, body: bytes) -> None: ...
+    def hold(self, body: bytes) -> None: ...
     def write_control(self, frame: tuple[Any, ...]) -> None: ...
     def flush(self) -> None: ...
     def forget(self, stream_id: int) -> None: ...
@@ -60,12 +62,15 @@ class LinkStream:
 
     __slots__ = (
         "_carrier",
+        "_failure",
         "_id",
         "_inbox",
         "_over",
         "_peer_finished",
         "_receivable",
+        "_rest",
         "_sendable",
+        "_taker",
         "_why_no_receive",
         "_why_no_send",
         "credit",
@@ -90,6 +95,10 @@ class LinkStream:
         self._why_no_receive: tuple[type[LinkError], tuple[str, ...]] | None = None
         self._sendable = Waiters()
         self._receivable = Waiters()
+        # Who takes messages as they arrive, and what that has raised.
+        self._taker: Callable[[Any], None] | None = None
+        self._rest: Callable[[], None] = self._receivable.wake
+        self._failure: Exception | None = None
 
     def __repr__(self) -> str:
         return f"<Stream {self.kind!r} {self._id} with {self._carrier.peer.name!r}>"
@@ -104,7 +113,7 @@ class LinkStream:
 
     # --- sending
 
-    def try_send(self, message: Any) -> bool:
+    def try_send(self, message: Any, *, hold: bool = False) -> bool:
         if self._why_no_send is not None:
             _raise(self._why_no_send)
         carrier, credit = self._carrier, self.credit
@@ -112,7 +121,10 @@ class LinkStream:
             return False
         body = carrier.encode((DATA, self._id, message))
         credit.take(len(body))
-        carrier.write(body)
+        if hold:
+            carrier.hold(body)
+        else:
+            carrier.write(body)
         return True
 
     async def send(self, message: Any) -> None:
@@ -167,6 +179,22 @@ class LinkStream:
             await self._receivable.wait()
         return self._take()
 
+    async def each(self, take: Callable[[Any], None], rest: Callable[[], None]) -> None:
+        while self._inbox:
+            take(self._take())
+        rest()
+        self._taker, self._rest = take, rest
+        try:
+            while self._failure is None and self._why_no_receive is None:
+                await self._receivable.wait()
+        finally:
+            self._taker, self._rest = None, self._receivable.wake
+        if self._failure is not None:
+            raise self._failure
+        why = self._why_no_receive
+        if why is not None and why[0] is not EndOfStream:
+            _raise(why)
+
     def __aiter__(self) -> LinkStream:
         return self
 
@@ -184,16 +212,39 @@ class LinkStream:
 
     def _take(self) -> Any:
         message, size = self._inbox.popleft()
-        grant = self.lent.consumed(size)
+        self._give_back(self.lent.consumed(size))
+        return message
+
+    def _give_back(self, grant: tuple[int, int] | None) -> None:
         if grant is not None and not self._peer_finished and not self._over:
             self._carrier.write_control((CREDIT, self._id, *grant))
-        return message
 
     # --- what the connection reports
 
     def on_data(self, message: Any, size: int) -> None:
-        self.lent.arrived(size)
-        self._inbox.append((message, size))
+        if self._taker is None:
+            self.lent.arrived(size)
+            self._inbox.append((message, size))
+            return
+        grant = self.lent.passed(size)
+        try:
+            self._taker(message)
+        except Exception as error:
+            self._failed(error)
+        if grant is not None:
+            self._give_back(grant)
+
+    def on_rest(self) -> None:
+        """Nothing more has come with what came last."""
+        try:
+            self._rest()
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Whoever takes messages takes no more."""
+        self._failure = error
+        self._taker, self._rest = None, self._receivable.wake
         self._receivable.wake()
 
     def on_credit(self, messages: int, bytes: int) -> None:

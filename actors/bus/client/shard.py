@@ -207,11 +207,14 @@ class Shard:
         self._unasked = list(self._questions)
 
     async def _listen(self, stream: Stream, talk: Talk) -> None:
-        async for message in stream:
-            said = talk.received(message)
+        received = talk.received
+
+        def take(message: Any) -> None:
+            said = received(message)
             if said is not None:
                 self._take(said)
-                talk.wake()
+
+        await stream.each(take, talk.wake)
 
     def _take(self, said: list[Any]) -> None:
         match said[0]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llmgine.actors.bus import wire
@@ -89,16 +90,10 @@ class RouterService:
         former = self._talks.pop(client, None)
         if former is not None:
             former.close()
-        talk = self._talks[client] = Talk(stream, lambda: self._take(client))
+        talk = self._talks[client] = Talk(stream, partial(self._take, client))
         self._wake()
         try:
-            async for message in stream:
-                if self._talks.get(client) is not talk:
-                    raise StreamReset("replaced", "another stream of this client has taken over")
-                said = talk.received(message)
-                if said is not None:
-                    core.receive(client, said, self._clock())
-                    self._wake()
+            await stream.each(partial(self._receive, client, talk), self._wake)
         except ProtocolViolation as error:
             logger.warning("%s", error)
             raise StreamReset("protocol", str(error)) from error
@@ -108,6 +103,13 @@ class RouterService:
                 del self._talks[client]
                 core.detach(client, self._clock())
                 self._wake()
+
+    def _receive(self, client: ClientState, talk: Talk, message: Any) -> None:
+        if self._talks.get(client) is not talk:
+            raise StreamReset("replaced", "another stream of this client has taken over")
+        said = talk.received(message)
+        if said is not None:
+            self.core.receive(client, said, self._clock())
 
     def load(self, snapshot: Iterable[Mapping[str, Any]], *, restored: bool = True) -> None:
         """The whole table of subscriptions; `restored`: with the durable ones that the store holds."""
