@@ -51,6 +51,7 @@ class Batches:
     async def work(self) -> None:
         """What one place does: batch after batch, as long as there is something."""
         runner = self._runner
+        runner.starting = False
         places = runner.places
         try:
             while places.taken <= places.limit + places.suspended and (jobs := self._gather()):
@@ -112,6 +113,7 @@ class Batches:
             job.leader = leader
             inbox.started(job, began + runner.record.deadline)
         runner.host.expect(jobs[0].deadline)
+        runner.pump()
         try:
             deliveries = [runner.delivery(job) for job in jobs]
             return await (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
 import types
@@ -115,5 +116,24 @@ def resumed(coroutine: types.CoroutineType[Any, Any, Any], blocked: Any) -> Gene
                 blocked = coroutine.throw(error)
             else:
                 blocked = coroutine.send(sent)
+    except StopIteration as returned:
+        return returned.value
+
+
+@types.coroutine
+def within(
+    context: contextvars.Context, coroutine: types.CoroutineType[Any, Any, Any]
+) -> Generator[Any, Any, Any]:
+    """Awaits a coroutine in a context of its own, for which others have a task of its own."""
+    step: Callable[[Any], Any] = coroutine.send
+    sent: Any = None
+    try:
+        while True:
+            blocked = context.run(step, sent)
+            try:
+                sent = yield blocked
+                step = coroutine.send
+            except BaseException as error:
+                step, sent = coroutine.throw, error
     except StopIteration as returned:
         return returned.value

@@ -33,6 +33,8 @@ class Handlers:
         self.runners: dict[int, Runner] = {}
         self.middleware: list[Middleware] = []
         self.closing = False
+        # Workers wait for nothing any more.
+        self.ending = False
         self._inboxes: list[Inbox] = []
         self._kept = Kept(options.kept_result_bytes)
         self._middlewares: dict[int, Middleware] = {}
@@ -175,15 +177,22 @@ class Handlers:
         }
 
     async def settle(self, timeout: float) -> int:
-        """Wait until what has started is done; returns how many handlers still run."""
+        """Wait until what has started is done, the last of all; returns how many handlers still run."""
+        self._dismiss()
         tasks = {task for task in self._tasks if task is not asyncio.current_task()}
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
         return self.running
 
+    def _dismiss(self) -> None:
+        self.ending = True
+        for runner in self.runners.values():
+            runner.dismiss()
+
     async def close(self) -> None:
         """Cancel what runs and wait for it to end, within the grace of a cancellation."""
         self.closing = True
+        self._dismiss()
         if self._watch is not None:
             self._watch.close()
             self._watch = None

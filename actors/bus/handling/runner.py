@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import UndecodableMessage, UnsendableMessage
 from llmgine.actors.bus.handling.batches import Batches
-from llmgine.actors.bus.handling.calling import Call, Failed, Pending, failure, give_up, resumed
+from llmgine.actors.bus.handling.calling import Call, Failed, Pending, failure, give_up, resumed, within
 from llmgine.actors.bus.handling.durations import QUICK, Durations
 from llmgine.actors.bus.handling.handlers import Delivery, Handler
 from llmgine.actors.bus.handling.jobs import Job, current_job
@@ -61,7 +61,10 @@ class Runner:
         self.durations = Durations()
         self.stuck_now = 0
         self._next: Callable[[], Job | None] = self._first_of_any
-        self._probing = False
+        # A worker was called and has not come yet.
+        self.starting = False
+        # What a worker without work waits for; the others end.
+        self._parked: asyncio.Future[None] | None = None
         self._batches: Batches | None = None
         self.configure(record, message_class, handler, middleware)
 
@@ -103,8 +106,16 @@ class Runner:
         self.places.configure(record)
 
     def close(self) -> None:
+        """Nobody waits for work or time any more."""
         if self._batches is not None:
             self._batches.close()
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """The worker that waits for work ends."""
+        parked, self._parked = self._parked, None
+        if parked is not None:
+            parked.cancel()
 
     def wrap(self) -> None:
         """Put the middleware around the handler: the process's outside, the handler's own inside."""
@@ -121,36 +132,41 @@ class Runner:
     def detach(self, queue: Queue) -> None:
         self.queues.remove(queue)
         self._next = self.queues[0].start if len(self.queues) == 1 else self._first_of_any
+        if not self.queues:
+            self.dismiss()
 
     # Starting work
 
     def pump(self) -> None:
-        """Start a worker where there is work and a free place; looks again once that one had its turn."""
+        """Call a worker where there is work and a free place; the next one when that one is suspended."""
         if self.host.closing:
             return
         for queue in self.queues:
             for _ in range(queue.beside):
                 self.spawn(self._run_beside(queue))
-        if self._probing or not self.places.free or not self.has_work():
+        if self.starting or not self.places.free or not self.has_work():
             return
         self.places.taken += 1
-        self._probing = True
-        self.spawn(self._work() if self._batches is None else self._batches.work())
-        # Comes after the worker's first step: it has then finished its work or is suspended in a handler.
-        asyncio.get_running_loop().call_soon(self._probe)
+        self.starting = True
+        parked, self._parked = self._parked, None
+        if self._batches is not None:
+            self.spawn(self._batches.work())
+        elif parked is not None and not parked.done():
+            parked.set_result(None)
+        else:
+            self.spawn(self._stay())
 
     def has_work(self) -> bool:
         if self._batches is not None:
             return self._batches.ready()
-        return any(queue.may_start for queue in self.queues)
+        for queue in self.queues:
+            if queue.may_start:
+                return True
+        return False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=self._task_name, context=self._context.copy())
         self.host.keep(task)
-
-    def _probe(self) -> None:
-        self._probing = False
-        self.pump()
 
     def _first_of_any(self) -> Job | None:
         """The next job of several queues, which take turns."""
@@ -161,8 +177,24 @@ class Runner:
                 return job
         return None
 
+    async def _stay(self) -> None:
+        """A worker's life: it works, and then waits for more if nobody else does."""
+        loop, context = asyncio.get_running_loop(), self._context
+        while True:
+            # What handlers set in their context ends with this row of deliveries.
+            await within(context.copy(), self._work())
+            stays = self._parked is None and self._context is context and bool(self.queues)
+            if stays and not self.host.ending:
+                call = self._parked = loop.create_future()
+                self.pump()
+                await call
+            else:
+                self.pump()
+                return
+
     async def _work(self) -> None:
         """What one place does: job after job, until nothing may start."""
+        self.starting = False
         places, clock = self.places, self.clock
         job = self._next()
         began = clock()
@@ -203,7 +235,6 @@ class Runner:
                 job.queue.ended(job)
             self.durations.add_quick(quick, spent)
             places.taken -= 1
-        self.pump()
 
     async def _run_beside(self, queue: Queue) -> None:
         """A handler that its own delivery waits for: outside of lane and places."""
@@ -253,6 +284,8 @@ class Runner:
         assert task is not None
         inbox.started(job, began + self.record.deadline)
         host.expect(job.deadline)
+        # This place is taken: another may go on with what there is.
+        self.pump()
         try:
             return await pending.rest
         except asyncio.CancelledError:
