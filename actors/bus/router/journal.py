@@ -56,8 +56,9 @@ class Journal:
         # What was in it and waits at a gate, with the durable handlers that are left.
         self._found: dict[Record, list[Mailbox]] = {}
         self._gated: dict[ProducerLine, None] = {}
-        # Lines of producers that have not come back yet.
+        # Lines of producers that have not come back yet, and whether they still may.
         self._claims: dict[tuple[str, int, str], ProducerLine] = {}
+        self._awaited = True
         # Of lines whose producers were given up: what is still open.
         self._left: dict[tuple[str, int, str], Sequences] = {}
         # Commands that were handed out in an earlier life, until their caller says how old they are.
@@ -121,8 +122,7 @@ class Journal:
         if record.kept is None or line.gate is None:
             return
         record.kept.committed = True
-        if line.gate[0] is record:
-            self._flush(line)
+        self._flush(line)
 
     def _unheard(self, record: Record) -> None:
         if record in self._unread:
@@ -202,9 +202,20 @@ class Journal:
         if kept is None or mailbox not in kept.pending:
             return False
         del kept.pending[mailbox]
-        self._state.writes.add(HandlerDone(record.id, mailbox.subscription.key_text))
+        written = None
+        if record.failed:
+            # A crash may bring it back, and its handler is then to fail it again.
+            record.head.line.keep_open(record.sequence)
+            kept.unwritten += 1
+            written = partial(self._written, record, kept)
+        self._state.writes.add(HandlerDone(record.id, mailbox.subscription.key_text), written)
         self._ends.queued(mailbox, mailbox.finished(record))
         return True
+
+    def _written(self, record: Record, kept: Kept) -> None:
+        kept.unwritten -= 1
+        if not (kept.unwritten or kept.pending):
+            self._close(record)
 
     def settle(self, record: Record, kept: Kept) -> None:
         """Only durable handlers are left: its producer need not keep it any longer."""
@@ -219,10 +230,7 @@ class Journal:
 
     def _store(self, record: Record, kept: Kept) -> None:
         kept.told = True
-        line = record.head.line
-        if line.stored is None:
-            line.stored = Sequences()
-        line.stored.add(record.sequence)
+        record.head.line.keep_open(record.sequence)
         self._state.stored += 1
 
     def forget(self, record: Record, kept: Kept) -> bool:
@@ -231,14 +239,16 @@ class Journal:
             return False
         kept.told = False
         self._state.stored -= 1
-        line = record.head.line
-        if line.stored is not None:
-            line.stored.discard(record.sequence)
-            if not line.stored:
-                line.stored = None
-                if not line.results:
-                    self._claims.pop((line.client.name, line.client.epoch, line.session), None)
+        if not kept.unwritten:
+            self._close(record)
         return True
+
+    def _close(self, record: Record) -> None:
+        line = record.head.line
+        line.close(record.sequence)
+        # Who may come back for what is done by now must find that it is.
+        if not (line.stored or line.results or self._awaited):
+            self._claims.pop((line.client.name, line.client.epoch, line.session), None)
 
     def mark(self, mailbox: Mailbox, record: Record) -> None:
         """A command goes to its handler once the journal knows that it does."""
@@ -391,14 +401,14 @@ class Journal:
 
     def _give_up(self) -> None:
         """Callers that have not come back by now will not."""
+        self._awaited = False
         undecided, self._undecided = self._undecided, {}
         for record, mailbox in undecided.items():
             text = f"everything went away while {mailbox.subscription.name!r} had the command in hand"
             mailbox.counters.accepted += 1
             self._ends.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
         self._recovered.clear()
-        for key in [key for key, line in self._claims.items() if not line.stored]:
-            del self._claims[key]
+        self._claims = {key: line for key, line in self._claims.items() if line.stored}
 
     # Producers that come back
 
@@ -415,12 +425,9 @@ class Journal:
     def _drop(self, record: Record, mailbox: Mailbox) -> None:
         if mailbox.withdraw(record):
             record.waiting -= 1
-        elif self._undecided.pop(record, None) is not None:
-            # It has never been in there.
-            pass
         elif mailbox.unqueue(record):
             mailbox.counters.cancelled += 1
-        else:
+        elif self._undecided.pop(record, None) is None:
             return
         del self._recovered[record]
         self._state.resolve(record, wire.failed_answer("cancelled", "its caller has an answer already"))

@@ -64,7 +64,8 @@ class ProducerLine:
         self.results: dict[int, Any] = {}
         # What waits for the journal, and for its turn behind that; None where nothing does.
         self.gate: deque[Record] | None = None
-        # What is settled for the producer, and still open for a durable handler.
+        # What is settled for the producer, and open for a durable handler, or failed there unbeknown to the
+        # store.
         self.stored: Sequences | None = None
         # The highest sequence that was found in the journal when the router began.
         self.journaled = 0
@@ -75,6 +76,17 @@ class ProducerLine:
         if not self.stored:
             return self.floor
         return min(self.floor, self.stored.lowest or self.floor)
+
+    def keep_open(self, sequence: int) -> None:
+        """Whoever knows this one must not take it for settled."""
+        if self.stored is None:
+            self.stored = Sequences()
+        self.stored.add(sequence)
+
+    def close(self, sequence: int) -> None:
+        if self.stored is not None:
+            self.stored.discard(sequence)
+            self.stored = self.stored or None
 
 
 class Head:
@@ -130,7 +142,7 @@ class Kept:
     them, until they are done. `stages` are the mailboxes that it is for, as it came.
     """
 
-    __slots__ = ("committed", "keys", "marked", "pending", "stages", "told")
+    __slots__ = ("committed", "keys", "marked", "pending", "stages", "told", "unwritten")
 
     def __init__(self, keys: tuple[str, ...], stages: tuple[tuple[Mailbox, ...], ...]) -> None:
         self.keys = keys
@@ -141,6 +153,8 @@ class Kept:
         self.told = False
         # The journal knows that this command is about to be given to its handler.
         self.marked = False
+        # How many of its durable handlers are done, the store not having heard of it, since one has failed.
+        self.unwritten = 0
 
 
 class Record:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmgine.actors.bus import wire
+from llmgine.actors.bus.handling.dedup import Lines
 from tests.actors.bus.router.world import COMMAND, Client, World
 
 
@@ -178,6 +179,49 @@ def test_a_producer_that_sends_again_is_recognised() -> None:
     assert server.handled == {kept.number: expected, plain.number: expected}
     assert world.core._state.counters["events_published_total"] == 5
     assert producer.outbox.count == 0
+
+
+def test_a_producer_that_comes_late_finds_that_it_is_done() -> None:
+    """What a new router had from the journal is not kept once more for a producer that was not told."""
+    world, producer, server = made()
+    kept = world.handler(server, "kept", durable=True)
+    world.handler(server, "plain")
+    world.start()
+    producer.publish()
+    world.rest(work=False)
+    del world.clients["p"]
+    world.start()
+    world.rest()
+    assert world.store is not None
+    assert not world.store.journal
+    # Whoever serves it now knows nothing of what was.
+    server.lines[kept.number] = Lines(64, 64)
+    world.clients["p"] = producer
+    producer.lose_link()
+    producer.connect(world.core)
+    world.rest()
+    assert server.handled[kept.number] == [(("p", 1, "BUS"), 1)]
+    assert producer.outbox.count == 0
+
+
+def test_a_failure_stays_open_until_the_store_has_it() -> None:
+    """Else its handler would take it for settled when a crash brings it back, and the letter were lost."""
+    world, producer, server = made()
+    world.handler(server, "kept", durable=True)
+    world.start()
+    producer.publish()
+    world.rest(work=False)
+    number, entry, *_ = server.jobs.popleft()
+    failed = ["undecodable", "undecodable", "no", 1, 0.0, False]
+    server.outgoing.append([wire.OUTCOME, [[number, entry, wire.FAILED, failed]]])
+    world.rest_without_store()
+    line = world.core._state.clients["p"].lines["BUS"]
+    line.floor = 2
+    assert line.open_floor == 1
+    world.rest()
+    assert line.open_floor == 2
+    assert world.store is not None
+    assert len(world.store.letters) == 1
 
 
 def test_nothing_durable_passes_before_the_journal_is_read() -> None:
