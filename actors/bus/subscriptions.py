@@ -29,9 +29,10 @@ class SubscriptionRecord:
     """One handler of one message class in one scope; `client` and `epoch` say whose it is now.
 
     `retry` and `breaker` are policies and `filter` is a filter, each in wire form. `members` says that the
-    owner is a deployment: several clients serve the subscription in its name, side by side. Where the
-    owner goes, a `durable` subscription stays, and what is sent to it is in the journal before it counts
-    as admitted. `slow_after` is the breaker's, for the handler's process, which alone knows durations.
+    owner is a deployment: several clients serve the subscription in its name, side by side; `lives` are
+    they, each with its epoch. Where the owner goes, a `durable` subscription stays, and what is sent to it
+    is in the journal before it counts as admitted. `slow_after` is the breaker's, for the handler's
+    process, which alone knows durations.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class SubscriptionRecord:
     idempotent: bool = False
     durable: bool = False
     members: bool = False
+    lives: dict[str, int] = field(default_factory=dict)
     order: Order = "session"
     retry: dict[str, Any] = field(default_factory=dict)
     breaker: dict[str, Any] = field(default_factory=dict)
@@ -155,21 +157,39 @@ class SubscriptionTable:
     def add(self, subscription: SubscriptionRecord) -> Registered:
         """Register, or take over under the same name; raises `RegistrationRefused`.
 
-        What is there already, to the last setting, stays as it is: replicas register the same.
+        Members register the same, one after another; what is there already, to the last setting, stays.
         """
         former = self.find(subscription)
         self._check(subscription, former)
-        if former is not None and subscription.members and _is_same(former, subscription):
-            return Registered(former, former)
+        if former is not None and subscription.members:
+            subscription = replace(subscription, lives={**former.lives, **subscription.lives})
+            if _is_same(former, subscription):
+                return Registered(former, former)
         number = former.number if former is not None else 0
-        self.serial += 1
         if former is None:
             number, self._next = self._next, self._next + 1
-        settled = replace(subscription, number=number, generation=self.serial)
+        return Registered(self._settle(replace(subscription, number=number)), former)
+
+    def leave(self, client: str, epoch: int | None = None) -> list[SubscriptionRecord]:
+        """This member serves nothing any more; with `epoch` only its lives up to that. What has changed."""
+        left = [
+            one
+            for one in self._by_number.values()
+            if client in one.lives and (epoch is None or one.lives[client] <= epoch)
+        ]
+        return [
+            self._settle(replace(one, lives={name: one.lives[name] for name in one.lives if name != client}))
+            for one in left
+        ]
+
+    def _settle(self, subscription: SubscriptionRecord) -> SubscriptionRecord:
+        self.serial += 1
+        settled = replace(subscription, generation=self.serial)
+        former = self._by_number.get(settled.number)
         if former is not None:
             self._unlink(former)
         self._link(settled)
-        return Registered(settled, former)
+        return settled
 
     def _check(self, new: SubscriptionRecord, former: SubscriptionRecord | None) -> None:
         if former is not None and former.client == new.client and new.epoch < former.epoch:

@@ -118,6 +118,7 @@ class DeploymentDesk:
             if deployment is None or replica not in deployment.replicas:
                 return
             deployment.replicas.remove(replica)
+            await self._subscriptions.remove_member(replica)
             await self._bring_code(deployment)
             for failure in await self._start(deployment, 1):
                 logger.error("deployment %s has one replica less: %s", name, failure)
@@ -144,7 +145,7 @@ class DeploymentDesk:
         return [failure for failure in results if failure is not None]
 
     async def _undo(self, deployment: Deployment, former: Deployment | None) -> None:
-        await asyncio.gather(*(self._children.end(one, 0.0) for one in deployment.replicas))
+        await asyncio.gather(*(self._end(one, 0.0) for one in deployment.replicas))
         await self._forget(deployment.name, but=await self._served(former) if former is not None else ())
 
     async def _served(self, deployment: Deployment) -> list[int]:
@@ -176,7 +177,11 @@ class DeploymentDesk:
 
     def _drain(self, replicas: Iterable[str]) -> None:
         for replica in replicas:
-            self._work.start(self._children.end(replica, _DRAIN_GRACE), f"drain {replica}")
+            self._work.start(self._end(replica, _DRAIN_GRACE), f"drain {replica}")
+
+    async def _end(self, replica: str, grace: float) -> None:
+        await self._children.end(replica, grace)
+        await self._subscriptions.remove_member(replica)
 
     def _of(self, name: str) -> Deployment:
         if name not in self._deployments:

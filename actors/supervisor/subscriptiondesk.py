@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from llmgine.actors.bus import RegistrationRefused, SubscriptionRecord, SubscriptionTable
@@ -104,7 +104,7 @@ class SubscriptionDesk:
             await self._store.write([DropSubscription(wanted.key_text)])
             return await self._tell_added(wanted)
         try:
-            await self._store.write([PutSubscription(wanted.key_text, wanted.to_wire())])
+            await self._store.write([PutSubscription(wanted.key_text, replace(wanted, lives={}).to_wire())])
             return await self._tell_added(wanted)
         except (StoreError, RegistrationRefused):
             # It may be written yet, or one that is not durable was faster: this comes behind it.
@@ -149,6 +149,12 @@ class SubscriptionDesk:
         held = [one for one in self._table if one.members and one.client == name and one.number not in but]
         for subscription in held:
             await self.remove(subscription.number)
+
+    async def remove_member(self, client: str) -> None:
+        """A replica of a deployment will not come back; what it served, others go on with."""
+        changed = self._table.leave(client)
+        if changed:
+            await self._members.push(_PUSH, {"add": [one.to_wire() for one in changed]})
 
     def clients(self) -> set[str]:
         """Every process that has registered a handler or a filter."""

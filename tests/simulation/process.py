@@ -58,7 +58,8 @@ class Process:
     def _register(self, plan: HandlerPlan) -> None:
         deployed = plan.owner == DEPLOYMENT
         client, epoch = (DEPLOYMENT, 0) if deployed else (self.name, self.epoch)
-        record = SubscriptionRecord(client=client, epoch=epoch, name=plan.name, **plan.values)
+        lives = {self.name: self.epoch} if deployed else {}
+        record = SubscriptionRecord(client=client, epoch=epoch, name=plan.name, lives=lives, **plan.values)
         self.world.supervisor.subscribe(self, record, lambda known: self._registered(plan, known))
 
     def _registered(self, plan: HandlerPlan, record: SubscriptionRecord) -> None:

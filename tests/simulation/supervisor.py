@@ -58,32 +58,24 @@ class Supervisor:
         if not record.durable:
             self._add(process, record, reply)
             return
-        row = PutSubscription(record.key_text, record.to_wire())
+        row = PutSubscription(record.key_text, replace(record, lives={}).to_wire())
         self._writer.write([row], lambda: self._add(process, record, reply))
 
     def _add(self, process: Process, record: SubscriptionRecord, reply: Callable[[Any], None]) -> None:
         if not process.alive:
             return
-        known = self._same(record)
         scheduler = self.world.scheduler
         applied = scheduler.now
-        if known is None:
-            try:
-                known = self.table.add(record).subscription
-            except RegistrationRefused as refusal:
-                raise AssertionError(f"the simulation registers what is refused: {refusal}") from refusal
+        try:
+            known, former = self.table.add(record)
+        except RegistrationRefused as refusal:
+            raise AssertionError(f"the simulation registers what is refused: {refusal}") from refusal
+        if known is not former:
             applied = self._push("add", [known.to_wire()])
             self.world.account.subscribed(known)
             scheduler.after(applied - scheduler.now, FOREVER, self.world.account.in_force, known)
         delay = applied - scheduler.now + scheduler.between(0.0005, 0.005)
         scheduler.after(delay, process, reply, known)
-
-    def _same(self, record: SubscriptionRecord) -> SubscriptionRecord | None:
-        """The replicas of a deployment register one and the same."""
-        for known in self.table.scope(record.session):
-            if known.key == record.key and replace(known, number=0, generation=0) == record:
-                return known if record.members else None
-        return None
 
     def died(self, process: Process) -> None:
         self.world.scheduler.after(
@@ -99,6 +91,8 @@ class Supervisor:
                 self.table.remove(record.number)
                 gone.append(record)
         self._gone(gone)
+        for record in self.table.leave(process.name, process.epoch):
+            self._push("add", [record.to_wire()])
 
     def _gone(self, records: list[SubscriptionRecord]) -> None:
         if records:

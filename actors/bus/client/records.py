@@ -63,7 +63,7 @@ class HandlerRecords:
         self._owner = f"{identity}.{epoch}"
         # Members stand for their deployment, which has one life whatever replicas come and go.
         self._client, self._epoch = (member_of, 0) if member_of else (identity, epoch)
-        self._members = bool(member_of)
+        self._lives = {identity: epoch} if member_of else {}
         self._options = options
         self._numbers = itertools.count(1)
 
@@ -127,7 +127,8 @@ class HandlerRecords:
             concurrency=_whole("concurrency", given.get("concurrency"), options.handler_concurrency),
             deadline=_seconds("deadline", given.get("deadline"), options.handler_deadline),
             durable=durable,
-            members=self._members,
+            members=bool(self._lives),
+            lives=self._lives,
             breaker=breaker.model_dump(),
             slow_after=breaker.slow_after if breaker.enabled else None,
             fingerprint=fingerprint(message_class),
@@ -137,7 +138,7 @@ class HandlerRecords:
         name = default_name(handler)
         if name is not None:
             return name
-        if durable or self._members:
+        if durable or self._lives:
             raise InvalidOption(
                 f"{handler!r} is known to its next owner by its name only, and such a function has none"
                 " of its own; give it one: name=…"

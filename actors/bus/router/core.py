@@ -104,7 +104,6 @@ class RouterCore:
         client.member_of = str(hello.get("member_of") or "")
         former = str(hello.get("incarnation") or "")
         if former and not former.startswith(f"{state.incarnation}."):
-            client.fresh = False
             self._handover.gather()
         client.clear()
         self._welcome(client, lines)

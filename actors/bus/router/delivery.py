@@ -183,10 +183,9 @@ class Deliveries:
             # Sent to an earlier life of the router; what has failed in this one is no riddle.
             tried = mailbox.trouble is not None and record in mailbox.trouble.tries
             perhaps = record.sent == 0 and 0 < head.since < subscription.generation and not tried
-            asked = mailbox.probing.get(record, ())
-            if serving.client in asked and any(client.fresh for client in asked):
-                # No member knows it, but one is new: perhaps in the place of one that died with it.
-                perhaps = True
+            if subscription.members:
+                # They are asked first; that none of them knows it says nothing where others were there.
+                perhaps = self._is_riddle(serving, record, perhaps)
             if another or perhaps:
                 self._not_handed(serving, record)
                 text = "its handler's process was replaced meanwhile"
@@ -198,6 +197,14 @@ class Deliveries:
                 return False
         record.sent = subscription.generation
         return True
+
+    def _is_riddle(self, serving: Serving, record: Record, changed: bool) -> bool:
+        """Whether all members were asked in vain, and a former or an absent one may have run it."""
+        mailbox = serving.mailbox
+        asked = mailbox.probing.get(record)
+        if asked is None or serving.client not in asked:
+            return False
+        return changed or not mailbox.subscription.lives.items() <= {client.owner for client in asked}
 
     def _not_handed(self, serving: Serving, record: Record) -> None:
         """It leaves the queue of whom it was meant for without having been handed out."""

@@ -222,7 +222,6 @@ class ClientState:
         "connected",
         "epoch",
         "floors",
-        "fresh",
         "id",
         "left_at",
         "lines",
@@ -243,8 +242,6 @@ class ClientState:
         self.epoch = epoch
         self.id = id_
         self.connected = False
-        # It has not talked to an earlier life of the router.
-        self.fresh = True
         self.left_at = 0.0
         # Where its lines stood when it came, until the journal has been read.
         self.floors: dict[str, int] | None = None

@@ -91,3 +91,23 @@ def test_a_mirror_equals_its_original() -> None:
     assert mirror.add(record("c")).subscription.number == table.add(record("c")).subscription.number
     with pytest.raises(ProtocolViolation, match="colour"):
         SubscriptionRecord.from_wire({**old.to_wire(), "colour": 1})
+
+
+def test_who_comes_to_a_deployment_and_who_leaves_it_is_a_change() -> None:
+    """Members come together under one number; each new life, and each that goes, raises the generation."""
+    table = SubscriptionTable()
+
+    def join(name: str, epoch: int = 1) -> SubscriptionRecord:
+        wanted = record("h", client="d", members=True, lives={name: epoch})
+        return table.add(wanted).subscription
+
+    first, second = join("m0"), join("m1")
+    assert (second.number, second.lives) == (first.number, {"m0": 1, "m1": 1})
+    assert second.generation > first.generation
+    assert join("m1") is second
+    third = join("m1", epoch=2)
+    assert third.lives == {"m0": 1, "m1": 2}
+    assert table.leave("m1", epoch=1) == []
+    (left,) = table.leave("m1")
+    assert (left.lives, left.generation > third.generation) == ({"m0": 1}, True)
+    assert table.get(first.number) is left

@@ -38,9 +38,13 @@ class Cluster:
 class Subscriptions:
     def __init__(self) -> None:
         self.forgotten: list[tuple[str, frozenset[int]]] = []
+        self.left: list[str] = []
 
     async def remove_deployment(self, name: str, but: frozenset[int]) -> None:
         self.forgotten.append((name, but))
+
+    async def remove_member(self, client: str) -> None:
+        self.left.append(client)
 
 
 class Stage:
@@ -76,6 +80,7 @@ async def test_scaling_starts_and_drains(stage: Stage, until: Any) -> None:
     assert await stage.desk.scale("Pings", 3) == [f"handler-Pings-{number}" for number in range(3)]
     assert await stage.desk.scale("Pings", 1) == ["handler-Pings-0"]
     await until(lambda: stage.children.alive == {"handler-Pings-0"})
+    await until(lambda: sorted(stage.subscriptions.left) == ["handler-Pings-1", "handler-Pings-2"])
 
 
 async def test_a_replica_that_cannot_start_leaves_nothing(stage: Stage) -> None:

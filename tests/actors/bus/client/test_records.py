@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,9 +94,10 @@ def test_slow_attempts_are_not_told_where_no_breaker_counts_them() -> None:
 
 
 def test_members_stand_for_their_deployment() -> None:
-    """Whichever replica registers, the table gets the same record."""
+    """Whichever replica registers, the table gets the same record, and one more life that serves it."""
     records = [HandlerRecords(f"replica-{n}", n, "sums", OPTIONS).event(Noted, handle, {}) for n in (1, 2)]
-    assert records[0] == records[1]
+    assert [record.lives for record in records] == [{"replica-1": 1}, {"replica-2": 2}]
+    assert replace(records[0], lives={}) == replace(records[1], lives={})
     assert (records[0].client, records[0].epoch, records[0].members) == ("sums", 0, True)
 
 

@@ -217,7 +217,7 @@ def asked_again(script: Script, number: int) -> None:
 def test_members_are_asked_for_a_command_that_was_sent_again() -> None:
     """Any of them may have run it for an earlier router: each is asked, then one is to run it."""
     script = Script()
-    number = script.handler(client="d", members=True, kind="command")
+    number = script.handler(client="d", members=True, kind="command", lives={"m0": 1, "m1": 1})
     for name in ("m0", "m1"):
         script.connect(name, number, member_of="d", life="former.7")
     asked_again(script, number)
@@ -229,11 +229,19 @@ def test_members_are_asked_for_a_command_that_was_sent_again() -> None:
 
 
 def test_a_command_that_a_dead_member_may_have_run_does_not_run_again() -> None:
-    """Nobody knows it, and one of the members is new: its outcome is unknown."""
+    """Nobody knows it, and there was another member, or one has come since: its outcome is unknown."""
+    both = {"m0": 1, "m1": 1}
+    check_unknown({**both, "m2": 1})
+    check_unknown({**both, "m1": 2})
+    check_unknown(both, changes=5)
+
+
+def check_unknown(lives: dict[str, int], changes: int = 0) -> None:
     script = Script()
-    number = script.handler(client="d", members=True, kind="command")
-    script.connect("m0", number, member_of="d", life="former.7")
-    script.connect("m1", number, member_of="d", epoch=2)
+    script.table.serial = changes
+    number = script.handler(client="d", members=True, kind="command", lives=lives)
+    for name in ("m0", "m1"):
+        script.connect(name, number, member_of="d", life="former.7")
     asked_again(script, number)
     assert script.got("m0") == script.got("m1") == []
     assert [answer[2] for answer in script.results()] == ["outcome_unknown"]
