@@ -256,7 +256,8 @@ class Account:
         latest = lane.latest
         if sequence > lane.highest and latest is not None:
             former = latest.run(record.name)
-            over = former.done or former.final or latest.turned_away
+            refused = latest.runs.get("")
+            over = former.done or former.final or latest.turned_away or (refused and refused.final)
             if not (over or self.world.may_be_lost(latest)):
                 raise self.violation(
                     3, f"{record.name} gets {fact.text} while {latest.text} is not done", latest
