@@ -76,13 +76,20 @@ class Backlog:
         self._flow = None if rows else self.front[0].head.line.session
         return True
 
-    def replaced(self, key: Key, record: Record) -> Record | None:
-        """What the latest message of this key takes the place of, where one was queued; taken out."""
-        if not isinstance(self.front, KeyedQueue):
-            return None
-        self.front.forget(lambda: set(self))
-        older = self.front.supersede(key, record)
-        return older if older is not None and self.remove(older) else None
+    def take_latest(self, key: Key) -> Record | None:
+        """Take out the latest message of this key, where it is queued."""
+        return self.front.take_latest(key, self.remove) if isinstance(self.front, KeyedQueue) else None
+
+    def came_in(self, key: Key, record: Record) -> None:
+        """It is the latest of its key now."""
+        if isinstance(self.front, KeyedQueue):
+            self.front.forget(lambda: set(self))
+            self.front.came_in(key, record)
+
+    def came_back(self, key: Key, record: Record) -> None:
+        """It stands before all others of its key again."""
+        if isinstance(self.front, KeyedQueue):
+            self.front.came_back(key, record)
 
     def oldest(self) -> Record | None:
         """Take out the oldest, that of a session which has much here before others."""

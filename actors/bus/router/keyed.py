@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from llmgine.actors.bus.router.records import Record
@@ -13,12 +13,12 @@ Key = tuple[str, str, str]
 class KeyedQueue:
     """A queue of records that also gives up one from its middle at once."""
 
-    __slots__ = ("_latest", "_records", "_worth_it")
+    __slots__ = ("_keyed", "_records", "_worth_it")
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._records: OrderedDict[Record, None] = OrderedDict.fromkeys(records)
-        # The last one of each key; it may have left the queue.
-        self._latest: dict[Key, Record] = {}
+        # What came of each key, as far as it may be queued yet.
+        self._keyed: dict[Key, deque[Record]] = {}
         self._worth_it = 64
 
     def __len__(self) -> int:
@@ -61,17 +61,30 @@ class KeyedQueue:
 
     def clear(self) -> None:
         self._records.clear()
-        self._latest.clear()
+        self._keyed.clear()
 
-    def supersede(self, key: Key, record: Record) -> Record | None:
-        """`record` is the latest of its key; the one before it, wherever it is now."""
-        older = self._latest.get(key)
-        self._latest[key] = record
-        return older
+    def came_in(self, key: Key, record: Record) -> None:
+        """It is the latest of its key."""
+        self._keyed.setdefault(key, deque()).append(record)
+
+    def came_back(self, key: Key, record: Record) -> None:
+        """It is queued again, before all others of its key."""
+        keyed = self._keyed.setdefault(key, deque())
+        if record not in keyed:
+            keyed.appendleft(record)
+
+    def take_latest(self, key: Key, remove: Callable[[Record], bool]) -> Record | None:
+        """Take out the latest of this key that is still queued: `remove` does, and says whether it was."""
+        keyed = self._keyed.get(key)
+        while keyed:
+            record = keyed.pop()
+            if remove(record):
+                return record
+        return None
 
     def forget(self, but: Callable[[], Collection[Record]]) -> None:
-        """Let go of keys whose latest is none of these, once that is worth looking for them."""
-        if len(self._latest) > self._worth_it:
+        """Let go of keys of which none of these is, once that is worth looking for them."""
+        if len(self._keyed) > self._worth_it:
             kept = but()
-            self._latest = {key: one for key, one in self._latest.items() if one in kept}
-            self._worth_it = 2 * len(self._latest) + 64
+            self._keyed = {key: row for key, row in self._keyed.items() if any(one in kept for one in row)}
+            self._worth_it = 2 * len(self._keyed) + 64

@@ -18,6 +18,7 @@ from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.router.backlog import Backlog
 from llmgine.actors.bus.router.bodies import metadata_of
 from llmgine.actors.bus.router.counters import MailboxCounters, Offer
+from llmgine.actors.bus.router.keyed import Key
 from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
 from llmgine.actors.bus.router.sequences import Spans
 from llmgine.actors.bus.router.serving import Serving
@@ -283,16 +284,17 @@ class Mailbox:
 
     def _replace_older(self, record: Record, lost: list[Record]) -> None:
         """Of what is queued only the latest of each key stays; it stands where it came."""
-        if not self.backlog.keyed:
-            return
-        head, by = record.head, self.subscription.coalesce_by
-        value = repr(metadata_of(record.body).get(by)) if by is not None else ""
-        older = self.backlog.replaced((head.line.session, head.lineage, value), record)
+        older = self.backlog.take_latest(self._key(record)) if self.backlog.keyed else None
         if older is not None:
             self.suspect.discard(older)
             self.counters.coalesced += 1
             self.missed += 1
             lost.append(older)
+
+    def _key(self, record: Record) -> Key:
+        head, by = record.head, self.subscription.coalesce_by
+        value = repr(metadata_of(record.body).get(by)) if by is not None else ""
+        return head.line.session, head.lineage, value
 
     def _oldest(self) -> Record | None:
         """Take out what has to make room."""
@@ -338,6 +340,8 @@ class Mailbox:
         """Accept; behind what its producer has held back here, or until its priority's turn."""
         self.counters.accepted += 1
         self._weight += len(record.body)
+        if self.backlog.keyed:
+            self.backlog.came_in(self._key(record), record)
         line = record.head.line
         chain = record.head.chain
         if self.durable and record.kept is not None and self in record.kept.pending:
@@ -423,6 +427,8 @@ class Mailbox:
                 self.outstanding += 1
             else:
                 self.queue.appendleft(record)
+                if self.backlog.keyed:
+                    self.backlog.came_back(self._key(record), record)
 
     def reenters(self, record: Record) -> bool:
         chain = record.head.chain

@@ -317,7 +317,7 @@ def test_memory_of_keys_is_bounded() -> None:
         desk.take()
         desk.finish()
     queue: Any = desk.box.queue
-    assert len(queue._latest) < 100
+    assert len(queue._keyed) < 100
 
 
 @pytest.mark.parametrize("fill", [5, 8, 10])
