@@ -44,19 +44,19 @@ class Talk:
                 if self._unsent is None:
                     message = self._next_message()
                     if message is None:
-                        # This is the end of the turn: the link need not wait for another one.
-                        self._stream.flush()
                         self._finish()
                         return
                     self._unsent = self._number(message)
                 if not self._stream.try_send(self._unsent, hold=True):
-                    self._stream.flush()
                     self._waiting = self._loop.create_task(self._wait())
                     return
                 self._unsent = None
         except LinkError:
             # Whoever reads the stream learns of it, too, and cleans up.
             self.closed = True
+        finally:
+            # This is the end of the turn: the link need not wait for another one.
+            self._stream.flush()
 
     async def _wait(self) -> None:
         try:

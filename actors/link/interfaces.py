@@ -53,7 +53,7 @@ class Stream(Protocol):
     def receive_nowait(self) -> Any:
         """The next message if it is here; raises `StreamEmpty` when it is not."""
 
-    async def each(self, take: Callable[[Any], None], rest: Callable[[], None]) -> None:
+    async def each(self, take: Callable[[Any], None], rest: Callable[[], None] | None = None) -> None:
         """Give every message to `take` in the very turn in which it arrives, in place of `receive`.
 
         `rest` follows the last of those that came together. Returns when the peer has finished; raises

@@ -97,7 +97,7 @@ class LinkStream:
         self._receivable = Waiters()
         # Who takes messages as they arrive, and what that has raised.
         self._taker: Callable[[Any], None] | None = None
-        self._rest: Callable[[], None] = self._receivable.wake
+        self._rest: Callable[[], None] | None = self._receivable.wake
         self._failure: Exception | None = None
 
     def __repr__(self) -> str:
@@ -179,10 +179,11 @@ class LinkStream:
             await self._receivable.wait()
         return self._take()
 
-    async def each(self, take: Callable[[Any], None], rest: Callable[[], None]) -> None:
+    async def each(self, take: Callable[[Any], None], rest: Callable[[], None] | None = None) -> None:
         while self._inbox:
             take(self._take())
-        rest()
+        if rest is not None:
+            rest()
         self._taker, self._rest = take, rest
         try:
             while self._failure is None and self._why_no_receive is None:
@@ -236,6 +237,8 @@ class LinkStream:
 
     def on_rest(self) -> None:
         """Nothing more has come with what came last."""
+        if self._rest is None:
+            return
         try:
             self._rest()
         except Exception as error:

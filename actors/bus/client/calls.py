@@ -273,6 +273,8 @@ class Calls:
                 waiter = entry.waiter
                 if waiter is not None and not waiter.done():
                     waiter.set_result(False)
+        if outbox.has_unsent:
+            self._wake()
 
     def settled(self, ranges: list[Any]) -> None:
         for session, first, last in ranges:
@@ -280,6 +282,8 @@ class Calls:
                 # Said to be settled after a break that had swallowed its admission.
                 if not entry.admitted and entry.waiter is not None and not entry.waiter.done():
                     entry.waiter.set_result(False)
+        if self._outbox.has_unsent:
+            self._wake()
         self._progress()
 
     def results(self, results: list[Any]) -> None:
@@ -288,6 +292,7 @@ class Calls:
             for entry in self._outbox.settled(session, sequence, sequence):
                 if entry.answer is not None and not entry.answer.done():
                     entry.answer.set_result(answer)
+        self._wake()
         self._progress()
 
     def _progress(self) -> None:

@@ -40,6 +40,7 @@ class Shard:
         self.outbox = Outbox(producer.options, producer.room.space)
         self.calls = Calls(producer, self.outbox, self.wake, self.flush)
         self._inbox = handlers.inbox(self.wake)
+        self._answers = self._inbox.answers
         self._talk: Talk | None = None
         self._reader: asyncio.Task[None] | None = None
         self._router_life = ""
@@ -214,7 +215,8 @@ class Shard:
             if said is not None:
                 self._take(said)
 
-        await stream.each(take, talk.wake)
+        # Whatever gives this client something to say wakes the talk by itself.
+        await stream.each(take)
 
     def _take(self, said: list[Any]) -> None:
         match said[0]:
@@ -243,27 +245,26 @@ class Shard:
                 _, life, serial, received = said
                 self.calls.welcome(received, serial, again=life != self._router_life)
                 self._router_life = life
+                self.wake()
             case code:
                 raise ProtocolViolation(f"unknown message code {code!r}")
 
     def _next_message(self) -> Any | None:
         """What goes to the router next: answers first, for they make room."""
-        if not self.connected:
+        calls = self.calls
+        if not calls.connected:
             return None
         if self._goodbye:
             # Before anything is given back: the router must not hand it out here again.
             self._goodbye = False
             return [wire.ATTACH, []]
-        message = self._inbox.answers.take() or self.calls.next_message()
+        message = self._answers.take() or calls.next_message()
         if message is not None:
             return message
-        return self._attachment() or self._question()
-
-    def _attachment(self) -> Any | None:
-        if not self._attach:
-            return None
-        numbers, self._attach = self._attach, []
-        return [wire.ATTACH, numbers]
+        if self._attach:
+            numbers, self._attach = self._attach, []
+            return [wire.ATTACH, numbers]
+        return self._question() if self._unasked else None
 
     def _question(self) -> Any | None:
         while self._unasked:

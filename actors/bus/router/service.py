@@ -137,8 +137,8 @@ class RouterService:
 
     def _take(self, client: ClientState) -> Any | None:
         message = self.core.take(client)
-        if message is None or message[0] == wire.DELIVER:
-            # A durable command is marked in the journal when it is about to be handed out.
+        if message is None:
+            # Durable commands are marked in the journal when they are about to be handed out.
             self._keeping.write()
         return message
 
