@@ -42,13 +42,21 @@ class Flow(RuleBasedStateMachine):
         self.receiver.arrived(size)
         self.inbox.append(size)
 
+    @precondition(lambda self: self.on_the_way)
+    @rule()
+    def arrive_and_pass(self) -> None:
+        size = self.on_the_way.popleft()
+        self.book(size, self.receiver.passed(size))
+
     @precondition(lambda self: self.inbox)
     @rule()
     def consume(self) -> None:
         size = self.inbox.popleft()
+        self.book(size, self.receiver.consumed(size))
+
+    def book(self, size: int, grant: tuple[int, int] | None) -> None:
         self.ungranted[0] += 1
         self.ungranted[1] += size
-        grant = self.receiver.consumed(size)
         if grant is not None:
             assert list(grant) == self.ungranted
             self.ungranted = [0, 0]
@@ -71,16 +79,17 @@ class Flow(RuleBasedStateMachine):
             with pytest.raises(MalformedFrame):
                 sender.grant(messages, size)
 
-    @rule(size=st.integers(0, 1000))
-    def send_what_was_not_lent(self, size: int) -> None:
+    @rule(size=st.integers(0, 1000), passed=st.booleans())
+    def send_what_was_not_lent(self, size: int, passed: bool) -> None:
         """The receiver takes exactly as much as it has lent: the window less what it has not given back."""
         receiver = copy(self.receiver)
+        arrive = receiver.passed if passed else receiver.arrived
         kept = [len(self.inbox) + self.ungranted[0], sum(self.inbox) + self.ungranted[1]]
         if kept[0] < self.messages and kept[1] < self.limit:
-            receiver.arrived(size)
+            arrive(size)
         else:
             with pytest.raises(MalformedFrame):
-                receiver.arrived(size)
+                arrive(size)
 
     @invariant()
     def nothing_leaks(self) -> None:
