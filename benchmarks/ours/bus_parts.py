@@ -88,6 +88,7 @@ async def router(control: Control, folder: str, store: list[Any]) -> None:
     endpoint = await _transport(folder).listen(
         Identity("router", "router", 1), {**service.handlers(), _REGISTRY: registry}
     )
+    gc.freeze()  # as every actor does that has a process to itself
     control.answer(address=endpoint.address.to_wire())
     while await control.read() is not None:
         pass
@@ -101,6 +102,7 @@ async def handler(control: Control, folder: str, address: list[Any]) -> None:
     client, peer = connected(folder, address, "handler")
     books = Books()
     await books.register(client.register_event_handler)
+    gc.freeze()
     control.answer(ready=True)
     while (message := await control.read()) is not None:
         control.answer(**await books.report(message["handlers"], message["count"]))

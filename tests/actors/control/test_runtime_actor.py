@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -145,3 +146,18 @@ async def test_an_actor_killed_while_it_opens_leaves_nothing(place: Place) -> No
     with pytest.raises(ActorGone):
         await asking
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+@pytest.mark.parametrize("owns", [True, False])
+async def test_only_a_process_of_its_own_is_kept_from_collections(
+    place: Place, monkeypatch: pytest.MonkeyPatch, owns: bool
+) -> None:
+    """What an actor has loaded when it is up is no business of the garbage collector; a user's objects are."""
+    frozen: list[bool] = []
+    monkeypatch.setattr(LocalWorld, "owns_process", owns)
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+    worker = await place.spawn()
+    await worker.address()
+    assert frozen == [True] * owns
+    worker.go_on.set()
+    await worker.abandon()
