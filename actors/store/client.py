@@ -162,9 +162,11 @@ class StoreClient:
             try:
                 await self._talk()
             except Exception as error:  # whatever the peer raises, the next attempt may do better
-                if self.away is None:
-                    logger.warning("the store is away: %s", error)
-                self.away = str(error)
+                # While nothing waits, nobody misses it: a store that leaves first is no trouble.
+                if self._sent or self._unsent:
+                    if self.away is None:
+                        logger.warning("the store is away: %s", error)
+                    self.away = str(error)
             pause = _FIRST_PAUSE if self._progress else min(2 * pause, _LONGEST_PAUSE)
             await self._sleep(pause)
 

@@ -89,6 +89,9 @@ class Children:
         try:
             if grace:
                 await cluster.call(name, "stop", grace, timeout=grace + _STOP_SLACK)
+        except ActorGone as gone:
+            # Somebody else ended it meanwhile: that is what was wanted.
+            logger.info("%s is gone already: %s", name, gone)
         except Exception as error:
             logger.warning("%s did not stop by itself: %s", name, error)
         finally:

@@ -272,6 +272,22 @@ async def test_the_store_is_waited_for(net: Any, until: Any) -> None:
     assert client.away is None
 
 
+async def test_a_store_that_leaves_is_missed_only_by_who_waits_for_it(
+    net: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its orderly end is no trouble to a client whose operations are all committed."""
+    await net.open()
+    client = net.client()
+    await client.write([PutSubscription("a", {"name": "a"})])
+    await net.kill()
+    await until(lambda: client._stream is None)
+    assert (client.away, caplog.messages) == (None, [])
+    outcomes = Outcomes(client)
+    outcomes.write("b")
+    await until(lambda: client.away)
+    assert [text.partition(":")[0] for text in caplog.messages] == ["the store is away"]
+
+
 async def test_a_write_in_vain_says_so_and_is_not_made_up_for(net: Any) -> None:
     """What was never sent is not written when the store comes."""
     client = net.client(timeout=0.05)

@@ -113,12 +113,18 @@ async def test_a_start_that_is_given_up_is_taken_back(stage: Stage, until: Until
     assert stage.cluster.killed == ["router-0"]
 
 
-@pytest.mark.parametrize("error", [None, ActorGone("gone"), TimeoutError("late"), ValueError("a bug")])
-async def test_an_actor_ends_whatever_its_draining_comes_to(stage: Stage, error: Exception | None) -> None:
-    """An actor is let drain and ended, also where it cannot drain."""
+@pytest.mark.parametrize(
+    ("error", "warned"),
+    [(None, False), (ActorGone("gone"), False), (TimeoutError("late"), True), (ValueError("a bug"), True)],
+)
+async def test_an_actor_ends_whatever_its_draining_comes_to(
+    stage: Stage, error: Exception | None, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An actor is let drain and ended, also where it cannot drain; one that is gone already is no trouble."""
     stage.cluster.stop_error = error
     await stage.children.end("router-0", 1.0)
     assert (stage.cluster.stopped, stage.cluster.killed) == (["router-0"], ["router-0"])
+    assert ("did not stop by itself" in caplog.text) == warned
 
 
 async def test_an_actor_without_grace_is_ended_at_once(stage: Stage) -> None:
