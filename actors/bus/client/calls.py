@@ -198,9 +198,10 @@ class Calls:
         if entry.answer.done():
             return
         if self._outbox.give_up(session, entry.sequence):
-            entry.answer.set_result(
-                failed_answer("deadline", "the router was not reached before the deadline")
-            )
+            text = "the router was not reached before the deadline"
+            if self.connected:
+                text = "it was not sent before the deadline: earlier messages of its session waited for room"
+            entry.answer.set_result(failed_answer("deadline", text, retryable=True))
             return
         self._cancel(entry, session)
         # The router knows how far the command has come; without it nobody does.

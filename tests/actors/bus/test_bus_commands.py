@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.bus import Command, CommandResult, HandlerExists, RetryPolicy
+from llmgine.actors.bus import Command, CommandResult, Event, HandlerExists, RetryPolicy
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -17,6 +17,9 @@ World = Any
 class Add(Command[int]):
     left: int
     right: int
+
+
+class Said(Event): ...
 
 
 async def test_a_command_runs_its_handler_under_its_session(world: World) -> None:
@@ -121,6 +124,30 @@ async def test_a_command_past_its_deadline_is_cancelled(world: World) -> None:
     assert result.error is not None
     assert result.error.kind == "deadline"
     await asyncio.wait_for(cancelled.wait(), 2)
+
+
+async def test_a_command_behind_events_without_room_fails_at_its_deadline(make_world: Any) -> None:
+    """Its caller hears in time, though nothing of its session can be sent; it never runs."""
+    world = await make_world(mailbox_capacity=1, max_unadmitted=4, block_timeout=60.0, answer_grace=60.0)
+    gate = asyncio.Event()
+    ran: list[Add] = []
+
+    async def stuck(event: Said) -> None:
+        await gate.wait()
+
+    server, caller = world.client(), world.client()
+    await server.register_event_handler(Said, stuck, session_id="s1")
+    await server.register_command_handler(Add, ran.append)
+    publishes = [asyncio.create_task(caller.publish(Said(session_id="s1"))) for _ in range(8)]
+    await asyncio.sleep(0)
+    result = await asyncio.wait_for(caller.execute(Add(left=1, right=1, session_id="s1"), deadline=0.05), 5)
+    assert result.error is not None
+    assert (result.error.kind, result.error.retryable) == ("deadline", True)
+    assert "waited for room" in result.error.text
+    gate.set()
+    await asyncio.gather(*publishes)
+    await caller.drain()
+    assert ran == []
 
 
 async def test_two_handlers_that_call_each_other_do_not_deadlock(world: World) -> None:
