@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from llmgine.actors.bus.letters import REASONS
+from llmgine.runtime import CommandError
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -44,6 +47,16 @@ def test_links_lead_somewhere(document: Path) -> None:
     """A link to a file of the repository names one that is there."""
     for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
+
+
+def test_every_failure_is_explained() -> None:
+    """The guide's table has each reason of a dead letter once, and each kind that the bus gives."""
+    page = (ROOT / "docs" / "bus.md").read_text(encoding="utf-8")
+    table = page[page.index("| `reason` of the letter") :].partition("\n\n")[0].splitlines()[2:]
+    cells = [row.split("|") for row in table]
+    reasons, kinds = ([name for row in cells for name in re.findall(r"`(\w+)`", row[n])] for n in (1, 2))
+    assert sorted(reasons) == sorted(REASONS)
+    assert set(kinds) == set(re.findall(r'"(\w+)"', CommandError.__doc__ or ""))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

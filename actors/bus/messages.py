@@ -205,8 +205,9 @@ class CommandError:
     """Why a command failed.
 
     `kind` is the exception's class name where a handler raised; else one of "no_handler", "deadline",
-    "outcome_unknown", "undecodable", "invalid", "invalid_result", "unsendable", "overflow", "depth",
-    "breaker_open", "store", "cancelled", "closed". `retryable`: the same command may succeed later.
+    "stuck", "outcome_unknown", "undecodable", "invalid", "invalid_result", "unsendable", "overflow",
+    "depth", "breaker_open", "store", "cancelled", "closed". `retryable`: the same command may succeed
+    later.
     """
 
     kind: str

@@ -375,13 +375,14 @@ class Runner:
         if job.answered:
             return
         deadline = self.record.deadline
-        how = "cannot be ended" if (job.leader or job).thread is not None else "ignored its cancellation"
-        text = f"{self.record.name} {how} at the deadline of {deadline:g} s"
-        logger.warning("handler %s and keeps its place", text)
+        threaded = (job.leader or job).thread is not None
+        how = "runs in a thread, which cannot be ended" if threaded else "ignored its cancellation"
+        text = f"{self.record.name} took longer than its deadline of {deadline:g} s and {how}"
+        logger.warning("handler %s; it keeps its place", text)
         give_up(job)
         self.stuck_now += 1
         self.durations.add(deadline)
-        job.queue.inbox.stuck(job, _detail(Failed("stuck", "deadline", text), job.passage.attempt, deadline))
+        job.queue.inbox.stuck(job, _detail(Failed("stuck", "stuck", text), job.passage.attempt, deadline))
         self.pump()
 
 

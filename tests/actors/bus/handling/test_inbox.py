@@ -316,7 +316,7 @@ def test_a_late_handler_is_cancelled_and_then_stuck(pure: Any) -> None:
     assert side.cancelled == [job]
     assert side.inbox.overdue(10.5) == []
     [stuck] = side.inbox.overdue(11.0)
-    side.inbox.stuck(stuck, ["stuck", "deadline", "", 1, 10.0, False])
+    side.inbox.stuck(stuck, ["stuck", "stuck", "", 1, 10.0, False])
     [(entry, code, _)] = side.answers()
     assert code == wire.FAILED
     side.inbox.verdict(1, entry, wire.KEEP)

@@ -123,7 +123,7 @@ async def test_a_function_past_its_deadline_is_stuck(live: Any, noted: Any) -> N
     side.serve(handle, deadline=0.02, concurrency=1)
     side.send(noted(text="stuck", session_id="s1"))
     [(entry, code, detail)] = await side.answered(1)
-    assert (code, detail[0], detail[1]) == (wire.FAILED, "stuck", "deadline")
+    assert (code, detail[0], detail[1]) == (wire.FAILED, "stuck", "stuck")
     assert side.handlers.report()["stuck"] == {"h": 1}
     side.inbox.verdict(1, entry, wire.KEEP)
     side.send(noted(text="next", session_id="s1"))
