@@ -1,4 +1,4 @@
-"""Drivers as processes of their own, and the one place where cluster tests poll."""
+"""A runtime that the tests of a file share, and drivers as processes of their own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import subprocess
 import sys
 import textwrap
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+import pytest_asyncio
 
-pytestmark = pytest.mark.cluster
+from llmgine.runtime import Runtime
 
 
 class StartDriver(Protocol):
@@ -23,7 +24,18 @@ class StartDriver(Protocol):
 @pytest.fixture
 def name() -> str:
     """A name that no other runtime on the shared Ray has."""
+    return new_name()
+
+
+def new_name() -> str:
     return f"t-{uuid.uuid4().hex[:8]}"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def runtime(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runtime]:
+    """One for the whole file: whoever uses it removes its handlers and ends its sessions."""
+    async with Runtime.launch({"data_dir": tmp_path_factory.mktemp("data")}, name=new_name()) as opened:
+        yield opened
 
 
 @pytest.fixture

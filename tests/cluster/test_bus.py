@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from llmgine.runtime import Runtime
 from tests.faults import death, scenarios
 
-pytestmark = pytest.mark.cluster
-
-
-@pytest_asyncio.fixture
-async def runtime(ray_cluster: str, name: str, tmp_path: Path) -> AsyncIterator[Runtime]:
-    async with Runtime.launch({"data_dir": tmp_path / "data"}, name=name) as opened:
-        yield opened
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_a_killed_router_loses_and_repeats_nothing(runtime: Runtime) -> None:
@@ -35,7 +28,7 @@ STEADY: dict[str, Callable[[Runtime], Awaitable[str]]] = {
     "handler that never returns": lambda runtime: scenarios.sleeping_handler(runtime, 2_000),
     "many sessions": lambda runtime: scenarios.many_sessions(runtime, 100, 10),
     "burst": lambda runtime: scenarios.burst(runtime, 5_000),
-    "soak": lambda runtime: scenarios.soak(runtime, 5.0, 2_000),
+    "soak": lambda runtime: scenarios.soak(runtime, 4.0, 2_000),
 }
 
 
@@ -45,6 +38,6 @@ async def test_it_holds_under_load(runtime: Runtime, scenario: Callable[[Runtime
     await scenario(runtime)
 
 
-async def test_durable_events_outlive_every_process(tmp_path: Path) -> None:
+async def test_durable_events_outlive_every_process(ray_cluster: str, tmp_path: Path) -> None:
     """Durable events that were admitted are handled after every process was killed at once."""
-    await death.everything_killed(tmp_path, 200)
+    await death.everything_killed(tmp_path, 200, ray_cluster)

@@ -1,4 +1,4 @@
-"""The command line on a real Ray of its own: what it starts, what it prints, what it leaves."""
+"""The command line on a real Ray: what it starts, what it prints, what it leaves."""
 
 from __future__ import annotations
 
@@ -103,9 +103,31 @@ def test_up_ask_status_down(place: Place) -> None:
     assert "no runtime named default" in err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_ask_leaves_nothing(place: Place, number: signal.Signals, code: int) -> None:
+@pytest.fixture
+def shared(place: Place, ray_cluster: str) -> Iterator[Place]:
+    """A place whose commands find the Ray of this run's; they leave no actor there."""
+
+    def actors() -> set[tuple[str, str]]:
+        return {(one["namespace"], one["name"]) for one in ray.util.list_named_actors(all_namespaces=True)}
+
+    import ray
+
+    before = actors()
+    place.environ["RAY_ADDRESS"] = ray_cluster
+    yield place
+    assert actors() <= before
+
+
+@pytest.mark.parametrize(
+    ("where", "number", "code"),
+    [("place", signal.SIGINT, 130), ("shared", signal.SIGTERM, 143)],
+    ids=["Ctrl-C, its own Ray", "SIGTERM, another Ray"],
+)
+def test_interrupted_ask_leaves_nothing(
+    request: pytest.FixtureRequest, where: str, number: signal.Signals, code: int
+) -> None:
     """Ctrl-C, or SIGTERM, while an answer is awaited ends the command and everything that it started."""
+    place: Place = request.getfixturevalue(where)
     place.environ["LLMGINE_PROVIDERS__SCRIPTS"] = json.dumps(
         {"stall": {"replies": [{"text": "so far", "fault": {"kind": "stall", "after_chunks": 1}}]}}
     )
@@ -131,24 +153,23 @@ def test_holder_that_is_killed_leaves_nothing(place: Place) -> None:
     assert "no runtime named default" in err
 
 
-def test_demo(place: Place, weights: None) -> None:
+def test_demo(shared: Place, weights: None) -> None:
     """The demo shows three answers, a tool call, a waterfall and bus counters, and leaves nothing behind."""
-    out, _ = place.run("demo")
+    out, _ = shared.run("demo")
     for shown in ("[weather] ", "[sky] ", "[rivers] ", "→ get_weather(", "← ", "━", "events_published_total"):
         assert shown in out
-    place.rests()
+    shared.rests()
 
 
-def test_up_in_a_cluster(place: Place, ray_cluster: str) -> None:
+def test_up_in_a_cluster(shared: Place) -> None:
     """In a cluster `up` leaves a runtime that needs no process of its own; `down` ends it and forgets it."""
-    name = f"up-{place.folder.name}"[:40]
-    place.environ["RAY_ADDRESS"] = ray_cluster
-    place.run("up", "--name", name)
-    _, err = place.run("up", "--name", name, code=1)
+    name = f"up-{shared.folder.name}"[:40]
+    shared.run("up", "--name", name)
+    _, err = shared.run("up", "--name", name, code=1)
     assert "runs already" in err
-    del place.environ["RAY_ADDRESS"]
-    found = json.loads(place.run("status", "--name", name, "--json")[0])
+    del shared.environ["RAY_ADDRESS"]
+    found = json.loads(shared.run("status", "--name", name, "--json")[0])
     assert found["name"] == name
-    place.run("down", "--name", name)
-    _, err = place.run("down", "--name", name, code=1)
+    shared.run("down", "--name", name)
+    _, err = shared.run("down", "--name", name, code=1)
     assert f"no runtime named {name}" in err

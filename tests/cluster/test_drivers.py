@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from llmgine.runtime import Runtime
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 TALK = """
     import asyncio, sys
@@ -51,37 +52,30 @@ READ = """
 
 
 async def test_each_session_calls_its_own_module(
-    start_driver: Any, output_of: Callable[..., str], name: str, tmp_path: Path
+    runtime: Runtime, start_driver: Any, output_of: Callable[..., str], tmp_path: Path
 ) -> None:
     """Two drivers bring modules of one name with different tools; each session calls its own."""
-    async with Runtime.launch({"data_dir": tmp_path / "data"}, name=name):
-        drivers = []
-        for which in ("first", "second"):
-            folder = tmp_path / which
-            folder.mkdir()
-            (folder / "answers.py").write_text(f"ANSWER = 'the {which} one'\n")
-            (folder / "toolbox.py").write_text(
-                "import answers\n\n"
-                "def which() -> str:\n"
-                '    """Says whose tool this is."""\n'
-                "    return answers.ANSWER\n"
-            )
-            drivers.append(start_driver(TALK, name, folder=which))
-        answers = [await _to_thread(output_of, driver) for driver in drivers]
+    drivers = []
+    for which in ("first", "second"):
+        folder = tmp_path / which
+        folder.mkdir()
+        (folder / "answers.py").write_text(f"ANSWER = 'the {which} one'\n")
+        (folder / "toolbox.py").write_text(
+            "import answers\n\n"
+            "def which() -> str:\n"
+            '    """Says whose tool this is."""\n'
+            "    return answers.ANSWER\n"
+        )
+        drivers.append(start_driver(TALK, runtime.name, folder=which))
+    answers = [await asyncio.to_thread(output_of, driver) for driver in drivers]
     assert answers == ["the first one", "the second one"]
 
 
 async def test_a_turn_outlives_the_driver_that_submitted_it(
-    start_driver: Any, output_of: Callable[..., str], name: str, tmp_path: Path
+    runtime: Runtime, start_driver: Any, output_of: Callable[..., str]
 ) -> None:
     """Submit a turn from one driver, leave, and read its result from another."""
-    async with Runtime.launch({"data_dir": tmp_path / "data"}, name=name):
-        turn_id = await _to_thread(output_of, start_driver(SUBMIT, name, folder="one"))
-        text = await _to_thread(output_of, start_driver(READ, name, turn_id, folder="two"))
+    name = runtime.name
+    turn_id = await asyncio.to_thread(output_of, start_driver(SUBMIT, name, folder="one"))
+    text = await asyncio.to_thread(output_of, start_driver(READ, name, turn_id, folder="two"))
     assert text == "an answer that is read by somebody else"
-
-
-async def _to_thread(function: Callable[..., str], *arguments: Any) -> str:
-    import asyncio
-
-    return await asyncio.to_thread(function, *arguments)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from llmgine.actors.control import Boot, NameTaken, SpawnOptions
 from llmgine.actors.control.ray_cluster import RayCluster, RayWorld
@@ -18,19 +17,13 @@ from llmgine.actors.supervisor.actor import SupervisorActor
 from llmgine.runtime import Event, Runtime, RuntimeExists, SessionEnded, SessionLost
 from tests.faults.death import descendants
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 Eventually = Callable[..., Any]
 
 
 class Ping(Event):
     number: int
-
-
-@pytest_asyncio.fixture
-async def runtime(ray_cluster: str, name: str, tmp_path: Path) -> AsyncIterator[Runtime]:
-    async with Runtime.launch({"data_dir": tmp_path / "data"}, name=name) as opened:
-        yield opened
 
 
 async def pid_of(runtime: Runtime, actor: str) -> int:
@@ -41,7 +34,7 @@ async def pid_of(runtime: Runtime, actor: str) -> int:
 async def test_a_killed_session_takes_nothing_with_it(runtime: Runtime, eventually: Eventually) -> None:
     """Two sessions run in their own processes; when one is killed, the other and the runtime live on."""
     ended: list[SessionEnded] = []
-    await runtime.bus.register_event_handler(SessionEnded, ended.append, name="ends")
+    ends = await runtime.bus.register_event_handler(SessionEnded, ended.append, name="ends")
     async with (
         runtime.session("victim", model="scripted/echo") as victim,
         runtime.session("witness", model="scripted/slow") as witness,
@@ -61,12 +54,15 @@ async def test_a_killed_session_takes_nothing_with_it(runtime: Runtime, eventual
         assert [(event.session_id, event.error) for event in ended] == [("victim", "its process died")]
         async with runtime.session("victim", model="scripted/echo") as again:
             assert (await again.ask("anew")).text == "anew"
+    await ends.remove()
 
 
 async def test_the_supervisor_can_be_killed(runtime: Runtime, eventually: Eventually) -> None:
     """SIGKILL of the supervisor loses nothing: all goes on meanwhile, and it comes back to all of it."""
     heard: list[int] = []
-    await runtime.bus.register_event_handler(Ping, lambda event: heard.append(event.number), name="pings")
+    pings = await runtime.bus.register_event_handler(
+        Ping, lambda event: heard.append(event.number), name="pings"
+    )
     async with runtime.session("s", model="scripted/slow") as session:
         before = await pid_of(runtime, "supervisor")
         sessions = (await runtime.status())["sessions"]
@@ -87,6 +83,7 @@ async def test_the_supervisor_can_be_killed(runtime: Runtime, eventually: Eventu
             assert (await other.ask("new")).text == "new"
         assert len(await session.history()) == 2
     assert (await runtime.status())["sessions"] == []
+    await pings.remove()
 
 
 async def test_the_supervisor_can_be_killed_while_a_session_opens(
@@ -167,29 +164,22 @@ async def test_a_dead_driver_leaves_no_process(
     await eventually(lambda: not any(alive(pid) for pid in pids))
 
 
-async def test_a_dead_driver_with_its_own_ray_leaves_no_process(
-    start_driver: Any, name: str, eventually: Eventually, alive: Callable[[int], bool]
+async def test_a_ray_goes_with_the_driver_that_started_it(
+    start_driver: Any, eventually: Eventually, alive: Callable[[int], bool]
 ) -> None:
-    """A runtime on a Ray that its driver started goes with the driver, Ray's own processes included."""
-    driver = start_driver(LAUNCH, name, local=True)
-    await actor_pids(driver)
-    pids = descendants(driver.pid)
-    assert len(pids) > 5
-    driver.kill()
-    driver.wait()
-    await eventually(lambda: not any(alive(pid) for pid in pids), timeout=40.0)
-
-
-async def test_ctrl_c_ends_a_driver_and_all_it_started(
-    start_driver: Any, name: str, alive: Callable[[int], bool]
-) -> None:
-    """Ctrl-C leaves every block in order: the runtime has ended when the driver has."""
-    driver = start_driver(LAUNCH, name, local=True)
-    await actor_pids(driver)
-    pids = descendants(driver.pid)
-    driver.send_signal(signal.SIGINT)
-    await asyncio.to_thread(driver.wait, 40.0)
-    assert not any(alive(pid) for pid in pids)
+    """Ctrl-C leaves every block in order: runtime and Ray have ended when the driver has. Of a driver that is
+    killed they go too, Ray's own processes included."""
+    drivers = [start_driver(LAUNCH, name, folder=name, local=True) for name in ("interrupted", "killed")]
+    for driver in drivers:
+        await actor_pids(driver)
+    (interrupted, its), (killed, others) = [(driver, descendants(driver.pid)) for driver in drivers]
+    assert min(len(its), len(others)) > 5
+    killed.kill()
+    interrupted.send_signal(signal.SIGINT)
+    await asyncio.to_thread(interrupted.wait, 40.0)
+    assert not any(alive(pid) for pid in its)
+    killed.wait()
+    await eventually(lambda: not any(alive(pid) for pid in others), timeout=40.0)
 
 
 async def actor_pids(driver: Any) -> list[int]:

@@ -50,10 +50,13 @@ asyncio.run(main())
 SESSIONS = 20
 
 
-async def everything_killed(folder: Path, count: int) -> str:
-    """Durable events that were admitted are handled after the death of every process, in their order."""
+async def everything_killed(folder: Path, count: int, next_ray: str = "local") -> str:
+    """Durable events that were admitted are handled after the death of every process, in their order.
+
+    The new launch is on the Ray at `next_ray`, or on one of its own.
+    """
     books = FileBooks(folder / "death.tsv")
-    first = _driver(folder, count, "first")
+    first = _driver(folder, count, "first", "local")
     await _says(first, "ready")
     before = books.count
     assert before < count, "nothing was left to do"
@@ -61,7 +64,7 @@ async def everything_killed(folder: Path, count: int) -> str:
         _kill(pid)
     await asyncio.to_thread(first.communicate)
     begun = time.monotonic()
-    second = _driver(folder, count, "second")
+    second = _driver(folder, count, "second", next_ray)
     try:
         await _says(second, "done")
     finally:
@@ -73,11 +76,11 @@ async def everything_killed(folder: Path, count: int) -> str:
     )
 
 
-def _driver(folder: Path, count: int, which: str) -> subprocess.Popen[str]:
+def _driver(folder: Path, count: int, which: str, ray: str) -> subprocess.Popen[str]:
     script = folder / "driver.py"
     script.write_text(DRIVER)
     root = str(Path(__file__).resolve().parents[2])
-    environ = {**os.environ, "RAY_ADDRESS": "local", "PYTHONPATH": root}
+    environ = {**os.environ, "RAY_ADDRESS": ray, "PYTHONPATH": root}
     with (folder / f"{which}.log").open("w") as errors:
         return subprocess.Popen(
             [sys.executable, str(script), str(folder), str(count), which],

@@ -76,6 +76,16 @@ async def came_to(count: Callable[[], int], wanted: int, patience: float = _PATI
     return time.monotonic() - begun
 
 
+async def breaker_opens(runtime: Runtime, handler: str) -> None:
+    """Waits until the handler's breaker is open; its failures are told a while after the last publish."""
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            breakers = (await runtime.bus.statistics())["circuit_breaker_state"]
+            if any(handler in name and state == "open" for name, state in breakers.items()):
+                return
+            await asyncio.sleep(0.05)
+
+
 async def pid_of(runtime: Runtime, actor: str) -> int:
     """The process of the first actor whose name begins so."""
     status = await runtime.status()
@@ -122,8 +132,7 @@ async def failing_handler(runtime: Runtime, count: int) -> str:
     seconds = await publish_all(runtime, count)
     await came_to(lambda: others.count, count)
     others.check(SESSIONS, count // SESSIONS)
-    breakers = (await runtime.bus.statistics())["circuit_breaker_state"]
-    assert any("bad" in name and state == "open" for name, state in breakers.items()), breakers
+    await breaker_opens(runtime, "bad")
     assert calls <= 50, calls
     await bad.remove()
     await good.remove()
