@@ -23,7 +23,7 @@ demo: $(VENV)/stamp  ## Three sessions on a real local model, a tool call, event
 	$(BIN)/llmgine demo
 
 test: check weights  ## Check, then run the whole test suite
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadgroup
 
 check: lint types layers  ## Lint, types and layers
 

@@ -14,6 +14,8 @@ import pytest_asyncio
 
 from llmgine.runtime import Command, DeploymentRefused, Event, InvalidHandler, Runtime, answers, on
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 Eventually = Callable[..., Any]
 
 
@@ -56,14 +58,21 @@ class Broken:
     async def take(self, event: Paid) -> None: ...
 
 
-@pytest_asyncio.fixture(params=["in process", pytest.param("on Ray", marks=pytest.mark.cluster)])
-async def runtime(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Runtime]:
+@pytest_asyncio.fixture(
+    loop_scope="module",
+    scope="module",
+    params=["in process", pytest.param("on Ray", marks=pytest.mark.cluster)],
+)
+async def runtime(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Runtime]:
     if request.param == "in process":
         async with Runtime.in_process() as opened:
             yield opened
         return
     request.getfixturevalue("ray_cluster")
-    async with Runtime.launch({"data_dir": tmp_path / "data"}, name="deployments") as opened:
+    folder = tmp_path_factory.mktemp("data")
+    async with Runtime.launch({"data_dir": folder}, name="deployments") as opened:
         yield opened
 
 
@@ -92,6 +101,7 @@ async def test_replicas_share_the_sessions(runtime: Runtime, tmp_path: Path, eve
         own = [line for lines in books.values() for line in lines if line.split()[0] == f"s{number}"]
         assert own == [f"s{number} {amount}" for amount in range(5)]
     assert (await runtime.bus.execute(WhoAnswers())).value in books
+    await deployment.remove()
 
 
 async def test_a_deployment_is_scaled_and_removed(
@@ -133,12 +143,13 @@ async def test_what_cannot_be_deployed_is_refused_at_once(runtime: Runtime) -> N
 
 
 @pytest.mark.cluster
-async def test_a_killed_replica_comes_back(ray_cluster: str, tmp_path: Path, eventually: Eventually) -> None:
+@pytest.mark.parametrize("runtime", ["on Ray"], indirect=True)
+async def test_a_killed_replica_comes_back(runtime: Runtime, tmp_path: Path, eventually: Eventually) -> None:
     """A replica whose process is killed is started again with its code, and handles on."""
-    async with Runtime.launch({"data_dir": tmp_path / "data"}, name="deployments") as runtime:
-        deployment = await runtime.bus.deploy(Till, arguments={"folder": str(tmp_path)})
-        actors = (await runtime.status())["actors"]
-        pid = next(actor["pid"] for actor in actors if actor["name"] == deployment.replicas[0])
-        os.kill(pid, signal.SIGKILL)
-        await pay(runtime, 2, 2)
-        await eventually(lambda: sum(len(lines) for lines in taken(tmp_path).values()) == 4)
+    deployment = await runtime.bus.deploy(Till, arguments={"folder": str(tmp_path)})
+    actors = (await runtime.status())["actors"]
+    pid = next(actor["pid"] for actor in actors if actor["name"] == deployment.replicas[0])
+    os.kill(pid, signal.SIGKILL)
+    await pay(runtime, 2, 2)
+    await eventually(lambda: sum(len(lines) for lines in taken(tmp_path).values()) == 4)
+    await deployment.remove()

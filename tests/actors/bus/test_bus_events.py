@@ -178,12 +178,13 @@ async def test_a_failing_handler_stops_nobody(world: World) -> None:
 async def test_priority_is_strict(world: World, order: tuple[int, ...]) -> None:
     """A lower number runs first and to its end, whatever the order of registration, across processes."""
     story: list[str] = []
+    witness = world.client()
 
     def handler(priority: int) -> Any:
         async def handle(event: Noted) -> None:
             story.append(f"begin {priority}")
-            for _ in range(5):
-                await asyncio.sleep(0)
+            # The router has said all that it has to say before it answers this.
+            await witness.statistics()
             story.append(f"end {priority}")
 
         return handle
@@ -194,15 +195,15 @@ async def test_priority_is_strict(world: World, order: tuple[int, ...]) -> None:
     assert story == ["begin 0", "end 0", "begin 1", "end 1", "begin 2", "end 2"]
 
 
-async def test_publishes_before_the_start_are_delivered_after_it(make_world: Any) -> None:
+async def test_publishes_before_the_start_are_delivered_after_it(make_world: Any, until: Any) -> None:
     """What is published before there is a router is delivered once there is, exactly once."""
     world = await make_world(router=False)
     seen: list[str] = []
     client = world.client()
     publishes = [asyncio.create_task(client.publish(Noted(text=str(number)))) for number in range(3)]
     registering = asyncio.create_task(client.register_event_handler(Noted, texts(seen)))
-    await asyncio.sleep(0)
     await world.start_router(load=False)
+    await until(lambda: world.core.statistics()["connected_clients"])
     assert not any(task.done() for task in publishes)
     world.service.load(world.table.snapshot())
     await asyncio.wait_for(asyncio.gather(registering, *publishes), 5)

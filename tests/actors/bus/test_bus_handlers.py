@@ -236,7 +236,7 @@ async def test_a_handler_may_wait_at_any_step(world: World, session: str) -> Non
         assert seen == kinds
 
 
-async def test_a_waiting_publish_keeps_no_event(make_world: Any) -> None:
+async def test_a_waiting_publish_keeps_no_event(make_world: Any, until: Any) -> None:
     """Until it is admitted a publish keeps the packed message alone."""
     world = await make_world(router=False)
     client = world.client()
@@ -245,7 +245,6 @@ async def test_a_waiting_publish_keeps_no_event(make_world: Any) -> None:
     kept = weakref.ref(event)
     publishing = asyncio.create_task(client.publish(event))
     del event
-    await asyncio.sleep(0)
-    assert kept() is None
+    await until(lambda: kept() is None)
     await world.start_router()
     assert (await publishing).admitted

@@ -44,11 +44,11 @@ def pools(children: Any) -> Pools:
 BOTH = ["provider-scripted-0", "provider-scripted-1"]
 
 
-async def test_callers_at_once_start_one_pool(pools: Pools) -> None:
+async def test_callers_at_once_start_one_pool(pools: Pools, until: Until) -> None:
     """However many sessions ask for a pool that is not there, it is started once, at its size."""
     pools.children.starting.shut()
     asked = [asyncio.create_task(pools.desk.ensure("scripted")) for _ in range(5)]
-    await asyncio.sleep(0)
+    await until(lambda: len(pools.children.starting.came) >= 2)
     pools.children.starting.open()
     assert await asyncio.gather(*asked) == [BOTH] * 5
     assert sorted(pools.children.starting.came) == BOTH

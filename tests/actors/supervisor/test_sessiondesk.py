@@ -89,11 +89,11 @@ async def test_a_session_from_opening_to_end(desk: Desk) -> None:
     assert not desk.desk._openings
 
 
-async def test_openings_of_one_id_share_one_actor(desk: Desk) -> None:
+async def test_openings_of_one_id_share_one_actor(desk: Desk, until: Until) -> None:
     """Whoever opens a session that is being opened attaches to it."""
     desk.children.starting.shut()
     opens = [desk.open("a"), desk.open("b"), desk.open("b")]
-    await asyncio.sleep(0)
+    await until(lambda: desk.children.starting.came)
     desk.children.starting.open()
     actors = {where["actor"] for where in await asyncio.gather(*opens)}
     assert actors == {"session-s-1"}

@@ -176,6 +176,7 @@ def test_interrupted_twice(
         return True
 
     monkeypatch.setattr(TurnClient, "cancel", cancel)
+    monkeypatch.setenv("LLMGINE_CONTROL__STOP_GRACE", "0.1")
     assert execute(["chat", "-m", "scripted/stall"]) == 130
     assert capsys.readouterr().out == "half \n"
 

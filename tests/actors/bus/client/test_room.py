@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from llmgine.actors.bus import BusClosed, BusOptions, Overloaded
 from llmgine.actors.bus.client.outbox import Entry, Outbox, RunHead
 from llmgine.actors.bus.client.room import Room
 
 HEAD = RunHead("E")
+
+Until = Callable[..., Any]
 
 
 def keep(outbox: Outbox, count: int = 1) -> None:
@@ -37,59 +41,57 @@ def test_all_outboxes_fill_one_space() -> None:
     assert (outboxes[0].count, outboxes[1].count, room.space.bytes) == (2, 0, 200)
 
 
-async def waiting(room: Room, outbox: Outbox, count: int) -> list[asyncio.Task[None]]:
+async def waiting(until: Until, room: Room, outbox: Outbox, count: int) -> list[asyncio.Task[None]]:
+    """So many tasks that wait for room, and keep a message once they have it."""
+    come = 0
+
     async def enter() -> None:
+        nonlocal come
+        come += 1
         await room.wait()
         keep(outbox)
 
     tasks = [asyncio.ensure_future(enter()) for _ in range(count)]
-    await turns()
+    await until(lambda: come == count)
     return tasks
 
 
-async def turns() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-async def test_as_many_are_woken_as_there_is_room_for() -> None:
+async def test_as_many_are_woken_as_there_is_room_for(until: Until) -> None:
     """They go on in their order, and who comes meanwhile comes after them."""
     room, outboxes = world(200)
     keep(outboxes[0], 2)
-    tasks = await waiting(room, outboxes[1], 3)
+    tasks = await waiting(until, room, outboxes[1], 3)
     assert room.contended
     outboxes[0].settled("s", 1, 1)
     room.progress()
-    await turns()
+    await until(tasks[0].done)
     assert [task.done() for task in tasks] == [True, False, False]
     outboxes[0].settled("s", 2, 2)
     outboxes[1].settled("s", 1, 1)
     room.progress()
     await asyncio.gather(*tasks)
-    await turns()
-    assert not room.contended
+    await until(lambda: not room.contended)
     assert room.space.bytes == 200
 
 
-async def test_who_gives_up_leaves_the_place_to_the_next() -> None:
+async def test_who_gives_up_leaves_the_place_to_the_next(until: Until) -> None:
     """A waiter that was cancelled, before or after it was woken, takes no room."""
     room, outboxes = world(100)
     keep(outboxes[0])
-    first, second, third = await waiting(room, outboxes[1], 3)
+    first, second, third = await waiting(until, room, outboxes[1], 3)
     first.cancel()
     outboxes[0].settled("s", 1, 1)
     room.progress()
     second.cancel()
     await third
-    await turns()
-    assert not room.contended
+    await until(lambda: not room.contended)
 
 
-async def test_nobody_waits_for_a_closed_client() -> None:
+async def test_nobody_waits_for_a_closed_client(until: Until) -> None:
     """Those who wait are told, and the room is free of them."""
     room, outboxes = world(100)
     keep(outboxes[0])
-    tasks = await waiting(room, outboxes[1], 2)
+    tasks = await waiting(until, room, outboxes[1], 2)
     room.close(BusClosed("closed"))
     assert [type(end) for end in await asyncio.gather(*tasks, return_exceptions=True)] == [BusClosed] * 2
 

@@ -136,9 +136,10 @@ async def test_a_commands_failure_is_an_attempt(live: Any, add: Any) -> None:
 async def test_an_async_handler_that_ignores_its_end_is_stuck(live: Any, noted: Any) -> None:
     """It is cancelled at its deadline; where it goes on, its event is given up and it keeps its place."""
     clock, gate = Clock(), asyncio.Event()
-    cancelled = asyncio.Event()
+    inside, cancelled = asyncio.Event(), asyncio.Event()
 
     async def handle(event: Any) -> None:
+        inside.set()
         while not gate.is_set():
             try:
                 await gate.wait()
@@ -148,7 +149,7 @@ async def test_an_async_handler_that_ignores_its_end_is_stuck(live: Any, noted: 
     side = live(clock)
     side.serve(handle, deadline=5.0)
     side.send(noted())
-    await asyncio.sleep(0)
+    await inside.wait()
     clock.now += 5.0
     side.handlers._check_deadlines()
     await cancelled.wait()
