@@ -18,12 +18,10 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import pytest
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Where several processes share the tests, one of them has all that run on Ray, and so one Ray."""
-    for item in items:
-        if item.get_closest_marker("cluster"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+    if item.get_closest_marker("cluster"):
+        item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 _attempts: list[str] = []
