@@ -17,13 +17,6 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import pytest
 
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Where several processes share the tests, one of them has all that run on Ray, and so one Ray."""
-    if item.get_closest_marker("cluster"):
-        item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 _attempts: list[str] = []
 _dashboards: list[str] = []
 
