@@ -108,9 +108,10 @@ async def test_a_result_of_the_wrong_type_is_a_failure(world: World) -> None:
 
 async def test_a_command_past_its_deadline_is_cancelled(world: World) -> None:
     """The caller gets a failed result at its deadline, and the handler is cancelled."""
-    cancelled = asyncio.Event()
+    inside, cancelled = asyncio.Event(), asyncio.Event()
 
     async def forever(command: Add) -> int:
+        inside.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -120,7 +121,8 @@ async def test_a_command_past_its_deadline_is_cancelled(world: World) -> None:
 
     client = world.client()
     await client.register_command_handler(Add, forever)
-    result = await client.execute(Add(left=0, right=0), deadline=0.1)
+    result = await client.execute(Add(left=0, right=0), deadline=0.5)
+    assert inside.is_set()
     assert result.error is not None
     assert result.error.kind == "deadline"
     await asyncio.wait_for(cancelled.wait(), 2)

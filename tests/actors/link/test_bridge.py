@@ -28,7 +28,7 @@ from llmgine.actors.link.thread import Crossing
 SECRET = b"s" * 32
 US = Identity("driver", "driver")
 SERVER = Identity("server", "actor")
-QUICK = LinkOptions(ping_idle=0.03, silence_limit=0.09, window_messages=8)
+QUICK = LinkOptions(ping_idle=0.05, silence_limit=0.25, window_messages=8)
 
 
 async def echo(stream: Stream) -> None:
@@ -75,7 +75,7 @@ async def test_the_thread_answers_while_the_callers_loop_is_held_up(server: FarS
     stream = connection.open("echo")
     await stream.send(1)
     assert await stream.receive() == 1
-    time.sleep(0.3)  # noqa: ASYNC251 -- holding up the loop is what is tested
+    time.sleep(0.6)  # noqa: ASYNC251 -- holding up the loop is what is tested
     await stream.send(2)
     assert await stream.receive() == 2
     await transport.close()

@@ -367,7 +367,7 @@ async def test_a_lost_process_is_told_as_such(stage: Stage, script: Any) -> None
     """When the session's process is gone, readers get an error that says what is lost with it."""
     gate = script.Gate()
     await stage.open([gate])
-    session = stage.driver(give_up=0.05)
+    session = stage.driver(give_up=0.2)
     turn = await soon(session.submit("a"))
     await gate.inside.wait()
     reading = asyncio.create_task(turn.result())

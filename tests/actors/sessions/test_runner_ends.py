@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -145,16 +146,21 @@ async def test_cancel_while_tools_run(bench: MakeBench, script: Any) -> None:
 
 
 @pytest.mark.parametrize("where", ["model", "tool"])
-async def test_deadline(bench: MakeBench, script: Any, where: str) -> None:
+async def test_deadline(bench: MakeBench, script: Any, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn past its deadline fails with an error that names the setting, and its history stays paired."""
+    gate = script.Gate()
 
     async def stuck() -> str:
-        await asyncio.Event().wait()
+        await gate.wait()
         return "never"
 
-    begun = [TextDelta(0, "So far"), script.Gate()]
+    begun = [TextDelta(0, "So far"), gate]
     at = bench(begun if where == "model" else script.says(calls=(script.call("stuck"),)), tools=(stuck,))
-    error = failure(await at.turn(deadline=0.02), TurnDeadline)
+    task = at.start(deadline=60.0)
+    await gate.inside.wait()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: time.monotonic() + 60.0)
+    await task
+    error = failure(at.events[-1], TurnDeadline)
     assert "sessions.turn_deadline" in str(error)
     assert at.roles == (["user", "assistant"] if where == "model" else ["user", "assistant", "tool"])
 

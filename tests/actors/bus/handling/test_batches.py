@@ -157,7 +157,7 @@ async def test_a_batch_in_a_thread_can_be_stuck(live: Any, noted: Any) -> None:
             assert gate.wait(10)
 
     side = live()
-    side.serve(handle, batch=policy(2), deadline=0.02, concurrency=2)
+    side.serve(handle, batch=policy(2), deadline=0.2, concurrency=2)
     side.send(*(noted(text="stuck", session_id="s1") for _ in range(2)))
     answers = await side.answered(2)
     assert [detail[0] for _, _, detail in answers] == ["stuck", "stuck"]

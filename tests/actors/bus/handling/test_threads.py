@@ -120,7 +120,7 @@ async def test_a_function_past_its_deadline_is_stuck(live: Any, noted: Any) -> N
             assert gate.wait(10)
 
     side = live()
-    side.serve(handle, deadline=0.02, concurrency=1)
+    side.serve(handle, deadline=0.2, concurrency=1)
     side.send(noted(text="stuck", session_id="s1"))
     [(entry, code, detail)] = await side.answered(1)
     assert (code, detail[0], detail[1]) == (wire.FAILED, "stuck", "stuck")
