@@ -207,6 +207,7 @@ class Account:
         run = fact.run(name)
         if fact.producer is None:
             self.world.scheduling.check_start(identity[0], identity[3])
+            self.world.letters.started(record, fact.text, job)
         elif record.filter is not None and record.filter != self.world.plan.rate and fact.key != "k":
             raise self.violation(5, f"{name} gets {fact.text}, which its filter keeps away", fact)
         self.note(
@@ -285,6 +286,7 @@ class Account:
             run.done = True
             run.ended_well += 1
             run.life = process
+            self.world.letters.ended_well(job)
         else:
             run.known_failed = True
 
@@ -316,8 +318,15 @@ class Account:
             return sent
 
         state.originate = originated
+        take = log.take
+
+        def taken(failure: Any) -> None:
+            self.world.letters.taken(router, failure)
+            take(failure)
+
         # The one way past the core that needs no hook there.
         log.note = noted  # type: ignore[method-assign]
+        log.take = taken  # type: ignore[method-assign]
         state.note = told  # type: ignore[method-assign]
 
     def failed(self, router: RouterHost, failure: Any) -> None:

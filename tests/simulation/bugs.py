@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -14,8 +15,12 @@ from llmgine.actors.bus.handling.inbox import Inbox
 from llmgine.actors.bus.handling.queue import Queue
 from llmgine.actors.bus.numbering import Numbering
 from llmgine.actors.bus.router.breaker import Breaker
+from llmgine.actors.bus.router.ends import Ends
 from llmgine.actors.bus.router.journal import Journal
+from llmgine.actors.bus.router.letters import failure_of
+from llmgine.actors.bus.router.origins import Origins
 from llmgine.actors.bus.router.parcel import Parcel
+from llmgine.actors.bus.router.replay import Replays
 from llmgine.actors.bus.router.schedule import Schedules
 from llmgine.actors.bus.router.serving import Serving
 from llmgine.actors.bus.router.state import RouterState
@@ -144,6 +149,38 @@ def schedule_advanced_before_settled(right: Any, schedules: Schedules, entry: An
     if fired and entry.row.every is None:
         schedules._settled(entry, True)
     return fired
+
+
+# Dead letters
+
+
+@_bug(Ends, "fail")
+def dead_lettered_twice(
+    right: Any, ends: Ends, mailbox: Any, record: Any, reason: Any, *rest: Any, **more: Any
+) -> None:
+    ends._state.failures.take(failure_of(record, mailbox.subscription, reason, *rest))
+    right(ends, mailbox, record, reason, *rest, **more)
+
+
+@_bug(Origins, "send")
+def replayed_for_everybody(right: Any, origins: Origins, origin: Any) -> bool:
+    sent: bool = right(origins, origin if origin.command else replace(origin, only=None))
+    return sent
+
+
+@_bug(Replays, "_settled")
+def letter_stays_after_its_replay(right: Any, replays: Replays, replay: Any, success: bool) -> None:
+    if not success:
+        right(replays, replay, success)
+        return
+    replays._state.failures.replaying.pop(replay.row.id, None)
+    replays._answer(replay, {"handled": True, "attempts": 1, "text": ""})
+
+
+@_bug(Journal, "_close")
+def floor_above_what_failed(right: Any, journal: Journal, record: Any) -> None:
+    right(journal, record)
+    record.head.line.stored = None
 
 
 # Link

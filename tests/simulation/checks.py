@@ -73,6 +73,7 @@ class Checks:
         for fact in world.account.facts.values():
             self._kept(fact)
         world.scheduling.check_end()
+        world.letters.check_end()
         for key, busy in world.account.busy.items():
             process = world.processes[key[0]]
             if process.epoch == key[1] and busy:
@@ -107,9 +108,11 @@ class Checks:
     def _accounted(self, fact: Fact, name: str) -> bool:
         world = self.world
         run = fact.runs.get(name)
-        if run is not None and (run.done or run.final):
-            return True
         record = world.account.records.get(name)
+        if run is not None and (run.done or run.final):
+            # What a durable handler could not do is not forgotten with the router that gave it up.
+            durable = record is not None and record.durable and not run.done
+            return not durable or world.letters.kept(fact.text, name)
         if record is None or world.account.since.get(name, 1 << 60) > fact.step:
             return True
         if record.durable:

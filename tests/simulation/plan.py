@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmgine.actors.bus.filters import MetadataFilter, RateFilter
+from llmgine.actors.bus.letters import DEAD_LETTERED
 from llmgine.actors.bus.messages import BUS
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.policies import BreakerPolicy, RetryPolicy
@@ -21,6 +22,8 @@ EVENTS = {
     "b": "sim.B|sim.A|llmgine.Event",
     "c": "sim.C|llmgine.Event",
 }
+# Whatever handlers of events may be for.
+HANDLED = ("sim.A", "sim.B", "sim.C") * 3 + (DEAD_LETTERED,)
 COMMANDS = {"x": "sim.X|llmgine.Command", "y": "sim.Y|llmgine.Command"}
 SESSIONS = (BUS, "s1", "s2", "s3", "s4")
 PRODUCERS = ("p1", "p2", "p3")
@@ -76,13 +79,25 @@ class Plan:
     retries: RetryPolicy
     durable: bool
     scheduled: float
+    letters: float
+    max_letters: int
     # The wire form of the one rate filter.
     rate: dict[str, Any]
     features: frozenset[str] = field(default_factory=frozenset)
 
 
 FEATURES = frozenset(
-    {"durable", "members", "retries", "filters", "schedules", "commands", "priorities", "pressure"}
+    {
+        "durable",
+        "members",
+        "retries",
+        "filters",
+        "schedules",
+        "commands",
+        "priorities",
+        "pressure",
+        "letters",
+    }
 )
 
 
@@ -108,6 +123,8 @@ def make_plan(seed: int, steps: int, supported: frozenset[str] = FEATURES) -> Pl
         durable="durable" in features,
         rate=RATE,
         scheduled=0.08 if "schedules" in features else 0.0,
+        letters=0.1 if "letters" in features else 0.0,
+        max_letters=choose.choice((10, 10_000, 10_000)),
         features=features,
     )
 
@@ -172,7 +189,7 @@ def _handler(
         values |= {"kind": "command", "idempotent": idempotent, "retry": policy.model_dump()}
     else:
         wire_name, session = (
-            choose.choice(("sim.A", "sim.B", "sim.C")),
+            choose.choice(HANDLED),
             choose.choice((BUS, BUS, *SESSIONS[1:])),
         )
         values |= _event_values(choose, features) | {"retry": retries.model_dump()}

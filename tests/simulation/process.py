@@ -76,6 +76,8 @@ class Process:
             choose = world.scheduler.random
             if world.scheduler.chance(world.plan.scheduled):
                 world.scheduling.make(self)
+            if world.scheduler.chance(world.plan.letters):
+                world.letters.act(self)
             if "commands" in world.plan.features and choose.random() < 0.25:
                 self.execute(
                     choose.choice(sorted(COMMANDS)), choose.choice(world.sessions), None, lambda answer: None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmgine.actors.store.ledger import Ledger
+from llmgine.actors.store.operations import PutLetter
 from tests.simulation.scheduler import FOREVER, Mortal, Scheduler
 
 
@@ -21,6 +22,8 @@ class Writer:
         self.owner = owner
         self.batches: deque[tuple[list[Any], Callable[[], None]]] = deque()
         self.busy = False
+        # The first of them was applied, and its writer has not heard of it.
+        self.applied = False
 
     def write(self, batch: list[Any], done: Callable[[], None]) -> None:
         self.batches.append((batch, done))
@@ -30,9 +33,12 @@ class Writer:
 class SimulatedStore:
     """Crashes and comes back with its rows; `before` and `after` are called around every commit."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, max_letters: int) -> None:
         self.alive = True
-        self.rows = Ledger()
+        self.rows = Ledger(max_letters)
+        self.most_letters = 0
+        # When letters were written once more, for their writers did not know that they were there.
+        self.put_again: dict[str, int] = {}
         self.commits = 0
         self.slow = 1.0
         self.before: Callable[[Writer], None] = lambda writer: None
@@ -62,8 +68,7 @@ class SimulatedStore:
         if not self.alive or not (writer.owner.alive or self._scheduler.chance(0.5)):
             writer.busy = False
             return
-        batch, _ = writer.batches[0]
-        self.rows.apply(batch)
+        self._apply(writer)
         self.commits += 1
         self.after(writer)
         if self.alive and writer.owner.alive:
@@ -71,11 +76,20 @@ class SimulatedStore:
                 self._scheduler.between(0.0001, 0.002), writer.owner, self._acknowledge, writer
             )
 
+    def _apply(self, writer: Writer) -> None:
+        batch, _ = writer.batches[0]
+        self.rows.apply(batch)
+        if writer.applied:
+            letters = (one.row.id for one in batch if isinstance(one, PutLetter))
+            self.put_again.update(dict.fromkeys(letters, self._scheduler.steps))
+        writer.applied = True
+        self.most_letters = max(self.most_letters, len(self.rows.letters))
+
     def _acknowledge(self, writer: Writer) -> None:
         if not self.alive or not writer.busy:
             return
         _, done = writer.batches.popleft()
-        writer.busy = False
+        writer.busy = writer.applied = False
         done()
         self.pump(writer)
 
@@ -95,7 +109,7 @@ class SimulatedStore:
         self.alive = False
         for writer in self._writers:
             if writer.busy and writer.batches and self._scheduler.chance(0.5):
-                self.rows.apply(writer.batches[0][0])
+                self._apply(writer)
             writer.busy = False
 
     def restart(self) -> None:

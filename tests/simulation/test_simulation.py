@@ -33,6 +33,8 @@ REACHED = (
     "breakers_opened_total",
     "schedules_fired_total",
     "letters",
+    "letters handled",
+    "discarded letters",
     "commits",
     "twice",
 )

@@ -10,6 +10,7 @@ from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
 from llmgine.actors.bus.shards import shard_of
 from tests.simulation.account import Account, Fact
 from tests.simulation.checks import Checks
+from tests.simulation.letters import Letters
 from tests.simulation.network import FrameFaults, Network
 from tests.simulation.plan import DEPLOYMENT, PRODUCERS, SESSIONS, WORKERS, Faults, Plan
 from tests.simulation.process import Process
@@ -33,10 +34,11 @@ class World:
         self.scheduler = Scheduler(plan.seed)
         self.counters: dict[str, int] = {}
         self.network = Network(self.scheduler, plan.window, self.counters)
-        self.store = SimulatedStore(self.scheduler)
+        self.store = SimulatedStore(self.scheduler, plan.max_letters)
         self.store.before = self.store.after = self._at_commit
         self.account = Account(self)
         self.scheduling = Scheduling(self)
+        self.letters = Letters(self)
         self.sessions = SESSIONS
         self.faults = plan.faults
         self.network.faults = plan.faults.frames
@@ -99,7 +101,7 @@ class World:
 
     def _at_rest(self) -> bool:
         return (
-            not any(router.core.unsettled for router in self.routers)
+            not any(router.core.unsettled or router.core.unwritten for router in self.routers)
             and all(process.at_rest for process in self.processes.values())
             and not self.store.rows.journal
             and self.scheduling.at_rest()
@@ -107,7 +109,9 @@ class World:
 
     def _unrest(self) -> dict[str, Any]:
         return {
-            "routers": {router.name: router.core.unsettled for router in self.routers},
+            "routers": {
+                router.name: [router.core.unsettled, router.core.unwritten] for router in self.routers
+            },
             "processes": {
                 process.life: [
                     [end.outbox.count, end.connected, bool(end.inbox.answers)] for end in process.ends
