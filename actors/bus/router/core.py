@@ -107,7 +107,7 @@ class RouterCore:
             self._handover.gather()
         client.clear()
         self._welcome(client, lines)
-        self._handover.keep(client, numbers)
+        self._handover.forgo(client, numbers)
         self._attach_subscriptions(client, numbers)
         return client
 

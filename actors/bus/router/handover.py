@@ -6,7 +6,7 @@ away keeps what it had in hand until it comes back or is given up; the rest goes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from llmgine.actors.bus.router.breakers import Breakers
 from llmgine.actors.bus.router.ends import Ends
@@ -113,25 +113,33 @@ class Handover:
             serving = mailbox.members.get(client)
             if serving is None and mailbox.subscription.owner != client.owner:
                 continue
-            held = serving.meant() if serving is not None else list(mailbox.suspect)
-            for record in held:
-                if record in mailbox.suspect and record.head.command and record.sent:
-                    self._forsaken(mailbox, record)
             if serving is not None:
-                self.hand_over(mailbox, serving)
+                self._give_up(mailbox, serving)
+                continue
+            for record in list(mailbox.suspect):
+                self._may_have_run(mailbox, record)
+
+    def forgo(self, client: ClientState, numbers: Collection[int]) -> None:
+        """It has come back and serves these alone: what else it was a member of goes to the others."""
+        for mailbox in list(self._state.mailboxes.values()):
+            serving = mailbox.members.get(client)
+            if serving is not None and mailbox.subscription.number not in numbers:
+                self._give_up(mailbox, serving)
+
+    def _give_up(self, mailbox: Mailbox, serving: Serving) -> None:
+        for record in serving.meant():
+            self._may_have_run(mailbox, record)
+        self.hand_over(mailbox, serving)
+
+    def _may_have_run(self, mailbox: Mailbox, record: Record) -> None:
+        if record in mailbox.suspect and record.head.command and record.sent:
+            self._forsaken(mailbox, record)
 
     def _forsaken(self, mailbox: Mailbox, record: Record) -> None:
         if mailbox.subscription.idempotent or not mailbox.unqueue(record):
             return
         text = f"the process of {mailbox.subscription.name!r} went away with the command in hand"
         self._ends.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
-
-    def keep(self, client: ClientState, numbers: Sequence[int]) -> None:
-        """It came back and serves these: what it had in hand of others is not its own any more."""
-        for number, mailbox in self._state.mailboxes.items():
-            serving = mailbox.members.get(client)
-            if serving is not None and number not in numbers:
-                self.hand_over(mailbox, serving)
 
     def _suspect(self, mailbox: Mailbox, serving: Serving) -> None:
         inflight = serving.inflight

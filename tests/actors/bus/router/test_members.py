@@ -173,6 +173,24 @@ def test_the_last_member_leaves() -> None:
     assert script.order("m1") == [1, 2]
 
 
+def test_a_member_that_leaves_over_a_break_gets_nothing_more() -> None:
+    """It comes back for its own messages only; what it had and what comes goes to those who stay."""
+    script, number = deployed(("m0", "m1"), concurrency=1)
+    for session in range(10):
+        script.publish(1, str(session))
+    mine = [one.session for one in script.got("m0")]
+    assert mine
+    script.got("m1")
+    script.say("m0", [wire.ATTACH, []])
+    script.disconnect("m0")
+    script.connect("m0", member_of="d")
+    for session in mine:
+        script.publish(1, session)
+    assert {one.session for one in script.got("m1")} >= set(mine)
+    assert script.got("m0") == []
+    assert script.row(number)["members"] == 1
+
+
 def test_only_members_may_serve() -> None:
     """A client that is none of the deployment's is told that it has lost the subscription."""
     script, number = deployed(("m0",))
