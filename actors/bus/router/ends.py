@@ -116,6 +116,9 @@ class Ends:
             self.fail(mailbox, record, "no_handler", "no_handler", text)
             return
         mailbox.counters.discarded += 1
+        if record.head.replay_of is not None:
+            # Its letter stays.
+            record.failed = True
         self._state.note("discarded", mailbox, record, "the handler was removed before it was called")
         if record.head.command:
             text = f"the handler {mailbox.subscription.name!r} was removed before it was called"

@@ -119,8 +119,7 @@ class Replays:
         """Its handler is done with it: the letter goes, or has one attempt more."""
         state, row = self._state, replay.row
         now = state.failures.replaying.pop(row.id, row)
-        removed = bool(row.key) and self._mailbox(row) is None
-        if success and not removed:
+        if success:
             answer = {"handled": True, "attempts": row.attempts + 1, "text": ""}
             state.writes.add(DropLetters((row.id,)), partial(self._answer, replay, answer))
             return
@@ -130,7 +129,8 @@ class Replays:
             state.writes.add(DropLetters((row.id,)), partial(self._answer, replay, answer))
             return
         if now is row:
-            text = _gone(row) if removed else "its mailbox did not keep it"
+            removed = self._mailbox(row) is None
+            text = _gone(row) if removed else "its mailbox did not keep it, or its handler was removed"
             self._answer(replay, {"handled": False, "attempts": row.attempts, "text": text})
             return
         text = f"{now.errors[-1][0]}: {now.errors[-1][1]}"

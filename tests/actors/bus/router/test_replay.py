@@ -9,9 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from llmgine.actors.bus import wire
 from llmgine.actors.bus.router.replay import WAITING
-from llmgine.actors.store.operations import LetterRow, row_to_wire
+from llmgine.actors.store.operations import LetterRow, PutLetter, row_to_wire
 from tests.actors.bus.router.desk import Desk
+from tests.actors.bus.router.scripted import Script
 
 
 def dead(desk: Desk, message: str = "m1", handler: str = "mails") -> LetterRow:
@@ -73,13 +75,37 @@ def test_without_its_handler_a_letter_stays_and_that_is_said() -> None:
     answer = replay(desk, row)
     desk.pass_time()
     desk.table.remove(1)
-    desk.settle(desk.sent[0], success=True)
+    desk.settle(desk.sent[0], success=False)
     desk.store()
     assert not answer()["handled"]
     assert "not registered any more" in answer()["text"]
     again = replay(desk, row, "u")
     assert again()[:2] == ("refused", "no_handler")
     assert desk.letters == {row.id: row}
+
+
+def test_a_letter_stays_where_its_handler_is_removed_before_it_runs() -> None:
+    """The client gives the replay back unhandled before the router hears that the subscription is gone."""
+    script = Script()
+    number = script.handler(retry={"retries": 0})
+    script.connect("worker", number)
+    script.publish()
+    script.got()
+    script.fail(number, 1)
+    written = script.core.next_write()
+    assert written is not None
+    (put,) = written[1]
+    assert isinstance(put, PutLetter)
+    script.core.written(written[0], script.now)
+    body = {"letter": row_to_wire(put.row), "token": "t"}
+    script.say("producer", [wire.ASK, 1, "replay", body])
+    script.wait(0.1)
+    (again,) = script.got()
+    script.say("worker", [wire.OUTCOME, [[number, again.entry, wire.DISCARDED, None]]])
+    assert script.core.next_write() is None
+    script.hear("producer")
+    answers = [message for message in script.heard["producer"] if message[0] == wire.ANSWER]
+    assert [message[3]["handled"] for message in answers] == [False]
 
 
 def test_asking_again_for_the_same_replay_runs_it_once() -> None:
