@@ -26,10 +26,22 @@ class Violation(AssertionError):
 class Run:
     """One handler's dealings with one message."""
 
-    __slots__ = ("attempt", "done", "ended_well", "final", "known_failed", "life", "running", "starts")
+    __slots__ = (
+        "attempt",
+        "done",
+        "ended_well",
+        "final",
+        "known_failed",
+        "life",
+        "number",
+        "running",
+        "starts",
+    )
 
     def __init__(self) -> None:
         self.starts = 0
+        # The subscription that it was for: the same name may come back as another one.
+        self.number = 0
         self.running: Process | None = None
         # Who handled it; the memory of it dies with that process.
         self.life: Process | None = None
@@ -116,8 +128,8 @@ class Account:
         self.world = world
         self.facts: dict[Identity, Fact] = {}
         self.by_text: dict[str, Fact] = {}
-        self.lanes: dict[tuple[str, str, int, str], Lane] = {}
-        self.busy: Counter[tuple[str, int, str]] = Counter()
+        self.lanes: dict[tuple[str, int, str, int, str], Lane] = {}
+        self.busy: Counter[tuple[str, int, str, int]] = Counter()
         self.story: deque[tuple[int, float, str, str, str]] = deque(maxlen=_STORY)
         # When each handler's subscription came into the table for the latest time, by handler name.
         self.since: dict[str, int] = {}
@@ -185,7 +197,9 @@ class Account:
         self.note("settled", fact.text)
         for name, run in () if fact.turned_away else fact.runs.items():
             record = self.records.get(name)
-            kept = record is not None and record.durable
+            if record is None or record.number != run.number:
+                continue
+            kept = record.durable
             if run.running is not None and run.running.alive and not (run.final or fact.command or kept):
                 raise self.violation(5, f"{fact.text} is settled while {name} runs it", fact)
 
@@ -213,6 +227,8 @@ class Account:
         self.note(
             "started", fact.text, f"{name} at {process.life} attempt {job.passage.attempt} entry {job.entry}"
         )
+        if run.number != record.number:
+            run.number, run.running, run.life = record.number, None, None
         self._check_twice(process, record, fact, run)
         if not fact.command and not job.passage.reentrant and not (fact.wait and job.head.chain):
             self._check_order(record, fact, run)
@@ -235,18 +251,27 @@ class Account:
             raise self.violation(5, f"{name} runs {fact.text} beside itself", fact)
         if run.done and run.life is process:
             raise self.violation(5, f"{name} handles {fact.text} again in the same process", fact)
-        if run.final and self.world.faultless:
-            raise self.violation(5, f"{name} gets {fact.text} after its dead letter {run.final}", fact)
+        if self.world.faultless:
+            self._check_once(name, fact, run)
         if run.done and run.life is not None and run.life.alive and not record.members:
             raise self.violation(5, f"{name} handled {fact.text} in {run.life.life}, which lives", fact)
         if fact.command and not record.idempotent and run.starts and not run.known_failed:
             raise self.violation(5, f"{name}, not idempotent, gets command {fact.text} again", fact)
 
+    def _check_once(self, name: str, fact: Fact, run: Run) -> None:
+        """Where nothing goes wrong but handlers, nothing comes twice, whoever leaves or is removed."""
+        if run.final:
+            raise self.violation(5, f"{name} gets {fact.text} after its dead letter {run.final}", fact)
+        if run.done:
+            raise self.violation(5, f"{name} gets {fact.text} again, and nothing has failed", fact)
+        if run.running is not None and run.running.alive:
+            raise self.violation(5, f"{name} gets {fact.text} while {run.running.life} runs it", fact)
+
     def _check_order(self, record: SubscriptionRecord, fact: Fact, run: Run) -> None:
         producer, epoch, session, sequence = fact.identity
         if (session == BUS and record.order != "strict") or fact.producer is None:
             return
-        key = (record.name, producer, epoch, session)
+        key = (record.name, record.number, producer, epoch, session)
         lane = self.lanes.get(key)
         if lane is None:
             lane = self.lanes[key] = Lane()
@@ -269,25 +294,26 @@ class Account:
 
     def place(self, process: Process, record: SubscriptionRecord, taken: int) -> None:
         """A handler starts or ends, or waits and leaves its place to others meanwhile."""
-        self.busy[process.name, process.epoch, record.name] += taken
+        self.busy[process.name, process.epoch, record.name, record.number] += taken
 
     def check_places(self, process: Process, record: SubscriptionRecord) -> None:
         """One more was started; those that are back from waiting may make it more than allowed only later."""
-        busy = self.busy[process.name, process.epoch, record.name]
+        busy = self.busy[process.name, process.epoch, record.name, record.number]
         if busy > record.concurrency:
             text = f"{record.name} runs {busy} at a time, allowed are {record.concurrency}"
             raise self.violation(8, text, handler=record.name)
 
     def ended(self, process: Process, record: SubscriptionRecord, run: Run, job: Any, outcome: str) -> None:
-        if run.running is process:
+        former = run.number != record.number
+        if run.running is process and not former:
             run.running = None
         self.note("ended", job.id, f"{record.name} at {process.life}: {outcome}")
         if outcome == "handled":
             run.done = True
             run.ended_well += 1
-            run.life = process
+            run.life = None if former else process
             self.world.letters.ended_well(job)
-        else:
+        elif not former:
             run.known_failed = True
 
     # Routers

@@ -16,6 +16,7 @@ from llmgine.actors.bus.handling.queue import Queue
 from llmgine.actors.bus.numbering import Numbering
 from llmgine.actors.bus.router.breaker import Breaker
 from llmgine.actors.bus.router.ends import Ends
+from llmgine.actors.bus.router.handover import Handover
 from llmgine.actors.bus.router.journal import Journal
 from llmgine.actors.bus.router.letters import failure_of
 from llmgine.actors.bus.router.origins import Origins
@@ -109,6 +110,17 @@ def floor_too_high(right: Any, parcel: Parcel, record: Any) -> int:
 def member_lane_moved_while_in_hand(right: Any, serving: Serving, record: Any) -> None:
     if serving.lanes is not None:
         serving.lanes.clear()
+
+
+@_bug(Handover, "_retire")
+def handed_over_while_it_runs(right: Any, handover: Handover, serving: Serving) -> None:
+    serving.retiring = True
+    handover.hand_over(serving.mailbox, serving)
+
+
+@_bug(Handover, "_discard_all")
+def removed_with_what_waits(right: Any, handover: Handover, mailbox: Any) -> None:
+    mailbox.drain()
 
 
 # Breakers

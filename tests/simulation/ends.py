@@ -34,6 +34,9 @@ class End:
         self._questions: dict[int, tuple[str, Any, Callable[[bool, Any], None]]] = {}
         self._asked: set[int] = set()
         self._number = 0
+        self._leaving = False
+        # That it leaves is still to be said.
+        self._goodbye = False
 
     # The link
 
@@ -55,12 +58,13 @@ class End:
         link.up.on_credit = self.wake
         self._attach.clear()
         self._asked.clear()
+        self._goodbye = False
         hello = {
             "client": self.process.name,
             "epoch": self.process.epoch,
             "incarnation": self.router_life,
             "lines": self.outbox.hello(),
-            "subscriptions": list(self.process.registered),
+            "subscriptions": [] if self._leaving else list(self.process.registered),
             "member_of": self.process.member_of,
         }
         scheduler.after(scheduler.between(0.0002, 0.003), self.process, self._open, link, router, hello, seen)
@@ -99,6 +103,10 @@ class End:
             link.up.send(message)
 
     def _next_message(self) -> Any | None:
+        if self._goodbye:
+            # Before anything is given back: the router must not hand it out here again.
+            self._goodbye = False
+            return [wire.ATTACH, []]
         answers = self.inbox.answers.take()
         if answers is not None:
             return answers
@@ -130,6 +138,21 @@ class End:
         self._questions[self._number] = (verb, body, on_answer)
         self.wake()
 
+    def leave(self) -> None:
+        """Serve no subscription of this router any more; what has not started is given back."""
+        self._leaving = self._goodbye = True
+        self.inbox.give_back()
+        self.wake()
+
+    def flush(self) -> None:
+        """Say at once what there is to say, as far as the link takes it."""
+        self._pump()
+
+    @property
+    def has_said_all(self) -> bool:
+        """Whether nothing is on its way to the router any more."""
+        return self.link is None or self.link.broken or not self.link.up.under_way
+
     def attach(self, number: int) -> None:
         self._attach.append(number)
         self.wake()
@@ -146,6 +169,8 @@ class End:
         match message[0]:
             case wire.DELIVER:
                 self.inbox.deliver(message[1], message[2])
+                if self._leaving:
+                    self.inbox.give_back()
             case wire.ADMITTED:
                 self._admitted(message[1], message[2])
             case wire.SETTLED:

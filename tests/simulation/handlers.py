@@ -28,6 +28,8 @@ class Handling:
         self._places: dict[int, Places] = {}
         self._kept = Kept(self.world.plan.options.kept_result_bytes)
         self._watching = float("inf")
+        # Nothing more is started here.
+        self.closed = False
 
     def inbox(self) -> Inbox:
         shard = len(self._inboxes)
@@ -49,10 +51,17 @@ class Handling:
         for inbox in self._inboxes:
             inbox.add(record.number, places)
 
+    def remove(self, number: int) -> None:
+        """It is called no more, by whichever router."""
+        for inbox in self._inboxes:
+            inbox.remove(number)
+
     # Starting
 
     def _ready(self, queue: Queue) -> None:
         """Workers take what may start; each leaves its place when its job has ended."""
+        if self.closed:
+            return
         while queue.beside and (job := queue.start_beside()) is not None:
             self._begin(job)
         places = queue.places

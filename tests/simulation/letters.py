@@ -154,7 +154,7 @@ class Letters:
             raise account.violation(1, f"letter {letter} went after its handler had failed again")
 
     def _put_since(self, letter: str, asked: int) -> bool:
-        # A replay that is under way may write it again at any time, as may who does not know that it is there.
+        # A replay that is under way may write it again at any time, and so may who has not heard of the commit.
         again = self.world.store.put_again.get(letter, -1)
         return bool(self._replays[letter]) or max(self._failed.get(letter, -1), again) >= asked
 
@@ -182,7 +182,8 @@ class Letters:
         account = self.world.account
         for (message, handler), letter in self._ids.items():
             row = self._rows.get(letter)
-            if any((life, letter) in self._taken for life in lives) and not self.kept(message, handler):
-                if row is None or row.key:
-                    fact = account.by_text.get(message)
-                    raise account.violation(1, f"the dead letter of {message} for {handler!r} is lost", fact)
+            ours = any((life, letter) in self._taken for life in lives)
+            aimed = row is None or row.key
+            if ours and aimed and not self.kept(message, handler):
+                fact = account.by_text.get(message)
+                raise account.violation(1, f"the dead letter of {message} for {handler!r} is lost", fact)

@@ -49,6 +49,10 @@ class Channel:
     def is_open(self) -> bool:
         return self._sending.is_open and not self._link.broken
 
+    @property
+    def under_way(self) -> int:
+        return len(self._frames)
+
     def send(self, message: Any) -> None:
         """Only called while open."""
         packed = msgpack.packb(self._numbering.number(message))

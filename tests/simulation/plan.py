@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from llmgine.actors.bus.filters import MetadataFilter, RateFilter
@@ -68,6 +69,14 @@ class Faults:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """What is done in good order, by chances per step."""
+
+    leave: float = 0.0
+    remove: float = 0.0
+
+
+@dataclass(frozen=True)
 class Plan:
     seed: int
     steps: int
@@ -75,6 +84,7 @@ class Plan:
     options: BusOptions
     handlers: tuple[HandlerPlan, ...]
     faults: Faults
+    changes: Changes
     window: tuple[int, int]
     retries: RetryPolicy
     durable: bool
@@ -97,6 +107,7 @@ FEATURES = frozenset(
         "priorities",
         "pressure",
         "letters",
+        "changes",
     }
 )
 
@@ -118,6 +129,7 @@ def make_plan(seed: int, steps: int, supported: frozenset[str] = FEATURES) -> Pl
         options=_options(choose),
         handlers=handlers,
         faults=_faults(choose),
+        changes=_changes(choose) if "changes" in features else Changes(),
         window=choose.choice(((4, 4_000), (16, 64_000), (1_024, 4 << 20))),
         retries=retries,
         durable="durable" in features,
@@ -151,9 +163,10 @@ def _options(choose: random.Random) -> BusOptions:
 
 
 def _faults(choose: random.Random) -> Faults:
-    def perhaps(rate: float, share: float = 0.5) -> float:
-        return rate * choose.random() if choose.random() < share else 0.0
-
+    perhaps = partial(_perhaps, choose)
+    if choose.random() < 0.1:
+        # Where nothing goes wrong, more can be asked.
+        return Faults()
     return Faults(
         frames=FrameFaults(
             drop=perhaps(0.02), double=perhaps(0.1), reorder=perhaps(0.02), late=perhaps(0.05)
@@ -165,6 +178,15 @@ def _faults(choose: random.Random) -> Faults:
         everything=perhaps(0.002, 0.3),
         at_commit=perhaps(0.05),
     )
+
+
+def _changes(choose: random.Random) -> Changes:
+    perhaps = partial(_perhaps, choose)
+    return Changes(leave=perhaps(0.004), remove=perhaps(0.004))
+
+
+def _perhaps(choose: random.Random, rate: float, share: float = 0.5) -> float:
+    return rate * choose.random() if choose.random() < share else 0.0
 
 
 def _handler(

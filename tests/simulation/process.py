@@ -47,15 +47,18 @@ class Process:
         self.handling = Handling(self)
         self.ends = [End(self, shard) for shard in range(world.plan.shards)]
         self.registered: dict[int, SubscriptionRecord] = {}
+        self.leaving = False
         for plan in handlers:
-            world.scheduler.after(world.scheduler.between(0, 0.01), self, self._register, plan)
+            world.scheduler.after(world.scheduler.between(0, 0.01), self, self.register, plan)
         for end in self.ends:
             end.connect()
         world.scheduler.after(world.scheduler.between(0, 0.01), self, self._act)
 
     # Handlers
 
-    def _register(self, plan: HandlerPlan) -> None:
+    def register(self, plan: HandlerPlan) -> None:
+        if self.leaving:
+            return
         deployed = plan.owner == DEPLOYMENT
         client, epoch = (DEPLOYMENT, 0) if deployed else (self.name, self.epoch)
         lives = {self.name: self.epoch} if deployed else {}
@@ -63,6 +66,10 @@ class Process:
         self.world.supervisor.subscribe(self, record, lambda known: self._registered(plan, known))
 
     def _registered(self, plan: HandlerPlan, record: SubscriptionRecord) -> None:
+        if self.leaving:
+            if not (record.durable or record.members):
+                self.world.supervisor.unsubscribe(self, record.number, lambda: None)
+            return
         self.registered[record.number] = record
         self.handling.add(record, plan.temper)
         for end in self.ends:
@@ -72,7 +79,7 @@ class Process:
 
     def _act(self) -> None:
         world = self.world
-        if world.publishing:
+        if world.publishing and not self.leaving:
             choose = world.scheduler.random
             if world.scheduler.chance(world.plan.scheduled):
                 world.scheduling.make(self)
@@ -119,7 +126,7 @@ class Process:
     ) -> Entry | None:
         world = self.world
         end = self.ends[world.shard_of(session)]
-        if self.space.bytes >= self.space.limit:
+        if self.space.bytes >= self.space.limit or self.leaving:
             return None
         depth = 0
         extra: dict[str, Any] = {}
@@ -167,7 +174,7 @@ class Process:
 
     @property
     def at_rest(self) -> bool:
-        return all(end.at_rest for end in self.ends) and self.handling.at_rest
+        return all(end.at_rest for end in self.ends) and self.handling.at_rest and not self.leaving
 
     def die(self) -> None:
         self.alive = False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmgine.actors.bus.errors import RegistrationRefused
 from llmgine.actors.bus.subscriptions import SubscriptionRecord, SubscriptionTable
-from llmgine.actors.store.operations import PutSubscription
+from llmgine.actors.store.operations import DropSubscription, PutSubscription
 from tests.simulation.scheduler import FOREVER
 
 if TYPE_CHECKING:
@@ -77,6 +77,21 @@ class Supervisor:
         delay = applied - scheduler.now + scheduler.between(0.0005, 0.005)
         scheduler.after(delay, process, reply, known)
 
+    def unsubscribe(self, process: Process, number: int, reply: Callable[[], None]) -> None:
+        """A durable one is out of the store before it counts as gone."""
+        record = self.table.get(number)
+        delay = self.world.scheduler.between(0.0005, 0.005)
+        if record is None or not record.durable or record.owner != (process.name, process.epoch):
+            self.world.scheduler.after(delay, process, self._remove, process, number, reply)
+            return
+        drop = DropSubscription(record.key_text)
+        self._writer.write([drop], lambda: self._remove(process, number, reply))
+
+    def _remove(self, process: Process, number: int, reply: Callable[[], None]) -> None:
+        gone = self.table.remove(number, (process.name, process.epoch))
+        applied = self._gone([gone] if gone is not None else [])
+        self.world.scheduler.after(applied - self.world.scheduler.now, process, reply)
+
     def died(self, process: Process) -> None:
         self.world.scheduler.after(
             self.world.plan.options.client_lease, FOREVER, self._expire, self.table, process
@@ -94,20 +109,23 @@ class Supervisor:
         for record in self.table.leave(process.name, process.epoch):
             self._push("add", [record.to_wire()])
 
-    def _gone(self, records: list[SubscriptionRecord]) -> None:
-        if records:
-            self._push("remove", [record.number for record in records])
-            for record in records:
-                self.world.account.unsubscribed(record)
+    def _gone(self, records: list[SubscriptionRecord]) -> float:
+        """When all have applied it."""
+        if not records:
+            return self.world.scheduler.now
+        for record in records:
+            self.world.account.unsubscribed(record)
+        return self._push("remove", [record.number for record in records])
 
     def begin_anew(self) -> None:
         """Every process died: what was durable comes back from the store, and nobody serves it yet."""
         former, self.table = self.table, SubscriptionTable()
         self._arrivals.clear()
+        kept = self.world.store.rows.subscriptions
         for record in former:
-            if not record.durable:
+            if not record.durable or record.key_text not in kept:
                 self.world.account.unsubscribed(record)
-        for row in self.world.store.rows.subscriptions.values():
+        for row in kept.values():
             known = self.table.add(SubscriptionRecord.from_wire(row)).subscription
             self.world.account.subscribed(known)
             self.world.account.in_force(known)

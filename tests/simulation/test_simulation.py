@@ -35,6 +35,8 @@ REACHED = (
     "letters",
     "letters handled",
     "discarded letters",
+    "departures",
+    "removed handlers",
     "commits",
     "twice",
 )

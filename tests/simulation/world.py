@@ -10,9 +10,10 @@ from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
 from llmgine.actors.bus.shards import shard_of
 from tests.simulation.account import Account, Fact
 from tests.simulation.checks import Checks
+from tests.simulation.leaving import Leaving
 from tests.simulation.letters import Letters
 from tests.simulation.network import FrameFaults, Network
-from tests.simulation.plan import DEPLOYMENT, PRODUCERS, SESSIONS, WORKERS, Faults, Plan
+from tests.simulation.plan import DEPLOYMENT, PRODUCERS, SESSIONS, WORKERS, Changes, Faults, Plan
 from tests.simulation.process import Process
 from tests.simulation.router import RouterHost
 from tests.simulation.scheduler import FOREVER, Scheduler
@@ -39,8 +40,10 @@ class World:
         self.account = Account(self)
         self.scheduling = Scheduling(self)
         self.letters = Letters(self)
+        self.leaving = Leaving(self)
         self.sessions = SESSIONS
         self.faults = plan.faults
+        self.changes = plan.changes
         self.network.faults = plan.faults.frames
         self.faultless = plan.faults == Faults()
         self.publishing = True
@@ -78,7 +81,7 @@ class World:
         while scheduler.steps < self.plan.steps:
             if not scheduler.step():
                 break
-            self._misfortune()
+            self._happen()
             checks.step()
         self._heal()
         self._rest()
@@ -129,10 +132,11 @@ class World:
         """The whole story in a few letters: equal where the schedules were."""
         return sha256(repr(list(self.account.story)).encode()).hexdigest()
 
-    # What goes wrong
+    # What goes wrong, and what is changed
 
-    def _misfortune(self) -> None:
-        faults, chance, choose = self.faults, self.scheduler.chance, self.scheduler.random
+    def _happen(self) -> None:
+        faults, changes = self.faults, self.changes
+        chance, choose = self.scheduler.chance, self.scheduler.random
         if chance(faults.cut):
             end = choose.choice(choose.choice(list(self.processes.values())).ends)
             if end.link is not None:
@@ -145,6 +149,10 @@ class World:
             self.crash_store()
         if chance(faults.everything):
             self.crash_everything()
+        if chance(changes.leave):
+            self.leaving.begin(choose.choice(list(self.processes.values())))
+        if chance(changes.remove):
+            self.leaving.remove(choose.choice(list(self.processes.values())))
 
     def _at_commit(self, writer: Writer) -> None:
         """Around a durable write, one of those who take part may die."""
@@ -167,6 +175,10 @@ class World:
             return
         self.count("process crashes")
         self.account.died(process.life)
+        self.ended(process)
+
+    def ended(self, process: Process) -> None:
+        """It is gone, and comes back in another life."""
         process.die()
         self.scheduler.after(self.scheduler.between(0.005, 0.3), FOREVER, self._restart, process)
 
@@ -222,6 +234,7 @@ class World:
         """Nothing goes wrong from here on, and nothing new is published from outside."""
         self.account.note("HEALED")
         self.faults = Faults()
+        self.changes = Changes()
         self.network.faults = FrameFaults()
         self.publishing = False
         self.pace = 50.0
