@@ -70,6 +70,8 @@ class Shard:
     def leave(self) -> None:
         """Serve no subscription of this router any more; what has not started is given back."""
         self._leaving = self._goodbye = True
+        self._tell_attached(self._attach, False)
+        self._attach.clear()
         self._inbox.give_back()
         self.wake()
 
@@ -101,6 +103,8 @@ class Shard:
 
     async def attached(self, number: int) -> bool:
         """Until the router routes to a subscription of ours; False where it is not ours any more."""
+        if self._leaving:
+            return False
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         attaching = self._attaching.setdefault(number, [])
         attaching.append(future)

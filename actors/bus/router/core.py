@@ -191,6 +191,7 @@ class RouterCore:
             if message[1]:
                 self._attach_subscriptions(client, message[1])
             else:
+                client.wanted.clear()
                 self._handover.leave(client)
         elif code == wire.CANCEL:
             self._deliveries.cancel(client, message[1], message[2])

@@ -161,6 +161,17 @@ def test_a_member_leaves() -> None:
     assert (script.row(number)["members"], script.row(number)["handled"]) == (1, 1)
 
 
+def test_a_member_that_has_left_is_not_attached_later() -> None:
+    """What it asked to serve before the router knew of it, it does not serve any more."""
+    script = Script()
+    script.connect("m0", 1, member_of="d")
+    script.say("m0", [wire.ATTACH, []])
+    number = script.handler(client="d", members=True)
+    script.publish(1)
+    assert number == 1
+    assert script.got("m0") == []
+
+
 def test_the_last_member_leaves() -> None:
     """What it gives back waits for the next one."""
     script, number = deployed(("m0",))
