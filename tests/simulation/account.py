@@ -199,7 +199,7 @@ class Account:
             record = self.records.get(name)
             if record is None or record.number != run.number:
                 continue
-            kept = record.durable
+            kept = record.durable or self.world.gates.may_stop(fact)
             if run.running is not None and run.running.alive and not (run.final or fact.command or kept):
                 raise self.violation(5, f"{fact.text} is settled while {name} runs it", fact)
 
@@ -224,6 +224,8 @@ class Account:
             self.world.letters.started(record, fact.text, job)
         elif record.filter is not None and record.filter != self.world.plan.rate and fact.key != "k":
             raise self.violation(5, f"{name} gets {fact.text}, which its filter keeps away", fact)
+        elif not fact.command:
+            self.world.gates.check_start(fact, name)
         self.note(
             "started", fact.text, f"{name} at {process.life} attempt {job.passage.attempt} entry {job.entry}"
         )
@@ -277,6 +279,7 @@ class Account:
             lane = self.lanes[key] = Lane()
         # What one life of the router refused, or took before there was this handler, the next may give it.
         late = run.final or fact.step < self.since.get(record.name, 1 << 60) or _is_rated(record)
+        late = late or self.world.gates.may_stop(fact)
         if sequence < lane.highest and not (sequence in lane.started or late):
             raise self.violation(3, f"{record.name} gets {fact.text} after number {lane.highest}", fact)
         latest = lane.latest
@@ -284,7 +287,7 @@ class Account:
             former = latest.run(record.name)
             refused = latest.runs.get("")
             over = former.done or former.final or latest.turned_away or (refused and refused.final)
-            if not (over or self.world.may_be_lost(latest)):
+            if not (over or self.world.may_be_lost(latest) or self.world.gates.may_stop(latest)):
                 raise self.violation(
                     3, f"{record.name} gets {fact.text} while {latest.text} is not done", latest
                 )

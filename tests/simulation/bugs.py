@@ -22,6 +22,7 @@ from llmgine.actors.bus.router.letters import failure_of
 from llmgine.actors.bus.router.origins import Origins
 from llmgine.actors.bus.router.parcel import Parcel
 from llmgine.actors.bus.router.replay import Replays
+from llmgine.actors.bus.router.routes import Route, Routes
 from llmgine.actors.bus.router.schedule import Schedules
 from llmgine.actors.bus.router.serving import Serving
 from llmgine.actors.bus.router.state import RouterState
@@ -121,6 +122,11 @@ def handed_over_while_it_runs(right: Any, handover: Handover, serving: Serving) 
 @_bug(Handover, "_discard_all")
 def removed_with_what_waits(right: Any, handover: Handover, mailbox: Any) -> None:
     mailbox.drain()
+
+
+@_bug(Routes, "sift")
+def filters_of_the_bus_not_asked(right: Any, routes: Routes, route: Route, record: Any, now: float) -> Any:
+    return right(routes, Route(route.stages, route.screened, ()), record, now)
 
 
 # Breakers

@@ -100,6 +100,8 @@ class Checks:
         if "" in refused or "" in fact.runs:
             # The router took none of it: too deep, or the store was away.
             return
+        if world.gates.may_stop(fact):
+            return
         for name in fact.subscribers:
             if name in refused or self._accounted(fact, name):
                 continue

@@ -141,6 +141,7 @@ class End:
     def leave(self) -> None:
         """Serve no subscription of this router any more; what has not started is given back."""
         self._leaving = self._goodbye = True
+        self._attach.clear()
         self.inbox.give_back()
         self.wake()
 

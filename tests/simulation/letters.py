@@ -154,7 +154,7 @@ class Letters:
             raise account.violation(1, f"letter {letter} went after its handler had failed again")
 
     def _put_since(self, letter: str, asked: int) -> bool:
-        # A replay that is under way may write it again at any time, and so may who has not heard of the commit.
+        # A replay that is under way may write it again at any time, and so may who has not heard of it.
         again = self.world.store.put_again.get(letter, -1)
         return bool(self._replays[letter]) or max(self._failed.get(letter, -1), again) >= asked
 

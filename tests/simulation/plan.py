@@ -74,6 +74,7 @@ class Changes:
 
     leave: float = 0.0
     remove: float = 0.0
+    gate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def _faults(choose: random.Random) -> Faults:
 
 def _changes(choose: random.Random) -> Changes:
     perhaps = partial(_perhaps, choose)
-    return Changes(leave=perhaps(0.004), remove=perhaps(0.004))
+    return Changes(leave=perhaps(0.004), remove=perhaps(0.004), gate=perhaps(0.008, 0.3))
 
 
 def _perhaps(choose: random.Random, rate: float, share: float = 0.5) -> float:

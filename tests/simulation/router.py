@@ -72,7 +72,12 @@ class RouterHost:
         now = self.world.scheduler.now
         if what == "load":
             self.told_table = True
-            self.core.load(body, now)
+            snapshot, filters = body
+            # Filters first: nothing is routed before they hold.
+            self.core.set_filters(filters, now)
+            self.core.load(snapshot, now)
+        elif what == "filters":
+            self.core.set_filters(body, now)
         elif what == "add":
             self.core.add(body, now)
         else:

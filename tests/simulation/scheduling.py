@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 class Scheduled:
     """One scheduled event as its maker knows it."""
 
-    __slots__ = ("acknowledged", "at", "cancelled", "key", "row", "step", "subscribers")
+    __slots__ = ("acknowledged", "asked", "at", "cancelled", "key", "row", "step", "subscribers")
 
     def __init__(self, row: ScheduleRow, key: str, step: int) -> None:
         self.row = row
         self.key = key
-        self.step = step
+        # When it was asked for, and when that was answered.
+        self.asked = self.step = step
         self.at = row.at
         # Who handled such events when it was acknowledged.
         self.subscribers: tuple[str, ...] = ()
@@ -89,7 +90,7 @@ class Scheduling:
 
     def check_end(self) -> None:
         """Invariant 1 of one-time events: each handler that was there has had it, or it is accounted for."""
-        account = self.world.account
+        world, account = self.world, self.world.account
         for scheduled in self.made.values():
             row = scheduled.row
             if not scheduled.acknowledged or scheduled.cancelled or row.every is not None:
@@ -99,6 +100,8 @@ class Scheduling:
                 continue
             if message not in account.fired:
                 raise account.violation(1, f"scheduled event {row.id} never fired", handler=row.id)
+            if world.gates.may_have_stopped(row.lineage, row.session, scheduled.key, scheduled.asked):
+                continue
             for name in scheduled.subscribers:
                 if not self._accounted(scheduled, message, name):
                     text = f"scheduled event {message} never reached {name}"

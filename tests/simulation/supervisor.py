@@ -6,6 +6,7 @@ dies does the table begin anew, from the store's durable subscriptions.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,15 @@ class Supervisor:
         self.table = SubscriptionTable()
         self._writer = world.store.writer(self)
         self._arrivals: dict[RouterHost, float] = {}
+        # Filters of the whole bus by number, each with the process that it goes with.
+        self._filters: dict[int, tuple[Process, dict[str, Any]]] = {}
+        self._numbers = itertools.count(1)
 
     # Routers
 
     def introduce(self, router: RouterHost) -> None:
         """A router that has started gets the whole table."""
-        self._tell(router, "load", self.table.snapshot())
+        self._tell(router, "load", (self.table.snapshot(), self._filters_wire()))
 
     def _push(self, what: str, body: Any) -> float:
         """When all have applied it."""
@@ -92,6 +96,35 @@ class Supervisor:
         applied = self._gone([gone] if gone is not None else [])
         self.world.scheduler.after(applied - self.world.scheduler.now, process, reply)
 
+    # Filters of the whole bus
+
+    def add_filter(self, process: Process, wire: dict[str, Any], reply: Callable[[], None]) -> int:
+        number = next(self._numbers)
+        self._filters[number] = (process, wire)
+        self._tell_filters(reply)
+        return number
+
+    def remove_filter(self, number: int, reply: Callable[[], None]) -> None:
+        self._filters.pop(number, None)
+        self._tell_filters(reply)
+
+    def _tell_filters(self, reply: Callable[[], None]) -> None:
+        applied = self._push("filters", self._filters_wire())
+        self.world.scheduler.after(applied - self.world.scheduler.now, FOREVER, reply)
+
+    def _filters_wire(self) -> list[list[Any]]:
+        return [[number, process.name, wire] for number, (process, wire) in self._filters.items()]
+
+    def _forget_filters(self, process: Process) -> None:
+        forgotten = [number for number, (owner, _) in self._filters.items() if owner is process]
+        for number in forgotten:
+            del self._filters[number]
+            self.world.gates.lost(number)
+        if forgotten:
+            self._tell_filters(lambda: None)
+
+    # Ends
+
     def died(self, process: Process) -> None:
         self.world.scheduler.after(
             self.world.plan.options.client_lease, FOREVER, self._expire, self.table, process
@@ -108,6 +141,7 @@ class Supervisor:
         self._gone(gone)
         for record in self.table.leave(process.name, process.epoch):
             self._push("add", [record.to_wire()])
+        self._forget_filters(process)
 
     def _gone(self, records: list[SubscriptionRecord]) -> float:
         """When all have applied it."""
@@ -121,6 +155,9 @@ class Supervisor:
         """Every process died: what was durable comes back from the store, and nobody serves it yet."""
         former, self.table = self.table, SubscriptionTable()
         self._arrivals.clear()
+        for number in self._filters:
+            self.world.gates.lost(number)
+        self._filters.clear()
         kept = self.world.store.rows.subscriptions
         for record in former:
             if not record.durable or record.key_text not in kept:

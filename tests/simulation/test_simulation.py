@@ -37,6 +37,7 @@ REACHED = (
     "discarded letters",
     "departures",
     "removed handlers",
+    "filters of the bus",
     "commits",
     "twice",
 )

@@ -10,6 +10,7 @@ from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
 from llmgine.actors.bus.shards import shard_of
 from tests.simulation.account import Account, Fact
 from tests.simulation.checks import Checks
+from tests.simulation.gates import Gates
 from tests.simulation.leaving import Leaving
 from tests.simulation.letters import Letters
 from tests.simulation.network import FrameFaults, Network
@@ -41,6 +42,7 @@ class World:
         self.scheduling = Scheduling(self)
         self.letters = Letters(self)
         self.leaving = Leaving(self)
+        self.gates = Gates(self)
         self.sessions = SESSIONS
         self.faults = plan.faults
         self.changes = plan.changes
@@ -153,6 +155,8 @@ class World:
             self.leaving.begin(choose.choice(list(self.processes.values())))
         if chance(changes.remove):
             self.leaving.remove(choose.choice(list(self.processes.values())))
+        if chance(changes.gate):
+            self.gates.act(choose.choice(list(self.processes.values())))
 
     def _at_commit(self, writer: Writer) -> None:
         """Around a durable write, one of those who take part may die."""
