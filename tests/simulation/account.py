@@ -28,6 +28,7 @@ class Run:
 
     __slots__ = (
         "attempt",
+        "batch",
         "done",
         "ended_well",
         "final",
@@ -50,6 +51,8 @@ class Run:
         self.known_failed = False
         self.final = ""
         self.attempt = 0
+        # What stands for the batch that it came in.
+        self.batch: Any = None
 
 
 class Fact:
@@ -231,6 +234,7 @@ class Account:
         )
         if run.number != record.number:
             run.number, run.running, run.life = record.number, None, None
+        run.batch = job.leader
         self._check_twice(process, record, fact, run)
         if not fact.command and not job.passage.reentrant and not (fact.wait and job.head.chain):
             self._check_order(record, fact, run)
@@ -287,6 +291,8 @@ class Account:
             former = latest.run(record.name)
             refused = latest.runs.get("")
             over = former.done or former.final or latest.turned_away or (refused and refused.final)
+            # A batch may hold several of a lane.
+            over = over or (run.batch is not None and former.batch is run.batch)
             if not (over or self.world.may_be_lost(latest) or self.world.gates.may_stop(latest)):
                 raise self.violation(
                     3, f"{record.name} gets {fact.text} while {latest.text} is not done", latest

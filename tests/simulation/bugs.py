@@ -71,6 +71,14 @@ def lost_resume(right: Any, inbox: Inbox, number: int, entry: int, recall: int) 
         right(inbox, number, entry, recall)
 
 
+@_bug(Queue, "gather")
+def batch_lanes_left_open(right: Any, queue: Queue, size: int) -> list[Any]:
+    jobs: list[Any] = right(queue, size)
+    lanes = [queue._lanes.get(queue.lane(job) or "") for job in jobs]
+    queue._ready.extend(lane for lane in lanes[:1] if lane)
+    return jobs
+
+
 @_bug(Queue, "await_verdict")
 def started_before_the_verdict(right: Any, queue: Queue, *rest: Any) -> None:
     pass

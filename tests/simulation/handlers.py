@@ -9,6 +9,7 @@ from llmgine.actors.bus.handling.inbox import Inbox
 from llmgine.actors.bus.handling.jobs import Job
 from llmgine.actors.bus.handling.queue import Places, Queue
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
+from tests.simulation.batches import Batching, Part
 from tests.simulation.plan import Temper
 from tests.simulation.script import Script
 
@@ -23,7 +24,8 @@ class Handling:
         self.process = process
         self.world = process.world
         self.tempers: dict[int, Temper] = {}
-        self.scripts: dict[Job, Script] = {}
+        self.scripts: dict[Job, Script | Part] = {}
+        self._batchings: dict[int, Batching] = {}
         self._inboxes: list[Inbox] = []
         self._places: dict[int, Places] = {}
         self._kept = Kept(self.world.plan.options.kept_result_bytes)
@@ -48,6 +50,8 @@ class Handling:
             places = self._places[record.number] = Places(record, self.world.plan.options)
         else:
             places.configure(record)
+        if record.batch is not None:
+            self._batchings[record.number] = Batching(self, record.number, places)
         for inbox in self._inboxes:
             inbox.add(record.number, places)
 
@@ -56,11 +60,19 @@ class Handling:
         for inbox in self._inboxes:
             inbox.remove(number)
 
+    def queues(self, number: int) -> list[Queue]:
+        """Those of one handler, over every link that still hands to it."""
+        return [inbox.queues[number] for inbox in self._inboxes if number in inbox.queues]
+
     # Starting
 
     def _ready(self, queue: Queue) -> None:
         """Workers take what may start; each leaves its place when its job has ended."""
         if self.closed:
+            return
+        batching = self._batchings.get(queue.number)
+        if batching is not None:
+            batching.pump()
             return
         while queue.beside and (job := queue.start_beside()) is not None:
             self._begin(job)
@@ -78,7 +90,8 @@ class Handling:
         script = self.scripts[job] = Script(self, job)
         self.world.scheduler.after(0, self.process, script.begin)
 
-    def started(self, job: Job, deadline: float) -> None:
+    def watch(self, job: Job, deadline: float) -> None:
+        """It is cancelled then, and stuck where it ignores that."""
         job.queue.inbox.started(job, deadline)
         if deadline < self._watching:
             self._watch(deadline)

@@ -15,7 +15,7 @@ from llmgine.actors.bus.filters import MetadataFilter, RateFilter
 from llmgine.actors.bus.letters import DEAD_LETTERED
 from llmgine.actors.bus.messages import BUS
 from llmgine.actors.bus.options import BusOptions
-from llmgine.actors.bus.policies import BreakerPolicy, RetryPolicy
+from llmgine.actors.bus.policies import BatchPolicy, BreakerPolicy, RetryPolicy
 from tests.simulation.network import FrameFaults
 
 EVENTS = {
@@ -109,6 +109,7 @@ FEATURES = frozenset(
         "pressure",
         "letters",
         "changes",
+        "batches",
     }
 )
 
@@ -230,6 +231,9 @@ def _event_values(choose: random.Random, features: frozenset[str]) -> dict[str, 
         values["priority"] = choose.choice((10, 50, 50))
     if "filters" in features and choose.random() < 0.3:
         values["filter"] = choose.choice((METADATA, METADATA, RATE))
+    if "batches" in features and choose.random() < 0.2:
+        policy = BatchPolicy(size=choose.choice((2, 5, 50)), wait=choose.choice((0.0, 0.01, 0.05)))
+        values["batch"] = policy.model_dump()
     if "durable" in features and choose.random() < 0.4:
         values["durable"] = True
     return values

@@ -40,7 +40,7 @@ class Script:
             return
         self.run = world.account.started(self.process, self.record, (*job.head.key, job.sequence), job)
         scheduler, choose = world.scheduler, world.scheduler.random
-        self.handling.started(job, scheduler.now + self.record.deadline)
+        self.handling.watch(job, scheduler.now + self.record.deadline)
         temper = self.handling.tempers[job.queue.number]
         if world.publishing and choose.random() < temper.publishes:
             self._publish()

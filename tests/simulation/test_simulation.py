@@ -38,6 +38,7 @@ REACHED = (
     "departures",
     "removed handlers",
     "filters of the bus",
+    "batches of several",
     "commits",
     "twice",
 )
