@@ -118,11 +118,9 @@ class Journal:
         )
 
     def _committed(self, record: Record) -> None:
-        line = record.head.line
-        if record.kept is None or line.gate is None:
-            return
-        record.kept.committed = True
-        self._flush(line)
+        if record.kept is not None:
+            record.kept.committed = True
+            self._flush(record.head.line)
 
     def _unheard(self, record: Record) -> None:
         if record in self._unread:
@@ -143,8 +141,7 @@ class Journal:
 
     def cancel(self, record: Record) -> bool:
         """Nobody waits for this command any more; whether it still stood at its line's gate."""
-        gate = record.head.line.gate
-        if gate is None or record not in gate:
+        if record not in (record.head.line.gate or ()):
             return False
         text = "the deadline passed before the journal had the command"
         self._state.resolve(record, wire.failed_answer("deadline", text))
@@ -292,9 +289,9 @@ class Journal:
             line = self._line(row, absent, gated)
             line.journaled = max(line.journaled, row.sequence)
             known = line.unsettled.get(row.sequence)
-            if known is not None and known in self._unread:
+            if known is not None:
                 self._adopt(known, row)
-            elif known is None:
+            else:
                 record, found = self._take_over(line, row, boxes)
                 if line.gate:
                     # Its producer has sent what is before it, or behind it, once more.
@@ -343,10 +340,13 @@ class Journal:
         return line
 
     def _adopt(self, record: Record, row: JournalRow) -> None:
-        """Its producer has sent again what is in the journal."""
-        if record.kept is not None:
+        """Its producer has sent again what is in the journal, perhaps for handlers that are gone."""
+        if record.kept is not None and record in self._unread:
             self._leave_out(record.kept, row.pending)
             record.kept.marked = row.handed
+            return
+        for key in row.pending:
+            self._state.writes.add(HandlerDone(row.id, key))
 
     def _leave_out(self, kept: Kept, pending: tuple[str, ...]) -> None:
         """Its other durable handlers are done."""
@@ -417,9 +417,8 @@ class Journal:
         client.floors = None if self.ready else floors
         for record, mailbox in list(self._recovered.items()):
             line = record.head.line
-            if (line.client.name, line.client.epoch) != (client.name, client.epoch):
-                continue
-            if record.sequence < floors.get(line.session, inf):
+            ours = (line.client.name, line.client.epoch) == (client.name, client.epoch)
+            if ours and record.sequence < floors.get(line.session, inf):
                 self._drop(record, mailbox)
 
     def _drop(self, record: Record, mailbox: Mailbox) -> None:

@@ -224,6 +224,26 @@ def test_a_failure_stays_open_until_the_store_has_it() -> None:
     assert len(world.store.letters) == 1
 
 
+def test_a_durable_handler_that_went_while_the_router_was_away_leaves_nothing() -> None:
+    """Its producer sends the event again before the journal is read: the row goes all the same."""
+    world, producer, server = made()
+    kept = world.handler(server, "kept", durable=True)
+    world.handler(server, "plain", capacity=1)
+    world.start()
+    producer.publish()
+    producer.publish()
+    world.rest(work=False)
+    assert world.store is not None
+    assert world.store.journal
+    world.table.remove(kept.number)
+    world.start(read=False)
+    world.rest(work=False)
+    world.read_store()
+    world.rest()
+    assert not world.store.journal
+    assert producer.outbox.count == 0
+
+
 def test_nothing_durable_passes_before_the_journal_is_read() -> None:
     """What a producer sends to a new router waits until it is known what is in the journal before it."""
     world, producer, server = made()
