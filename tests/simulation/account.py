@@ -282,15 +282,19 @@ class Account:
         if lane is None:
             lane = self.lanes[key] = Lane()
         # What one life of the router refused, or took before there was this handler, the next may give it.
-        late = run.final or fact.step < self.since.get(record.name, 1 << 60) or _is_rated(record)
+        late = (
+            run.final
+            or "" in fact.runs
+            or fact.step < self.since.get(record.name, 1 << 60)
+            or _is_rated(record)
+        )
         late = late or self.world.gates.may_stop(fact)
         if sequence < lane.highest and not (sequence in lane.started or late):
             raise self.violation(3, f"{record.name} gets {fact.text} after number {lane.highest}", fact)
         latest = lane.latest
         if sequence > lane.highest and latest is not None:
             former = latest.run(record.name)
-            refused = latest.runs.get("")
-            over = former.done or former.final or latest.turned_away or (refused and refused.final)
+            over = former.done or former.final or latest.turned_away or "" in latest.runs
             # A batch may hold several of a lane.
             over = over or (run.batch is not None and former.batch is run.batch)
             if not (over or self.world.may_be_lost(latest) or self.world.gates.may_stop(latest)):

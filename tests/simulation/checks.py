@@ -8,6 +8,8 @@ from llmgine.actors.bus import wire
 from llmgine.actors.bus.router.breaker import Breaker
 from llmgine.actors.bus.router.records import ClientState
 
+from tests.simulation.bounds import Bounds
+
 if TYPE_CHECKING:
     from tests.simulation.account import Fact
     from tests.simulation.router import RouterHost
@@ -20,11 +22,16 @@ class Checks:
     def __init__(self, world: World) -> None:
         self.world = world
         self.breakers = BreakerChecks(world)
+        self.bounds = Bounds(world)
         self._turn = 0
 
     def step(self) -> None:
         """After each step: cheap ones; every few steps one router is looked at from top to bottom."""
         self._turn += 1
+        for router in self.world.routers:
+            if router.moved:
+                router.moved = False
+                self.bounds.mailboxes(router)
         if self._turn % _EVERY == 0:
             shard = self._turn // _EVERY % self.world.plan.shards
             self._router(shard)
@@ -41,33 +48,19 @@ class Checks:
         self.breakers.permits(router)
 
     def _bounds(self, shard: int) -> None:
-        """Invariant 6: what is kept never exceeds what the options allow."""
-        world = self.world
-        options = world.plan.options
-        for process in world.processes.values():
-            if not process.alive:
-                continue
-            outbox = process.ends[shard].outbox
-            if outbox.bytes > options.outbox_bytes + 2_000:
-                raise world.account.violation(6, f"{process.life} keeps {outbox.bytes} bytes")
-            for line in outbox.lines.values():
-                if (
-                    line.sent - line.floor + 1 > options.max_unsettled
-                    or line.unadmitted > options.max_unadmitted
-                ):
-                    raise world.account.violation(
-                        6, f"{process.life} has too much under way in {line.session}"
-                    )
-                if line.unadmitted < 0:
-                    raise world.account.violation(6, f"{process.life} counts {line.unadmitted} under way")
-        if len(world.routers[shard].core._state.clients) > 8:
-            raise world.account.violation(6, f"router {shard} keeps dead clients")
+        router = self.world.routers[shard]
+        if router.alive:
+            self.bounds.router(router)
+        for process in self.world.processes.values():
+            if process.alive:
+                self.bounds.process(process, shard)
 
     def end(self) -> None:
         """At rest: nothing that was promised is missing."""
         world = self.world
         for shard in range(world.plan.shards):
             self._router(shard)
+            self._bounds(shard)
         for process in world.processes.values():
             process.handling.validate()
         for fact in world.account.facts.values():

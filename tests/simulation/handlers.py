@@ -27,8 +27,8 @@ class Handling:
         self.scripts: dict[Job, Script | Part] = {}
         self._batchings: dict[int, Batching] = {}
         self._inboxes: list[Inbox] = []
-        self._places: dict[int, Places] = {}
-        self._kept = Kept(self.world.plan.options.kept_result_bytes)
+        self.places: dict[int, Places] = {}
+        self.kept = Kept(self.world.plan.options.kept_result_bytes)
         self._watching = float("inf")
         # Nothing more is started here.
         self.closed = False
@@ -39,15 +39,15 @@ class Handling:
         def wake() -> None:
             self.process.ends[shard].wake()
 
-        inbox = Inbox(self._kept, wake, self._ready, self._cancel)
+        inbox = Inbox(self.kept, wake, self._ready, self._cancel)
         self._inboxes.append(inbox)
         return inbox
 
     def add(self, record: SubscriptionRecord, temper: Temper) -> None:
         self.tempers[record.number] = temper
-        places = self._places.get(record.number)
+        places = self.places.get(record.number)
         if places is None:
-            places = self._places[record.number] = Places(record, self.world.plan.options)
+            places = self.places[record.number] = Places(record, self.world.plan.options)
         else:
             places.configure(record)
         if record.batch is not None:

@@ -161,6 +161,8 @@ def _options(choose: random.Random) -> BusOptions:
         journal_timeout=choose.choice((0.05, 0.5)),
         misfire_grace=1.0,
         replay_rate=1_000.0,
+        dedup_lines=choose.choice((256, 16_384)),
+        kept_result_bytes=choose.choice((2_000, 1 << 20)),
     )
 
 

@@ -30,6 +30,8 @@ class RouterHost:
         )
         self.links: dict[ClientState, Link] = {}
         self.told_table = False
+        # Something has changed in the core since it was looked at.
+        self.moved = False
         self._writer = world.store.writer(self)
         self._pumping = False
         world.account.watch(self)
@@ -87,6 +89,7 @@ class RouterHost:
     # Out
 
     def wake(self) -> None:
+        self.moved = True
         if not self._pumping:
             self._pumping = True
             self.world.scheduler.after(self.world.scheduler.between(0, 0.0003), self, self._pump)
