@@ -106,7 +106,8 @@ class Checks:
         record = world.account.records.get(name)
         if run is not None and (run.done or run.final):
             # What a durable handler could not do is not forgotten with the router that gave it up.
-            durable = record is not None and record.durable and not run.done
+            over = run.done or run.final == "coalesced"
+            durable = record is not None and record.durable and not over
             return not durable or world.letters.kept(fact.text, name)
         if record is None or world.account.since.get(name, 1 << 60) > fact.step:
             return True
