@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 import time
 
-from tests.simulation.run import STEPS, catch, simulate, simulate_all
+from tests.simulation.bugs import BUGS
+from tests.simulation.run import STEPS, catch, explain, simulate, simulate_all
 
 # So many stories are told whole, of the others the first line.
 _WHOLE = 3
@@ -18,19 +19,26 @@ def main(count: int, first: int, bug: str = "") -> int:
     seeds = range(first, first + count)
     if bug:
         caught = catch(bug, seeds)
-        print(caught.story if caught is not None else f"{bug!r} is not caught by {count} seeds")
-        return caught is None
+        if caught is None:
+            print(f"{bug!r} is not caught by {count} seeds")
+            return 1
+        with BUGS[bug]():
+            print(explain(caught.seed))
+        return 0
     if count == 1:
         outcome = simulate(first)
-        print(outcome.story or f"seed {first} is clean: {outcome.steps} steps, {outcome.counters}")
-        return bool(outcome.story)
+        if outcome.story:
+            print(explain(first))
+            return 1
+        print(f"seed {first} is clean: {outcome.steps} steps, {outcome.counters}")
+        return 0
     began = time.perf_counter()
     failed = []
     for outcome in simulate_all(seeds):
         if outcome.story:
             failed.append(outcome.seed)
             whole = len(failed) <= _WHOLE
-            print(outcome.story if whole else outcome.story.partition("\n")[0], flush=True)
+            print(explain(outcome.seed) if whole else outcome.story.partition("\n")[0], flush=True)
     seconds = time.perf_counter() - began
     print(
         f"{count} schedules of {STEPS} steps and what they left in {seconds:.1f} s,"

@@ -22,6 +22,11 @@ _SHOWN = 60
 class Violation(AssertionError):
     """Something that must never happen, with the story that led to it."""
 
+    def __init__(self, story: str, invariant: int, step: int) -> None:
+        super().__init__(story)
+        self.invariant = invariant
+        self.step = step
+
 
 class Run:
     """One handler's dealings with one message."""
@@ -158,7 +163,7 @@ class Account:
         ]
         plan = self.world.plan
         head = f"seed {plan.seed}, step {self.world.scheduler.steps}: invariant {invariant}: {text}"
-        return Violation("\n".join([head, *shown[-_SHOWN:]]))
+        return Violation("\n".join([head, *shown[-_SHOWN:]]), invariant, self.world.scheduler.steps)
 
     # Subscriptions
 

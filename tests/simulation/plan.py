@@ -82,6 +82,7 @@ class Plan:
     seed: int
     steps: int
     shards: int
+    processes: tuple[str, ...]
     options: BusOptions
     handlers: tuple[HandlerPlan, ...]
     faults: Faults
@@ -128,6 +129,7 @@ def make_plan(seed: int, steps: int, supported: frozenset[str] = FEATURES) -> Pl
         seed=seed,
         steps=steps,
         shards=2,
+        processes=(*PRODUCERS, *WORKERS),
         options=_options(choose),
         handlers=handlers,
         faults=_faults(choose),

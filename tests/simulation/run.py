@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from tests.simulation.account import Violation
 from tests.simulation.bugs import BUGS
-from tests.simulation.plan import make_plan
+from tests.simulation.plan import Plan, make_plan
+from tests.simulation.shrink import describe, shrink
 from tests.simulation.world import World
 
 STEPS = 2_000
@@ -23,21 +24,34 @@ class Outcome(NamedTuple):
     story: str
     steps: int
     counters: dict[str, int]
+    # The invariant that was broken, and when.
+    broken: tuple[int, int] | None = None
 
 
 def simulate(seed: int, steps: int = STEPS) -> Outcome:
-    world = World(make_plan(seed, steps))
-    story = ""
+    return carry_out(make_plan(seed, steps))
+
+
+def carry_out(plan: Plan) -> Outcome:
+    world = World(plan)
+    violation: Violation | None = None
     try:
         world.run()
-    except Violation as violation:
-        story = str(violation)
+    except Violation as found:
+        violation = found
     except Exception as error:
         # A core that raises is as wrong as one that says something wrong.
-        raised = world.account.violation(0, f"{type(error).__name__}: {error}")
-        raised.__cause__ = error
-        story = str(raised)
-    return Outcome(seed, story, world.scheduler.steps, world.counters)
+        violation = world.account.violation(0, f"{type(error).__name__}: {error}")
+    story = str(violation) if violation is not None else ""
+    broken = (violation.invariant, violation.step) if violation is not None else None
+    return Outcome(plan.seed, story, world.scheduler.steps, world.counters, broken)
+
+
+def explain(seed: int, steps: int = STEPS) -> str:
+    """The story of the smallest schedule of that seed that was found to fail alike."""
+    plan = shrink(make_plan(seed, steps), lambda plan: carry_out(plan).broken)
+    head, _, story = carry_out(plan).story.partition("\n")
+    return f"{head}\n  {describe(plan)}\n{story}"
 
 
 def simulate_all(seeds: range) -> Iterator[Outcome]:

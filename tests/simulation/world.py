@@ -14,7 +14,7 @@ from tests.simulation.gates import Gates
 from tests.simulation.leaving import Leaving
 from tests.simulation.letters import Letters
 from tests.simulation.network import FrameFaults, Network
-from tests.simulation.plan import DEPLOYMENT, PRODUCERS, SESSIONS, WORKERS, Changes, Faults, Plan
+from tests.simulation.plan import DEPLOYMENT, SESSIONS, WORKERS, Changes, Faults, Plan
 from tests.simulation.process import Process
 from tests.simulation.router import RouterHost
 from tests.simulation.scheduler import FOREVER, Scheduler
@@ -59,7 +59,7 @@ class World:
             self.routers.append(RouterHost(self, shard, 0))
             self.supervisor.introduce(self.routers[shard])
         self.processes: dict[str, Process] = {}
-        for name in (*PRODUCERS, *WORKERS):
+        for name in plan.processes:
             self._start(name, 1)
         self.checks = Checks(self)
 
