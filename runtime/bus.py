@@ -15,6 +15,7 @@ from llmgine.actors.bus import (
     CommandResult,
     Event,
     Filter,
+    InvalidOption,
     Middleware,
     Order,
     Overflow,
@@ -225,6 +226,8 @@ class Bus:
 
     def add_middleware(self, middleware: Middleware) -> Callable[[], None]:
         """Wraps it around every handler of this process, inside of earlier ones; the answer removes it."""
+        if not isinstance(middleware, Middleware):
+            raise InvalidOption(f"add_middleware takes an instance of a Middleware, not {middleware!r}")
         return self._client.add_middleware(middleware)
 
     async def add_filter(self, filter: Filter) -> BusFilter:
@@ -233,6 +236,8 @@ class Bus:
 
     def add_observer(self, observer: Callable[[Event], Any]) -> Callable[[], None]:
         """Shows each event that this process publishes to a function, once; the answer removes it."""
+        if not callable(observer):
+            raise InvalidOption(f"add_observer takes a function of an event, not {observer!r}")
         return self._client.add_observer(observer)
 
     # What is going on

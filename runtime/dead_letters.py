@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterable
@@ -70,6 +71,8 @@ class DeadLetters:
         self, *, limit: int | None = None, **which: Unpack[LetterChoice]
     ) -> AsyncIterator[DeadLetter]:
         """The letters, the newest first."""
+        if limit is not None and (not isinstance(limit, int) or limit < 0):
+            raise InvalidRequest(f"limit={limit!r}: how many letters at most, from 0; None for all")
         async for row in self._rows(_filter(which), limit):
             yield DeadLetter.from_row(row)
 
@@ -96,6 +99,8 @@ class DeadLetters:
         """
         chosen = _filter(which)
         _check_choice("replay", ids, chosen, everything)
+        if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+            raise InvalidRequest(f"timeout={timeout!r}: seconds above 0 for each letter")
         rows = [row async for row in self._chosen(ids, chosen)]
         places = asyncio.Semaphore(_AT_ONCE)
         # The oldest first, as they had come.
@@ -122,7 +127,7 @@ class DeadLetters:
         count = 0
         try:
             page: Letters = []
-            await asyncio.to_thread(partial.touch, 0o600)
+            await asyncio.to_thread(_begin, target, partial)
             async for row in self._rows(chosen, None):
                 page.append(DeadLetter.from_row(row))
                 if len(page) == _PAGE:
@@ -158,7 +163,7 @@ class DeadLetters:
             yield row
 
     async def _row(self, id: str) -> LetterRow:
-        row = await self._store.letter(id)
+        row = await self._store.letter(id) if isinstance(id, str) else None
         if row is None:
             raise UnknownLetter(
                 f"there is no dead letter {id!r}: it was replayed, discarded or dropped for its age;"
@@ -197,13 +202,20 @@ def _filter(which: LetterChoice) -> LetterFilter:
     reason, type_, since = which.get("reason"), which.get("type"), which.get("since")
     if reason is not None and reason not in REASONS:
         raise InvalidRequest(f"reason={reason!r} is none; use one of {', '.join(REASONS)}")
-    name = type_.__wire_name__ if isinstance(type_, type) else type_
+    name = type_.__wire_name__ if isinstance(type_, type) and issubclass(type_, Message) else type_
+    texts = {"handler": which.get("handler"), "session": which.get("session"), "type": name}
+    for option, text in texts.items():
+        if not isinstance(text, str | None):
+            or_class = " or a class of messages" if option == "type" else ""
+            raise InvalidRequest(f"{option}={text!r}: a text{or_class}")
     moment = None if since is None else _since(since)
-    return LetterFilter(which.get("handler"), reason, which.get("session"), name, moment)
+    return LetterFilter(texts["handler"], reason, texts["session"], texts["type"], moment)
 
 
 def _since(since: datetime | timedelta) -> int:
     moment = datetime.now(UTC) - since if isinstance(since, timedelta) else since
+    if not isinstance(moment, datetime):
+        raise InvalidRequest(f"since={since!r}: a datetime with a zone, or a timedelta for how long ago")
     if moment.utcoffset() is None:
         raise InvalidRequest(
             f"since={since} has no time zone; give it one, as in datetime(..., tzinfo=timezone.utc)"
@@ -221,6 +233,13 @@ def _check_choice(verb: str, ids: tuple[str, ...], chosen: LetterFilter, everyth
         )
     if everything and narrowed:
         raise InvalidRequest(f"{verb}: everything=True means all letters; leave the rest out")
+
+
+def _begin(target: Path, partial: Path) -> None:
+    """Nobody else may read it: it holds what was published."""
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        raise InvalidRequest(f"{target}: name a file, in a folder that exists")
+    partial.touch(0o600)
 
 
 def _append(path: Path, letters: Iterable[DeadLetter]) -> int:

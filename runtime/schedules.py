@@ -24,6 +24,8 @@ Seconds = float | timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LONGEST_ID = 200
+# What a database takes for a time.
+_LATEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Schedules:
             at=0,
             created=now,
             misfire=_checked_misfire(when.get("misfire", "fire")),
-            until=None if until is None else _nanoseconds(until, "until"),
+            until=None if until is None else min(_LATEST, _nanoseconds(until, "until")),
             **_recurrence(when.get("every"), when.get("cron"), when.get("zone")),
         )
         row = replace(row, at=_first(row, now, when.get("at"), when.get("after")))
@@ -145,8 +147,8 @@ def _row_id(id: str | None, session: str) -> str:
     """Unique in the runtime; an id that was given is unique in its session."""
     if id is None:
         return uuid.uuid4().hex
-    if not id or "/" in id or len(id) > _LONGEST_ID:
-        raise InvalidSchedule(f"id={id!r}: a text of 1 to {_LONGEST_ID} characters without '/'")
+    if not isinstance(id, str) or not id or "/" in id or len(id) > _LONGEST_ID or not id.isprintable():
+        raise InvalidSchedule(f"id={id!r}: a text of 1 to {_LONGEST_ID} printable characters without '/'")
     return id if session == BUS else f"{session}/{id}"
 
 
@@ -165,6 +167,8 @@ def _recurrence(every: Seconds | None, cron: str | None, zone: str | None) -> di
         seconds = _seconds(every, "every")
         interval(seconds)
         return {"every": seconds}
+    if not isinstance(cron, str | None) or not isinstance(zone, str | None):
+        raise InvalidSchedule(f"cron={cron!r}, zone={zone!r}: texts, as cron='30 7 * * *', zone='Asia/Tokyo'")
     if cron is not None:
         zone_of(zone or "UTC")
         return {"cron": cron, "zone": zone or "UTC"}
@@ -173,6 +177,13 @@ def _recurrence(every: Seconds | None, cron: str | None, zone: str | None) -> di
 
 def _first(row: ScheduleRow, now: int, at: datetime | None, after: Seconds | None) -> int:
     """When it is due for the first time; a time that has passed is now."""
+    first = _begin(row, now, at, after)
+    if first > _LATEST:
+        raise InvalidSchedule(f"the first time lies after {moment(_LATEST).year}, later than can be kept")
+    return first
+
+
+def _begin(row: ScheduleRow, now: int, at: datetime | None, after: Seconds | None) -> int:
     if at is not None and after is not None:
         raise InvalidSchedule("`at` and `after` both say when it begins; give one of them")
     if row.cron is not None:

@@ -19,6 +19,7 @@ from typing import Any
 from llmgine.actors.bus.errors import InvalidFilter
 from llmgine.actors.bus.filtering import compile_filter
 from llmgine.actors.bus.messages import Message, wire_name
+from llmgine.actors.bus.payload import check_sendable
 
 
 class Filter:
@@ -108,6 +109,8 @@ class MetadataFilter(Filter):
     required: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.required, Mapping):
+            raise InvalidFilter(f"MetadataFilter takes keys with their values, not {self.required!r}")
         object.__setattr__(self, "required", dict(self.required))
         _check(self)
 
@@ -181,11 +184,17 @@ class Not(Filter):
 
 
 def _check(new: Filter) -> None:
-    compile_filter(new.to_wire())
+    wire = new.to_wire()
+    compile_filter(wire)
+    check_sendable(wire, type(new).__name__, InvalidFilter)
 
 
 def _several(given: Any) -> tuple[Any, ...]:
-    return (given,) if isinstance(given, str | type) else tuple(given)
+    if isinstance(given, str | type):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise InvalidFilter(f"a filter includes and excludes one or several, not {given!r}")
+    return tuple(given)
 
 
 def _type_name(given: Any) -> Any:

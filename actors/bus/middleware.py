@@ -25,7 +25,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmgine.actors.bus.errors import InvalidMessage
+from llmgine.actors.bus.errors import InvalidMessage, InvalidOption
 from llmgine.actors.bus.messages import CommandResult, Message
 from llmgine.actors.bus.pacing import TokenBucket, full_jitter
 
@@ -161,7 +161,7 @@ class RetryMiddleware(Middleware):
         random: Callable[[], float] = random.random,
     ) -> None:
         if attempts < 1 or base <= 0 or cap <= 0:
-            raise ValueError("RetryMiddleware needs at least one attempt, and a base and a cap above 0")
+            raise InvalidOption("RetryMiddleware needs at least one attempt, and a base and a cap above 0")
         self._attempts, self._base, self._cap = attempts, base, cap
         self._sleep = sleep
         self._random = random
@@ -194,9 +194,12 @@ class ValidationMiddleware(Middleware):
         *,
         revalidate: bool = False,
     ) -> None:
+        given = {} if validators is None else validators
+        if not isinstance(given, Mapping):
+            raise InvalidOption(f"ValidationMiddleware takes classes with their checks, not {given!r}")
         self._validators = {
             message_class: [checks] if callable(checks) else [*checks]
-            for message_class, checks in (validators or {}).items()
+            for message_class, checks in given.items()
         }
         self._revalidate = revalidate
 
@@ -249,7 +252,7 @@ class RateLimitMiddleware(Middleware):
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         if rate <= 0 or burst < 1:
-            raise ValueError("RateLimitMiddleware needs a rate above 0 and a burst of at least 1")
+            raise InvalidOption("RateLimitMiddleware needs a rate above 0 and a burst of at least 1")
         self._bucket = TokenBucket(rate, burst)
         self._clock = clock
         self._sleep = sleep

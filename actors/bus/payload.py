@@ -24,7 +24,7 @@ import msgpack
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import MultiHostUrl, Url
 
-from llmgine.actors.bus.errors import UndecodableMessage, UnsendableMessage
+from llmgine.actors.bus.errors import BusError, UndecodableMessage, UnsendableMessage
 from llmgine.actors.bus.messages import Message, lineage
 
 _DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _SET, _FROZENSET, _TUPLE, _INTEGER, _COMPLEX = range(
@@ -54,6 +54,17 @@ def _unzoned(kind: type[datetime] | type[time], packed: bytes) -> datetime | tim
     text, zone, fold = _unpack(packed)
     value = kind.fromisoformat(text).replace(fold=fold)
     return value.replace(tzinfo=ZoneInfo(zone)) if zone else value
+
+
+def check_sendable(value: Any, what: str, refusal: type[BusError]) -> None:
+    """Raises `refusal` where the value is not made of plain msgpack, as the bus's own messages are.
+
+    One that cannot be encoded would stand in the way of all that is to be sent after it.
+    """
+    try:
+        msgpack.packb(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise refusal(f"{what} cannot be sent: {error}") from None
 
 
 # What subclasses of msgpack's own types travel as.

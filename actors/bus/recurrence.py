@@ -19,6 +19,8 @@ from llmgine.actors.store.operations import ScheduleRow
 
 SHORTEST = 0.01
 """The shortest interval, in seconds."""
+LONGEST = 1e9
+"""More than any interval, in seconds."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000_000
@@ -56,8 +58,10 @@ def recurs(row: ScheduleRow) -> bool:
 
 def interval(every: float) -> int:
     """An interval of seconds in nanoseconds."""
-    if not SHORTEST <= every < 1e10:
-        raise InvalidSchedule(f"every={every:g}: an interval is at least {SHORTEST:g} seconds")
+    if not SHORTEST <= every < LONGEST:
+        raise InvalidSchedule(
+            f"every={every:g}: an interval is at least {SHORTEST:g} and less than {LONGEST:g} seconds"
+        )
     return round(every * _SECOND)
 
 

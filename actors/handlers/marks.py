@@ -7,13 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from llmgine.actors.bus import Command, Event, InvalidHandler, Message
+from llmgine.actors.bus import (
+    Command,
+    CommandOptions,
+    Event,
+    EventOptions,
+    InvalidHandler,
+    Message,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARKS = "__llmgine_marks__"
 # What belongs to a registration by hand: a deployment names its handlers itself, and hears every session.
-_NOT_HERE = ("name", "session_id")
+_NOT_HERE = frozenset(("name", "session_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +68,13 @@ def _marker(message_class: Any, root: type[Message], options: Mapping[str, Any])
         raise InvalidHandler(
             f"{message_class!r} is no subclass of {root.__name__}; {other} marks the other kind of message"
         )
-    for name in _NOT_HERE:
-        if name in options:
+    known = EventOptions if root is Event else CommandOptions
+    taken = sorted(known.__optional_keys__ - _NOT_HERE)
+    for name in options:
+        if name not in taken:
             raise InvalidHandler(
-                f"a deployed handler takes no {name!r}; it hears every session, by its own name"
+                f"a deployed handler of {message_class.__name__} takes no {name!r}; it hears every session,"
+                f" by its own name, and takes {', '.join(taken)}"
             )
 
     def mark(method: F) -> F:

@@ -128,7 +128,7 @@ class StoreClient:
 
     def _hand_over(self, operations: Sequence[Operation], done: Done, failed: Failed) -> _Batch:
         if self._closed:
-            raise StoreUnavailable("the store's client is closed")
+            raise _closed()
         batch = _Batch([to_wire(operation) for operation in operations], done, failed)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="write to the store")
@@ -266,12 +266,16 @@ class StoreClient:
         return status
 
     async def _ask(self, question: list[Any]) -> Any:
+        if self._closed:
+            raise _closed()
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._peer.connection()
                 return await request(connection, wire.ASK, question, timeout=self._timeout)
         except StreamReset as error:
             raise error_of(error.code, error.reason or str(error)) from error
+        except NotSendable as error:
+            raise StoreError(f"the store cannot be asked that: {error}") from error
         except (LinkError, TimeoutError) as error:
             raise StoreUnavailable(
                 f"the store did not answer: {str(error) or type(error).__name__}; "
@@ -307,3 +311,7 @@ def _resolve(future: asyncio.Future[None], error: StoreError | None) -> None:
         future.set_result(None)
     else:
         future.set_exception(error)
+
+
+def _closed() -> StoreUnavailable:
+    return StoreUnavailable("the store's client was closed; use it before its runtime is left")

@@ -206,5 +206,14 @@ async def test_what_is_not_clear_is_refused(runtime: Runtime) -> None:
         await box.count(reason="bad luck")
     with pytest.raises(InvalidRequest, match="not by hander"):
         await box.count(hander="ship")  # type: ignore[call-arg]  # meant
+    for given, told in (({"since": "1h"}, "timedelta"), ({"type": 5}, "class"), ({"handler": 5}, "text")):
+        with pytest.raises(InvalidRequest, match=told):
+            await box.count(**given)
+    with pytest.raises(InvalidRequest, match="from 0"):
+        await anext(box.list(limit=-1))
+    with pytest.raises(InvalidRequest, match="seconds above 0"):
+        await box.replay("id", timeout=0)
+    with pytest.raises(InvalidRequest, match="a folder that exists"):
+        await box.export("/nowhere/letters.jsonl")
     with pytest.raises(InvalidRequest, match="tzinfo"):
         await box.count(since=datetime(2026, 1, 1))

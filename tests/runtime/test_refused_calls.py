@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from llmgine.runtime import Command, Event, InvalidRequest, Message, Runtime, Session
+from llmgine.runtime import (
+    Command,
+    Event,
+    InvalidFilter,
+    InvalidOption,
+    InvalidRequest,
+    Message,
+    Middleware,
+    Runtime,
+    Session,
+    SessionFilter,
+    UnsendableMessage,
+)
 
 
 class Noted(Event):
@@ -101,3 +113,45 @@ async def test_what_is_no_command(runtime: Runtime, session: Session, given: Any
     for execute in (runtime.bus.execute, session.execute):
         with pytest.raises(InvalidRequest, match=f"execute takes a command.*{told}"):
             await execute(given)
+
+
+@pytest.mark.parametrize("given", [5, "text", Middleware])
+async def test_what_is_no_middleware_or_observer(runtime: Runtime, given: Any) -> None:
+    """It is refused at once, not at every message."""
+    with pytest.raises(InvalidOption, match="an instance of a Middleware"):
+        runtime.bus.add_middleware(given)
+    if not callable(given):
+        with pytest.raises(InvalidOption, match="a function of an event"):
+            runtime.bus.add_observer(given)
+
+
+async def test_what_cannot_be_sent_stands_in_nobodys_way(runtime: Runtime) -> None:
+    """Texts that are none are refused where they were given, and the bus goes on."""
+    bus = runtime.bus
+    with pytest.raises(UnsendableMessage, match="session_id"):
+        await bus.publish(Noted(session_id="caf\udce9"))
+    with pytest.raises(UnsendableMessage, match="story"):
+        await bus.story(handler="caf\udce9")
+    with pytest.raises(InvalidFilter, match="SessionFilter cannot be sent"):
+        SessionFilter("caf\udce9")
+    assert (await bus.publish(Noted(), wait=True)).admitted
+
+
+async def test_what_an_errors_text_holds_stands_in_nobodys_way(runtime: Runtime) -> None:
+    """A handler's failure is told, also where its text is none or cannot be had."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise LookupError
+
+    errors = [OSError("caf\udce9"), Mute()]
+
+    async def fail(command: Shout) -> str:
+        raise errors.pop()
+
+    await runtime.bus.register_command_handler(Shout, fail)
+    failures = [(await runtime.bus.execute(Shout())).error for _ in range(2)]
+    assert [(error.kind, error.text) for error in failures if error] == [
+        ("Mute", "its text cannot be had: LookupError"),
+        ("OSError", "caf\\udce9"),
+    ]

@@ -12,7 +12,9 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from llmgine.actors.bus import wire
+from llmgine.actors.bus.errors import UnsendableMessage
 from llmgine.actors.bus.options import BusOptions
+from llmgine.actors.bus.payload import check_sendable
 
 _OVERHEAD = 64
 _IDLE_LINES = 4_096
@@ -107,6 +109,7 @@ class Outbox:
         """Keep a message and number it; it is sent by `runs`."""
         line = self.lines.get(session)
         if line is None:
+            check_sendable(session, f"session_id={session!r}", UnsendableMessage)
             if len(self.lines) >= _IDLE_LINES:
                 self._forget_idle()
             line = self.lines[session] = OutboxLine(session, self._highest + 1)

@@ -24,6 +24,11 @@ from llmgine.actors.bus.policies import BatchPolicy, BreakerPolicy, Order, Overf
 from llmgine.actors.bus.schema import fingerprint
 from llmgine.actors.bus.subscriptions import Kind, SubscriptionRecord
 
+# As long as a session's id may be.
+_LONGEST = 200
+# What databases and peers take for a whole number.
+_FARTHEST = 1 << 31
+
 
 class HandlerOptions(TypedDict, total=False):
     """What may be said of any handler; `Bus.register_event_handler` explains each."""
@@ -74,10 +79,11 @@ class HandlerRecords:
         overflow, coalesce_by = given.get("overflow", "block"), given.get("coalesce_by")
         _one_of("overflow", overflow, get_args(Overflow))
         _one_of("order", given.get("order", "session"), get_args(Order))
+        _text("coalesce_by", coalesce_by)
         if coalesce_by is not None and overflow != "coalesce":
             raise InvalidOption('`coalesce_by` is for overflow="coalesce"; set that, or leave it out')
         priority = given.get("priority", 50)
-        if not isinstance(priority, int):
+        if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) >= _FARTHEST:
             raise InvalidOption(f"`priority` is a whole number, the lower the earlier, not {priority!r}")
         batch = _of("batch", given.get("batch"), BatchPolicy)
         return replace(
@@ -97,7 +103,7 @@ class HandlerRecords:
         """Raises `RegistrationRefused`, naming the option that cannot be."""
         check_class(command_class, "command")
         _known(given, CommandOptions, "commands")
-        idempotent = given.get("idempotent", False)
+        idempotent = _flag("idempotent", given.get("idempotent", False))
         # An effect that happened twice is worse than a failure that says so: retries are asked for.
         default = self._options.retry if idempotent else RetryPolicy(retries=0)
         return replace(
@@ -113,16 +119,19 @@ class HandlerRecords:
         options = self._options
         _of("retry", given.get("retry"), RetryPolicy)
         breaker = _of("breaker", given.get("breaker"), BreakerPolicy) or options.breaker
-        for one in given.get("middleware", ()):
+        middleware = given.get("middleware", ())
+        if not isinstance(middleware, Sequence):
+            raise InvalidOption(f"`middleware` is a list of them, not {middleware!r}")
+        for one in middleware:
             _of("middleware", one, Middleware)
-        durable = given.get("durable", False)
+        durable = _flag("durable", given.get("durable", False))
         return SubscriptionRecord(
             kind,
             message_class.__wire_name__,
-            given.get("name") or self._name(handler, durable),
+            _text("name", given.get("name")) or self._name(handler, durable),
             self._client,
             self._epoch,
-            session=given.get("session_id") or BUS,
+            session=_text("session_id", given.get("session_id")) or BUS,
             capacity=_whole("capacity", given.get("capacity"), options.mailbox_capacity),
             concurrency=_whole("concurrency", given.get("concurrency"), options.handler_concurrency),
             deadline=_seconds("deadline", given.get("deadline"), options.handler_deadline),
@@ -165,6 +174,21 @@ def _of(option: str, given: Any, kind: type[Any]) -> Any:
     raise InvalidOption(f"`{option}` takes instances of {kind.__name__}, and was given {given!r}")
 
 
+def _text(option: str, given: str | None) -> str | None:
+    """Also part of keys and of what is shown."""
+    if given is None or (isinstance(given, str) and 0 < len(given) <= _LONGEST and given.isprintable()):
+        return given
+    raise InvalidOption(
+        f"`{option}` is a text of 1 to {_LONGEST} printable characters, not {given!r}; leave it out for none"
+    )
+
+
+def _flag(option: str, given: bool) -> bool:
+    if not isinstance(given, bool):
+        raise InvalidOption(f"`{option}` is True or False, not {given!r}")
+    return given
+
+
 def _one_of(option: str, given: Any, known: tuple[str, ...]) -> None:
     if given not in known:
         raise InvalidOption(f"`{option}` is one of {', '.join(map(repr, known))}, not {given!r}")
@@ -173,7 +197,7 @@ def _one_of(option: str, given: Any, known: tuple[str, ...]) -> None:
 def _whole(option: str, given: int | None, default: int) -> int:
     if given is None:
         return default
-    if not isinstance(given, int) or given < 1:
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < _FARTHEST:
         raise InvalidOption(f"`{option}` is a whole number above 0, not {given!r}")
     return given
 

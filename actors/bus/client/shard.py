@@ -12,8 +12,9 @@ from llmgine.actors.bus.client.calls import Calls
 from llmgine.actors.bus.client.outbox import Outbox
 from llmgine.actors.bus.client.producer import Producer
 from llmgine.actors.bus.client.registration import RouterPeer
-from llmgine.actors.bus.errors import AskRefused, BusError, ProtocolViolation
+from llmgine.actors.bus.errors import AskRefused, BusError, ProtocolViolation, UnsendableMessage
 from llmgine.actors.bus.handling.process import Handlers
+from llmgine.actors.bus.payload import check_sendable
 from llmgine.actors.bus.talk import Talk
 from llmgine.actors.link import LinkError, Stream
 
@@ -134,6 +135,7 @@ class Shard:
 
     async def ask(self, verb: str, body: Any, timeout: float | None) -> Any:
         """The router's answer; asked again after a break. Raises AskRefused, BusError without an answer."""
+        check_sendable(body, f"the question {verb!r}", UnsendableMessage)
         limit = self._producer.options.connect_timeout if timeout is None else timeout
         number = next(self._numbers)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -78,9 +78,13 @@ def _in_thread(handler: Handler, threads: int) -> Callable[..., Awaitable[Any]]:
 
 def failure(error: BaseException) -> Failed:
     """What the router is told of an exception out of user code."""
+    try:
+        text = str(error)
+    except Exception as broken:  # the user's own error class
+        text = f"its text cannot be had: {type(broken).__name__}"
     if isinstance(error, InvalidMessage):
-        return Failed("invalid", "invalid", str(error))
-    return Failed("handler", type(error).__name__, str(error))
+        return Failed("invalid", "invalid", text)
+    return Failed("handler", type(error).__name__, text)
 
 
 def cancel(job: Job) -> bool:

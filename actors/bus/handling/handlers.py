@@ -40,6 +40,10 @@ class Delivery:
 def check_class(message_class: Any, kind: str) -> None:
     """Raises InvalidHandler where the class is not what a handler of this kind can be registered for."""
     root: type[Message] = Event if kind == "event" else Command
+    if isinstance(message_class, Message):
+        raise InvalidHandler(
+            f"a handler is registered for a class, not for an instance of {type(message_class).__name__}"
+        )
     if not (isinstance(message_class, type) and issubclass(message_class, root)):
         other = "register_command_handler" if kind == "event" else "register_event_handler"
         raise InvalidHandler(

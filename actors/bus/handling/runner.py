@@ -393,4 +393,10 @@ def _returned_failure(error: CommandError | None) -> Failed:
 
 
 def _detail(failed: Failed, attempt: int, took: float) -> list[Any]:
-    return [failed.reason, failed.kind, failed.text[:_MAX_TEXT], attempt, took, failed.retryable]
+    kind, text = _sendable(failed.kind), _sendable(failed.text)
+    return [failed.reason, kind, text[:_MAX_TEXT], attempt, took, failed.retryable]
+
+
+def _sendable(text: Any) -> str:
+    """Users' errors may say what is no text, such as a file's name in no known encoding."""
+    return str(text).encode("utf-8", "backslashreplace").decode()

@@ -225,6 +225,9 @@ def test_what_lasts_is_known() -> None:
         (lambda: TypeFilter([Message]), "Message"),
         (lambda: TypeFilter([""]), "empty"),
         (lambda: SessionFilter([1]), "1"),  # type: ignore[list-item]  # the mistake
+        (lambda: SessionFilter(1), "1"),  # type: ignore[arg-type]  # the mistake
+        (lambda: MetadataFilter(1), "1"),  # type: ignore[arg-type]  # the mistake
+        (lambda: MetadataFilter({"a": 1 << 70}), "cannot be sent"),
         (lambda: MetadataFilter({}), "at least one"),
         (lambda: MetadataFilter({"a": object()}), "'a'"),
         (lambda: RateFilter(0), "rate"),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from llmgine.actors.bus.errors import InvalidMessage
+from llmgine.actors.bus.errors import InvalidMessage, InvalidOption
 from llmgine.actors.bus.messages import CommandResult, Event
 from llmgine.actors.bus.middleware import (
     CallNext,
@@ -292,11 +292,12 @@ def test_one_rate_limit_serves_one_loop_after_another() -> None:
         (lambda: RateLimitMiddleware(1, burst=0), "burst"),
         (lambda: RetryMiddleware(0), "attempt"),
         (lambda: RetryMiddleware(base=0), "base"),
+        (lambda: ValidationMiddleware(print), "classes with their checks"),  # type: ignore[arg-type]  # meant
     ],
 )
 def test_a_middleware_that_cannot_work_is_refused(make: Any, named: str) -> None:
     """When it is made, with what is wrong."""
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(InvalidOption, match=named):
         make()
 
 

@@ -60,6 +60,7 @@ def test_a_subclass_inherits_its_marks() -> None:
         (lambda: answers(Paid), "@on marks the other kind"),  # type: ignore[arg-type]  # that is the test
         (lambda: on(Paid, session_id="s"), "takes no 'session_id'"),
         (lambda: on(Paid, name="n"), "takes no 'name'"),
+        (lambda: on(Paid, prio=3), "takes no 'prio'.*priority"),
     ],
 )
 def test_a_wrong_mark_is_refused_where_it_stands(mark: Any, reason: str) -> None:
