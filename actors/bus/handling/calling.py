@@ -6,7 +6,7 @@ import contextvars
 import functools
 import inspect
 import types
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, NamedTuple
 
 from llmgine.actors.bus.errors import InvalidMessage
@@ -125,9 +125,7 @@ def resumed(coroutine: types.CoroutineType[Any, Any, Any], blocked: Any) -> Gene
 
 
 @types.coroutine
-def within(
-    context: contextvars.Context, coroutine: types.CoroutineType[Any, Any, Any]
-) -> Generator[Any, Any, Any]:
+def within(context: contextvars.Context, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Awaits a coroutine in a context of its own, for which others have a task of its own."""
     step: Callable[[Any], Any] = coroutine.send
     sent: Any = None

@@ -159,10 +159,8 @@ class Runner:
     def has_work(self) -> bool:
         if self._batches is not None:
             return self._batches.ready()
-        for queue in self.queues:
-            if queue.may_start:
-                return True
-        return False
+        queues = self.queues
+        return queues[0].may_start if len(queues) == 1 else any(queue.may_start for queue in queues)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=self._task_name, context=self._context.copy())

@@ -152,7 +152,7 @@ async def test_an_actor_killed_while_it_opens_leaves_nothing(place: Place) -> No
 async def test_only_a_process_of_its_own_is_kept_from_collections(
     place: Place, monkeypatch: pytest.MonkeyPatch, owns: bool
 ) -> None:
-    """What an actor has loaded when it is up is no business of the garbage collector; a user's objects are."""
+    """What an actor has loaded once it is up is left out of collections; what a user has loaded is not."""
     frozen: list[bool] = []
     monkeypatch.setattr(LocalWorld, "owns_process", owns)
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
