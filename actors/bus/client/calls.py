@@ -181,7 +181,10 @@ class Calls:
         if self._observers.watching and not flags & wire.COMMAND:
             self._observers.see(message)  # type: ignore[arg-type]  # what is no command is an event
         self._unsaid += 1
-        if self._unsaid == 1:
+        if self._outbox.count == 1:
+            # Nothing else is under way: the first of what may be many does not wait for the others.
+            self._flush()
+        elif self._unsaid == 1:
             self._wake()
         elif self._unsaid == _BURST:
             self._flush()
