@@ -357,8 +357,7 @@ class Admission:
     def _open_late(self, mailbox: Mailbox) -> None:
         state = self._state
         late = []
-        for held in mailbox.held.values():
-            record = held[0]
+        for record in mailbox.held.first():
             if record.stages is None or record.is_open_for(mailbox):
                 continue
             holders = record.stages[record.stage]

@@ -91,8 +91,7 @@ class Breakers:
             return
         now = self._state.now
         for record in records:
-            held = mailbox.held.get(record.head.line)
-            if held is not None and record in held:
+            if mailbox.held.holds(record):
                 # It is not its turn yet; it arrives when that comes.
                 continue
             trouble.parked.setdefault(record, now)

@@ -18,9 +18,9 @@ from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.router.backlog import Backlog
 from llmgine.actors.bus.router.bodies import metadata_of
 from llmgine.actors.bus.router.counters import MailboxCounters, Offer
+from llmgine.actors.bus.router.held import Held
 from llmgine.actors.bus.router.keyed import Key
 from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
-from llmgine.actors.bus.router.sequences import Spans
 from llmgine.actors.bus.router.serving import Serving
 from llmgine.actors.bus.router.trouble import Trouble
 from llmgine.actors.bus.router.waiting import Waiting
@@ -34,7 +34,6 @@ class Mailbox:
         "_nested",
         "_options",
         "_outer",
-        "_spans",
         "_weight",
         "backlog",
         "closing",
@@ -44,7 +43,6 @@ class Mailbox:
         "filter",
         "heir",
         "held",
-        "held_count",
         "high",
         "keeps",
         "low",
@@ -75,8 +73,7 @@ class Mailbox:
         self.backlog = Backlog(keyed=subscription.overflow == "coalesce")
         # Its front: what goes next.
         self.queue = self.backlog.front
-        self.held: dict[ProducerLine, deque[Record]] = {}
-        self.held_count = 0
+        self.held = Held(lambda record: record.is_open_for(self), options.max_unsettled)
         # Re-entries of handlers that wait for them: no window and no lane may hold them up.
         self.urgent: deque[Record] = deque()
         # What was on its way when a link broke: its handler may have seen it.
@@ -84,8 +81,6 @@ class Mailbox:
         # Commands of which the journal is told first that they go out.
         self.marking: dict[Record, None] = {}
         self.waiting = Waiting()
-        # Of a durable mailbox: what is not done, by line.
-        self._spans: Spans[ProducerLine] = Spans(options.max_unsettled)
         # At least the bytes of all that is here.
         self._weight = 0
         # Handlers publish to it, so that a part of it is kept for them.
@@ -157,7 +152,7 @@ class Mailbox:
     def size(self) -> int:
         """Accepted and not done."""
         queued = len(self.urgent) + len(self.backlog) + len(self.marking)
-        return queued + self.held_count + self.outstanding
+        return queued + self.held.count + self.outstanding
 
     @property
     def occupancy(self) -> int:
@@ -174,8 +169,7 @@ class Mailbox:
         yield from self.urgent
         yield from self.queue
         yield from self.rest()
-        for held in self.held.values():
-            yield from held
+        yield from self.held
         yield from self.others()
 
     # Room
@@ -302,14 +296,12 @@ class Mailbox:
         if record is not None:
             self.suspect.discard(record)
             return record
-        for line, held in self.held.items():
-            record = held.popleft()
-            self.held_count -= 1
-            if not held:
-                del self.held[line]
-            self.release(line)
-            return record
-        return None
+        taken = self.held.oldest()
+        if taken is None:
+            return None
+        record, released = taken
+        self._queue(released, record.head.line.session)
+        return record
 
     def let_in(self) -> tuple[list[Record], list[Record]]:
         """What has waited and finds room now, and what it takes the place of."""
@@ -345,17 +337,16 @@ class Mailbox:
         line = record.head.line
         chain = record.head.chain
         if self.durable and record.kept is not None and self in record.kept.pending:
-            self._spans.add(line, record.sequence)
+            self.held.begun(record)
         if chain and self.reenters(record):
             self.urgent.append(record)
             return
         # What a suspended handler waits for must not stand behind what may wait for that handler.
         free = chain and record.head.wants_result
-        if self._may_queue(record) and (free or line not in self.held):
+        if self.held.may_go(record) and (free or line not in self.held):
             self._queue([record], line.session)
         else:
-            self.held.setdefault(line, deque()).append(record)
-            self.held_count += 1
+            self.held.add(record)
 
     def enter_all(self, records: list[Record], size: int) -> None:
         """`enter` for messages of one priority only and one producer, where there is room for all."""
@@ -369,37 +360,22 @@ class Mailbox:
         self.backlog.add(records, line.session, self.window - self.outstanding)
 
     def _queue(self, records: list[Record], session: str) -> None:
-        self.backlog.add(records, session, self.window - self.outstanding)
+        if records:
+            self.backlog.add(records, session, self.window - self.outstanding)
 
     def refill(self) -> bool:
         """More into `queue`, which is empty; whether there was any."""
         return self.backlog.refill()
 
-    def _may_queue(self, record: Record) -> bool:
-        """Whether its priority's turn has come, and its place in the line is one that handlers remember."""
-        if not record.is_open_for(self):
-            return False
-        return not self._spans or self._spans.reaches(record.head.line, record.sequence)
-
     def finished(self, record: Record) -> list[Record]:
         """A durable message is done here; those that may be queued after that, and now are."""
-        line = record.head.line
-        return self.release(line) if self._spans.discard(line, record.sequence) else []
+        return self.release(record.head.line) if self.held.done(record) else []
 
     def release(self, line: ProducerLine) -> list[Record]:
         """Queue what has been held back for this producer and may go now; these messages."""
-        held = self.held.get(line)
-        if held is None:
-            return []
-        moved: list[Record] = []
-        while held and self._may_queue(held[0]):
-            moved.append(held.popleft())
-        if not held:
-            del self.held[line]
-        self.held_count -= len(moved)
-        if moved:
-            self._queue(moved, line.session)
-        return moved
+        released = self.held.release(line)
+        self._queue(released, line.session)
+        return released
 
     def marked(self, record: Record) -> bool:
         """The journal knows that this command goes out: it comes first, behind others like it."""
@@ -467,13 +443,10 @@ class Mailbox:
 
     def drain(self) -> tuple[list[Record], list[Record]]:
         """Empty it: what was accepted and not on its way, and what was waiting for room."""
-        held = [record for queue in self.held.values() for record in queue]
-        accepted = [*self.urgent, *self.marking, *self.backlog.clear(), *held]
+        accepted = [*self.urgent, *self.marking, *self.backlog.clear(), *self.held.clear()]
         self.urgent.clear()
         self.marking.clear()
         self.suspect.clear()
-        self.held.clear()
-        self.held_count = 0
         waiting = self.waiting.clear()
         return accepted, waiting
 
@@ -495,11 +468,9 @@ class Mailbox:
         counters = self.counters
         name = self.subscription.name
         assert counters.accepted == counters.ended + self.size, (name, counters, self.size)
-        assert self.held_count == sum(map(len, self.held.values())), name
-        assert all(self.held.values()), name
         everything = list(self.everything())
         assert len(set(everything)) == len(everything) == self.size, (name, "a message is here twice")
         assert self.suspect <= set(everything), (name, "a suspect is not here")
         assert sum(len(record.body) for record in everything) <= self._weight, name
-        assert set(self._spans) <= {(record.head.line, record.sequence) for record in everything}, name
+        self.held.validate(name, set(everything))
         assert self.outstanding == sum(1 for _ in self.others()), (name, self.outstanding)

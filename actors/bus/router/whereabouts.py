@@ -38,7 +38,7 @@ def _place(mailbox: Mailbox, record: Record) -> tuple[What, str] | None:
     if found is not None:
         attempt = trouble.attempt(record) if trouble is not None else 1
         return "is handed out", f"attempt {attempt}, to {found[0].client.name}"
-    if record in mailbox.held.get(record.head.line, ()):
+    if mailbox.held.holds(record):
         return "is held back", "until handlers of a higher priority, or what came before it, are done"
     if record in mailbox.waiting:
         return "is held back", "until its mailbox has room"

@@ -375,7 +375,7 @@ def test_a_durable_handler_that_is_away_stalls_nobody() -> None:
         world.rest()
     assert producer.outbox.count == 0
     box = world.mailbox(kept)
-    assert (len(box.queue), box.held_count) == (2, 8)
+    assert (len(box.queue), box.held.count) == (2, 8)
     world.clients["h"] = away
     away.lose_link()
     away.connect(world.core)
