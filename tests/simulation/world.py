@@ -25,7 +25,7 @@ from tests.simulation.supervisor import Supervisor
 _WALL = 1_700_000_000_000_000_000
 # How long everything may take to come to rest once nothing goes wrong any more, in steps and seconds.
 _PATIENCE = 40_000
-_REST = 60.0
+_REST = 240.0
 
 
 class World:

@@ -300,13 +300,15 @@ class Admission:
         state.counters["commands_sent_total"] += len(bodies)
         mailbox = state.routes.command(head.lineage, line.session)
         durable = bool(head.flags & wire.DURABLE)
+        # An earlier life of the router may have taken it: then the journal says what becomes of it.
+        unknown = durable and head.again and not self._journal.ready
         for sequence, body in enumerate(bodies, first):
             record = Record(head, sequence, body)
             record.home = mailbox
             stages = ((mailbox,),) if mailbox is not None else ()
             if line.journaled and self._journal.recognise(record, stages):
                 state.counters["commands_sent_total"] -= 1
-            elif mailbox is not None:
+            elif mailbox is not None or unknown:
                 self.pass_on(record, stages, durable=durable)
             else:
                 name = head.lineage.partition("|")[0]

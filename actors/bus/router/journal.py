@@ -126,9 +126,15 @@ class Journal:
         if record in self._unread:
             del self._unread[record]
             limit = self._state.options.journal_timeout
-            self._refused(record, f"the journal was not read within {limit:g} s (bus option journal_timeout)")
+            text = f"the journal was not read within {limit:g} s (bus option journal_timeout)"
+            head = record.head
+            if head.command and head.again:
+                # An earlier life of the router may have had it done.
+                self._refused(record, text, "outcome_unknown")
+            else:
+                self._refused(record, text)
 
-    def _refused(self, record: Record, text: str) -> None:
+    def _refused(self, record: Record, text: str, reason: Reason = "store") -> None:
         line = record.head.line
         if line.gate is None or record.kept is None or record.kept.committed:
             return
@@ -136,7 +142,7 @@ class Journal:
         record.kept = None
         record.open -= 1
         record.waiting -= 1
-        self._entrance.refuse(record, "store", text)
+        self._entrance.refuse(record, reason, text)
         self._flush(line)
 
     def cancel(self, record: Record) -> bool:
@@ -291,6 +297,9 @@ class Journal:
             known = line.unsettled.get(row.sequence)
             if known is not None:
                 self._adopt(known, row)
+            elif row.flags & wire.COMMAND and row.sequence <= line.received:
+                # Its caller has an answer: what this life has refused must not run any more.
+                self._forget_row(row)
             else:
                 record, found = self._take_over(line, row, boxes)
                 if line.gate:
@@ -316,8 +325,10 @@ class Journal:
                 continue
             if record.head.again and record.sequence <= record.head.line.journaled:
                 self._leave_out(kept, ())
-            else:
+            elif kept.stages:
                 self._write(record)
+            else:
+                kept.committed = True
         for line in list(self._gated):
             if line.gate is not None:
                 line.gate = deque(sorted(line.gate, key=attrgetter("sequence")))
@@ -345,6 +356,9 @@ class Journal:
             self._leave_out(record.kept, row.pending)
             record.kept.marked = row.handed
             return
+        self._forget_row(row)
+
+    def _forget_row(self, row: JournalRow) -> None:
         for key in row.pending:
             self._state.writes.add(HandlerDone(row.id, key))
 

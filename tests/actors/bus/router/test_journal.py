@@ -536,3 +536,48 @@ def test_durable_events_survive_whatever_dies(seed: int) -> None:
         world.step()
     world.finish()
     world.check()
+
+
+def test_a_command_that_was_refused_while_the_journal_was_not_read_never_runs() -> None:
+    """An earlier router had written it: its caller hears that its outcome is unknown, and nobody runs it."""
+    world, producer, server = made(journal_timeout=5.0)
+    record = world.handler(server, "run", "command")
+    world.start()
+    world.core.detach(server.state, 0.0)
+    producer.publish(lineage=COMMAND, flags=wire.COMMAND | wire.DURABLE)
+    world.rest_without_store()
+    batch = world.core.next_write()
+    assert batch is not None
+    assert world.store is not None
+    world.store.apply(batch[1])
+    assert world.store.journal
+    world.start(read=False)
+    world.rest_without_store()
+    world.pass_time(5.1)
+    world.rest_without_store()
+    assert producer.results["BUS", 1][:3:2] == [False, "outcome_unknown"]
+    world.read_store()
+    world.rest()
+    assert server.handled[record.number] == []
+    assert [letter.reason for letter in world.store.letters] == ["outcome_unknown"]
+    assert not world.store.journal
+
+
+def test_a_command_whose_handler_went_waits_for_what_the_journal_says() -> None:
+    """Sent again before the journal is read, it ends as one dead letter, not as two."""
+    world, producer, server = made()
+    record = world.handler(server, "run", "command")
+    world.start()
+    world.core.detach(server.state, 0.0)
+    producer.publish(lineage=COMMAND, flags=wire.COMMAND | wire.DURABLE)
+    world.rest(work=False)
+    world.table.remove(record.number)
+    world.start(read=False)
+    world.rest_without_store()
+    assert not producer.results
+    world.read_store()
+    world.rest()
+    assert world.store is not None
+    assert [letter.reason for letter in world.store.letters] == ["no_handler"]
+    assert producer.results["BUS", 1][2] == "no_handler"
+    assert not world.store.journal
