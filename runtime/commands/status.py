@@ -38,7 +38,27 @@ def show(found: dict[str, Any], *, every: bool = False) -> None:
             continue
         columns = tuple(dict.fromkeys(column for row in rows for column in row))
         table(part, columns, [tuple(_cell(row.get(column)) for column in columns) for row in rows])
-    counters(found.get("bus") or {}, every=every)
+    bus = dict(found.get("bus") or {})
+    handlers(bus.pop("per_handler", {}), every=every)
+    counters(bus, every=every)
+
+
+def handlers(rows: dict[str, dict[str, Any]], *, every: bool = False) -> None:
+    """What became of each handler's messages, one a row; of the figures those that say something, or all."""
+    if not rows:
+        return
+    figures = list(dict.fromkeys(name for row in rows.values() for name in row))
+    told = [name for name in figures if every or any(_says(row.get(name)) for row in rows.values())]
+    # A key is session, kind, class and name.
+    lines = [
+        (name, kind, type_, session, *(_cell(row.get(figure)) for figure in told))
+        for (session, kind, type_, name), row in ((key.split("\x1f"), row) for key, row in rows.items())
+    ]
+    table("handlers", ("name", "kind", "type", "session", *told), lines)
+
+
+def _says(figure: Any) -> bool:
+    return bool(figure) and figure != "closed"
 
 
 def counters(bus: dict[str, Any], *, every: bool = False) -> None:

@@ -196,6 +196,13 @@ def test_status_tables(every: bool, capsys: pytest.CaptureFixture[str]) -> None:
                 "seconds": 0.12345,
                 "failures": {},
                 "client": {"queued": 0, "running": 2},
+                "per_handler": {
+                    "BUS\x1fevent\x1fshop.Paid\x1fship": {
+                        "handled": 3,
+                        "failed": 0,
+                        "circuit_breaker_state": "closed",
+                    }
+                },
             },
         },
         every=every,
@@ -208,6 +215,8 @@ def test_status_tables(every: bool, capsys: pytest.CaptureFixture[str]) -> None:
     assert "events_failed_total     0" in out
     assert "client.running          2" in out
     assert ("client.queued           0" in out) == every
+    figures = "3        0       closed" if every else "3"
+    assert f"  ship  event  shop.Paid  BUS      {figures}\n" in out
 
 
 async def test_status_of_a_runtime_is_shown(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:
