@@ -118,7 +118,8 @@ class Driver:
     async def close(self) -> None:
         """Says goodbye, unless the runtime went with it, and lets go of every link."""
         await self._finish_undoing()
-        await self._last("the bus", self.bus.close)
+        # It has had its time in `settle`, and what it would wait for may have ended since.
+        await self._last("the bus", lambda: self.bus.close(0.0))
         await self._last("the store", self.store.close)
         await self._last("telemetry", self._shipper.close)
         if not self.owner:

@@ -17,6 +17,7 @@ from llmgine.actors.control import (
 )
 from llmgine.runtime import (
     ControlError,
+    Event,
     InvalidRequest,
     RayUnavailable,
     Runtime,
@@ -152,3 +153,17 @@ async def test_what_a_runtime_offers_needs_it_open() -> None:
     for offer in ("bus", "pools", "telemetry"):
         with pytest.raises(RuntimeNotFound, match="async with"):
             getattr(runtime, offer)
+
+
+async def test_leaving_waits_once_for_what_never_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that does not end holds up its driver's leaving for one deadline, which says what is left."""
+
+    async def sleep_on(event: Event) -> None:
+        await asyncio.Event().wait()
+
+    settings = {"bus": {"drain_timeout": 0.01}, "control": {"stop_grace": 0.01}}
+    async with Runtime.in_process({**settings, "telemetry": {"enabled": False}}) as runtime:
+        await runtime.bus.register_event_handler(Event, sleep_on, name="sleeper")
+        await runtime.bus.publish(Event())
+    told = [text for text in caplog.messages if text.startswith("driver-") and "not settled" in text]
+    assert len(told) == 1

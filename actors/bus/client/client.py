@@ -137,7 +137,7 @@ class BusClient:
         if self._producer.closed:
             return Leftover()
         self._producer.closed = True
-        if self._started:
+        if self._started and timeout != 0:
             await self.drain(timeout)
         calls = sum(shard.calls.pending for shard in self._shards)
         left = Leftover(self._unsettled, calls, self._handlers.running)

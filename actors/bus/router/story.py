@@ -99,6 +99,8 @@ class Stories:
                 return self.of_session(session)
             case {"event": str(id_)} if id_.count(":") >= 3:
                 return self.of_message(id_, session_of(id_))
+            case {"event": id_}:
+                raise ValueError(f"{id_!r} is no id of an event or command, as its receipt or a story has it")
             case _:
                 raise ValueError("a story is asked for by handler, session or event (its id)")
 

@@ -29,9 +29,11 @@ def test_a_story_is_told_by_handler_session_and_event() -> None:
     assert [what for what, _ in script.story(session="s")] == expected
     assert [what for what, _ in script.story(event="producer:1:s:1")] == expected
     assert script.story(event="producer:1:s:2") == []
-    script.say("producer", [wire.ASK, 2, "story", {}])
-    script.hear("producer")
-    assert script.heard["producer"][-1][2] is False
+    for number, question in enumerate(({}, {"event": "nonsense"}), 2):
+        script.say("producer", [wire.ASK, number, "story", question])
+        script.hear("producer")
+        assert script.heard["producer"][-1][2] is False
+    assert "'nonsense' is no id" in str(script.heard["producer"][-1])
 
 
 def test_an_event_is_found_where_it_is() -> None:
