@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmgine.actors.control import ControlClient
-from llmgine.actors.handlers import DeployedCode
+from llmgine.actors.handlers import DeployedCode, DeploymentRefused
 
 
 class Deployment:
@@ -48,6 +49,12 @@ async def deploy(
     in_process: bool,
 ) -> Deployment:
     """A deployment whose replicas all serve; `runtime.bus.deploy` says the rest."""
+    if not isinstance(arguments, Mapping | None):
+        raise DeploymentRefused(f"arguments={arguments!r}: keyword arguments by their names, as a dict")
+    if not isinstance(num_cpus, int | float) or not 0 <= num_cpus < math.inf:
+        raise DeploymentRefused(f"num_cpus={num_cpus!r}: a number from 0")
+    if not isinstance(name, str | None):
+        raise DeploymentRefused(f"name={name!r}: a text")
     code = DeployedCode(handler_class, dict(arguments or {}))
     called = name or handler_class.__name__
     travelling = code if in_process else await asyncio.to_thread(code.pack)

@@ -191,5 +191,5 @@ class DeploymentDesk:
 
 
 def _check(name: str, replicas: int) -> None:
-    if replicas < 1:
-        raise DeploymentRefused(f"{name} needs 1 or more replicas, not {replicas}; `remove()` ends it")
+    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
+        raise DeploymentRefused(f"{name} needs 1 or more replicas, not {replicas!r}; `remove()` ends it")

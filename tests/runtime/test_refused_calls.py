@@ -10,6 +10,7 @@ import pytest
 
 from llmgine.runtime import (
     Command,
+    DeploymentRefused,
     Event,
     InvalidFilter,
     InvalidOption,
@@ -20,6 +21,7 @@ from llmgine.runtime import (
     Session,
     SessionFilter,
     UnsendableMessage,
+    on,
 )
 
 
@@ -29,6 +31,11 @@ class Noted(Event):
 
 class Shout(Command[str]):
     text: str = ""
+
+
+class Listener:
+    @on(Noted)
+    async def listen(self, event: Noted) -> None: ...
 
 
 @pytest.fixture
@@ -155,3 +162,24 @@ async def test_what_an_errors_text_holds_stands_in_nobodys_way(runtime: Runtime)
         ("Mute", "its text cannot be had: LookupError"),
         ("OSError", "caf\\udce9"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"replicas": 1.5}, "1 or more replicas"),
+        ({"replicas": "2"}, "1 or more replicas"),
+        ({"arguments": [1]}, "as a dict"),
+        ({"num_cpus": -1}, "a number from 0"),
+        ({"name": 5}, "a text"),
+        ({"name": "a b"}, "letters"),
+    ],
+)
+async def test_what_cannot_be_deployed(runtime: Runtime, given: Any, told: str) -> None:
+    """It is refused with what is wrong, and nothing of it is left."""
+    with pytest.raises(DeploymentRefused, match=told):
+        await runtime.bus.deploy(Listener, **given)
+    deployment = await runtime.bus.deploy(Listener)
+    with pytest.raises(DeploymentRefused, match="1 or more replicas"):
+        await deployment.scale(1.5)  # type: ignore[arg-type]  # meant
+    assert deployment.replicas == ("handler-Listener-0",)
