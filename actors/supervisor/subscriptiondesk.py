@@ -50,6 +50,8 @@ class SubscriptionDesk:
         self._store = store
         self._table = SubscriptionTable()
         self._lanes = Lanes()
+        # Every router that there was has told what it knows: until then none may route by the others' part.
+        self._complete = False
         # Until then routers must not take a handler of the journal's for one that was removed.
         self._restored = False
         # Filters of the whole bus by number, each with the client that it goes with.
@@ -64,12 +66,20 @@ class SubscriptionDesk:
             for number, client, wire in member.report.get("filters", ()):
                 self._filters[number] = (client, wire)
             self._numbers = itertools.count(max(self._filters, default=0) + 1)
-        body = {
+        if self._complete:
+            member.push(_PUSH, self._whole())
+
+    async def complete(self) -> None:
+        """All routers have joined: each hears of what the others knew, and may route."""
+        self._complete = True
+        await self._members.push(_PUSH, self._whole())
+
+    def _whole(self) -> dict[str, Any]:
+        return {
             "snapshot": self._table.snapshot(),
             "filters": self._filters_wire(),
             "restored": self._restored,
         }
-        member.push(_PUSH, body)
 
     async def restore(self) -> None:
         """Brings back the durable subscriptions that the store holds, as soon as it can be read."""
