@@ -1,4 +1,4 @@
-"""Handlers that take many events at a time: what the shell of the handling side does with them, step by step."""
+"""Handlers that take many events at a time: what the shell of the handling side does, step by step."""
 
 from __future__ import annotations
 

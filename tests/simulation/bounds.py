@@ -58,7 +58,7 @@ class Bounds:
             self._waiting(name, mailbox)
 
     def _waiting(self, name: str, mailbox: Mailbox) -> None:
-        """Who waits for room has its producer's window to wait in; handlers' own and the router's come on top."""
+        """Whoever waits for room does so in a producer's window; handlers' own and the router's have none."""
         waiting = [record for record in mailbox.waiting if not (record.head.depth or record.head.on_settled)]
         lines = {record.head.line for record in waiting}
         limit = len(lines) * self._options.max_unadmitted

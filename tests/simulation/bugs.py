@@ -29,6 +29,7 @@ from llmgine.actors.bus.router.state import RouterState
 from llmgine.actors.bus.router.verdicts import Verdicts
 from llmgine.actors.link.flow import ReceiveWindow
 from llmgine.actors.store.operations import HandlerDone
+from tests.simulation.router import RouterHost
 
 Bug = Callable[[], AbstractContextManager[Any]]
 
@@ -175,6 +176,13 @@ def schedule_advanced_before_settled(right: Any, schedules: Schedules, entry: An
     if fired and entry.row.every is None:
         schedules._settled(entry, True)
     return fired
+
+
+@_bug(RouterHost, "told")
+def journal_read_before_the_table_is_restored(right: Any, router: RouterHost, what: str, body: Any) -> None:
+    right(router, what, body)
+    if what == "load":
+        right(router, "restored", None)
 
 
 # Dead letters

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.router.breaker import Breaker
 from llmgine.actors.bus.router.records import ClientState
-
 from tests.simulation.bounds import Bounds
 
 if TYPE_CHECKING:

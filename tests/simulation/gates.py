@@ -100,7 +100,7 @@ class Gates:
                 raise self.world.account.violation(5, text, fact)
 
     def may_stop(self, fact: Fact) -> bool:
-        """Whether it may have met a filter that does not want it: what is sent again meets later ones, too."""
+        """Whether it may have met a filter that does not want it: sent again it meets later ones, too."""
         lineage = EVENTS.get(fact.kind)
         return lineage is not None and self.may_have_stopped(lineage, fact.identity[2], fact.key, fact.step)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmgine.actors.bus.payload import read_body
@@ -126,10 +127,8 @@ class Letters:
             self._rows[row.id] = row
             self.world.account.note("replaying", row.message, f"{row.id} for {row.handler}")
             body = {"letter": row_to_wire(row), "token": f"{process.life}:{self._tokens}"}
-            asked = self._step
-            process.ends[self.world.shard_of(row.session)].ask(
-                "replay", body, lambda said, body, row=row: self._replayed(row, asked, said, body)
-            )
+            answered = partial(self._replayed, row, self._step)
+            process.ends[self.world.shard_of(row.session)].ask("replay", body, answered)
 
     def _replayed(self, row: LetterRow, asked: int, said: bool, body: Any) -> None:
         account, letter = self.world.account, row.id

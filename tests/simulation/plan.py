@@ -64,6 +64,7 @@ class Faults:
     process: float = 0.0
     router: float = 0.0
     store: float = 0.0
+    supervisor: float = 0.0
     everything: float = 0.0
     at_commit: float = 0.0
 
@@ -181,6 +182,7 @@ def _faults(choose: random.Random) -> Faults:
         process=perhaps(0.01),
         router=perhaps(0.008),
         store=perhaps(0.008),
+        supervisor=perhaps(0.004),
         everything=perhaps(0.002, 0.3),
         at_commit=perhaps(0.05),
     )

@@ -36,7 +36,7 @@ class RouterHost:
         self._pumping = False
         world.account.watch(self)
         self._tick()
-        world.store.read(self, self._recover)
+        self._reading = False
 
     # Clients
 
@@ -78,6 +78,11 @@ class RouterHost:
             # Filters first: nothing is routed before they hold.
             self.core.set_filters(filters, now)
             self.core.load(snapshot, now)
+        elif what == "restored":
+            # Before that a durable handler might be taken for one that was removed.
+            if not self._reading:
+                self._reading = True
+                self.world.store.read(self, self._recover)
         elif what == "filters":
             self.core.set_filters(body, now)
         elif what == "add":

@@ -47,20 +47,20 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         yield replace(plan, handlers=tuple(one for one in plan.handlers if one is not handler))
     for kind in _on(plan.faults):
         if kind != "frames":
-            yield replace(plan, faults=replace(plan.faults, **{kind: 0.0}))
+            yield replace(plan, faults=_off(plan.faults, kind))
     frames = plan.faults.frames
     for kind in _on(frames):
-        yield replace(plan, faults=replace(plan.faults, frames=replace(frames, **{kind: 0.0})))
+        yield replace(plan, faults=replace(plan.faults, frames=_off(frames, kind)))
     for kind in _on(plan.changes):
-        yield replace(plan, changes=replace(plan.changes, **{kind: 0.0}))
+        yield replace(plan, changes=_off(plan.changes, kind))
     for kind in ("scheduled", "letters"):
         if getattr(plan, kind):
-            yield replace(plan, **{kind: 0.0})
+            yield _off(plan, kind)
     if "commands" in plan.features:
         yield replace(plan, features=plan.features - {"commands"})
     for handler in plan.handlers:
         for kind in _on(handler.temper):
-            calmer = replace(handler, temper=replace(handler.temper, **{kind: 0.0}))
+            calmer = replace(handler, temper=_off(handler.temper, kind))
             yield replace(plan, handlers=tuple(calmer if one is handler else one for one in plan.handlers))
     if plan.steps > 1:
         yield replace(plan, steps=plan.steps * 3 // 4)
@@ -68,6 +68,10 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
 
 def _on(switches: Any) -> list[str]:
     return [one.name for one in fields(switches) if getattr(switches, one.name)]
+
+
+def _off(switches: Any, kind: str) -> Any:
+    return replace(switches, **{kind: 0.0})
 
 
 def _without_process(plan: Plan, name: str) -> Plan:

@@ -25,6 +25,7 @@ REACHED = (
     "process crashes",
     "router crashes",
     "store crashes",
+    "supervisor crashes",
     "crashes of everything",
     "events_processed_total",
     "events_failed_total",

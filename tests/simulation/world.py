@@ -20,7 +20,7 @@ from tests.simulation.router import RouterHost
 from tests.simulation.scheduler import FOREVER, Scheduler
 from tests.simulation.scheduling import Scheduling
 from tests.simulation.store import SimulatedStore, Writer
-from tests.simulation.supervisor import Supervisor
+from tests.simulation.supervisor import Life, Supervisor
 
 _WALL = 1_700_000_000_000_000_000
 # How long everything may take to come to rest once nothing goes wrong any more, in steps and seconds.
@@ -57,7 +57,7 @@ class World:
         self.supervisor = Supervisor(self)
         for shard in range(plan.shards):
             self.routers.append(RouterHost(self, shard, 0))
-            self.supervisor.introduce(self.routers[shard])
+        self.supervisor.start()
         self.processes: dict[str, Process] = {}
         for name in plan.processes:
             self._start(name, 1)
@@ -106,7 +106,8 @@ class World:
 
     def _at_rest(self) -> bool:
         return (
-            not any(router.core.unsettled or router.core.unwritten for router in self.routers)
+            self.supervisor.restored
+            and not any(router.core.unsettled or router.core.unwritten for router in self.routers)
             and all(process.at_rest for process in self.processes.values())
             and not self.store.rows.journal
             and self.scheduling.at_rest()
@@ -149,6 +150,8 @@ class World:
             self.crash_router(choose.randrange(self.plan.shards))
         if chance(faults.store):
             self.crash_store()
+        if chance(faults.supervisor):
+            self.crash_supervisor()
         if chance(faults.everything):
             self.crash_everything()
         if chance(changes.leave):
@@ -199,15 +202,20 @@ class World:
         self.processes[name] = Process(self, name, epoch, handlers)
         self.account.note("started process", "", f"{name}.{epoch}")
 
-    def crash_router(self, shard: int) -> None:
+    def crash_router(self, shard: int, *, alone: bool = True) -> None:
         router = self.routers[shard]
-        if not router.alive:
+        if not router.alive or (alone and not self._is_remembered(but=router)):
             return
         self.count("router crashes")
         self.account.died(router.name)
         router.die()
         self.lives[shard] += 1
         self.scheduler.after(self.scheduler.between(0.005, 0.1), FOREVER, self._restart_router, router)
+
+    def _is_remembered(self, but: RouterHost) -> bool:
+        """Whether somebody else has the table of subscriptions."""
+        others = (router for router in self.routers if router is not but)
+        return self.supervisor.life.alive or any(router.alive and router.told_table for router in others)
 
     def _restart_router(self, router: RouterHost) -> None:
         if self.routers[router.shard] is router:
@@ -222,11 +230,25 @@ class World:
             self.store.crash()
             self.scheduler.after(self.scheduler.between(0.005, 0.3), FOREVER, self.store.restart)
 
+    def crash_supervisor(self) -> None:
+        life = self.supervisor.life
+        if not life.alive or not any(router.alive and router.told_table for router in self.routers):
+            return
+        self.count("supervisor crashes")
+        self.account.died("supervisor")
+        self.supervisor.die()
+        self.scheduler.after(self.scheduler.between(0.005, 0.3), FOREVER, self._restart_supervisor, life)
+
+    def _restart_supervisor(self, life: Life) -> None:
+        if self.supervisor.life is life:
+            self.account.note("started supervisor")
+            self.supervisor.restart()
+
     def crash_everything(self) -> None:
         self.count("crashes of everything")
         self.account.died("everything")
         for shard in range(self.plan.shards):
-            self.crash_router(shard)
+            self.crash_router(shard, alone=False)
         for name in self.processes:
             self.crash_process(name)
         if self.store.alive:

@@ -195,8 +195,8 @@ def test_a_member_that_leaves_over_a_break_gets_nothing_more() -> None:
     script.say("m0", [wire.ATTACH, []])
     script.disconnect("m0")
     script.connect("m0", member_of="d")
-    for session in mine:
-        script.publish(1, session)
+    for name in mine:
+        script.publish(1, name)
     assert {one.session for one in script.got("m1")} >= set(mine)
     assert script.got("m0") == []
     assert script.row(number)["members"] == 1
