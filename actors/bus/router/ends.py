@@ -91,6 +91,9 @@ class Ends:
         """What its handler wants is the latest, so nothing has failed."""
         name, text = mailbox.subscription.name, "a newer event of the same key took its place"
         self._state.counters["coalesced_total"] += 1
+        if record.head.replay_of is not None:
+            # Its letter stays.
+            record.failed = True
         self._state.note("coalesced", mailbox, record, text)
         # But a dead letter is done with only where its replay was handled.
         record.failed = record.failed or record.head.replay_of is not None

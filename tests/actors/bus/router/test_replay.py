@@ -84,11 +84,10 @@ def test_without_its_handler_a_letter_stays_and_that_is_said() -> None:
     assert desk.letters == {row.id: row}
 
 
-def test_a_letter_stays_where_its_handler_is_removed_before_it_runs() -> None:
-    """The client gives the replay back unhandled before the router hears that the subscription is gone."""
+def dead_letter(**fields: Any) -> tuple[Script, int, LetterRow]:
+    """A router with one handler, and the letter of the event that it failed."""
     script = Script()
-    number = script.handler(retry={"retries": 0})
-    script.connect("worker", number)
+    number = script.handler(retry={"retries": 0}, **fields)
     script.publish()
     script.got()
     script.fail(number, 1)
@@ -97,15 +96,37 @@ def test_a_letter_stays_where_its_handler_is_removed_before_it_runs() -> None:
     (put,) = written[1]
     assert isinstance(put, PutLetter)
     script.core.written(written[0], script.now)
-    body = {"letter": row_to_wire(put.row), "token": "t"}
-    script.say("producer", [wire.ASK, 1, "replay", body])
+    return script, number, put.row
+
+
+def ask(script: Script, row: LetterRow) -> None:
+    script.say("producer", [wire.ASK, 1, "replay", {"letter": row_to_wire(row), "token": "t"}])
     script.wait(0.1)
+
+
+def answers(script: Script) -> list[bool]:
+    script.hear("producer")
+    return [said[3]["handled"] for said in script.heard["producer"] if said[0] == wire.ANSWER]
+
+
+def test_a_letter_stays_where_its_handler_is_removed_before_it_runs() -> None:
+    """The client gives the replay back unhandled before the router hears that the subscription is gone."""
+    script, number, row = dead_letter()
+    ask(script, row)
     (again,) = script.got()
     script.say("worker", [wire.OUTCOME, [[number, again.entry, wire.DISCARDED, None]]])
     assert script.core.next_write() is None
-    script.hear("producer")
-    answers = [message for message in script.heard["producer"] if message[0] == wire.ANSWER]
-    assert [message[3]["handled"] for message in answers] == [False]
+    assert answers(script) == [False]
+
+
+def test_a_letter_stays_where_a_newer_event_takes_the_place_of_its_replay() -> None:
+    """Coalesced it has not failed, but its handler has not had it either."""
+    script, _, row = dead_letter(overflow="coalesce")
+    script.disconnect("worker")
+    ask(script, row)
+    script.publish()
+    assert script.core.next_write() is None
+    assert answers(script) == [False]
 
 
 def test_asking_again_for_the_same_replay_runs_it_once() -> None:
