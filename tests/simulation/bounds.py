@@ -81,5 +81,6 @@ class Bounds:
             lines = places.lines
             busy = sum(1 for one in lines if one.running)
             self._within(name, "remembered lines", len(lines), options.dedup_lines + busy)
-            longest = max((one.mask.bit_length() for one in lines), default=0)
-            self._within(name, "remembered messages of a line", longest, lines._window)
+            # What goes ahead of its line, for its own handler waits for it, comes on top of the window.
+            most = max((one.mask.bit_count() for one in lines), default=0)
+            self._within(name, "remembered messages of a line", most, lines._window + options.max_unsettled)
