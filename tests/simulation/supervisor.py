@@ -244,8 +244,11 @@ class Supervisor:
         number = next(self._numbers)
 
         def act(call: Call) -> None:
-            if process.alive:
-                self._filters[number] = (process.life, wire)
+            if not process.alive:
+                self._calls.pop(call)
+                self.world.gates.lost(number)
+                return
+            self._filters[number] = (process.life, wire)
             self._answer_at(self._push("filters", self._filters_wire()), call)
 
         self._ask(FOREVER, act, lambda value: reply())
