@@ -24,7 +24,7 @@ NO_HANDLERS: Mapping[str, StreamHandler] = {}
 
 
 class MemoryWire:
-    """One end of a pair; what is written arrives at the other end at once."""
+    """One end of a pair; what is written arrives at the other end in the loop's next turn."""
 
     def __init__(self, us: Identity, peer: Party, loop: asyncio.AbstractEventLoop) -> None:
         self.us = us
@@ -46,7 +46,7 @@ class MemoryWire:
 
     def write(self, data: bytes) -> None:
         if self.other is not None:
-            self.other._arrived(data)
+            self._loop.call_soon(self.other._arrived, data)
 
     def close(self, error: LinkError | None = None) -> None:
         other, self.other = self.other, None
