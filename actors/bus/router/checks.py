@@ -57,7 +57,8 @@ def _check_trouble(mailbox: Mailbox) -> None:
     assert trouble.tries.keys() <= here, (name, "remembers attempts of what is gone")
     assert (trouble.parked is not None) is (breaker.state != "closed"), (name, breaker.state)
     assert set(trouble.parked or ()) <= here, (name, "parks what is gone")
-    assert trouble.wake is not None or breaker.state != "open" or mailbox.closing, (name, "stays open for ever")
+    stays = breaker.state == "open" and trouble.wake is None and not mailbox.closing
+    assert not stays, (name, "stays open for ever")
     for lane, hold in trouble.holds.items():
         assert hold.timer is not None or hold.due, (name, lane)
         assert not hold.due or hold.recalls, (name, lane, "waits for nothing")
