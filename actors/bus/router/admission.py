@@ -59,7 +59,7 @@ class Admission:
         for session, lineage, first, floor, depth, flags, extra, bodies in runs:
             line = client.lines.get(session)
             if line is None:
-                line = self._journal.claim(client, session, first - 1, floor)
+                line = self._journal.returning.claim(client, session, first - 1, floor)
                 line = client.lines[session] = line or ProducerLine(client, session, first - 1)
             if floor > line.floor:
                 line.floor = floor

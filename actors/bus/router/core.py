@@ -160,7 +160,7 @@ class RouterCore:
         """This life will not come back: nobody waits for its answers."""
         self.detach(client, self._state.now)
         self._handover.give_up(client)
-        self._state.journal.leave(client)
+        self._state.journal.returning.leave(client)
         client.lines.clear()
         if self._state.clients.get(client.name) is client:
             del self._state.clients[client.name]

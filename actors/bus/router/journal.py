@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +18,7 @@ from llmgine.actors.bus import wire
 from llmgine.actors.bus.letters import Reason
 from llmgine.actors.bus.router.letters import failure_of
 from llmgine.actors.bus.router.records import ClientState, Head, Kept, ProducerLine, Record
-from llmgine.actors.bus.router.sequences import Sequences
+from llmgine.actors.bus.router.returning import Returning
 from llmgine.actors.store.operations import HandlerDone, JournalRow, MarkHanded, PutJournal
 
 if TYPE_CHECKING:
@@ -56,15 +55,7 @@ class Journal:
         # What was in it and waits at a gate, with the durable handlers that are left.
         self._found: dict[Record, list[Mailbox]] = {}
         self._gated: dict[ProducerLine, None] = {}
-        # Lines of producers that have not come back yet, and whether they still may.
-        self._claims: dict[tuple[str, int, str], ProducerLine] = {}
-        self._awaited = True
-        # Of lines whose producers were given up: what is still open.
-        self._left: dict[tuple[str, int, str], Sequences] = {}
-        # Commands that were handed out in an earlier life, until their caller says how old they are.
-        self._undecided: dict[Record, Mailbox] = {}
-        # All commands that were found, as long as their callers may come back.
-        self._recovered: dict[Record, Mailbox] = {}
+        self.returning = Returning(state, ends)
 
     # At the gate
 
@@ -249,9 +240,7 @@ class Journal:
     def _close(self, record: Record) -> None:
         line = record.head.line
         line.close(record.sequence)
-        # Who may come back for what is done by now must find that it is.
-        if not (line.stored or line.results or self._awaited):
-            self._claims.pop((line.client.name, line.client.epoch, line.session), None)
+        self.returning.closed(line)
 
     def mark(self, mailbox: Mailbox, record: Record) -> None:
         """A command goes to its handler once the journal knows that it does."""
@@ -313,8 +302,8 @@ class Journal:
         for client in state.clients.values():
             if client.floors is not None:
                 self.greet(client, client.floors)
-        if self._claims or self._recovered:
-            state.timers.at(state.now + state.options.client_lease, self._give_up)
+        if self.returning:
+            state.timers.at(state.now + state.options.client_lease, self.returning.give_up)
 
     def _begin(self) -> None:
         """The gates: what is not in the journal is written, or was done with long ago."""
@@ -343,12 +332,7 @@ class Journal:
         client = self._state.clients.get(row.producer)
         if client is not None and client.epoch == row.epoch and row.session in client.lines:
             return client.lines[row.session]
-        key = row.producer, row.epoch, row.session
-        line = gated.get(key) or self._claims.get(key)
-        if line is None:
-            life = absent.setdefault(key[:2], ClientState(row.producer, row.epoch, ""))
-            line = self._claims[key] = ProducerLine(life, row.session, row.sequence - 1)
-        return line
+        return gated.get((row.producer, row.epoch, row.session)) or self.returning.line(row, absent)
 
     def _adopt(self, record: Record, row: JournalRow) -> None:
         """Its producer has sent again what is in the journal, perhaps for handlers that are gone."""
@@ -395,9 +379,7 @@ class Journal:
     def _hand_out(self, record: Record, found: list[Mailbox]) -> None:
         if record.head.command and found:
             record.home = found[0]
-            self._recovered[record] = found[0]
-            if record.kept is not None and record.kept.marked and not found[0].subscription.idempotent:
-                self._undecided[record] = found[0]
+            if self.returning.command(record, found[0]):
                 return
         if found:
             self._entrance.readmit(record, found)
@@ -413,57 +395,12 @@ class Journal:
             self._state.resolve(record, wire.failed_answer("no_handler", text))
         self._state.writes.add(HandlerDone(record.id, key))
 
-    def _give_up(self) -> None:
-        """Callers that have not come back by now will not."""
-        self._awaited = False
-        undecided, self._undecided = self._undecided, {}
-        for record, mailbox in undecided.items():
-            text = f"everything went away while {mailbox.subscription.name!r} had the command in hand"
-            mailbox.counters.accepted += 1
-            self._ends.fail(mailbox, record, "outcome_unknown", "outcome_unknown", text)
-        self._recovered.clear()
-        self._claims = {key: line for key, line in self._claims.items() if line.stored}
-
     # Producers that come back
 
     def greet(self, client: ClientState, floors: dict[str, int]) -> None:
-        """What lies below a caller's floor it has an answer to, and needs no other."""
+        """Where its lines stand; said again once it is known what was theirs."""
         client.floors = None if self.ready else floors
-        for record, mailbox in list(self._recovered.items()):
-            line = record.head.line
-            ours = (line.client.name, line.client.epoch) == (client.name, client.epoch)
-            if ours and record.sequence < floors.get(line.session, inf):
-                self._drop(record, mailbox)
-
-    def _drop(self, record: Record, mailbox: Mailbox) -> None:
-        if mailbox.withdraw(record):
-            record.waiting -= 1
-        elif mailbox.unqueue(record):
-            mailbox.counters.cancelled += 1
-        elif self._undecided.pop(record, None) is None:
-            return
-        del self._recovered[record]
-        self._state.resolve(record, wire.failed_answer("cancelled", "its caller has an answer already"))
-        record.head.line.results.pop(record.sequence, None)
-        self._ends.finish(mailbox, record)
-
-    def claim(self, client: ClientState, session: str, received: int, floor: int) -> ProducerLine | None:
-        """The line of this life of a producer as the journal knows it."""
-        key = client.name, client.epoch, session
-        line = self._claims.pop(key, None)
-        if line is not None:
-            line.client, line.received, line.floor = client, received, floor
-        elif key in self._left:
-            line = ProducerLine(client, session, received)
-            line.stored = self._left.pop(key)
-        return line
-
-    def leave(self, client: ClientState) -> None:
-        """Its life is given up: lines with something open are kept for the case that it comes back."""
-        self._left = {key: stored for key, stored in self._left.items() if stored}
-        for session, line in client.lines.items():
-            if line.stored:
-                self._left[client.name, client.epoch, session] = line.stored
+        self.returning.greet(client, floors)
 
     def recognise(self, record: Record, stages: Stages) -> bool:
         """Whether this one, sent again, needs nothing more: it was in the journal when the router began."""
@@ -496,7 +433,7 @@ class Journal:
 
     def _go_on(self, known: Record, kept: Kept, stages: Stages) -> None:
         """Its producer wants to hear of it again, and its other handlers may have missed it."""
-        mailbox = self._undecided.pop(known, None)
+        mailbox = self.returning.undecided.pop(known, None)
         if mailbox is not None:
             self._entrance.enter(known, ((mailbox,),))
             return
@@ -511,4 +448,4 @@ class Journal:
         """What waits at gates, and commands that are not decided yet."""
         for line in self._gated:
             yield from line.gate or ()
-        yield from self._undecided
+        yield from self.returning.undecided

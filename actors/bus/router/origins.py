@@ -72,7 +72,7 @@ class Origins:
                 self._limit = 2 * len(self._lines) + _FEW
             client = ClientState(origin.producer, origin.epoch, "")
             before = origin.sequence - 1
-            line = self._state.journal.claim(client, origin.session, before, origin.sequence)
+            line = self._state.journal.returning.claim(client, origin.session, before, origin.sequence)
             line = self._lines[key] = line or ProducerLine(client, origin.session, before)
         if not line.unsettled:
             line.floor = max(line.floor, origin.sequence)
