@@ -120,8 +120,8 @@ class SupervisorActor(ObservedActor):
                 await self._recover(children)
             else:
                 await asyncio.gather(*(self._start_essential(name) for name in self._essentials))
-            await self._subscriptions.complete()
             await self._restore()
+            await self._subscriptions.complete()
             await self._bus.start()
         finally:
             # Also where nothing could be started: then this actor must not wait for an owner forever.

@@ -103,13 +103,13 @@ class Checks:
         world = self.world
         run = fact.runs.get(name)
         record = world.account.records.get(name)
+        if record is None or world.account.since.get(name, 1 << 60) > fact.step:
+            return True
         if run is not None and (run.done or run.final):
             # What a durable handler could not do is not forgotten with the router that gave it up.
             over = run.done or run.final == "coalesced"
             durable = record is not None and record.durable and not over
             return not durable or world.letters.kept(fact.text, name)
-        if record is None or world.account.since.get(name, 1 << 60) > fact.step:
-            return True
         if record.durable:
             return False
         return record.overflow in ("drop_oldest", "coalesce") or world.may_be_lost(fact)

@@ -64,25 +64,20 @@ class Supervisor:
         self._filters: dict[int, tuple[str, dict[str, Any]]] = {}
 
     def start(self) -> None:
-        """All routers are there: each gets the table, and then what the store holds is added."""
-        for router in self.world.routers:
-            self.introduce(router)
-        self._later(self._push_nothing(), self._all_in_force)
+        """All routers are there; what the store holds is added before any of them routes anew."""
         self.world.store.read(self.life, self._restore)
-        for call in list(self._calls):
-            call.act(call)
 
     def _restore(self, rows: Ledger) -> None:
-        added = []
         for row in rows.subscriptions.values():
             record = SubscriptionRecord.from_wire(row)
             if self.table.find(record) is None:
-                added.append(self.table.add(record).subscription)
-                self.world.account.subscribed(added[-1])
-        applied = self._push("add", [one.to_wire() for one in added])
+                self.world.account.subscribed(self.table.add(record).subscription)
         self.restored = True
-        self._push("restored", None)
-        self._later(applied, self._all_in_force)
+        for router in self.world.routers:
+            self.introduce(router)
+        self._later(max(self._arrivals.values(), default=0.0), self._all_in_force)
+        for call in list(self._calls):
+            call.act(call)
 
     def _all_in_force(self) -> None:
         for record in self.table:
@@ -147,19 +142,14 @@ class Supervisor:
 
     def introduce(self, router: RouterHost) -> None:
         """A router that has started gets the whole table."""
-        if self.life.alive and router.alive:
+        if self.restored and router.alive:
             self._tell(router, "load", (self.table.snapshot(), self._filters_wire()))
-            if self.restored:
-                self._tell(router, "restored", None)
+            self._tell(router, "restored", None)
 
     def _push(self, what: str, body: Any) -> float:
         """When all have applied it."""
         routers = [router for router in self.world.routers if router.alive]
         return max((self._tell(router, what, body) for router in routers), default=self.world.scheduler.now)
-
-    def _push_nothing(self) -> float:
-        """When all have applied what was told before."""
-        return max(self._arrivals.values(), default=self.world.scheduler.now)
 
     def _tell(self, router: RouterHost, what: str, body: Any) -> float:
         scheduler = self.world.scheduler
@@ -182,7 +172,7 @@ class Supervisor:
     def _ask(self, owner: Mortal, act: Callable[[Call], None], reply: Callable[[Any], None]) -> None:
         call = Call(owner, act, reply)
         self._calls[call] = None
-        if self.life.alive:
+        if self.restored:
             act(call)
 
     def _answer(self, call: Call, value: Any) -> None:
