@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import signal
 import socket
 import sys
 import time
@@ -16,6 +17,9 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import pytest
+
+# A script's shell ignores Ctrl-C for what it starts in the background, and all processes inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _attempts: list[str] = []
 _dashboards: list[str] = []
