@@ -75,12 +75,12 @@ class Supervisor:
         self.restored = True
         for router in self.world.routers:
             self.introduce(router)
-        self._later(max(self._arrivals.values(), default=0.0), self._all_in_force)
+        self._later(max(self._arrivals.values(), default=0.0), self._in_force, list(self.table))
         for call in list(self._calls):
             call.act(call)
 
-    def _all_in_force(self) -> None:
-        for record in self.table:
+    def _in_force(self, records: list[SubscriptionRecord]) -> None:
+        for record in records:
             self.world.account.in_force(record)
 
     # Deaths
