@@ -176,6 +176,11 @@ class Account:
         if record.name in self.records:
             self.since.setdefault(record.name, self.world.scheduler.steps)
 
+    def stopped(self, record: SubscriptionRecord) -> None:
+        """Its own process has removed it: what is on its way to it is discarded."""
+        if self.records.get(record.name) == record:
+            self.since.pop(record.name, None)
+
     def unsubscribed(self, record: SubscriptionRecord) -> None:
         self.since.pop(record.name, None)
         self.records.pop(record.name, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llmgine.actors.bus.subscriptions import SubscriptionRecord
     from tests.simulation.plan import HandlerPlan
     from tests.simulation.process import Process
     from tests.simulation.world import World
@@ -51,7 +52,7 @@ class Leaving:
         going = [one for one in process.registered.values() if not (one.durable or one.members)]
         left = {one.number for one in going}
         for record in going:
-            process.handling.remove(record.number)
+            self._stop(process, record)
             del process.registered[record.number]
 
             def removed(number: int = record.number) -> None:
@@ -92,10 +93,15 @@ class Leaving:
         self.world.account.note("removing", "", f"{record.name} of {process.life}")
         del process.registered[record.number]
         if not record.durable:
-            process.handling.remove(record.number)
+            self._stop(process, record)
         self.world.supervisor.unsubscribe(
             process, record.number, lambda: self._removed(process, record.number, plan)
         )
+
+    def _stop(self, process: Process, record: SubscriptionRecord) -> None:
+        """It gets nothing more, whenever the table hears of that."""
+        process.handling.remove(record.number)
+        self.world.account.stopped(record)
 
     def _removed(self, process: Process, number: int, plan: HandlerPlan) -> None:
         process.handling.remove(number)

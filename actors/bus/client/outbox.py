@@ -230,12 +230,11 @@ class Outbox:
         return True
 
     def hello(self) -> list[list[Any]]:
-        """What was sent and is not settled: `[session, floor, last sent]` per line."""
-        return [
-            [line.session, line.floor, line.sent]
-            for line in self.lines.values()
-            if line.entries and line.floor <= line.sent
-        ]
+        """Where lines with something unsettled stand: `[session, floor, last sent]` of each.
+
+        Also of one that is to be sent from its beginning again: an earlier router may have had it.
+        """
+        return [[line.session, line.floor, line.sent] for line in self.lines.values() if line.entries]
 
     def resume(self, received: Iterable[tuple[str, int]], *, again: bool) -> None:
         """Send again what the router has not received; `again`: it went to another life of the router."""

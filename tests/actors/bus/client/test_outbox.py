@@ -33,6 +33,16 @@ def test_an_outbox_keeps_until_settled_and_sends_again() -> None:
     assert (outbox.count, outbox.bytes) == (0, 0)
 
 
+def test_what_is_to_be_sent_again_is_not_settled() -> None:
+    """A second router in a row that has received nothing is told of the line all the same."""
+    outbox = Outbox(BusOptions())
+    outbox.add("s", Entry(RunHead("E"), b"x"))
+    assert outbox.runs()
+    outbox.resume([], again=True)
+    assert outbox.hello() == [["s", 1, 0]]
+
+
+
 def test_an_outbox_cuts_a_run_where_messages_differ() -> None:
     """Equal messages share a run, however many lines there are; a publish holds at most one batch."""
     outbox = Outbox(BusOptions())
