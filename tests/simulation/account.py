@@ -145,7 +145,7 @@ class Account:
         # What some router took as failed for good: messages by their ids, and for whom.
         self.failures: set[tuple[str, str]] = set()
         # What routers have published by themselves.
-        self.fired: set[str] = set()
+        self.fired: dict[str, int] = {}
 
     # The story
 
@@ -363,7 +363,8 @@ class Account:
         def originated(origin: Any) -> bool:
             sent = originate(origin)
             if sent:
-                self.fired.add(f"{origin.producer}:{origin.epoch}:{origin.session}:{origin.sequence}")
+                message = f"{origin.producer}:{origin.epoch}:{origin.session}:{origin.sequence}"
+                self.fired.setdefault(message, self.world.scheduler.steps)
             return sent
 
         state.originate = originated

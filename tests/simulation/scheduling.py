@@ -110,7 +110,9 @@ class Scheduling:
     def _accounted(self, scheduled: Scheduled, message: str, name: str) -> bool:
         account = self.world.account
         fact, record = account.by_text.get(message), account.records.get(name)
-        if record is None or account.since.get(name, 1 << 60) > scheduled.step:
+        # It may have fired before its producer heard that it is scheduled.
+        step = min(scheduled.step, account.fired[message])
+        if record is None or account.since.get(name, 1 << 60) > step:
             return True
         handled = fact is not None and name in fact.runs and fact.runs[name].done
         dropped = record.overflow in ("drop_oldest", "coalesce") and not record.durable
