@@ -353,6 +353,11 @@ class Admission:
                 )
                 self._ends.turn_away(mailbox, record, text)
             self._open_late(mailbox)
+            if mailbox.waiting:
+                # Not every end of a message lets in who waits: a command that may not go any more does not.
+                self._ends.admit_waiting(mailbox)
+                state.press(mailbox)
+                state.mark_ready(mailbox)
             if not mailbox.waiting and not mailbox.held:
                 state.stalled.pop(mailbox, None)
 

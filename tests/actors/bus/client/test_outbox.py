@@ -42,7 +42,6 @@ def test_what_is_to_be_sent_again_is_not_settled() -> None:
     assert outbox.hello() == [["s", 1, 0]]
 
 
-
 def test_an_outbox_cuts_a_run_where_messages_differ() -> None:
     """Equal messages share a run, however many lines there are; a publish holds at most one batch."""
     outbox = Outbox(BusOptions())

@@ -12,6 +12,7 @@ from llmgine.actors.bus import wire
 from llmgine.actors.bus.filters import TypeFilter
 from llmgine.actors.bus.router.records import Origin
 from llmgine.actors.bus.router.sequences import Sequences
+from tests.actors.bus.router.scripted import Script
 from tests.actors.bus.router.world import BODY, COMMAND, LINEAGE, Client, World
 
 
@@ -40,6 +41,23 @@ def test_too_deep_is_a_dead_letter() -> None:
     assert producer.results["BUS", 3][2] == "depth"
     assert world.store is not None
     assert [letter.reason for letter in world.store.letters] == ["depth", "depth"]
+
+
+def test_whoever_waits_for_room_gets_it_whatever_made_it() -> None:
+    """Commands that may not go any more leave an empty mailbox: the last one does not stay outside."""
+    script = Script()
+    script.handler("other")
+    number = script.handler(kind="command", capacity=1, concurrency=1)
+    script.execute()
+    assert script.order() == [1]
+    for _ in range(3):
+        script.publish(session="BUS", flags=wire.COMMAND | wire.AGAIN, since=1)
+    script.say("worker", [wire.OUTCOME, [[number, 1, wire.VALUE, [True, b"x", "", "", False, 1, 0.0]]]])
+    assert script.got() == []
+    script.wait(0.1)
+    assert script.got() == []
+    assert [answer[2] for answer in script.results()] == ["", *["outcome_unknown"] * 3]
+    assert script.row(number)["held"] == 0
 
 
 def test_a_command_that_nobody_handles_fails_at_once() -> None:
