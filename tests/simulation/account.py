@@ -60,11 +60,15 @@ class Run:
         self.batch: Any = None
 
 
+_NEVER = 1 << 60
+
+
 class Fact:
     """One message."""
 
     __slots__ = (
         "acknowledged",
+        "acknowledged_at",
         "answer",
         "command",
         "durable",
@@ -96,6 +100,8 @@ class Fact:
         self.durable = False
         self.wait = False
         self.acknowledged = False
+        # In steps.
+        self.acknowledged_at = 0
         self.settled = False
         self.turned_away = False
         self.refused: tuple[Any, ...] = ()
@@ -146,6 +152,7 @@ class Account:
         self.failures: set[tuple[str, str]] = set()
         # What routers have published by themselves.
         self.fired: dict[str, int] = {}
+        self._unseen: dict[str, list[tuple[int, int]]] = {}
 
     # The story
 
@@ -174,7 +181,19 @@ class Account:
     def in_force(self, record: SubscriptionRecord) -> None:
         """Every router knows of it."""
         if record.name in self.records:
-            self.since.setdefault(record.name, self.world.scheduler.steps)
+            step = self.world.scheduler.steps
+            self.since.setdefault(record.name, step)
+            windows = self._unseen.get(record.name)
+            if windows and windows[-1][1] == _NEVER:
+                windows[-1] = (windows[-1][0], step)
+
+    def out_of_sight(self, name: str) -> None:
+        """Routers route, and only the store knows of this handler."""
+        self._unseen.setdefault(name, []).append((self.world.scheduler.steps, _NEVER))
+
+    def unseen(self, name: str, published: int, routed: int) -> bool:
+        """Whether what was published and routed in these steps may have been routed while it was so."""
+        return any(published <= end and routed >= start for start, end in self._unseen.get(name, ()))
 
     def stopped(self, record: SubscriptionRecord) -> None:
         """Its own process has removed it: what is on its way to it is discarded."""
@@ -200,13 +219,15 @@ class Account:
         return fact
 
     def acknowledged(self, fact: Fact, refused: tuple[Any, ...]) -> None:
-        fact.acknowledged = True
+        if not fact.acknowledged:
+            fact.acknowledged, fact.acknowledged_at = True, self.world.scheduler.steps
         fact.refused = refused
         self.note("acknowledged", fact.text, str(refused or ""))
 
     def settled(self, fact: Fact) -> None:
         fact.settled = True
-        fact.acknowledged = True
+        if not fact.acknowledged:
+            fact.acknowledged, fact.acknowledged_at = True, self.world.scheduler.steps
         self.note("settled", fact.text)
         for name, run in () if fact.turned_away else fact.runs.items():
             record = self.records.get(name)

@@ -105,6 +105,8 @@ class Checks:
         record = world.account.records.get(name)
         if record is None or world.account.since.get(name, 1 << 60) > fact.step:
             return True
+        if world.account.unseen(name, fact.step, fact.acknowledged_at):
+            return True
         if run is not None and (run.done or run.final):
             # What a durable handler could not do is not forgotten with the router that gave it up.
             over = run.done or run.final == "coalesced"

@@ -126,6 +126,7 @@ def make_plan(seed: int, steps: int, supported: frozenset[str] = FEATURES) -> Pl
         budget_reserve=choose.choice((2, 100)),
     )
     handlers = tuple(_handler(choose, number, features, retries) for number in range(choose.randint(4, 9)))
+    faults = _faults(choose)
     return Plan(
         seed=seed,
         steps=steps,
@@ -133,8 +134,8 @@ def make_plan(seed: int, steps: int, supported: frozenset[str] = FEATURES) -> Pl
         processes=(*PRODUCERS, *WORKERS),
         options=_options(choose),
         handlers=handlers,
-        faults=_faults(choose),
-        changes=_changes(choose) if "changes" in features else Changes(),
+        faults=faults,
+        changes=_changes(choose, calm=faults == Faults()) if "changes" in features else Changes(),
         window=choose.choice(((4, 4_000), (16, 64_000), (1_024, 4 << 20))),
         retries=retries,
         durable="durable" in features,
@@ -188,9 +189,12 @@ def _faults(choose: random.Random) -> Faults:
     )
 
 
-def _changes(choose: random.Random) -> Changes:
+def _changes(choose: random.Random, *, calm: bool) -> Changes:
     perhaps = partial(_perhaps, choose)
-    return Changes(leave=perhaps(0.004), remove=perhaps(0.004), gate=perhaps(0.008, 0.3))
+    # Where nothing else happens, somebody leaves.
+    return Changes(
+        leave=perhaps(0.02, 1.0) if calm else perhaps(0.004), remove=perhaps(0.004), gate=perhaps(0.008, 0.3)
+    )
 
 
 def _perhaps(choose: random.Random, rate: float, share: float = 0.5) -> float:

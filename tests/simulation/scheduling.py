@@ -114,6 +114,8 @@ class Scheduling:
         step = min(scheduled.step, account.fired[message])
         if record is None or account.since.get(name, 1 << 60) > step:
             return True
+        if account.unseen(name, account.fired[message], account.fired[message]):
+            return True
         handled = fact is not None and name in fact.runs and fact.runs[name].done
         dropped = record.overflow in ("drop_oldest", "coalesce") and not record.durable
         return handled or dropped or (message, name) in account.failures

@@ -56,7 +56,7 @@ class Supervisor:
     def _begin(self) -> None:
         """A life without any memory."""
         self.life = Life()
-        self.restored = False
+        self.complete = self.restored = False
         self.table = SubscriptionTable()
         self._writer = self.world.store.writer(self.life)
         self._arrivals: dict[RouterHost, float] = {}
@@ -64,20 +64,40 @@ class Supervisor:
         self._filters: dict[int, tuple[str, dict[str, Any]]] = {}
 
     def start(self) -> None:
-        """All routers are there; what the store holds is added before any of them routes anew."""
+        """All routers are there; what the store holds comes before any routes anew, if it comes soon."""
         self.world.store.read(self.life, self._restore)
+        patience = self.world.scheduler.random.choice((0.0, 0.05, 0.2))
+        self._later(self.world.scheduler.now + patience, self._complete)
 
-    def _restore(self, rows: Ledger) -> None:
-        for row in rows.subscriptions.values():
-            record = SubscriptionRecord.from_wire(row)
+    def _complete(self) -> None:
+        """Every router may route, and calls are answered."""
+        if self.complete:
+            return
+        self.complete = True
+        for name, record in self.world.account.records.items():
             if self.table.find(record) is None:
-                self.world.account.subscribed(self.table.add(record).subscription)
-        self.restored = True
+                # Only the store knows of it: what is published before it can be read does not reach it.
+                self.world.account.out_of_sight(name)
         for router in self.world.routers:
             self.introduce(router)
         self._later(max(self._arrivals.values(), default=0.0), self._in_force, list(self.table))
         for call in list(self._calls):
             call.act(call)
+
+    def _restore(self, rows: Ledger) -> None:
+        added = []
+        for row in rows.subscriptions.values():
+            record = SubscriptionRecord.from_wire(row)
+            if self.table.find(record) is None:
+                added.append(self.table.add(record).subscription)
+                self.world.account.subscribed(added[-1])
+        self.restored = True
+        if not self.complete:
+            self._complete()
+            return
+        applied = self._push("add", [one.to_wire() for one in added])
+        self._push("restored", None)
+        self._later(applied, self._in_force, added)
 
     def _in_force(self, records: list[SubscriptionRecord]) -> None:
         for record in records:
@@ -88,7 +108,7 @@ class Supervisor:
     def die(self) -> None:
         """What it was about to tell somebody, some have heard and some will never hear."""
         self.life.alive = False
-        self.restored = False
+        self.complete = self.restored = False
         # Pushes end at one moment: those that would arrive later were never sent.
         self.cut = self.world.scheduler.now + self.world.scheduler.between(0, 0.005)
 
@@ -136,15 +156,16 @@ class Supervisor:
         for record in former:
             if not record.durable or record.key_text not in kept:
                 self.world.account.unsubscribed(record)
-        self.world.store.read(self.life, self._restore)
+        self.start()
 
     # Routers
 
     def introduce(self, router: RouterHost) -> None:
         """A router that has started gets the whole table."""
-        if self.restored and router.alive:
+        if self.complete and router.alive:
             self._tell(router, "load", (self.table.snapshot(), self._filters_wire()))
-            self._tell(router, "restored", None)
+            if self.restored:
+                self._tell(router, "restored", None)
 
     def _push(self, what: str, body: Any) -> float:
         """When all have applied it."""
@@ -172,7 +193,7 @@ class Supervisor:
     def _ask(self, owner: Mortal, act: Callable[[Call], None], reply: Callable[[Any], None]) -> None:
         call = Call(owner, act, reply)
         self._calls[call] = None
-        if self.restored:
+        if self.complete:
             act(call)
 
     def _answer(self, call: Call, value: Any) -> None:

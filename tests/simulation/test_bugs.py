@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.bugs import BUGS
 from tests.simulation.run import catch
 
-SEEDS = 150
+SEEDS = 250
 """Within so many schedules each bug must have given itself away."""
 
 
