@@ -58,8 +58,15 @@ class Bounds:
             self._waiting(name, mailbox)
 
     def _waiting(self, name: str, mailbox: Mailbox) -> None:
-        """Whoever waits for room does so in a producer's window; handlers' own and the router's have none."""
-        waiting = [record for record in mailbox.waiting if not (record.head.depth or record.head.on_settled)]
+        """Whoever waits for room does so in a producer's window.
+
+        Handlers' own messages and the router's have none, and what the journal had is as much as it is.
+        """
+        waiting = [
+            record
+            for record in mailbox.waiting
+            if not (record.head.depth or record.head.on_settled or (record.kept and record.kept.told))
+        ]
         lines = {record.head.line for record in waiting}
         limit = len(lines) * self._options.max_unadmitted
         self._within(name, f"messages before {mailbox.subscription.name}", len(waiting), limit)
