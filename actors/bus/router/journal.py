@@ -68,7 +68,6 @@ class Journal:
             return
         self._unread[record] = None
         if record.head.flags & wire.PROMISED:
-            # It was admitted once: however long the store is away, it cannot be refused any more.
             return
         state = self._state
         state.timers.at(state.now + state.options.journal_timeout, partial(self._unheard, record))
@@ -104,9 +103,9 @@ class Journal:
             time=self._state.wall(),
             replay_of=head.replay_of,
         )
-        self._state.writes.add(
-            PutJournal(row), partial(self._committed, record), partial(self._refused, record)
-        )
+        # What was admitted once cannot be refused any more, however long the store is away.
+        refused = None if head.flags & wire.PROMISED else partial(self._refused, record)
+        self._state.writes.add(PutJournal(row), partial(self._committed, record), refused)
 
     def _committed(self, record: Record) -> None:
         if record.kept is not None:

@@ -581,3 +581,22 @@ def test_a_command_whose_handler_went_waits_for_what_the_journal_says() -> None:
     assert [letter.reason for letter in world.store.letters] == ["no_handler"]
     assert producer.results["BUS", 1][2] == "no_handler"
     assert not world.store.journal
+
+
+def test_what_was_admitted_before_its_handler_was_durable_waits_for_the_store() -> None:
+    """A later router is to write it first, and cannot: it is not refused, whoever else waits for it."""
+    world, producer, server = made(journal_timeout=5.0)
+    slow = world.handler(server, "slow")
+    world.start()
+    producer.publish()
+    world.rest(work=False)
+    assert producer.admitted == {("BUS", 1)}
+    kept = world.handler(server, "kept", durable=True)
+    server.jobs.clear()
+    world.start()
+    world.rest_without_store()
+    world.pass_time(60.0)
+    world.rest_without_store()
+    assert not producer.refused
+    world.rest()
+    assert server.handled == {number: [(("p", 1, "BUS"), 1)] for number in (slow.number, kept.number)}
