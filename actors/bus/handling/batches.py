@@ -123,8 +123,8 @@ class Batches:
             if runner.host.closing and not jobs[0].aborted:
                 raise
             return runner.cancelled(jobs[0])
-        except (Exception, SystemExit) as error:
-            return failure(error)
+        except BaseException as error:
+            return failure(error, threaded=leader.thread is not None)
         finally:
             leader.answered = True
             for job in jobs:

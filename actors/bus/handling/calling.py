@@ -76,8 +76,13 @@ def _in_thread(handler: Handler, threads: int) -> Callable[..., Awaitable[Any]]:
     return call
 
 
-def failure(error: BaseException) -> Failed:
-    """What the router is told of an exception out of user code."""
+def failure(error: BaseException, *, threaded: bool = False) -> Failed:
+    """What the router is told of an exception out of user code, whatever class it derives from.
+
+    Raises it where it is not the handler's own: an interrupt on the loop, or the end of the coroutine.
+    """
+    if isinstance(error, GeneratorExit) or (isinstance(error, KeyboardInterrupt) and not threaded):
+        raise error
     try:
         text = str(error)
     except Exception as broken:  # the user's own error class

@@ -272,7 +272,7 @@ class Runner:
             return Pending(value) if inspect.isawaitable(value) else value
         except asyncio.CancelledError:
             return self.cancelled(job)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             return failure(error)
 
     async def _finish(self, job: Job, pending: Pending, began: float) -> Any:
@@ -290,8 +290,8 @@ class Runner:
             if host.closing and not job.aborted:
                 raise
             return self.cancelled(job)
-        except (Exception, SystemExit) as error:
-            return failure(error)
+        except BaseException as error:
+            return failure(error, threaded=job.thread is not None)
         finally:
             inbox.ended(job)
             self.released(job, task)

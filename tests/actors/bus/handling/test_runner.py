@@ -71,6 +71,31 @@ async def test_a_replay_says_of_what(live: Any, noted: Any) -> None:
 # What is said of it
 
 
+class Panic(BaseException):
+    """As extension modules raise it."""
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("batch", [None, {"size": 1, "wait": 0.0}])
+async def test_whatever_a_handler_raises_ends_its_attempt(
+    live: Any, noted: Any, steps: int, batch: dict[str, Any] | None
+) -> None:
+    """An error that derives from no Exception is a failure like any other, and the next event is handled."""
+
+    async def handle(event: Any) -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        raise Panic("no")
+
+    side = live()
+    side.serve(handle, batch=batch)
+    for _ in range(2):
+        [entry] = side.send(noted())
+        [(_, code, detail)] = await side.answered(1)
+        assert (code, detail[:3]) == (wire.FAILED, ["handler", "Panic", "no"])
+        side.inbox.verdict(1, entry, wire.KEEP)
+
+
 async def test_a_slow_success_is_told_apart(live: Any, noted: Any) -> None:
     """An attempt that takes as long as the breaker calls slow is reported with its duration."""
     clock = Clock()

@@ -97,7 +97,14 @@ async def test_a_function_may_return_an_awaitable(live: Any, add: Any) -> None:
     assert (code, detail[0], detail[1]) == (wire.VALUE, True, b"\x05")
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), SystemExit("no"), StopIteration("no")])
+class Panic(BaseException):
+    """As extension modules raise it."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("no"), SystemExit("no"), StopIteration("no"), KeyboardInterrupt("no"), Panic("no")],
+)
 async def test_what_a_function_raises_is_its_failure(live: Any, noted: Any, error: BaseException) -> None:
     """Whatever it is, it ends the attempt and nothing else."""
 
