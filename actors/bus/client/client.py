@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 E = TypeVar("E", bound=Event)
 R = TypeVar("R")
+T = TypeVar("T")
 
 _PLACED = 65_536
 
@@ -77,6 +78,7 @@ class BusClient:
         self._only = self._shards[0].calls if len(self._shards) == 1 else None
         # Where sessions belong, found once: a hash per publish would cost more than the rest of it.
         self._places: dict[str, Calls] = {}
+        self._undoing: set[asyncio.Task[None]] = set()
         self._started = False
 
     # Life
@@ -229,7 +231,10 @@ class BusClient:
         wire = filter_wire(filter)
         if wire is None:
             raise InvalidOption("`filter` is needed: there is nothing to be filtered by")
-        return BusFilter(self._registry, await self._registry.add_filter(self.identity, wire), filter)
+        number = await self._whole(
+            self._registry.add_filter(self.identity, wire), self._registry.remove_filter
+        )
+        return BusFilter(self._registry, number, filter)
 
     async def _register(
         self,
@@ -239,19 +244,40 @@ class BusClient:
         middleware: Sequence[Middleware],
     ) -> Subscription:
         self._start()
-        number = await self._registry.subscribe(record.to_wire())
+        number = await self._whole(
+            self._registry.subscribe(record.to_wire()),
+            lambda number: self._withdraw(replace(record, number=number)),
+        )
         settled = replace(record, number=number)
         self._handlers.serve(settled, message_class, handler, middleware)
         try:
             await self._attached(settled)
         except BaseException:
-            if record.durable or record.members:
-                # What waits for it must not go with an attempt to serve it.
-                self._handlers.remove(number)
-            else:
-                await self._unsubscribe(settled)
+            await self._withdraw(settled)
             raise
         return Subscription(self, settled)
+
+    async def _whole(
+        self, work: Coroutine[Any, Any, T], undo: Callable[[T], Coroutine[Any, Any, None]]
+    ) -> T:
+        """What comes of the work, which is undone where its caller is cancelled meanwhile."""
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            undoing = asyncio.create_task(_undo(task, undo))
+            self._undoing.add(undoing)
+            undoing.add_done_callback(self._undoing.discard)
+            raise
+        return task.result()
+
+    async def _withdraw(self, record: SubscriptionRecord) -> None:
+        """Its registration was broken off."""
+        if record.durable or record.members:
+            # What waits for it must not go with an attempt to serve it.
+            self._handlers.remove(record.number)
+        else:
+            await self._unsubscribe(record)
 
     async def _attached(self, record: SubscriptionRecord) -> None:
         """Until every router routes to it."""
@@ -351,3 +377,10 @@ class BusClient:
             **self._handlers.report(),
             "observer_failures": self._observers.failures,
         }
+
+
+async def _undo(task: asyncio.Task[T], undo: Callable[[T], Coroutine[Any, Any, None]]) -> None:
+    try:
+        await undo(await task)
+    except LlmgineError as error:
+        logger.info("what was broken off was refused, or goes with this client: %s", error)

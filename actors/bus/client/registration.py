@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,6 +57,8 @@ class Subscription:
     def __init__(self, client: Server, record: SubscriptionRecord) -> None:
         self._client = client
         self.record = record
+        # What is asked of the table is asked one after another, each knowing what came of the last.
+        self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
         record = self.record
@@ -84,14 +87,16 @@ class Subscription:
 
         Raises `InvalidOption` for a command's handler and for one that this process serves no more.
         """
-        self.record = await self._client.set_filter(self.record, filter)
+        async with self._turn:
+            self.record = await self._client.set_filter(self.record, filter)
 
     async def remove(self) -> None:
         """Remove it; does nothing the second time, nor where another process has taken over.
 
         A durable one goes from the store, too; `StoreError` where that cannot be reached, and it stays.
         """
-        await self._client.remove(self.record)
+        async with self._turn:
+            await self._client.remove(self.record)
 
 
 class BusFilter:
