@@ -137,13 +137,21 @@ class Job:
     def suspend(self) -> None:
         """It waits for the bus: its place is free for others meanwhile."""
         self.suspended += 1
-        if self.suspended == 1 and not self.passage.reentrant:
+        if self.suspended > 1:
+            return
+        if self.thread is not None:
+            self.thread.step_aside()
+        if not self.passage.reentrant:
             self.queue.places.suspended += 1
             self.queue.inbox.ready(self.queue)
 
     def resume(self) -> None:
         self.suspended -= 1
-        if self.suspended == 0 and not self.passage.reentrant:
+        if self.suspended:
+            return
+        if self.thread is not None:
+            self.thread.step_back()
+        if not self.passage.reentrant:
             self.queue.places.suspended -= 1
 
 

@@ -1,7 +1,8 @@
 """Handlers that are plain functions run in threads, so that one that blocks holds up nobody's loop.
 
 The threads are the process's own daemons, at most as many as the option says: one that never comes
-back keeps no process alive, and another takes its place.
+back keeps no process alive, and another takes its place. So it does for one whose handler waits for the
+bus, or what it waits for might wait for its thread.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _IDLE = 30.0
 class ThreadCall:
     """One call on its way through a thread; awaited by whoever made it."""
 
-    __slots__ = ("_arguments", "_claim", "_context", "_function", "_future", "_loop", "done", "lost")
+    __slots__ = ("_arguments", "_claim", "_context", "_function", "_future", "_loop", "_threads", "aside", "done", "lost")
 
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._function = function
@@ -31,8 +32,11 @@ class ThreadCall:
         self._future: asyncio.Future[Any] = self._loop.create_future()
         # Whoever gets it first decides whether the call is made.
         self._claim = threading.Lock()
+        self._threads: Threads | None = None
         self.done = False
         self.lost = False
+        # Its function waits for the bus.
+        self.aside = False
 
     def run(self) -> None:
         if not self._claim.acquire(blocking=False):
@@ -66,6 +70,16 @@ class ThreadCall:
         """Whether the function has ended, and its result is on its way to the loop."""
         return self.done and not self._future.done()
 
+    def step_aside(self) -> None:
+        """The function waits for the bus: others may have its place meanwhile."""
+        if self._threads is not None:
+            self._threads.step_aside(self)
+
+    def step_back(self) -> None:
+        """It goes on."""
+        if self._threads is not None:
+            self._threads.step_back(self)
+
     def cancel(self) -> bool:
         """Whether no thread is in it now, and none will ever be."""
         return self.done or self._claim.acquire(blocking=False)
@@ -84,6 +98,7 @@ class Threads:
     def submit(self, call: ThreadCall, limit: int) -> None:
         with self._changed:
             self._limit = max(self._limit, limit)
+            call._threads = self
             self._calls.append(call)
             if self._idle:
                 self._changed.notify()
@@ -94,8 +109,29 @@ class Threads:
         with self._changed:
             if not (call.lost or call.done):
                 call.lost = True
-                self.count -= 1
-                self._grow()
+                self._leave(call)
+
+    def step_aside(self, call: ThreadCall) -> None:
+        """As `call.step_aside()`: another thread may be started for others."""
+        with self._changed:
+            if not (call.lost or call.done):
+                self._leave(call)
+
+    def step_back(self, call: ThreadCall) -> None:
+        """As `call.step_back()`: where there are too many threads then, the next one to be done ends."""
+        with self._changed:
+            self._return(call)
+
+    def _leave(self, call: ThreadCall) -> None:
+        if not call.aside:
+            call.aside = True
+            self.count -= 1
+            self._grow()
+
+    def _return(self, call: ThreadCall) -> None:
+        if call.aside and not call.lost:
+            call.aside = False
+            self.count += 1
 
     def _grow(self) -> None:
         if len(self._calls) > self._idle and self.count < self._limit:
@@ -109,9 +145,13 @@ class Threads:
                 if call.lost:
                     # Another has its place.
                     return
+                self._return(call)
 
     def _next(self) -> ThreadCall | None:
         with self._changed:
+            if self.count > self._limit:
+                self.count -= 1
+                return None
             while not self._calls:
                 self._idle += 1
                 called = self._changed.wait(_IDLE)

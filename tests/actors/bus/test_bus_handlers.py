@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.bus import BusError, Command, Event, InvalidHandler, RetryPolicy, SchemaConflict
+from llmgine.actors.bus import (
+    BusError,
+    Command,
+    Event,
+    InvalidHandler,
+    RetryPolicy,
+    SchemaConflict,
+    TypeFilter,
+)
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -234,6 +242,24 @@ async def test_a_handler_may_wait_at_any_step(world: World, session: str) -> Non
     ]
     if session != "BUS":
         assert seen == kinds
+
+
+async def test_functions_that_wait_for_functions_need_no_thread_each(make_world: Any) -> None:
+    """A plain function may publish and wait for another one, though there is one thread for both."""
+    world = await make_world(handler_threads=1)
+    client = world.client()
+    loop = asyncio.get_running_loop()
+    seen: list[str] = []
+
+    def outer(event: Noted) -> None:
+        publishing = client.publish(Louder(), wait=True)
+        asyncio.run_coroutine_threadsafe(publishing, loop).result(10)
+        seen.append("outer")
+
+    await client.register_event_handler(Noted, outer, filter=TypeFilter(exclude=(Louder,)))
+    await client.register_event_handler(Louder, lambda event: seen.append("inner"))
+    await client.publish(Noted(), wait=True)
+    assert seen == ["inner", "outer"]
 
 
 async def test_a_waiting_publish_keeps_no_event(make_world: Any, until: Any) -> None:

@@ -158,6 +158,26 @@ async def test_threads_are_few_and_a_stuck_one_is_replaced() -> None:
     assert pool.count == 1
 
 
+async def test_a_thread_whose_function_waits_for_the_bus_has_left_its_place(until: Any) -> None:
+    """What it waits for finds a thread, however many wait; once all go on, the threads are few again."""
+    pool = Threads()
+    gates = [threading.Event() for _ in range(3)]
+    waiting = [ThreadCall(gate.wait, (10,)) for gate in gates]
+    for call in waiting:
+        pool.submit(call, 1)
+        call.step_aside()
+    awaited = ThreadCall(lambda: "done", ())
+    pool.submit(awaited, 1)
+    assert await awaited.result() == "done"
+    for call, gate in zip(waiting, gates, strict=True):
+        call.step_back()
+        gate.set()
+        assert await call.result()
+    await until(lambda: pool.count == 1)
+    waiting[0].step_back()
+    assert pool.count == 1
+
+
 async def test_a_call_that_has_not_begun_can_be_cancelled() -> None:
     """It is never made; one that a thread is in cannot be."""
     pool = Threads()
