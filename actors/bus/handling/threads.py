@@ -21,7 +21,18 @@ _IDLE = 30.0
 class ThreadCall:
     """One call on its way through a thread; awaited by whoever made it."""
 
-    __slots__ = ("_arguments", "_claim", "_context", "_function", "_future", "_loop", "_threads", "aside", "done", "lost")
+    __slots__ = (
+        "_arguments",
+        "_claim",
+        "_context",
+        "_function",
+        "_future",
+        "_loop",
+        "_threads",
+        "aside",
+        "done",
+        "lost",
+    )
 
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._function = function
