@@ -257,9 +257,7 @@ class BusClient:
             raise
         return Subscription(self, settled)
 
-    async def _whole(
-        self, work: Coroutine[Any, Any, T], undo: Callable[[T], Coroutine[Any, Any, None]]
-    ) -> T:
+    async def _whole(self, work: Coroutine[Any, Any, T], undo: Callable[[T], Coroutine[Any, Any, None]]) -> T:
         """What comes of the work, which is undone where its caller is cancelled meanwhile."""
         task = asyncio.create_task(work)
         try:
