@@ -65,7 +65,7 @@ class DeploymentDesk:
                 raise failures[0]
             self._deployments[name] = deployment
             if former is not None:
-                await self._forget(name, but=await self._served(deployment))
+                await self._forget_others(deployment)
                 self._drain(former.replicas)
             return list(deployment.replicas)
 
@@ -91,7 +91,7 @@ class DeploymentDesk:
         async with self._lanes.of(name):
             deployment = self._deployments.pop(name, None)
             if deployment is not None:
-                await self._forget(name)
+                await self._subscriptions.remove_deployment(name, frozenset())
                 self._drain(deployment.replicas)
 
     def joined(self, report: dict[str, Any]) -> None:
@@ -146,19 +146,25 @@ class DeploymentDesk:
 
     async def _undo(self, deployment: Deployment, former: Deployment | None) -> None:
         await asyncio.gather(*(self._end(one, 0.0) for one in deployment.replicas))
-        await self._forget(deployment.name, but=await self._served(former) if former is not None else ())
+        if former is None:
+            await self._subscriptions.remove_deployment(deployment.name, frozenset())
+        else:
+            await self._forget_others(former)
 
-    async def _served(self, deployment: Deployment) -> list[int]:
-        """What the first replica that answers serves; all serve the same."""
+    async def _forget_others(self, deployment: Deployment) -> None:
+        """Removes what other versions served and this one does not; where no replica tells, nothing."""
+        served = await self._served(deployment)
+        if served is not None:
+            await self._subscriptions.remove_deployment(deployment.name, frozenset(served))
+
+    async def _served(self, deployment: Deployment) -> list[int] | None:
+        """What the first replica that answers serves; all serve the same. None where none answers."""
         for replica in deployment.replicas:
             try:
                 return list(await self._cluster.call(replica, "subscriptions", timeout=10.0))
             except (LlmgineError, TimeoutError) as error:
                 logger.info("%s does not say what it serves: %s", replica, error)
-        return []
-
-    async def _forget(self, name: str, but: Iterable[int] = ()) -> None:
-        await self._subscriptions.remove_deployment(name, frozenset(but))
+        return None
 
     async def _bring_code(self, deployment: Deployment) -> None:
         """A restarted supervisor has no code: a replica gives back what it was born with."""

@@ -28,10 +28,13 @@ class Cluster:
 
     def __init__(self) -> None:
         self.serves: dict[str, list[int]] = {}
+        self.silent: set[str] = set()
 
     async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> Any:
         if method == "cargo":
             return Cargo("Pings", 1, DeployedCode(Pings), 0.1)
+        if name in self.silent:
+            raise TimeoutError
         return self.serves.get(name, [])
 
 
@@ -112,6 +115,22 @@ async def test_a_new_version_that_fails_leaves_the_former(stage: Stage) -> None:
     assert stage.children.alive == {"handler-Pings-0"}
     assert stage.subscriptions.forgotten == [("Pings", frozenset({3}))]
     assert stage.desk.snapshot()["Pings"] == {"replicas": ["handler-Pings-0"], "version": 1}
+
+
+@pytest.mark.parametrize("failure", [None, StartFailed("no")])
+async def test_nothing_is_removed_while_nobody_says_what_is_served(
+    stage: Stage, failure: Exception | None
+) -> None:
+    """Where no replica of the version that stays answers, every subscription of the deployment stays."""
+    await stage.deploy(1)
+    stage.cluster.silent = {"handler-Pings-0", "handler-Pings-1"}
+    if failure is None:
+        await stage.deploy(1)
+    else:
+        stage.children.failures["handler-Pings-1"] = failure
+        with pytest.raises(StartFailed):
+            await stage.deploy(1)
+    assert stage.subscriptions.forgotten == []
 
 
 async def test_a_lost_replica_is_replaced(stage: Stage) -> None:
