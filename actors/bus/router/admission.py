@@ -311,7 +311,7 @@ class Admission:
             elif mailbox is not None or unknown:
                 self.pass_on(record, stages, durable=durable)
             else:
-                name = head.lineage.partition("|")[0]
+                name = head.lineage.partition(LINEAGE_SEPARATOR)[0]
                 text = f"no handler for command {name} in session {line.session!r} nor in the bus scope"
                 self._register(record)
                 self.refuse(record, "no_handler", text)

@@ -92,11 +92,9 @@ class Ends:
         name, text = mailbox.subscription.name, "a newer event of the same key took its place"
         self._state.counters["coalesced_total"] += 1
         if record.head.replay_of is not None:
-            # Its letter stays.
+            # A dead letter is done with only where its replay was handled.
             record.failed = True
         self._state.note("coalesced", mailbox, record, text)
-        # But a dead letter is done with only where its replay was handled.
-        record.failed = record.failed or record.head.replay_of is not None
         self.finish(mailbox, record, [name, False, "coalesced", "coalesced", text, 0, 0.0])
 
     def _drop(self, mailbox: Mailbox, record: Record) -> None:
