@@ -126,6 +126,11 @@ class SubscriptionTable:
         self._by_wire_name: dict[str, set[int]] = {}
         self._commands: dict[tuple[str, str], int] = {}
 
+    def outlive(self, bound: int) -> None:
+        """An earlier life of its owner has given out numbers and serials below `bound`, which others know."""
+        self.serial = max(self.serial, bound)
+        self._next = max(self._next, bound)
+
     def __len__(self) -> int:
         return len(self._by_number)
 

@@ -147,6 +147,7 @@ class SupervisorActor(ObservedActor):
 
     async def _recover(self, children: list[str]) -> None:
         logger.warning("the supervisor is back; waiting for %s", ", ".join(children))
+        self._subscriptions.outlive(self.identity.epoch)
         await asyncio.gather(*(self._recover_child(name) for name in children))
         for name in self._essentials:
             self._work.start(self._bring_back(name), f"bring back {name}")

@@ -32,6 +32,10 @@ class Life:
         self.alive = True
 
 
+# No life changes the table so often.
+_PER_LIFE = 1 << 20
+
+
 class Call:
     """What a process has asked for and not been answered."""
 
@@ -47,6 +51,7 @@ class Supervisor:
     def __init__(self, world: World) -> None:
         self.world = world
         self.table = SubscriptionTable()
+        self._lives = itertools.count()
         self._calls: dict[Call, None] = {}
         self._numbers = itertools.count(1)
         # Until when pushes of the last life arrive.
@@ -58,6 +63,7 @@ class Supervisor:
         self.life = Life()
         self.complete = self.restored = False
         self.table = SubscriptionTable()
+        self.table.outlive(next(self._lives) * _PER_LIFE)
         self._writer = self.world.store.writer(self.life)
         self._arrivals: dict[RouterHost, float] = {}
         # Filters of the whole bus by number, each with the process that it goes with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,3 +112,15 @@ def test_who_comes_to_a_deployment_and_who_leaves_it_is_a_change() -> None:
     (left,) = table.leave("m1")
     assert (left.lives, left.generation > third.generation) == ({"m0": 1}, True)
     assert table.get(first.number) is left
+
+
+def test_a_later_life_uses_no_number_twice() -> None:
+    """Who still knows what an earlier owner of the table gave out cannot take anything new for it."""
+    table = SubscriptionTable()
+    kept = replace(record("kept"), number=3, generation=7)
+    table.put(kept)
+    table.outlive(1_000)
+    new = table.add(record("new")).subscription
+    assert (new.number, new.generation) == (1_000, 1_001)
+    taken = table.add(record("kept", epoch=2)).subscription
+    assert (taken.number, taken.generation) == (3, 1_002)
