@@ -60,7 +60,7 @@ from llmgine.actors.control import (
     RuntimeStopping,
     StartFailed,
 )
-from llmgine.actors.handlers import DeploymentRefused, answers, on
+from llmgine.actors.handlers import DeploymentRefused, HandlerBus, answers, on
 from llmgine.actors.sessions import (
     Engine,
     Reply,
@@ -162,6 +162,7 @@ __all__ = [
     "Event",
     "Failed",
     "Filter",
+    "HandlerBus",
     "HandlerExists",
     "HandlerOutcome",
     "ImagePart",

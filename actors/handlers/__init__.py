@@ -1,6 +1,7 @@
 """Handlers that run as actors of their own: how a class says what it handles, and what its replicas are."""
 
+from llmgine.actors.handlers.bus import HandlerBus
 from llmgine.actors.handlers.deployment import DeployedCode, DeploymentRefused
 from llmgine.actors.handlers.marks import Mark, answers, marks_of, on
 
-__all__ = ["DeployedCode", "DeploymentRefused", "Mark", "answers", "marks_of", "on"]
+__all__ = ["DeployedCode", "DeploymentRefused", "HandlerBus", "Mark", "answers", "marks_of", "on"]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from llmgine.actors.bus import BusClient, BusOptions, Subscription
 from llmgine.actors.control import Boot, names
+from llmgine.actors.handlers.bus import HandlerBus
 from llmgine.actors.handlers.deployment import Cargo, DeployedCode, DeploymentRefused
 from llmgine.actors.handlers.marks import Mark, marks_of
 from llmgine.actors.telemetry import ObservedActor
@@ -40,7 +41,6 @@ class HandlerActor(ObservedActor):
         await super().opened()
         await self._let_down()  # what an attempt to open that failed has left
         code = await asyncio.to_thread(DeployedCode.load, self._cargo.code)
-        await self._construct(code)
         options = BusOptions.model_validate(self.settings["bus"])
         self._bus = BusClient(
             self.name,
@@ -51,13 +51,14 @@ class HandlerActor(ObservedActor):
             member_of=self._cargo.deployment,
         )
         await self._bus.start()
+        await self._construct(code, self._bus)
         for mark in marks_of(code.handler_class):
             self._subscriptions.append(await self._register(self._bus, mark))
 
-    async def _construct(self, code: DeployedCode) -> None:
+    async def _construct(self, code: DeployedCode, bus: BusClient) -> None:
         try:
             self._instance = code.handler_class(**code.arguments)
-            await self._tell("start")
+            await self._tell("start", HandlerBus(bus))
         except Exception as error:
             # The user's own error class may be known to nobody else.
             what = "started" if self._instance is not None else "constructed"
@@ -81,23 +82,25 @@ class HandlerActor(ObservedActor):
         return [subscription.number for subscription in self._subscriptions]
 
     async def drain(self, grace: float) -> None:
-        """Takes nothing new, and lets the handlers that run end."""
+        """Takes nothing new, and lets the handlers that run end, and what they have published be taken."""
+        until = asyncio.get_running_loop().time() + grace
         if self._bus is not None:
             left = await self._bus.retire(grace)
             if left:
                 logger.warning("%s: %d handlers still ran after %g s", self.name, left, grace)
-        await self._let_down()
+        limit = BusOptions.model_validate(self.settings["bus"]).drain_timeout
+        await self._let_down(min(limit, max(0.0, until - asyncio.get_running_loop().time())))
 
     async def abandon(self) -> None:
         await super().abandon()
         if self._bus is not None:
             await self._bus.close(0.0)
 
-    async def _let_down(self) -> None:
+    async def _let_down(self, timeout: float = 0.0) -> None:
         bus, self._bus = self._bus, None
         self._subscriptions.clear()
         if bus is not None:
-            await bus.close(0.0)
+            await bus.close(timeout)
         if self._instance is not None:
             try:
                 await self._tell("stop")
@@ -105,10 +108,10 @@ class HandlerActor(ObservedActor):
                 logger.exception("%s: stop() of %s failed", self.name, type(self._instance).__qualname__)
             self._instance = None
 
-    async def _tell(self, verb: str) -> None:
-        """Calls the user's `start` or `stop` where the class has it."""
+    async def _tell(self, verb: str, *given: Any) -> None:
+        """Calls the user's `start` or `stop` where the class has it, with what is given if it takes that."""
         method = getattr(self._instance, verb, None)
         if callable(method):
-            result = method()
+            result = method(*given) if inspect.signature(method).parameters else method()
             if inspect.isawaitable(result):
                 await result

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llmgine.runtime import Command, DeploymentRefused, Event, InvalidHandler, Runtime, answers, on
+from llmgine.runtime import (
+    Command,
+    DeploymentRefused,
+    Event,
+    HandlerBus,
+    InvalidHandler,
+    Runtime,
+    answers,
+    on,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,6 +57,30 @@ class Till:
     @answers(WhoAnswers)
     async def who(self, command: WhoAnswers) -> str:
         return self.name
+
+
+class Doubled(Event):
+    amount: int
+
+
+class Doubler:
+    """Publishes twice what it hears of, and asks who else is there."""
+
+    def __init__(self, folder: str) -> None:
+        self.book = Path(folder) / "answers"
+
+    async def start(self, bus: HandlerBus) -> None:
+        self.bus = bus
+
+    @on(Paid)
+    async def double(self, event: Paid) -> None:
+        await self.bus.publish(Doubled(session_id=event.session_id, amount=2 * event.amount))
+
+    @on(Doubled)
+    async def ask(self, event: Doubled) -> None:
+        who = (await self.bus.execute(WhoAnswers())).unwrap()
+        with self.book.open("a") as book:
+            book.write(f"{event.amount} {who}\n")
 
 
 class Broken:
@@ -121,6 +154,22 @@ async def test_a_deployment_is_scaled_and_removed(
     assert result.error is not None
     assert result.error.kind == "no_handler"
     assert sum(len(lines) for lines in taken(tmp_path).values()) == 200
+
+
+async def test_deployed_handlers_publish_and_execute(
+    runtime: Runtime, tmp_path: Path, eventually: Eventually
+) -> None:
+    """What `start` is given reaches every handler of the runtime, those of other deployments too."""
+    tills = await runtime.bus.deploy(Till, arguments={"folder": str(tmp_path)})
+    doubler = await runtime.bus.deploy(Doubler, arguments={"folder": str(tmp_path)})
+    await pay(runtime, 1, 3)
+    book = tmp_path / "answers"
+    await eventually(lambda: book.exists() and len(book.read_text().splitlines()) == 3)
+    lines = [line.split() for line in book.read_text().splitlines()]
+    assert [int(amount) for amount, _ in lines] == [0, 2, 4]
+    assert {who for _, who in lines} == set(taken(tmp_path))
+    await doubler.remove()
+    await tills.remove()
 
 
 async def test_a_class_that_cannot_be_constructed_leaves_nothing(runtime: Runtime) -> None:

@@ -275,6 +275,7 @@ class RouterCore:
             if mailbox is None:
                 mailbox = state.mailboxes[record.number] = Mailbox(record, state.options)
                 self._breakers.configure(mailbox)
+                self._handover.come_again(mailbox)
             else:
                 self._replace(mailbox, record)
         state.routes.clear()

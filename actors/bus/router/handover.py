@@ -226,6 +226,18 @@ class Handover:
         if not mailbox.members:
             self._end(mailbox)
 
+    def come_again(self, mailbox: Mailbox) -> None:
+        """Its subscription was removed here, and the table's owner had died before others heard of that.
+
+        What its handlers still run of before belongs to a mailbox that is gone.
+        """
+        former = self._state.closing.get(mailbox.subscription.number)
+        if former is not None:
+            mailbox.next_entry = former.next_entry
+            for serving in list(former.members.values()):
+                self._leave(serving)
+            self._end(former)
+
     def _end(self, mailbox: Mailbox) -> None:
         """The last of a removed subscription's messages."""
         self._discard_all(mailbox)
