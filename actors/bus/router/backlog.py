@@ -13,8 +13,10 @@ from llmgine.actors.bus.router.keyed import Key, KeyedQueue
 from llmgine.actors.bus.router.records import Record
 from llmgine.actors.bus.router.rows import Rows
 
-# How many messages of one session go before it is another one's turn.
+# How many messages of one session go before it is another one's turn, at least,
 TURN = 8
+# and as a part of what may go now: where handlers are quick, turns are long and cost little.
+_SHARE = 8
 # And of one that has been left alone.
 _LONG_TURN = 256
 
@@ -67,12 +69,12 @@ class Backlog:
         for record in records:
             rows.add(session, record)
 
-    def refill(self) -> bool:
-        """The next turn; whether there is one."""
+    def refill(self, free: int) -> bool:
+        """The next turn; whether there is one. `free` is how many may go out in all now."""
         rows = self._rows
         if not rows:
             return False
-        self.front.extend(rows.turn(_LONG_TURN if rows.alone else TURN))
+        self.front.extend(rows.turn(_LONG_TURN if rows.alone else max(TURN, free // _SHARE)))
         self._flow = None if rows else self.front[0].head.line.session
         return True
 
@@ -95,7 +97,7 @@ class Backlog:
         """Take out the oldest, that of a session which has much here before others."""
         crowd = self._rows.crowd()
         if crowd is None:
-            return self.front.popleft() if self.front or self.refill() else None
+            return self.front.popleft() if self.front or self.refill(0) else None
         for record in self.front:
             if record.head.line.session == crowd:
                 self.front.remove(record)

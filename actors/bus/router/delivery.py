@@ -99,13 +99,16 @@ class Deliveries:
                 break
             record = queue.popleft()
             inflight[entry] = record
-            if suspect and record in suspect:
-                suspect.discard(record)
-                parcel.add(record, entry, True, False)
-            else:
-                parcel.add(record, entry, record.head.again, False)
             entry += 1
             free -= 1
+            if suspect:
+                parcel.add(record, entry - 1, record.head.again or record in suspect, False)
+                suspect.discard(record)
+            else:
+                parcel.add(record, entry - 1, record.head.again, False)
+                taken = parcel.follow(queue, inflight, entry, free)
+                entry += taken
+                free -= taken
         serving.next_entry = entry
         if queue and free > 0:
             serving.client.ready[serving] = None

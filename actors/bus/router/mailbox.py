@@ -365,7 +365,7 @@ class Mailbox:
 
     def refill(self) -> bool:
         """More into `queue`, which is empty; whether there was any."""
-        return self.backlog.refill()
+        return self.backlog.refill(self.window - self.outstanding)
 
     def finished(self, record: Record) -> list[Record]:
         """A durable message is done here; those that may be queued after that, and now are."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from llmgine.actors.bus import wire
+from llmgine.actors.bus.router.keyed import KeyedQueue
 from llmgine.actors.bus.router.records import Head, Record
 
 
@@ -79,6 +81,31 @@ class Parcel:
         self._missed = 0
         self.deliveries.append(self._delivery)
 
+    def follow(
+        self, queue: deque[Record] | KeyedQueue, handed: dict[int, Record], entry: int, most: int
+    ) -> int:
+        """Move in what goes on with the run just begun, as `add` would one by one; returns how many."""
+        delivery = self._delivery
+        if self._index is not None or delivery is None:
+            return 0
+        head, sequence, size, append = self._head, self._next, self._size, self._run.append
+        first, last = entry, entry + min(most, wire.BATCH_EVENTS - self._count)
+        while entry < last and queue and size < wire.BATCH_BYTES:
+            record = queue[0]
+            if record.head is not head or record.sequence != sequence:
+                break
+            handed[entry] = queue.popleft()
+            body = record.body
+            append(body)
+            size += len(body)
+            sequence += 1
+            entry += 1
+        count = entry - first
+        delivery[3] += count
+        self._next = sequence
+        self._grown(count, size)
+        return count
+
     def _place(self, record: Record) -> int:
         position = self._count
         if self._index is not None:
@@ -105,8 +132,11 @@ class Parcel:
             )
             self._head = head
         self._next = record.sequence + 1
-        self._size += len(body)
-        self._count = position + 1
-        if self._count >= wire.BATCH_EVENTS or self._size >= wire.BATCH_BYTES:
-            self.full = True
+        self._grown(1, self._size + len(body))
         return position
+
+    def _grown(self, count: int, size: int) -> None:
+        self._count += count
+        self._size = size
+        if self._count >= wire.BATCH_EVENTS or size >= wire.BATCH_BYTES:
+            self.full = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from math import inf
 from typing import Any
 
@@ -239,6 +240,23 @@ def test_one_sessions_flood_keeps_nobody_waiting() -> None:
         desk.finish()
     assert max(order.index((f"calm{number}", 1)) for number in range(10)) < 30
     assert [sequence for session, sequence in order if session == "flood"] == list(range(1, 501))
+
+
+def test_turns_are_as_long_as_a_part_of_what_may_go() -> None:
+    """A handler with much room gets long rows of each session, and every session its part of that room."""
+    desk = Desk(capacity=1_000, options={"prefetch": 256})
+    for session in ("one", "two"):
+        for _ in range(300):
+            desk.offer(session)
+    desk.serve()
+    order: list[str] = []
+    while len(order) < 256:
+        record = desk.take()
+        assert record is not None
+        order.append(record.head.line.session)
+    rows = [len(list(row)) for _, row in groupby(order)]
+    assert rows[1] == (256 - rows[0]) // 8
+    assert rows[-2] == 8
 
 
 def test_a_flood_loses_its_own_messages() -> None:
