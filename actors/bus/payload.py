@@ -224,14 +224,14 @@ class Decoder:
         forbids = message_class.model_config.get("extra") == "forbid"
         self._known = frozenset(message_class.model_fields) if forbids else None
 
-    def decode(self, body: bytes, session: str, *, exact: bool) -> tuple[Message, int, bytes | None]:
+    def decode(self, body: bytes, session: str, exact: bool) -> tuple[Message, int, bytes | None]:
         """The message, its time and its trace; `exact` where the body is of the very class.
 
         Raises UndecodableMessage, whatever is wrong with the bytes.
         """
         try:
             time, trace, metadata, fields = msgpack.unpackb(body, ext_hook=_decode, strict_map_key=False)
-            if self._known is not None and not exact:
+            if not exact and self._known is not None:
                 fields = {name: value for name, value in fields.items() if name in self._known}
             fields["session_id"] = session
             if metadata is not None:

@@ -122,12 +122,12 @@ class Inbox:
         last: JobHead | None = None
         line = _NO_LINE
         failed, highest = line.failed, line.highest
-        add = queue.add
+        row: Any = None
         for head, sequence, body in messages:
             if head is not last:
                 line = self._line(queue, head)
                 failed, highest = line.failed, line.highest
-                last = head
+                last, row = head, None
             # What runs comes first: it may be a later attempt than the one that had failed.
             if redelivered and self._join(line, sequence, entry):
                 pass
@@ -146,7 +146,10 @@ class Inbox:
                 if missed:
                     job.passage = Passage(attempt, redelivered, passage.reentrant, missed)
                     missed = 0
-                add(job)
+                if row is None:
+                    row = queue.row(job)
+                row.append(job)
+                queue.count += 1
             entry += 1
 
     def _line(self, queue: Queue, head: JobHead) -> Line:
@@ -243,9 +246,13 @@ class Inbox:
         if job.answered:
             return
         job.answered = True
-        line = job.line
-        line.mark(job.sequence, ahead=job.passage.reentrant)
+        line, sequence = job.line, job.sequence
         line.running -= 1
+        if sequence == line.base + 1 and not line.mask:
+            # As `mark` does, for most come in order.
+            line.base = sequence
+        else:
+            line.mark(sequence, ahead=job.passage.reentrant)
         if job.link != self._link:
             return
         number = job.queue.number

@@ -83,20 +83,18 @@ class Queue:
         """How many failed attempts have not been judged."""
         return len(self._verdicts)
 
-    def add(self, job: Job) -> None:
-        self.count += 1
+    def row(self, job: Job) -> deque[Job] | deque[Job | deque[Job]]:
+        """Where to append this job, and others of its head and passage, now; `count` has to count them."""
         head = job.head
         if job.passage.reentrant:
-            self._beside.append(job)
-        elif not (head.laned or self._strict):
-            self._ready.append(job)
-        else:
-            lane = self._lanes.get(head.session)
-            if lane is None:
-                lane = self._lanes[head.session] = deque((job,))
-                self._ready.append(lane)
-            else:
-                lane.append(job)
+            return self._beside
+        if not (head.laned or self._strict):
+            return self._ready
+        lane = self._lanes.get(head.session)
+        if lane is None:
+            lane = self._lanes[head.session] = deque()
+            self._ready.append(lane)
+        return lane
 
     def unstarted(self) -> list[Job]:
         """All that has not started, in no particular order."""

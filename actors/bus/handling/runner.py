@@ -82,7 +82,7 @@ class Runner:
         self._handler = handler
         self._middleware = tuple(middleware)
         self._task_name = task_name(record.name)
-        self._decoder = Decoder(message_class)
+        self._decode = Decoder(message_class).decode
         self._wire_name = message_class.__wire_name__
         self._slow_after = _SLOW_NEVER if record.slow_after is None else record.slow_after
         # Plain successes that take less are counted in bulk.
@@ -308,11 +308,21 @@ class Runner:
 
     def message(self, job: Job) -> Message:
         head = job.head
-        exact = head.wire_name == self._wire_name
-        message, time, trace = self._decoder.decode(job.body, head.session, exact=exact)
+        message, time, trace = self._decode(job.body, head.session, head.wire_name == self._wire_name)
         job.trace = trace
         stamp(
-            message, (*head.key, job.sequence, time, trace, head.depth, job.passage.attempt, head.replay_of)
+            message,
+            (
+                head.producer,
+                head.epoch,
+                head.session,
+                job.sequence,
+                time,
+                trace,
+                head.depth,
+                job.passage.attempt,
+                head.replay_of,
+            ),
         )
         return message
 

@@ -73,7 +73,7 @@ class AskNumber(Ask[int]):
 def crossed(event: Event, target: type[Event] | None = None) -> Any:
     body = Encoder(type(event), 1 << 20).encode(event, 5, None)
     exact = target is None or target is type(event)
-    return Decoder(target or type(event)).decode(body, event.session_id, exact=exact)[0]
+    return Decoder(target or type(event)).decode(body, event.session_id, exact)[0]
 
 
 def test_a_message_is_frozen_and_has_no_identity_before_it_is_published() -> None:
@@ -191,7 +191,7 @@ def test_garbage_is_undecodable() -> None:
     decoder = Decoder(Rich)
     for body in (b"", b"\xc1", b"\x01", b"\x94\x00\xc0\xc0\x80", b"\x94\x00\xc0\xc0\xc7\x01\x02x"):
         with pytest.raises(UndecodableMessage, match="Rich"):
-            decoder.decode(body, BUS, exact=True)
+            decoder.decode(body, BUS, True)
 
 
 def test_wire_names() -> None:
