@@ -237,8 +237,7 @@ class Calls:
         self.connected = False
         self._confirmed.clear()
         for entry in list(self._nested):
-            if not entry.waiter.done():
-                entry.waiter.set_result(True)
+            _let_go(entry)
 
     def next_message(self) -> Any | None:
         """What is to be sent next; None when there is nothing or no window for it."""
@@ -265,8 +264,8 @@ class Calls:
         for session, first, last, refused, deferred in ranges:
             if deferred:
                 entry = outbox.find(session, first)
-                if entry is not None and entry in self._nested and not entry.waiter.done():
-                    entry.waiter.set_result(True)
+                if entry is not None and entry in self._nested:
+                    _let_go(entry)
                 continue
             for entry in outbox.admitted(session, first, last):
                 if entry.since < serial and not entry.head.flags & wire.AGAIN:
@@ -275,8 +274,11 @@ class Calls:
                 if refused:
                     entry.refused = tuple((name, reason) for name, reason in refused)
                 waiter = entry.waiter
-                if waiter is not None and not waiter.done():
-                    waiter.set_result(False)
+                if waiter is not None:
+                    # Not needed any more: what waits for its handlers shall be little work to the collector.
+                    entry.waiter = None
+                    if not waiter.done():
+                        waiter.set_result(False)
         if outbox.has_unsent:
             self._wake()
 
@@ -337,6 +339,12 @@ class Calls:
 
 def _not_started() -> asyncio.Future[Any]:
     raise RuntimeError("a client's calls begin with its start")
+
+
+def _let_go(entry: Entry) -> None:
+    """Whoever publishes it inside a handler does not wait for its admission."""
+    if entry.waiter is not None and not entry.waiter.done():
+        entry.waiter.set_result(True)
 
 
 def _is_refused(refused: tuple[tuple[str, str], ...]) -> bool:
