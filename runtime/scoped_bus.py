@@ -39,16 +39,14 @@ class ScopedBus:
     async def register_event_handler(
         self, event: type[E], handler: Handler, **options: Unpack[EventOptions]
     ) -> Subscription:
-        subscription = await self._client.register_event_handler(event, handler, **self._here(options))
-        self._registered.append(subscription)
-        return subscription
+        return self._kept(await self._client.register_event_handler(event, handler, **self._here(options)))
 
     async def register_command_handler(
         self, command: type[C], handler: Handler, **options: Unpack[CommandOptions]
     ) -> Subscription:
-        subscription = await self._client.register_command_handler(command, handler, **self._here(options))
-        self._registered.append(subscription)
-        return subscription
+        return self._kept(
+            await self._client.register_command_handler(command, handler, **self._here(options))
+        )
 
     async def publish(self, event: Event, wait: bool = False) -> Receipt:
         return await self._client.publish(self._scoped(checked(event, "publish")), wait)
@@ -69,6 +67,11 @@ class ScopedBus:
         for subscription, end in zip(registered, ends, strict=True):
             if isinstance(end, BaseException):
                 logger.warning("%r stays until its session ends: %s", subscription, end)
+
+    def _kept(self, subscription: Subscription) -> Subscription:
+        self._registered = [one for one in self._registered if one.active]
+        self._registered.append(subscription)
+        return subscription
 
     def _here(self, options: Given) -> Given:
         if "session_id" in options:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -125,6 +127,18 @@ async def test_a_session_takes_the_same_options(runtime: Runtime) -> None:
             await session.register_command_handler(Shout, shout, priority=1)  # type: ignore[call-arg]  # meant
     assert heard == ["here"]
     assert not subscription.active
+
+
+async def test_a_session_keeps_no_handler_that_was_removed(runtime: Runtime) -> None:
+    """However many are registered and removed while it is open, it holds on to those that are there."""
+    async with runtime.session(model="scripted/echo") as session:
+        removed = await session.register_event_handler(Noted, ignore, name="removed")
+        await removed.remove()
+        gone = weakref.ref(removed)
+        del removed
+        await session.register_event_handler(Noted, ignore, name="kept")
+        gc.collect()
+        assert gone() is None
 
 
 async def test_a_durable_command_is_answered_like_any_other(runtime: Runtime) -> None:
