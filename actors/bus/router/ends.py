@@ -159,7 +159,7 @@ class Ends:
         record.stage += 1
         record.opened_at = self._state.now
         for mailbox in list(stages[record.stage]):
-            self.queued(mailbox, mailbox.release(record.head.line))
+            self.queued(mailbox, mailbox.come_up(record))
 
     def queued(self, mailbox: Mailbox, records: list[Record]) -> None:
         """These have been held back, and may be handed out now."""

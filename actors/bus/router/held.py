@@ -64,6 +64,17 @@ class Held:
         self.count -= len(released)
         return released
 
+    def take(self, record: Record) -> bool:
+        """Take out this one ahead of its line; whether it was here and its turn has come."""
+        row = self._rows.get(record.head.line)
+        if row is None or record not in row or not self.may_go(record):
+            return False
+        row.remove(record)
+        if not row:
+            del self._rows[record.head.line]
+        self.count -= 1
+        return True
+
     def oldest(self) -> tuple[Record, list[Record]] | None:
         """Take out one that has to make room, and what may go for that."""
         for line, row in self._rows.items():

@@ -341,9 +341,7 @@ class Mailbox:
         if chain and self.reenters(record):
             self.urgent.append(record)
             return
-        # What a suspended handler waits for must not stand behind what may wait for that handler.
-        free = chain and record.head.wants_result
-        if self.held.may_go(record) and (free or line not in self.held):
+        if self.held.may_go(record) and (_is_awaited(record) or line not in self.held):
             self._queue([record], line.session)
         else:
             self.held.add(record)
@@ -375,6 +373,14 @@ class Mailbox:
         """Queue what has been held back for this producer and may go now; these messages."""
         released = self.held.release(line)
         self._queue(released, line.session)
+        return released
+
+    def come_up(self, record: Record) -> list[Record]:
+        """Its priority's turn has come: queue what may go now; these messages."""
+        released = self.release(record.head.line)
+        if _is_awaited(record) and self.held.take(record):
+            self._queue([record], record.head.line.session)
+            released.append(record)
         return released
 
     def marked(self, record: Record) -> bool:
@@ -474,3 +480,8 @@ class Mailbox:
         assert sum(len(record.body) for record in everything) <= self._weight, name
         self.held.validate(name, set(everything))
         assert self.outstanding == sum(1 for _ in self.others()), (name, self.outstanding)
+
+
+def _is_awaited(record: Record) -> bool:
+    """A suspended handler waits for it: it must not stand behind what may wait for that handler."""
+    return bool(record.head.chain) and record.head.wants_result

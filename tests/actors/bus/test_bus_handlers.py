@@ -244,6 +244,26 @@ async def test_a_handler_may_wait_at_any_step(world: World, session: str) -> Non
         assert seen == kinds
 
 
+@pytest.mark.parametrize("session", ["BUS", "s1"])
+async def test_priorities_hold_up_nothing_that_a_handler_waits_for(world: World, session: str) -> None:
+    """A handler of a higher priority may publish its own class and wait for all of that one's handlers."""
+    client, seen = world.client(), []
+
+    async def first(event: Noted) -> None:
+        if len(event.text) < 3:
+            await client.publish(Noted(text=event.text + "x", session_id=session), wait=True)
+        seen.append(f"first {event.text}")
+
+    async def second(event: Noted) -> None:
+        seen.append(f"second {event.text}")
+
+    await client.register_event_handler(Noted, first, priority=10)
+    await client.register_event_handler(Noted, second, priority=50)
+    receipt = await client.publish(Noted(text="x", session_id=session), wait=True)
+    assert [outcome.success for outcome in receipt.outcomes] == [True, True]
+    assert seen == [f"{who} {text}" for text in ("xxx", "xx", "x") for who in ("first", "second")]
+
+
 async def test_functions_that_wait_for_functions_need_no_thread_each(make_world: Any) -> None:
     """A plain function may publish and wait for another one, though there is one thread for both."""
     world = await make_world(handler_threads=1)
