@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 
 from llmgine.actors.bus.messages import Event
@@ -41,7 +42,7 @@ class Observers:
         for observer in self._observers.values():
             try:
                 observer(event)
-            except Exception:
+            except (Exception, CancelledError):
                 self.failures += 1
                 if self.failures == 1:
                     logger.exception("an observer failed; further failures are only counted")

@@ -111,12 +111,15 @@ async def test_a_removed_handler_is_gone_from_every_router(house: House) -> None
     assert all(core.statistics()["registered_handlers"] == 0 for core in house.cores)
 
 
-async def test_every_event_is_observed_once_and_no_more_once_that_is_switched_off(house: House) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("observer"), asyncio.CancelledError()])
+async def test_every_event_is_observed_once_and_no_more_once_that_is_switched_off(
+    house: House, error: BaseException
+) -> None:
     """Whichever router it goes to; a failing observer disturbs nobody, and none adds an event."""
     client, seen = house.client(), []
 
     def failing(event: object) -> None:
-        raise RuntimeError("observer")
+        raise error
 
     client.add_observer(failing)
     off = client.add_observer(lambda event: seen.append(event.session_id))
