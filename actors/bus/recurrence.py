@@ -26,6 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000_000
 # A step of the search may lie before its start, where clocks go back.
 _STEPS = 200
+_FIELDS = 5
 
 
 def following(row: ScheduleRow, after: int) -> int | None:
@@ -71,6 +72,9 @@ def _of_cron(expression: str, zone: str, start: int, *, reverse: bool) -> int | 
         # The search goes back from the second after, for a due time is the beginning of its second.
         begin += timedelta(seconds=1)
     try:
+        if len(expression.split()) != _FIELDS:
+            # The library takes one more, for seconds.
+            raise CronSimError("Wrong number of fields")
         times = CronSim(expression, begin, reverse=reverse)
     except CronSimError as error:
         raise InvalidSchedule(

@@ -88,6 +88,7 @@ def test_what_is_due_once_is_due_once() -> None:
     [
         ({"cron": "61 * * * *"}, "five fields"),
         ({"cron": "every day"}, "five fields"),
+        ({"cron": "* * * * * *"}, "five fields"),
         ({"cron": "0 0 31 2 *"}, "five fields"),
         ({"cron": "* * * * *", "zone": "Mars/Olympus"}, "IANA"),
         ({"cron": "* * * * *", "zone": "../etc"}, "IANA"),
