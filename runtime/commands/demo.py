@@ -16,7 +16,7 @@ from llmgine.runtime.commands.demo_view import SideBySide
 from llmgine.runtime.commands.output import note, out, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_model
 from llmgine.runtime.commands.running import begun, heed_sigterm, run
-from llmgine.runtime.commands.status import counters
+from llmgine.runtime.commands.status import bus
 from llmgine.runtime.commands.turns import submitted
 from llmgine.runtime.data import folder_of, remove_folder
 
@@ -186,7 +186,7 @@ async def _draw(runtime: Runtime, session_id: str) -> None:
     width = None if out.is_terminal else _PLAIN_WIDTH
     out.print(drawing(rows, title=f"what session {PARTS[0].name} did"), soft_wrap=False, width=width)
     out.print()
-    counters(await runtime.bus.statistics())
+    bus(await runtime.bus.statistics())
 
 
 async def _rows(runtime: Runtime, session_id: str) -> list[Row]:

@@ -38,9 +38,14 @@ def show(found: dict[str, Any], *, every: bool = False) -> None:
             continue
         columns = tuple(dict.fromkeys(column for row in rows for column in row))
         table(part, columns, [tuple(_cell(row.get(column)) for column in columns) for row in rows])
-    bus = dict(found.get("bus") or {})
-    handlers(bus.pop("per_handler", {}), every=every)
-    counters(bus, every=every)
+    bus(found.get("bus") or {}, every=every)
+
+
+def bus(statistics: dict[str, Any], *, every: bool = False) -> None:
+    """A row for each handler, then the counters of the whole bus, without those of the asking client."""
+    figures = {name: value for name, value in statistics.items() if name not in ("per_handler", "client")}
+    handlers(statistics.get("per_handler", {}), every=every)
+    counters(figures, every=every)
 
 
 def handlers(rows: dict[str, dict[str, Any]], *, every: bool = False) -> None:

@@ -128,7 +128,9 @@ async def test_a_command_past_its_deadline_is_cancelled(world: World) -> None:
     await asyncio.wait_for(cancelled.wait(), 2)
 
 
-async def test_a_command_behind_events_without_room_fails_at_its_deadline(make_world: Any) -> None:
+async def test_a_command_behind_events_without_room_fails_at_its_deadline(
+    make_world: Any, eventually: Any
+) -> None:
     """Its caller hears in time, though nothing of its session can be sent; it never runs."""
     world = await make_world(mailbox_capacity=1, max_unadmitted=4, block_timeout=60.0, answer_grace=60.0)
     gate = asyncio.Event()
@@ -141,7 +143,7 @@ async def test_a_command_behind_events_without_room_fails_at_its_deadline(make_w
     await server.register_event_handler(Said, stuck, session_id="s1")
     await server.register_command_handler(Add, ran.append)
     publishes = [asyncio.create_task(caller.publish(Said(session_id="s1"))) for _ in range(8)]
-    await asyncio.sleep(0)
+    await eventually(lambda: caller.report()["unsettled"] == 8)
     result = await asyncio.wait_for(caller.execute(Add(left=1, right=1, session_id="s1"), deadline=0.05), 5)
     assert result.error is not None
     assert (result.error.kind, result.error.retryable) == ("deadline", True)

@@ -195,7 +195,8 @@ def test_status_tables(every: bool, capsys: pytest.CaptureFixture[str]) -> None:
                 "events_failed_total": 0,
                 "seconds": 0.12345,
                 "failures": {},
-                "client": {"queued": 0, "running": 2},
+                "journal": {"queued": 0, "running": 2},
+                "client": {"held": 3},
                 "per_handler": {
                     "BUS\x1fevent\x1fshop.Paid\x1fship": {
                         "handled": 3,
@@ -213,8 +214,9 @@ def test_status_tables(every: bool, capsys: pytest.CaptureFixture[str]) -> None:
     assert "local  1     a, b" in out
     assert "events_published_total  3" in out
     assert "events_failed_total     0" in out
-    assert "client.running          2" in out
-    assert ("client.queued           0" in out) == every
+    assert "journal.running         2" in out
+    assert ("journal.queued          0" in out) == every
+    assert "held" not in out
     figures = "3        0       closed" if every else "3"
     assert f"  ship  event  shop.Paid  BUS      {figures}\n" in out
 
