@@ -22,7 +22,7 @@ from llmgine.actors.control import (
     names,
 )
 from llmgine.actors.link import Identity, Transport
-from llmgine.actors.sessions.code import SessionCode, pack
+from llmgine.actors.sessions.hosting.code import SessionCode, pack
 from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import TelemetryShipper
 from llmgine.runtime.models import Models

@@ -33,7 +33,7 @@ from llmgine.actors.sessions import (
     TurnEvent,
     as_tools,
 )
-from llmgine.actors.sessions.code import SessionCode, fingerprint
+from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint
 from llmgine.providers import InvalidRequest, LlmgineError, Message
 from llmgine.providers.names import resolve
 from llmgine.runtime.checks import C, E, Handler, R, checked_deadline

@@ -82,8 +82,8 @@ def test_the_contract_names_every_module() -> None:
 
 def test_session_actor_never_loads_an_sdk() -> None:
     """A session's process imports no provider SDK with its actor: only pools do, one each."""
-    loaded = _loaded_after(["llmgine.actors.sessions.actor"])
-    assert not set(loaded["llmgine.actors.sessions.actor"]) & set(SDKS)
+    loaded = _loaded_after(["llmgine.actors.sessions.hosting.actor"])
+    assert not set(loaded["llmgine.actors.sessions.hosting.actor"]) & set(SDKS)
 
 
 def test_the_face_is_light() -> None:

@@ -1,17 +1,8 @@
 """Sessions: conversations, their tools, their turns, and the driver's side of them."""
 
 from llmgine.actors.code import CodeUnavailable, UnsendableCode
-from llmgine.actors.sessions.client import SessionClient, TurnClient, new_turn_id, session_of
-from llmgine.actors.sessions.context import ContextStore
-from llmgine.actors.sessions.engines import (
-    CallModel,
-    Engine,
-    Finish,
-    RunTools,
-    SinglePassEngine,
-    ToolChatEngine,
-    TurnView,
-)
+from llmgine.actors.sessions.client.client import SessionClient, TurnClient, new_turn_id, session_of
+from llmgine.actors.sessions.context.store import ContextStore
 from llmgine.actors.sessions.errors import (
     ContextError,
     EngineFailed,
@@ -26,7 +17,25 @@ from llmgine.actors.sessions.errors import (
     TurnError,
     UnknownTurn,
 )
-from llmgine.actors.sessions.events import (
+from llmgine.actors.sessions.messages import (
+    SessionEnded,
+    SessionStarted,
+    ToolCompleted,
+    TurnCompleted,
+    TurnStarted,
+)
+from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.running.engines import (
+    CallModel,
+    Engine,
+    Finish,
+    RunTools,
+    SinglePassEngine,
+    ToolChatEngine,
+    TurnView,
+)
+from llmgine.actors.sessions.tools.tool import Tool, as_tools, tool
+from llmgine.actors.sessions.turns.events import (
     Reply,
     StepStarted,
     ToolCall,
@@ -36,15 +45,6 @@ from llmgine.actors.sessions.events import (
     TurnEvent,
     TurnFailed,
 )
-from llmgine.actors.sessions.messages import (
-    SessionEnded,
-    SessionStarted,
-    ToolCompleted,
-    TurnCompleted,
-    TurnStarted,
-)
-from llmgine.actors.sessions.options import SessionOptions
-from llmgine.actors.sessions.tools import Tool, as_tools, tool
 
 __all__ = [
     "CallModel",

@@ -10,7 +10,7 @@ from llmgine.actors.bus.router.actor import RouterActor
 from llmgine.actors.control import ActorAway, ActorGone, RuntimeActor, SpawnOptions, StartFailed, names
 from llmgine.actors.handlers.actor import HandlerActor
 from llmgine.actors.pools.actor import ProviderActor
-from llmgine.actors.sessions.actor import SessionActor
+from llmgine.actors.sessions.hosting.actor import SessionActor
 from llmgine.actors.store.actor import StoreActor
 from llmgine.actors.supervisor.members import Members
 from llmgine.actors.telemetry.actor import TelemetryActor

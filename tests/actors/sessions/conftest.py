@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.sessions.context import ContextStore
-from llmgine.actors.sessions.engines import Engine, ToolChatEngine
-from llmgine.actors.sessions.events import TurnEvent
-from llmgine.actors.sessions.journal import JournalRecord
-from llmgine.actors.sessions.observer import ToolSummary, TurnObserver, TurnSummary
+from llmgine.actors.sessions.context.store import ContextStore
+from llmgine.actors.sessions.journal.records import JournalRecord
 from llmgine.actors.sessions.options import SessionOptions
-from llmgine.actors.sessions.runner import TurnRunner
-from llmgine.actors.sessions.spans import TurnSpans
-from llmgine.actors.sessions.steps import Conversation
-from llmgine.actors.sessions.toolset import Toolset
-from llmgine.actors.sessions.turn import TurnRequest
+from llmgine.actors.sessions.running.engines import Engine, ToolChatEngine
+from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver, TurnSummary
+from llmgine.actors.sessions.running.runner import TurnRunner
+from llmgine.actors.sessions.running.spans import TurnSpans
+from llmgine.actors.sessions.running.steps import Conversation
+from llmgine.actors.sessions.tools.toolset import Toolset
+from llmgine.actors.sessions.turns.events import TurnEvent
+from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.providers.contracts import (
     FinishReason,
     LLMRequest,

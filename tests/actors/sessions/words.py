@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llmgine.actors.sessions.events import TurnFailed
+from llmgine.actors.sessions.turns.events import TurnFailed
 from llmgine.providers.errors import ErrorKind, ProviderError
 
 MakeBench = Callable[..., Any]

@@ -1,0 +1,270 @@
+"""The driver's side of a session: turns asked for, followed, and cancelled over its actor's link.
+
+A turn lives in the session's process and goes on whatever becomes of its reader. The reader knows
+how far it has read; after a break it asks for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from llmgine.actors.link import LinkBroken, Stream, StreamReset
+from llmgine.actors.sessions.client.asking import FRUITLESS, Link, accepted, ask_link, lost, open_stream
+from llmgine.actors.sessions.errors import SessionError, TurnError, UnknownTurn
+from llmgine.actors.sessions.turns.events import (
+    Reply,
+    TurnDone,
+    TurnEvent,
+    TurnFailed,
+    from_wire,
+    is_terminal,
+)
+from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.providers.contracts import Message
+from llmgine.providers.errors import InvalidRequest, LlmgineError, OutputInvalid
+from llmgine.providers.layers.output_type import OutputType
+
+# The loop holds its tasks weakly, and nobody waits for these.
+_cancelling: set[asyncio.Task[None]] = set()
+
+
+def new_turn_id(session_id: str) -> str:
+    """An id that no other turn has and that names its session."""
+    return f"{session_id}:{uuid.uuid4().hex}"
+
+
+def session_of(turn_id: str) -> str:
+    """The session that a turn belongs to; UnknownTurn for what is no turn's id."""
+    session_id, colon, _ = turn_id.rpartition(":")
+    if not colon or not session_id:
+        raise UnknownTurn(f"{turn_id!r} is no turn's id; ids come from submit()")
+    return session_id
+
+
+class SessionClient:
+    """Asks a session for turns and what it knows; any number of them, from any task of one loop."""
+
+    def __init__(self, session_id: str, link: Link) -> None:
+        self.session_id = session_id
+        self._link = link
+
+    async def ask(
+        self,
+        prompt: str | Message,
+        *,
+        output: Any = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        """The turn's reply; raises what the turn failed with. Cancelling this wait cancels the turn."""
+        turn = self._turn(prompt, output, model, deadline, options)
+        try:
+            return await turn.result()
+        except asyncio.CancelledError:
+            turn.cancel_soon()
+            raise
+
+    async def stream(
+        self,
+        prompt: str | Message,
+        *,
+        output: Any = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> AsyncGenerator[TurnEvent]:
+        """The turn's events, the last one `TurnDone` or `TurnFailed`; the turn goes on when this is left."""
+        turn = self._turn(prompt, output, model, deadline, options)
+        async with aclosing(turn.stream()) as events:
+            async for event in events:
+                yield event
+
+    async def submit(
+        self,
+        prompt: str | Message,
+        *,
+        output: Any = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> TurnClient:
+        """The turn's handle once the session has taken it on; it runs to its end without further help."""
+        turn = self._turn(prompt, output, model, deadline, options)
+        await turn.accepted()
+        return turn
+
+    def turn(self, turn_id: str, *, output: Any = None) -> TurnClient:
+        """The handle of a turn that was submitted before, by anybody."""
+        return TurnClient(turn_id, self._link, output=output)
+
+    async def history(self) -> tuple[Message, ...]:
+        """The conversation as it stands, a running turn's finished steps included."""
+        messages = await ask_link(self._link, "session.history", self._header())
+        return tuple(Message.model_validate_json(message) for message in messages)
+
+    async def describe(self) -> dict[str, Any]:
+        """What the session says of itself: model, tools, turns, counts."""
+        (described,) = await ask_link(self._link, "session.describe", self._header())
+        return dict(described)
+
+    def _header(self) -> dict[str, Any]:
+        return {"session": self.session_id}
+
+    def _turn(
+        self,
+        prompt: str | Message,
+        output: Any,
+        model: str | None,
+        deadline: float | None,
+        options: Mapping[str, Any] | None,
+    ) -> TurnClient:
+        kind = None if output is None else OutputType(output)
+        request = TurnRequest(
+            turn_id=new_turn_id(self.session_id),
+            prompt=Message.user(prompt) if isinstance(prompt, str) else prompt,
+            model=model,
+            deadline=deadline,
+            output=None if kind is None else kind.schema,
+            options=_plain(options or {}),
+        )
+        return TurnClient(request.turn_id, self._link, output=kind, request=request)
+
+
+class TurnClient:
+    """One turn: its events, its result, its cancel. Made by `SessionClient`."""
+
+    def __init__(
+        self, turn_id: str, link: Link, *, output: Any = None, request: TurnRequest | None = None
+    ) -> None:
+        self.id = turn_id
+        self.session_id = session_of(turn_id)
+        self._link = link
+        self._output = (
+            OutputType(output) if output is not None and not isinstance(output, OutputType) else output
+        )
+        self._request = request
+        self._taken_on = False
+
+    async def accepted(self) -> None:
+        """Returns once the session has taken the turn on; raises why it was refused."""
+        async with aclosing(self._follow("none")) as nothing:
+            async for _ in nothing:
+                break
+
+    async def stream(self, from_: int = 0) -> AsyncGenerator[TurnEvent]:
+        """The events from an offset on, each once, whatever happens to the link; the last is terminal.
+
+        What lies behind when this begins, or while the reader is slow, comes as fewer, longer deltas.
+        """
+        async with aclosing(self._follow("events", from_)) as events:
+            async for event in events:
+                yield self._with_output(event)
+
+    async def result(self) -> Reply:
+        """The reply, however long it takes; raises what the turn failed with."""
+        async with aclosing(self._follow("result")) as events:
+            async for event in events:
+                last = self._with_output(event)
+                if isinstance(last, TurnDone):
+                    return last.reply
+                if isinstance(last, TurnFailed):
+                    raise last.error
+        raise TurnError(f"turn {self.id} ended without a word")
+
+    async def cancel(self) -> bool:
+        """Cancels the turn, also one that waits; False where it had ended before."""
+        (cancelled,) = await ask_link(self._link, "turn.cancel", self._header())
+        return bool(cancelled)
+
+    def cancel_soon(self) -> None:
+        """Cancels without waiting for it; nothing is said of a cancel that does not arrive."""
+        task = asyncio.create_task(self._cancel_quietly(), name=f"cancel {self.id}")
+        _cancelling.add(task)
+        task.add_done_callback(_cancelling.discard)
+
+    async def _cancel_quietly(self) -> None:
+        try:
+            await self.cancel()
+        except LlmgineError:
+            return
+
+    def _header(self) -> dict[str, Any]:
+        return {"session": self.session_id, "turn_id": self.id}
+
+    def _with_output(self, event: TurnEvent) -> TurnEvent:
+        if self._output is None or not isinstance(event, TurnDone):
+            return event
+        reply = event.reply
+        try:
+            value = (
+                self._output.parse(reply.text) if reply.output is None else self._output.value(reply.output)
+            )
+        except OutputInvalid as error:
+            return TurnFailed(error, Message(role="assistant", parts=reply.parts))
+        return TurnDone(reply.model_copy(update={"output": value}))
+
+    async def _follow(self, reply: str, from_: int = 0) -> AsyncGenerator[TurnEvent]:
+        """The turn's events over as many connections as it takes; `reply` says which of them."""
+        offset, fruitless = from_, 0
+        while True:
+            stream = await self._open(reply, offset)
+            try:
+                await self._await_acceptance(stream)
+                fruitless = 0
+                async for following, wire in stream:
+                    event = from_wire(wire)
+                    offset = following
+                    yield event
+                    if is_terminal(event):
+                        return
+                return
+            except LinkBroken as error:
+                fruitless += 1
+                if fruitless >= FRUITLESS:
+                    raise lost(self.session_id, error) from error
+            except StreamReset as error:
+                raise SessionError(
+                    f"session {self.session_id!r} gave up on turn {self.id}: {error}"
+                ) from error
+            finally:
+                stream.reset("left", "the reader has gone")
+
+    async def _open(self, reply: str, offset: int) -> Stream:
+        header = {**self._header(), "reply": reply, "from": offset}
+        if self._request is None or self._taken_on:
+            return await open_stream(self._link, "turn.attach", header)
+        return await open_stream(self._link, "turn.submit", {**header, **self._request.to_wire()})
+
+    async def _await_acceptance(self, stream: Stream) -> None:
+        try:
+            await accepted(stream)
+        except UnknownTurn as error:
+            if self._taken_on:
+                raise lost(self.session_id, error) from error
+            raise
+        self._taken_on = True
+
+
+# Fields of a request that the session itself says, with the place where they are set.
+_SET_ELSEWHERE = {
+    "messages": "the session holds its conversation",
+    "system": "runtime.session(system=…) sets it",
+    "tools": "runtime.session(tools=…) sets them",
+}
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    for name, where in _SET_ELSEWHERE.items():
+        if name in options:
+            raise InvalidRequest(f"a turn has no {name} of its own: {where}")
+    try:
+        return dict(to_jsonable_python(dict(options)))
+    except ValueError as error:
+        raise InvalidRequest(f"options= holds what is no JSON: {error}") from None

@@ -1,0 +1,1 @@
+"""Sessions as they live in an actor's process."""

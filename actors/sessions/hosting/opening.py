@@ -1,0 +1,80 @@
+"""What a session is opened with, and how its host is put together from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmgine.actors.sessions.context.store import ContextStore
+from llmgine.actors.sessions.hosting.code import SessionCode, unpack
+from llmgine.actors.sessions.hosting.host import SessionHost
+from llmgine.actors.sessions.journal.records import Journal, NoJournal
+from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.running.observer import TurnObserver
+from llmgine.actors.sessions.running.runner import TurnRunner
+from llmgine.actors.sessions.running.spans import TurnSpans
+from llmgine.actors.sessions.running.steps import Conversation, ModelCaller
+from llmgine.actors.sessions.tools.toolset import Toolset
+from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.telemetry import SpanRecorder
+
+
+class Opening(BaseModel):
+    """One opening of a session, as its supervisor asks for it; fields of others are let be."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    session_id: str
+    opening: int = 1
+    model: str
+    system: str | None = None
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="fields of LLMRequest that hold for every turn"
+    )
+    stay: bool = False
+    fingerprint: str = ""
+
+
+def load_code(code: Any) -> SessionCode:
+    """The session's code: unpacked from bytes, as it is where it never left the process, else none."""
+    if isinstance(code, SessionCode):
+        return code
+    return SessionCode() if not code else unpack(code)
+
+
+def open_host(
+    opening: Opening,
+    code: SessionCode,
+    models: ModelCaller,
+    recorder: SpanRecorder,
+    options: SessionOptions,
+    *,
+    observer: TurnObserver | None = None,
+    journal: Journal | None = None,
+    context: ContextStore | None = None,
+) -> SessionHost:
+    """A session ready to serve; the parts that are not given do nothing."""
+    conversation = Conversation(
+        session_id=opening.session_id,
+        model=opening.model,
+        context=ContextStore() if context is None else context,
+        engine=code.engine,
+        toolset=Toolset(code.tools, options),
+        system=opening.system,
+        options=dict(opening.options),
+        max_steps=options.max_steps,
+        parallel_tools=options.parallel_tools,
+    )
+
+    def spans(request: TurnRequest) -> TurnSpans:
+        return TurnSpans(recorder, opening.session_id, request.turn_id)
+
+    runner = TurnRunner(
+        conversation,
+        models,
+        spans,
+        journal=NoJournal() if journal is None else journal,
+        observer=TurnObserver() if observer is None else observer,
+    )
+    return SessionHost(conversation, runner, options)

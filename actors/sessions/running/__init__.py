@@ -1,0 +1,1 @@
+"""Turns at work: engines decide the next step, the runner takes it."""

@@ -1,0 +1,187 @@
+"""Runs one turn: executes the engine's steps with a model and tools, and leaves the context whole.
+
+What the context keeps of a turn: its prompt and every finished step. A turn that was cancelled, or
+ran out of time, also keeps the text that its reader had seen, as the model's message. A call without
+result is answered with the reason. A turn in which nothing was answered leaves no trace, so that the
+next prompt follows an answer, as every provider takes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import ValidationError
+
+from llmgine.actors.sessions.errors import EngineFailed, TurnCancelled, TurnDeadline
+from llmgine.actors.sessions.journal.records import ContextChanged, Journal, TurnBegan, TurnEnded
+from llmgine.actors.sessions.running.engines import CallModel, Finish, RunTools, Step, TurnView
+from llmgine.actors.sessions.running.observer import TurnObserver, TurnSummary
+from llmgine.actors.sessions.running.spans import TurnSpans, error_kind
+from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, Steps, Turn
+from llmgine.actors.sessions.turns.events import Reply, TurnDone, TurnEvent, TurnFailed
+from llmgine.actors.sessions.turns.turn import TurnRequest, served_by
+from llmgine.providers.contracts import Message, Usage
+from llmgine.providers.errors import InvalidRequest, LlmgineError
+
+# An engine of the user's own that never finishes is stopped here.
+_ENGINE_STEPS = 10_000
+
+
+class TurnRunner:
+    """Runs the turns of one conversation, one at a time."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        models: ModelCaller,
+        spans: Callable[[TurnRequest], TurnSpans],
+        *,
+        journal: Journal,
+        observer: TurnObserver,
+    ) -> None:
+        self._conversation = conversation
+        self._do = Steps(conversation, models, journal, observer)
+        self._spans = spans
+        self._journal = journal
+        self._observer = observer
+
+    async def run(self, request: TurnRequest, emit: Callable[[TurnEvent], None], *, deadline: float) -> None:
+        """Runs the turn to its terminal event; `deadline` is the loop's time.
+
+        Cancelling this task cancels the turn: it still emits its terminal event and then returns.
+        """
+        began = asyncio.get_running_loop().time()
+        turn = self._begin(request, emit, deadline)
+        error: LlmgineError | None = None
+        timer = asyncio.timeout_at(deadline)
+        try:
+            async with timer:
+                await self._steps(turn)
+        except asyncio.CancelledError:
+            _own_cancel()
+            error = TurnCancelled("the turn was cancelled")
+        except LlmgineError as raised:
+            error = raised
+        except Exception as raised:
+            if timer.expired():
+                error = TurnDeadline(
+                    "the turn's deadline has passed; raise deadline= or sessions.turn_deadline"
+                )
+            else:
+                error = EngineFailed(f"the turn was ended by {type(raised).__name__}: {raised}")
+        await self._end(turn, error, began)
+
+    def _begin(self, request: TurnRequest, emit: Callable[[TurnEvent], None], deadline: float) -> Turn:
+        shared = self._conversation
+        self._observer.turn_started(shared.session_id, request.turn_id)
+        self._journal.append(TurnBegan(request))
+        self._do.repair(request.turn_id, "the turn that made this call did not end")
+        view = TurnView(
+            model=request.model or shared.model,
+            messages=(),
+            system=shared.system,
+            tools=shared.toolset.specs,
+            output=request.output,
+            options={**shared.options, **request.options},
+            max_steps=shared.max_steps,
+        )
+        return Turn(request, emit, self._spans(request), view, len(shared.context), deadline)
+
+    async def _steps(self, turn: Turn) -> None:
+        self._do.append(turn, turn.request.prompt)
+        for _ in range(_ENGINE_STEPS):
+            turn.view = replace(turn.view, messages=self._conversation.context.view())
+            match self._next(turn.view):
+                case CallModel(request):
+                    answer = await self._do.call(turn, request)
+                    turn.view = replace(turn.view, answer=answer, results=None, steps=turn.tally.steps)
+                case RunTools(calls):
+                    results = await self._do.run_tools(turn, calls)
+                    turn.view = replace(turn.view, results=results)
+                case Finish(error):
+                    if error is not None:
+                        raise error
+                    return
+        raise EngineFailed(f"the engine has not finished within {_ENGINE_STEPS} steps")
+
+    def _next(self, view: TurnView) -> Step:
+        try:
+            return self._conversation.engine.next(view)
+        except ValidationError as error:
+            # Without what was given: the text travels, and that may be a prompt or a secret.
+            said = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+            raise InvalidRequest(f"the model call cannot be made: {'; '.join(said)}") from None
+        except LlmgineError:
+            raise
+        except Exception as error:
+            raise EngineFailed(f"the engine raised {type(error).__name__}: {error}") from error
+
+    # The end
+
+    async def _end(self, turn: Turn, error: LlmgineError | None, began: float) -> None:
+        partial = None if error is None else turn.partial.message()
+        self._settle(turn, error, partial)
+        self._journal.append(TurnEnded(turn.request.turn_id, outcome_of(error)))
+        try:
+            await self._journal.flush()
+        except Exception as raised:  # what is not kept must not be told as done
+            error = error or EngineFailed(f"the turn could not be kept: {type(raised).__name__}: {raised}")
+        self._tell(turn, error, partial, asyncio.get_running_loop().time() - began)
+
+    def _tell(self, turn: Turn, error: LlmgineError | None, partial: Message | None, seconds: float) -> None:
+        tally = turn.tally
+        model = turn.view.model if tally.last is None else served_by(tally.last)
+        kind = None if error is None else error_kind(error)
+        turn.spans.end(tally, kind)
+        self._observer.turn_completed(
+            TurnSummary(
+                session_id=self._conversation.session_id,
+                turn_id=turn.request.turn_id,
+                model=model,
+                steps=tally.steps,
+                usage=tally.usage or Usage(),
+                cost=tally.cost,
+                seconds=seconds,
+                error=kind,
+            )
+        )
+        turn.emit(TurnDone(self._reply(turn)) if error is None else TurnFailed(error, partial))
+
+    def _settle(self, turn: Turn, error: LlmgineError | None, partial: Message | None) -> None:
+        """Leaves the context as the module promises."""
+        context, turn_id = self._conversation.context, turn.request.turn_id
+        self._do.repair(turn_id, "the turn ended before it was run")
+        kept = partial if isinstance(error, TurnCancelled | TurnDeadline) else None
+        if kept is not None:
+            self._do.append(turn, kept)
+        if len(context) == turn.mark + 1:
+            self._journal.append(ContextChanged(turn_id, context.rollback(turn.mark)))
+
+    def _reply(self, turn: Turn) -> Reply:
+        reply = turn.tally.reply(
+            turn_id=turn.request.turn_id,
+            trace_id=turn.spans.trace_id,
+            session_id=self._conversation.session_id,
+            model=turn.view.model,
+        )
+        last = turn.tally.last
+        if turn.request.output is None or last is None:
+            return reply
+        return reply.model_copy(update={"output": last.output})
+
+
+def outcome_of(error: LlmgineError | None) -> Literal["done", "failed", "cancelled"]:
+    """How a turn with this error counts."""
+    if error is None:
+        return "done"
+    return "cancelled" if isinstance(error, TurnCancelled) else "failed"
+
+
+def _own_cancel() -> None:
+    """The cancel has been taken as the turn's end; the task itself goes on to tell of it."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()

@@ -1,0 +1,202 @@
+"""The steps of a turn at work: a model call with its stream, and the tools of one answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from llmgine.actors.sessions.context.store import (
+    ContextStore,
+    UniqueCalls,
+    has_content,
+    unanswered,
+    with_unique_calls,
+)
+from llmgine.actors.sessions.errors import EngineFailed
+from llmgine.actors.sessions.journal.records import ContextChanged, Journal, ModelCalled, ToolBegan, ToolEnded
+from llmgine.actors.sessions.running.engines import Engine, TurnView
+from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver
+from llmgine.actors.sessions.running.partial import Partial
+from llmgine.actors.sessions.running.spans import ModelSpan, TurnSpans
+from llmgine.actors.sessions.tools.toolset import Toolset
+from llmgine.actors.sessions.turns.events import ToolCalled, ToolReturned, TurnEvent
+from llmgine.actors.sessions.turns.turn import TurnRequest, TurnTally
+from llmgine.providers.contracts import LLMRequest, LLMResponse, Message, ToolCallPart, ToolResultPart
+from llmgine.providers.errors import ErrorKind, ProviderError
+from llmgine.providers.events import Done, Failed, PartDone, Reset, StreamEvent, ToolCallStart
+from llmgine.telemetry import TraceContext
+
+
+class ModelCaller(Protocol):
+    """Calls models; the last event is exactly one `Done` or `Failed`, closing the iterator cancels."""
+
+    def stream(
+        self, request: LLMRequest, *, session: str, trace: TraceContext | None
+    ) -> AsyncIterator[StreamEvent]: ...
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What the turns of one session share."""
+
+    session_id: str
+    model: str
+    context: ContextStore
+    engine: Engine
+    toolset: Toolset
+    system: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    max_steps: int = 16
+    parallel_tools: int = 8
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn while it runs; `mark` is the length of the conversation before it."""
+
+    request: TurnRequest
+    emit: Callable[[TurnEvent], None]
+    spans: TurnSpans
+    view: TurnView
+    mark: int
+    deadline: float
+    tally: TurnTally = field(default_factory=TurnTally)
+    partial: Partial = field(default_factory=Partial)
+
+
+class Steps:
+    """Executes the steps of one conversation's turns; what comes of them is in its context and journal."""
+
+    def __init__(
+        self, conversation: Conversation, models: ModelCaller, journal: Journal, observer: TurnObserver
+    ) -> None:
+        self._conversation = conversation
+        self._models = models
+        self._journal = journal
+        self._observer = observer
+
+    def append(self, turn: Turn, message: Message) -> None:
+        """Adds a message to the conversation; ContextError where it does not fit."""
+        self._journal.append(ContextChanged(turn.request.turn_id, self._conversation.context.append(message)))
+
+    def repair(self, turn_id: str, reason: str) -> None:
+        """Answers the calls that are open, so that the conversation can go on."""
+        entry = self._conversation.context.repair(reason)
+        if entry is not None:
+            self._journal.append(ContextChanged(turn_id, entry))
+
+    async def call(self, turn: Turn, request: LLMRequest) -> LLMResponse:
+        """The model's answer, appended; raises what the call failed with."""
+        self.repair(turn.request.turn_id, "this call was not run")
+        remaining = max(turn.deadline - asyncio.get_running_loop().time(), 0.001)
+        if request.deadline is None or request.deadline > remaining:
+            request = request.model_copy(update={"deadline": remaining})
+        turn.emit(turn.tally.step(request.model))
+        self._journal.append(ModelCalled(turn.request.turn_id, turn.tally.steps, request))
+        with turn.spans.model_call(request, turn.tally.steps) as span:
+            response = await self._streamed(turn, request, span)
+            span.answered(response)
+        message = with_unique_calls(response.message, self._conversation.context)
+        response = response.model_copy(update={"message": message})
+        if has_content(message):
+            self.append(turn, message)
+        turn.partial.clear()
+        turn.tally.answered(response)
+        return response
+
+    async def _streamed(self, turn: Turn, request: LLMRequest, span: ModelSpan) -> LLMResponse:
+        emit, partial = turn.emit, turn.partial
+        partial.clear()
+        calls = UniqueCalls(self._conversation.context)
+        clock = asyncio.get_running_loop().time
+        began, is_first = clock(), True
+        events = self._models.stream(request, session=self._conversation.session_id, trace=span.context)
+        async with _closing(events):
+            async for event in events:
+                if is_first and not isinstance(event, Failed):
+                    span.first_chunk(clock() - began)
+                is_first = False
+                match event:
+                    case Done(response):
+                        return response
+                    case Failed(error, _, usage):
+                        turn.tally.spent(usage, None)
+                        raise error
+                    case PartDone():
+                        partial.finished(event)
+                    case Reset():
+                        partial.clear()
+                        calls = UniqueCalls(self._conversation.context)
+                        emit(event)
+                    case ToolCallStart(index, id_, name):
+                        emit(ToolCallStart(index, calls.name(id_), name))
+                    case _:
+                        partial.add(event)
+                        emit(event)
+        raise ProviderError(
+            "the model call ended without its last event", kind=ErrorKind.INTERNAL, model=request.model
+        )
+
+    async def run_tools(self, turn: Turn, calls: tuple[ToolCallPart, ...]) -> tuple[ToolResultPart, ...]:
+        """What came of the calls, in their order and appended, also where the turn is cancelled meanwhile."""
+        asked, waiting = [call.id for call in calls], self._conversation.context.open_calls
+        if not asked or len(asked) > len({*asked} & {call.id for call in waiting}):
+            raise EngineFailed(
+                "the engine asked for tools to run that the last answer does not call, or one of them twice"
+            )
+        results: dict[str, ToolResultPart] = {}
+        gate = asyncio.Semaphore(self._conversation.parallel_tools)
+        tasks = [asyncio.create_task(self._run_tool(turn, call, gate, results)) for call in calls]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for call in calls:
+                if call.id not in results:
+                    self._returned(turn, unanswered(call, "the turn ended before it had returned"), results)
+            ordered = tuple(results[call.id] for call in calls)
+            self.append(turn, Message(role="tool", parts=ordered))
+        return ordered
+
+    async def _run_tool(
+        self, turn: Turn, call: ToolCallPart, gate: asyncio.Semaphore, results: dict[str, ToolResultPart]
+    ) -> None:
+        shared = self._conversation
+        async with gate:
+            self._journal.append(ToolBegan(turn.request.turn_id, call))
+            if not shared.toolset.is_idempotent(call.name):
+                await self._journal.flush()
+            turn.emit(ToolCalled(call))
+            began = asyncio.get_running_loop().time()
+            with turn.spans.tool_call(call) as span:
+                result = await shared.toolset.run(call)
+                span.returned(result)
+        self._returned(turn, result, results)
+        seconds = asyncio.get_running_loop().time() - began
+        self._observer.tool_completed(
+            ToolSummary(
+                shared.session_id, turn.request.turn_id, call.id, call.name, not result.is_error, seconds
+            )
+        )
+
+    def _returned(self, turn: Turn, result: ToolResultPart, results: dict[str, ToolResultPart]) -> None:
+        results[result.call_id] = result
+        turn.tally.returned(result)
+        self._journal.append(ToolEnded(turn.request.turn_id, result))
+        turn.emit(ToolReturned(result))
+
+
+@asynccontextmanager
+async def _closing(events: AsyncIterator[StreamEvent]) -> AsyncIterator[None]:
+    """Closes the iterator where it can be closed, which cancels the call at the provider."""
+    try:
+        yield
+    finally:
+        aclose = getattr(events, "aclose", None)
+        if aclose is not None:
+            await aclose()

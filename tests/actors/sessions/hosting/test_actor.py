@@ -1,0 +1,141 @@
+"""The session actor: blank until it adopts a session, then that session's process to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from llmgine.actors.code import CodeUnavailable
+from llmgine.actors.control import Boot, Ground, RuntimeActor
+from llmgine.actors.control.cluster import SpawnOptions
+from llmgine.actors.control.local_cluster import LocalWorld
+from llmgine.actors.link import Identity, Stream, StreamHandler
+from llmgine.actors.pools.actor import ProviderActor
+from llmgine.actors.sessions.client.client import SessionClient
+from llmgine.actors.sessions.errors import SessionClosed, SessionError, SessionLost
+from llmgine.actors.sessions.hosting.actor import SessionActor
+from llmgine.actors.sessions.hosting.code import SessionCode
+from llmgine.actors.sessions.tools.tool import tool
+
+SETTINGS: dict[str, Any] = {
+    name: {} for name in ("bus", "control", "link", "pools", "providers", "sessions", "telemetry")
+}
+OPENING = {"session_id": "s1", "opening": 1, "model": "scripted/echo", "stay": False, "fingerprint": "f"}
+
+
+@tool
+def get_weather(city: str) -> str:
+    """The weather in a city."""
+    return f"Sunny in {city}"
+
+
+class Supervisor(RuntimeActor):
+    """Knows one pool, and takes every other stream for nothing."""
+
+    kind = "supervisor"
+
+    def handlers(self) -> Mapping[str, StreamHandler]:
+        return {"member": self._member}
+
+    async def ensure_pool(self, provider: str) -> list[str]:
+        return [f"provider-{provider}-0"]
+
+    async def _member(self, stream: Stream) -> None:
+        await stream.wait_closed()
+
+
+class Stage:
+    """A session actor, one provider, and a driver, in one process."""
+
+    def __init__(self) -> None:
+        self.world = LocalWorld()
+        self.cluster = self.world.cluster()
+        self.ground = Ground(
+            "test",
+            Identity("driver", "driver", 1),
+            self.cluster,
+            self.world.transport(self.cluster, tcp=False),
+        )
+
+    async def spawn(self, name: str, actor: type[RuntimeActor]) -> None:
+        boot = Boot(runtime="test", name=name, kind=actor.kind, world=self.world, settings=SETTINGS)
+        await self.cluster.spawn(boot, actor, SpawnOptions())
+        await self.cluster.resolve(name)
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        return await asyncio.wait_for(self.cluster.call("session-s1-1", method, *arguments), 10)
+
+    @property
+    def session(self) -> SessionClient:
+        return SessionClient("s1", self.ground.peer("session-s1-1"))
+
+    async def close(self) -> None:
+        self.ground.close()
+        for name in await self.cluster.names():
+            await self.cluster.kill(name)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    await stage.spawn("supervisor", Supervisor)
+    await stage.spawn("provider-scripted-0", ProviderActor)
+    await stage.spawn("session-s1-1", SessionActor)
+    yield stage
+    await asyncio.wait_for(stage.close(), 10)
+
+
+async def test_a_session_from_adopt_to_end(stage: Stage) -> None:
+    """An adopted session answers over its links with a pool's model, and after its end takes no more."""
+    await stage.call("adopt", OPENING, None)
+    reply = await asyncio.wait_for(stage.session.ask("hello there"), 10)
+    assert (reply.text, reply.session_id) == ("hello there", "s1")
+    assert [message.role for message in await stage.session.history()] == ["user", "assistant"]
+    assert await stage.call("end", 1.0) == 0
+    with pytest.raises(SessionClosed):
+        await asyncio.wait_for(stage.session.ask("again"), 10)
+
+
+async def test_tools_of_the_session(stage: Stage) -> None:
+    """The tools that a session was opened with are what its model may call."""
+    await stage.call("adopt", {**OPENING, "model": "scripted/tool"}, SessionCode((get_weather,)))
+    reply = await asyncio.wait_for(stage.session.ask("weather?"), 10)
+    assert [call.name for call in reply.tool_calls] == ["get_weather"]
+    assert "Sunny in" in reply.text
+
+
+async def test_a_blank_actor_refuses(stage: Stage) -> None:
+    """An actor that has no session says so, instead of answering as an empty one."""
+    with pytest.raises(SessionLost, match="has no session"):
+        await asyncio.wait_for(stage.session.ask("hello"), 10)
+
+
+async def test_adopting_twice(stage: Stage) -> None:
+    """The same opening may arrive twice; another session is refused."""
+    await stage.call("adopt", OPENING, None)
+    await asyncio.wait_for(stage.session.ask("hello"), 10)
+    await stage.call("adopt", OPENING, None)
+    assert len(await stage.session.history()) == 2
+    with pytest.raises(SessionError, match="no second one"):
+        await stage.call("adopt", {**OPENING, "session_id": "s2"}, None)
+
+
+async def test_code_that_cannot_be_loaded(stage: Stage) -> None:
+    """Code that cannot be loaded is refused at the adoption, and the actor stays blank."""
+    with pytest.raises(CodeUnavailable):
+        await stage.call("adopt", OPENING, b"nonsense")
+    assert await stage.call("describe") == {}
+    await stage.call("adopt", OPENING, None)
+
+
+async def test_what_a_restarted_supervisor_is_told(stage: Stage) -> None:
+    """The actor's report names its session, so that a restarted supervisor finds it again."""
+    actor = stage.cluster._actors["session-s1-1"]
+    assert actor.report() == {}
+    await stage.call("adopt", OPENING, None)
+    assert actor.report() == {**OPENING, "closing": False}
+    await stage.call("end", 1.0)
+    assert actor.report()["closing"]
