@@ -124,6 +124,7 @@ from llmgine.runtime.dead_letters import DeadLetters, Replayed
 from llmgine.runtime.deployments import Deployment
 from llmgine.runtime.models import Models
 from llmgine.runtime.pools import PoolHandle, Pools
+from llmgine.runtime.prompts import Prompt, PromptError, PromptRefused, PromptVariables
 from llmgine.runtime.runtime import Runtime
 from llmgine.runtime.schedules import ScheduledEvent
 from llmgine.runtime.session import Session
@@ -192,6 +193,10 @@ __all__ = [
     "PatternFilter",
     "PoolHandle",
     "Pools",
+    "Prompt",
+    "PromptError",
+    "PromptRefused",
+    "PromptVariables",
     "ProviderError",
     "RateFilter",
     "RateLimitMiddleware",

@@ -177,6 +177,14 @@ def test_conversation_example_runs(clean_environ: Path) -> None:
     ]
 
 
+def test_prompts_example_runs(clean_environ: Path) -> None:
+    """The example of prompts renders one, and names each variable that is wrong in the other."""
+    lines = output_of("prompts.py", clean_environ)
+    assert lines[:3] == ["- grass", "- snow", "Which of these is white?"]
+    for wrong in ("color is unknown", "colour is missing", "items: "):
+        assert wrong in lines[3]
+
+
 def test_settings_page_is_current() -> None:
     """docs/settings.md lists every setting with its default; `make docs` writes it."""
     written = runpy.run_path(str(ROOT / "docs" / "write_settings.py"))
