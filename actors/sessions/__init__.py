@@ -5,17 +5,24 @@ from llmgine.actors.sessions.client.client import SessionClient, TurnClient, new
 from llmgine.actors.sessions.context.store import ContextStore
 from llmgine.actors.sessions.errors import (
     ContextError,
+    CostLimit,
     EngineFailed,
+    LimitReached,
+    SessionBusy,
     SessionClosed,
     SessionError,
     SessionLost,
     SessionOverloaded,
     StepLimit,
+    TimeLimit,
+    TokenLimit,
     ToolDefinitionError,
     TurnCancelled,
     TurnDeadline,
     TurnError,
     UnknownTurn,
+    WindowTooSmall,
+    WouldDeadlock,
 )
 from llmgine.actors.sessions.messages import (
     SessionEnded,
@@ -37,6 +44,7 @@ from llmgine.actors.sessions.running.engines import (
 from llmgine.actors.sessions.tools.tool import Tool, as_tools, tool
 from llmgine.actors.sessions.turns.events import (
     Reply,
+    Steered,
     StepStarted,
     ToolCall,
     ToolCalled,
@@ -45,17 +53,23 @@ from llmgine.actors.sessions.turns.events import (
     TurnEvent,
     TurnFailed,
 )
+from llmgine.actors.sessions.turns.limits import Limits
+from llmgine.actors.sessions.turns.turn import WhenBusy
 
 __all__ = [
     "CallModel",
     "CodeUnavailable",
     "ContextError",
     "ContextStore",
+    "CostLimit",
     "Engine",
     "EngineFailed",
     "Finish",
+    "LimitReached",
+    "Limits",
     "Reply",
     "RunTools",
+    "SessionBusy",
     "SessionClient",
     "SessionClosed",
     "SessionEnded",
@@ -65,8 +79,11 @@ __all__ = [
     "SessionOverloaded",
     "SessionStarted",
     "SinglePassEngine",
+    "Steered",
     "StepLimit",
     "StepStarted",
+    "TimeLimit",
+    "TokenLimit",
     "Tool",
     "ToolCall",
     "ToolCalled",
@@ -86,6 +103,9 @@ __all__ = [
     "TurnView",
     "UnknownTurn",
     "UnsendableCode",
+    "WhenBusy",
+    "WindowTooSmall",
+    "WouldDeadlock",
     "as_tools",
     "new_turn_id",
     "session_of",

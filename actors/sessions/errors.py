@@ -3,15 +3,22 @@
 LlmgineError
 ├── ToolDefinitionError      a function cannot be described as a tool; says why and what mends it
 ├── ContextError             a message would break the pairing or the order of a conversation
+│   └── WindowTooSmall       what has to be shown to the model does not fit into the session's window
 ├── SessionError             the session as a whole
 │   ├── SessionLost          its process is gone, and with it what no store keeps
-│   └── SessionClosed        it has ended, or is about to
+│   ├── SessionClosed        it has ended, or is about to
+│   └── WouldDeadlock        a turn of this session waits for the code that asks it
 └── TurnError                one turn did not come to its end
     ├── TurnCancelled        somebody cancelled it
     ├── TurnDeadline         its time was up
-    ├── StepLimit            the engine reached its number of model calls
+    ├── LimitReached         it used up what it was given
+    │   ├── StepLimit        model calls
+    │   ├── TokenLimit       tokens of all its model calls
+    │   ├── CostLimit        US dollars
+    │   └── TimeLimit        seconds of running
     ├── EngineFailed         the engine, or code that it runs, raised
     ├── UnknownTurn          no turn is known by that id
+    ├── SessionBusy          a turn runs already, and this one was not to wait
     └── SessionOverloaded    too many turns wait in this session
 
 A failed model call is raised as its own `ProviderError`, unwrapped; an answer that is not what `output=`
@@ -40,6 +47,10 @@ class ContextError(LlmgineError):
     """The message does not fit the conversation, which is unchanged."""
 
 
+class WindowTooSmall(ContextError):
+    """The prompt, what is pinned and the last step alone are more than the session's window may show."""
+
+
 class SessionError(LlmgineError):
     """The session as a whole cannot do what was asked."""
 
@@ -50,6 +61,10 @@ class SessionLost(SessionError):
 
 class SessionClosed(SessionError):
     """The session has ended or is ending and takes no more turns."""
+
+
+class WouldDeadlock(SessionError):
+    """A turn of this session waits for whoever asks here, so the answer would never come."""
 
 
 class TurnError(LlmgineError):
@@ -64,8 +79,34 @@ class TurnDeadline(TurnError):
     """The turn's time was up; what had been answered stays in the conversation."""
 
 
-class StepLimit(TurnError):
-    """The engine reached its number of model calls without an answer."""
+class LimitReached(TurnError):
+    """The turn used up what it was given; its finished steps stay in the conversation. `limit` names it."""
+
+    limit = ""
+
+
+class StepLimit(LimitReached):
+    """The turn made its number of model calls without an answer."""
+
+    limit = "steps"
+
+
+class TokenLimit(LimitReached):
+    """The model calls of the turn used up its tokens without an answer."""
+
+    limit = "tokens"
+
+
+class CostLimit(LimitReached):
+    """The model calls of the turn used up its money without an answer."""
+
+    limit = "cost"
+
+
+class TimeLimit(LimitReached):
+    """The turn ran for as long as it may; what had been said of its answer stays too."""
+
+    limit = "seconds"
 
 
 class EngineFailed(TurnError):
@@ -74,6 +115,10 @@ class EngineFailed(TurnError):
 
 class UnknownTurn(TurnError):
     """The session knows no turn by that id, or has let go of it."""
+
+
+class SessionBusy(TurnError):
+    """A turn runs in this session, and this one was to be refused then."""
 
 
 class SessionOverloaded(TurnError):
@@ -85,15 +130,22 @@ _TRAVELLING: dict[str, type[LlmgineError]] = {
     for kind in (
         CodeUnavailable,
         ContextError,
+        WindowTooSmall,
         SessionError,
         SessionLost,
         SessionClosed,
+        WouldDeadlock,
         TurnError,
         TurnCancelled,
         TurnDeadline,
+        LimitReached,
         StepLimit,
+        TokenLimit,
+        CostLimit,
+        TimeLimit,
         EngineFailed,
         UnknownTurn,
+        SessionBusy,
         SessionOverloaded,
         provider_errors.UnknownModel,
         provider_errors.ModelNotInstalled,

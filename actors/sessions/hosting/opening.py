@@ -16,6 +16,7 @@ from llmgine.actors.sessions.running.runner import TurnRunner
 from llmgine.actors.sessions.running.spans import TurnSpans
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller
 from llmgine.actors.sessions.tools.toolset import Toolset
+from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.telemetry import SpanRecorder
 
@@ -32,6 +33,7 @@ class Opening(BaseModel):
     options: dict[str, Any] = Field(
         default_factory=dict, description="fields of LLMRequest that hold for every turn"
     )
+    limits: Limits | None = None
     stay: bool = False
     fingerprint: str = ""
 
@@ -63,7 +65,7 @@ def open_host(
         toolset=Toolset(code.tools, options),
         system=opening.system,
         options=dict(opening.options),
-        max_steps=options.max_steps,
+        limits=(opening.limits or Limits()).over(Limits(steps=options.max_steps)),
         parallel_tools=options.parallel_tools,
     )
 

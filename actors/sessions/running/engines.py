@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from llmgine.actors.sessions.errors import StepLimit, TurnError
+from llmgine.actors.sessions.errors import TurnError
 from llmgine.providers.contracts import (
     FinishReason,
     LLMRequest,
@@ -30,9 +30,10 @@ ToolChoice = Literal["auto", "required", "none"] | NamedTool
 class TurnView:
     """What an engine decides by.
 
-    `messages` is the whole conversation, this turn's prompt included; `steps` counts the turn's model
-    calls so far; `answer` is the last one's, None before the first; `results` are those of the tools
-    run since, None where none were. `options` are further fields of `LLMRequest`.
+    `messages` is what the session's window shows of the conversation, this turn's prompt included; `steps`
+    counts the turn's model calls so far, of which `max_steps` may be made; `answer` is the last one's, None
+    before the first; `results` are those of the tools run since, None where none were. `options` are
+    further fields of `LLMRequest`.
     """
 
     model: str
@@ -41,7 +42,7 @@ class TurnView:
     tools: tuple[ToolSpec, ...] = ()
     output: OutputSchema | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    max_steps: int = 16
+    max_steps: int | None = None
     steps: int = 0
     answer: LLMResponse | None = None
     results: tuple[ToolResultPart, ...] | None = None
@@ -100,11 +101,10 @@ _CUT_OFF = frozenset({FinishReason.CONTENT_FILTER, FinishReason.REFUSAL})
 class ToolChatEngine:
     """Calls the model, runs what tools it asks for, and calls it again until it answers.
 
-    `max_steps` bounds the model calls of one turn, None for the session's own bound. `tool_choice`, which
-    a turn may set otherwise, forces a call in the first step only: forced again, a model never answers.
+    `tool_choice`, which a turn may set otherwise, forces a call in the first step only: forced again, a
+    model never answers. How often it calls the model is bounded by the turn's `limits`.
     """
 
-    max_steps: int | None = None
     tool_choice: ToolChoice = "auto"
 
     def next(self, view: TurnView) -> Step:
@@ -120,12 +120,6 @@ class ToolChatEngine:
         return Finish()
 
     def _call(self, view: TurnView) -> Step:
-        limit = view.max_steps if self.max_steps is None else self.max_steps
-        if view.steps >= limit:
-            text = (
-                f"the model has not answered within {limit} model calls; raise max_steps or simplify the task"
-            )
-            return Finish(StepLimit(text))
         choice = view.options.get("tool_choice", self.tool_choice)
         if not view.tools or (view.steps > 0 and choice != "none"):
             choice = "auto"

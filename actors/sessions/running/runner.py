@@ -15,13 +15,14 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from llmgine.actors.sessions.errors import EngineFailed, TurnCancelled, TurnDeadline
+from llmgine.actors.sessions.errors import EngineFailed, TimeLimit, TurnCancelled, TurnDeadline
 from llmgine.actors.sessions.journal.records import ContextChanged, Journal, TurnBegan, TurnEnded
 from llmgine.actors.sessions.running.engines import CallModel, Finish, RunTools, Step, TurnView
 from llmgine.actors.sessions.running.observer import TurnObserver, TurnSummary
 from llmgine.actors.sessions.running.spans import TurnSpans, error_kind
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, Steps, Turn
 from llmgine.actors.sessions.turns.events import Reply, TurnDone, TurnEvent, TurnFailed
+from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest, served_by
 from llmgine.providers.contracts import Message, Usage
 from llmgine.providers.errors import InvalidRequest, LlmgineError
@@ -56,7 +57,9 @@ class TurnRunner:
         began = asyncio.get_running_loop().time()
         turn = self._begin(request, emit, deadline)
         error: LlmgineError | None = None
-        timer = asyncio.timeout_at(deadline)
+        seconds = turn.limits.seconds
+        until = deadline if seconds is None else min(deadline, began + seconds)
+        timer = asyncio.timeout_at(until)
         try:
             async with timer:
                 await self._steps(turn)
@@ -66,7 +69,11 @@ class TurnRunner:
         except LlmgineError as raised:
             error = raised
         except Exception as raised:
-            if timer.expired():
+            if timer.expired() and until < deadline:
+                error = TimeLimit(
+                    f"the turn has run for its {seconds:g} seconds; raise limits=Limits(seconds=...)"
+                )
+            elif timer.expired():
                 error = TurnDeadline(
                     "the turn's deadline has passed; raise deadline= or sessions.turn_deadline"
                 )
@@ -79,6 +86,7 @@ class TurnRunner:
         self._observer.turn_started(shared.session_id, request.turn_id)
         self._journal.append(TurnBegan(request))
         self._do.repair(request.turn_id, "the turn that made this call did not end")
+        limits = (request.limits or Limits()).over(shared.limits)
         view = TurnView(
             model=request.model or shared.model,
             messages=(),
@@ -86,9 +94,9 @@ class TurnRunner:
             tools=shared.toolset.specs,
             output=request.output,
             options={**shared.options, **request.options},
-            max_steps=shared.max_steps,
+            max_steps=limits.steps,
         )
-        return Turn(request, emit, self._spans(request), view, len(shared.context), deadline)
+        return Turn(request, emit, self._spans(request), view, len(shared.context), deadline, limits)
 
     async def _steps(self, turn: Turn) -> None:
         self._do.append(turn, turn.request.prompt)
@@ -96,6 +104,7 @@ class TurnRunner:
             turn.view = replace(turn.view, messages=self._conversation.context.view())
             match self._next(turn.view):
                 case CallModel(request):
+                    self._within_limits(turn)
                     answer = await self._do.call(turn, request)
                     turn.view = replace(turn.view, answer=answer, results=None, steps=turn.tally.steps)
                 case RunTools(calls):
@@ -106,6 +115,12 @@ class TurnRunner:
                         raise error
                     return
         raise EngineFailed(f"the engine has not finished within {_ENGINE_STEPS} steps")
+
+    def _within_limits(self, turn: Turn) -> None:
+        tally = turn.tally
+        reached = turn.limits.reached(tally.steps, tally.usage, tally.cost)
+        if reached is not None:
+            raise reached
 
     def _next(self, view: TurnView) -> Step:
         try:
@@ -154,7 +169,7 @@ class TurnRunner:
         """Leaves the context as the module promises."""
         context, turn_id = self._conversation.context, turn.request.turn_id
         self._do.repair(turn_id, "the turn ended before it was run")
-        kept = partial if isinstance(error, TurnCancelled | TurnDeadline) else None
+        kept = partial if isinstance(error, TurnCancelled | TurnDeadline | TimeLimit) else None
         if kept is not None:
             self._do.append(turn, kept)
         if len(context) == turn.mark + 1:

@@ -23,6 +23,7 @@ from llmgine.actors.sessions.running.partial import Partial
 from llmgine.actors.sessions.running.spans import ModelSpan, TurnSpans
 from llmgine.actors.sessions.tools.toolset import Toolset
 from llmgine.actors.sessions.turns.events import ToolCalled, ToolReturned, TurnEvent
+from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest, TurnTally
 from llmgine.providers.contracts import LLMRequest, LLMResponse, Message, ToolCallPart, ToolResultPart
 from llmgine.providers.errors import ErrorKind, ProviderError
@@ -49,7 +50,7 @@ class Conversation:
     toolset: Toolset
     system: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    max_steps: int = 16
+    limits: Limits = field(default_factory=Limits)
     parallel_tools: int = 8
 
 
@@ -63,6 +64,7 @@ class Turn:
     view: TurnView
     mark: int
     deadline: float
+    limits: Limits
     tally: TurnTally = field(default_factory=TurnTally)
     partial: Partial = field(default_factory=Partial)
 

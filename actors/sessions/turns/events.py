@@ -96,6 +96,14 @@ class ToolReturned:
 
 
 @dataclass(slots=True)
+class Steered:
+    """What was said to the running turn has entered the conversation; the next model call reads it."""
+
+    type: ClassVar[Literal["steered"]] = "steered"
+    message: Message
+
+
+@dataclass(slots=True)
 class TurnDone:
     """The turn ended well."""
 
@@ -121,12 +129,14 @@ TurnEvent = (
     | StepStarted
     | ToolCalled
     | ToolReturned
+    | Steered
     | TurnDone
     | TurnFailed
 )
 
 # Codes below 16 are those of the model's own events.
 _STEP_STARTED, _TOOL_CALLED, _TOOL_RETURNED, _DONE, _FAILED = 16, 17, 18, 19, 20
+_STEERED = 21
 
 
 def is_terminal(event: TurnEvent) -> bool:
@@ -143,6 +153,8 @@ def to_wire(event: TurnEvent) -> list[Any]:
             return [_TOOL_CALLED, call.model_dump_json().encode()]
         case ToolReturned(result):
             return [_TOOL_RETURNED, result.model_dump_json().encode()]
+        case Steered(message):
+            return [_STEERED, message.model_dump_json().encode()]
         case TurnDone(reply):
             return [_DONE, reply.to_wire()]
         case TurnFailed(error, partial):
@@ -160,6 +172,8 @@ def from_wire(wire: list[Any]) -> TurnEvent:
         return ToolCalled(ToolCallPart.model_validate_json(wire[1]))
     if code == _TOOL_RETURNED:
         return ToolReturned(ToolResultPart.model_validate_json(wire[1]))
+    if code == _STEERED:
+        return Steered(Message.model_validate_json(wire[1]))
     if code == _DONE:
         return TurnDone(Reply.from_wire(wire[1]))
     if code == _FAILED:

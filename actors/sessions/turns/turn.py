@@ -19,6 +19,7 @@ from llmgine.actors.sessions.turns.events import (
     TurnEvent,
     TurnFailed,
 )
+from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.providers.contracts import (
     FinishReason,
     LLMResponse,
@@ -31,6 +32,9 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.events import TextDelta, ThinkingDelta, ToolCallDelta
 
+# What becomes of a turn that comes while another runs: it waits, takes its place, or is refused.
+WhenBusy = Literal["queue", "interrupt", "refuse"]
+
 TurnState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 # A reply is one message on a link, whose frames are bounded; each result has been an event of its own.
@@ -41,7 +45,11 @@ _Delta = TextDelta | ThinkingDelta | ToolCallDelta
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """What was asked: seconds of `deadline` count from when the turn was accepted."""
+    """What was asked: seconds of `deadline` count from when the turn was accepted.
+
+    `limits` and `when_busy` go over what the session says. `waiting` are the sessions of which a turn
+    waits for this one.
+    """
 
     turn_id: str
     prompt: Message
@@ -49,6 +57,9 @@ class TurnRequest:
     deadline: float | None = None
     output: OutputSchema | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    limits: Limits | None = None
+    when_busy: WhenBusy | None = None
+    waiting: tuple[str, ...] = ()
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -58,11 +69,14 @@ class TurnRequest:
             "deadline": self.deadline,
             "output": self.output and self.output.model_dump_json().encode(),
             "options": self.options,
+            "limits": self.limits and self.limits.model_dump_json().encode(),
+            "when_busy": self.when_busy,
+            "waiting": list(self.waiting),
         }
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> TurnRequest:
-        output = wire.get("output")
+        output, limits = wire.get("output"), wire.get("limits")
         return cls(
             turn_id=wire["turn_id"],
             prompt=Message.model_validate_json(wire["prompt"]),
@@ -70,6 +84,9 @@ class TurnRequest:
             deadline=wire.get("deadline"),
             output=None if output is None else OutputSchema.model_validate_json(output),
             options=wire.get("options") or {},
+            limits=None if limits is None else Limits.model_validate_json(limits),
+            when_busy=wire.get("when_busy"),
+            waiting=tuple(wire.get("waiting") or ()),
         )
 
 

@@ -19,6 +19,7 @@ from llmgine.actors.sessions.running.spans import TurnSpans
 from llmgine.actors.sessions.running.steps import Conversation
 from llmgine.actors.sessions.tools.toolset import Toolset
 from llmgine.actors.sessions.turns.events import TurnEvent
+from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.providers.contracts import (
     FinishReason,
@@ -151,7 +152,7 @@ class Bench:
             engine=ToolChatEngine() if engine is None else engine,
             toolset=Toolset(tools, self.options),
             system="Be brief.",
-            max_steps=self.options.max_steps,
+            limits=Limits(steps=self.options.max_steps),
             parallel_tools=self.options.parallel_tools,
         )
         self.runner = TurnRunner(

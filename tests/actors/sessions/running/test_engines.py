@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.sessions.errors import StepLimit
 from llmgine.actors.sessions.running.engines import (
     CallModel,
     Finish,
@@ -79,18 +78,6 @@ def test_a_pause_goes_on() -> None:
     )
 
 
-@pytest.mark.parametrize(("engine", "limit"), [(ToolChatEngine(max_steps=2), 2), (ToolChatEngine(), 16)])
-def test_steps_are_bounded(engine: ToolChatEngine, limit: int) -> None:
-    """A model that never answers fails the turn at the limit, with an error that names it."""
-    view = replace(VIEW, answer=answer(CALL), results=(RESULT,))
-    assert isinstance(engine.next(replace(view, steps=limit - 1)), CallModel)
-    step = engine.next(replace(view, steps=limit))
-    assert isinstance(step, Finish)
-    assert isinstance(step.error, StepLimit)
-    assert f"{limit} model calls" in str(step.error)
-    assert "max_steps" in str(step.error)
-
-
 @pytest.mark.parametrize("choice", ["required", NamedTool(name="t")])
 def test_a_forced_choice_holds_once(choice: Any) -> None:
     """A call is forced in the first step only, whether the engine or the turn asks for it."""
@@ -126,7 +113,7 @@ def test_single_pass() -> None:
 
 def test_engines_travel() -> None:
     """Built-in engines survive pickling."""
-    for engine in (ToolChatEngine(max_steps=3, tool_choice="required"), SinglePassEngine()):
+    for engine in (ToolChatEngine(tool_choice="required"), SinglePassEngine()):
         assert pickle.loads(pickle.dumps(engine)) == engine
 
 

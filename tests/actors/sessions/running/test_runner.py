@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.sessions.errors import EngineFailed, StepLimit
+from llmgine.actors.sessions.errors import EngineFailed
 from llmgine.actors.sessions.running.engines import (
     CallModel,
     Engine,
@@ -127,14 +127,6 @@ async def test_repeated_call_ids_stay_paired(bench: MakeBench, script: Any) -> N
     assert len(set(called)) == 2
     results = [(call.id, call.result and call.result.text) for call in done.reply.tool_calls]
     assert results == [(called[0], "A"), (called[1], "B")]
-
-
-async def test_step_limit(bench: MakeBench, script: Any) -> None:
-    """A model that only calls tools fails the turn at its limit; the steps that were made stay."""
-    steps = [script.says(calls=(script.call("shout", f"c{number}", text="a"),)) for number in range(3)]
-    at = bench(*steps, tools=(shout,), max_steps=3)
-    failure(await at.turn(), StepLimit)
-    assert at.roles == ["user", *["assistant", "tool"] * 3]
 
 
 async def test_the_turns_own_model_and_options(bench: MakeBench, script: Any) -> None:

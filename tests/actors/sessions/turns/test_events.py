@@ -14,6 +14,7 @@ import llmgine.actors.sessions.errors as session_errors
 from llmgine.actors.sessions.errors import TurnError, error_from_wire, error_to_wire
 from llmgine.actors.sessions.turns.events import (
     Reply,
+    Steered,
     StepStarted,
     ToolCall,
     ToolCalled,
@@ -54,6 +55,7 @@ EVENTS: list[TurnEvent] = [
     StepStarted(2, "scripted/test"),
     ToolCalled(CALL),
     ToolReturned(RESULT),
+    Steered(Message.user("in French")),
     TurnDone(REPLY),
 ]
 
