@@ -32,7 +32,8 @@ class SubscriptionRecord:
     owner is a deployment: several clients serve the subscription in its name, side by side; `lives` are
     they, each with its epoch. Where the owner goes, a `durable` subscription stays, and what is sent to it
     is in the journal before it counts as admitted. `slow_after` is the breaker's, for the handler's
-    process, which alone knows durations.
+    process, which alone knows durations. `wakes` says that it is a session's own: where nobody serves it,
+    the session is woken for what waits.
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class SubscriptionRecord:
     idempotent: bool = False
     durable: bool = False
     members: bool = False
+    wakes: bool = False
     lives: dict[str, int] = field(default_factory=dict)
     order: Order = "session"
     retry: dict[str, Any] = field(default_factory=dict)

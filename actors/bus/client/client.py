@@ -47,7 +47,8 @@ class BusClient:
 
     `routers` give connections to the routers, all of them and in their order; `registry` keeps the table
     of subscriptions. What is published before a router can be reached waits and is delivered once it
-    can. With `member_of` its handlers are those of a deployment, which several clients serve.
+    can. With `member_of` its handlers are those of a deployment, which several clients serve; `wakes` says
+    that they are a session's own, which is woken for what waits for them.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class BusClient:
         *,
         options: BusOptions | None = None,
         member_of: str = "",
+        wakes: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], int] = time.time_ns,
         trace: Callable[[], bytes | None] | None = None,
@@ -70,7 +72,7 @@ class BusClient:
         self._handlers = Handlers(self._options, clock)
         self._observers = Observers()
         self._producer = Producer(identity, epoch, self._options, self._observers, wall_clock, trace)
-        self._records = HandlerRecords(identity, epoch, member_of, self._options)
+        self._records = HandlerRecords(identity, epoch, member_of, self._options, wakes=wakes)
         self._shards = [
             Shard(number, router, self._producer, self._handlers, member_of=member_of)
             for number, router in enumerate(routers)

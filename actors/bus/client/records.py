@@ -64,12 +64,15 @@ class CommandOptions(HandlerOptions, total=False):
 class HandlerRecords:
     """Makes the records of one client's handlers; what its options leave out comes from the bus'."""
 
-    def __init__(self, identity: str, epoch: int, member_of: str, options: BusOptions) -> None:
+    def __init__(
+        self, identity: str, epoch: int, member_of: str, options: BusOptions, *, wakes: bool = False
+    ) -> None:
         self._owner = f"{identity}.{epoch}"
         # Members stand for their deployment, which has one life whatever replicas come and go.
         self._client, self._epoch = (member_of, 0) if member_of else (identity, epoch)
         self._lives = {identity: epoch} if member_of else {}
         self._options = options
+        self._wakes = wakes
         self._numbers = itertools.count(1)
 
     def event(self, event_class: type[Event], handler: Handler, given: EventOptions) -> SubscriptionRecord:
@@ -137,6 +140,7 @@ class HandlerRecords:
             deadline=_seconds("deadline", given.get("deadline"), options.handler_deadline),
             durable=durable,
             members=bool(self._lives),
+            wakes=self._wakes,
             lives=self._lives,
             breaker=breaker.model_dump(),
             slow_after=breaker.slow_after if breaker.enabled else None,

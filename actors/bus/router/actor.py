@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,6 +13,9 @@ from llmgine.actors.bus.router.service import RouterService
 from llmgine.actors.control import Boot, RuntimeActor, names
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.store import StoreClient
+from llmgine.providers.errors import LlmgineError
+
+logger = logging.getLogger(__name__)
 
 SUBSCRIPTIONS = "subscriptions"
 
@@ -33,6 +38,7 @@ class RouterActor(RuntimeActor):
         )
         self._store: StoreClient | None = None
         self._service: RouterService | None = None
+        self._waking: dict[str, asyncio.Task[None]] = {}
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return self.service.handlers()
@@ -42,8 +48,28 @@ class RouterActor(RuntimeActor):
         """Made with the first link, for it needs one to the store."""
         if self._service is None:
             self._store = StoreClient(self.peer(names.STORE), timeout=self._options.journal_timeout)
-            self._service = RouterService(self.core, self._store, shard=self._shard, shards=len(self._shards))
+            self._service = RouterService(
+                self.core,
+                self._store,
+                shard=self._shard,
+                shards=len(self._shards),
+                wake_session=self._wake_session,
+            )
         return self._service
+
+    def _wake_session(self, session_id: str) -> None:
+        if session_id not in self._waking:
+            task = asyncio.create_task(self._woken(session_id), name=f"wake session {session_id}")
+            self._waking[session_id] = task
+
+    async def _woken(self, session_id: str) -> None:
+        try:
+            await self.control.call("wake", session_id, "something waits for its handlers")
+        except LlmgineError as error:
+            # While it waits, the session is asked for again.
+            logger.warning("session %s could not be woken: %s", session_id, error)
+        finally:
+            del self._waking[session_id]
 
     def wants(self) -> tuple[str, ...]:
         return (SUBSCRIPTIONS,)
@@ -76,6 +102,8 @@ class RouterActor(RuntimeActor):
         await self.service.settle(grace)
 
     async def abandon(self) -> None:
+        for task in self._waking.values():
+            task.cancel()
         if self._service is not None:
             await self._service.close()
         if self._store is not None:

@@ -356,6 +356,10 @@ class RouterCore:
         part, client.results = client.results[:count], client.results[count:]
         return [wire.RESULT, part]
 
+    def take_sleepers(self) -> tuple[str, ...]:
+        """Sessions that are to be woken, for something waits for their own handlers; each is said once."""
+        return self._state.sleepers.take()
+
     # The store
 
     def next_write(self) -> tuple[int, list[Operation]] | None:

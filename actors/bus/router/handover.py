@@ -185,7 +185,7 @@ class Handover:
         heir, mailbox.heir = mailbox.heir, None
         if heir is not None and heir.connected:
             self._serve(mailbox, heir)
-        elif mailbox.members:
+        else:
             self._regather(mailbox)
             self._state.mark_ready(mailbox)
 

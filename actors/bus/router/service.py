@@ -41,8 +41,10 @@ class RouterService:
         shards: int = 1,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = time.time_ns,
+        wake_session: Callable[[str], None] | None = None,
     ) -> None:
         self.core = core
+        self._wake_session = wake_session
         self._clock = clock
         self._wall = wall
         self._keeping = Keeping(core, store, shard, shards, clock, wall, self._wake)
@@ -152,6 +154,9 @@ class RouterService:
             if talk is not None:
                 talk.wake()
         self._keeping.write()
+        for session in core.take_sleepers():
+            if self._wake_session is not None:
+                self._wake_session(session)
         due = core.next_time()
         if due is not None and due < self._due and self._timer is not None:
             self._timer.cancel()

@@ -15,6 +15,7 @@ from llmgine.actors.bus.router.questions import Question
 from llmgine.actors.bus.router.records import ClientState, Origin, ProducerLine, Record
 from llmgine.actors.bus.router.routes import Routes
 from llmgine.actors.bus.router.serving import Serving, share
+from llmgine.actors.bus.router.sleepers import Sleepers
 from llmgine.actors.bus.router.story import Stories, What
 from llmgine.actors.bus.router.timers import Timers
 from llmgine.actors.bus.router.writes import Writes
@@ -71,6 +72,7 @@ class RouterState:
         self.gathered = False
         self.counters: Counter[str] = Counter()
         self.failures = FailureLog(self)
+        self.sleepers = Sleepers(self)
         self.unsettled = 0
         # Those of them that the journal answers for: settled for their producers, open for durable handlers.
         self.stored = 0
@@ -99,6 +101,8 @@ class RouterState:
             for serving in mailbox.members.values():
                 if serving.client.connected:
                     self._mark(serving)
+        elif mailbox.subscription.wakes:
+            self.sleepers.notice(mailbox)
 
     def _mark(self, serving: Serving) -> None:
         if serving.urgent or (serving.queue and not serving.retiring):
