@@ -17,7 +17,9 @@ from llmgine.actors.bus import BusClient, Message
 from llmgine.actors.bus.errors import AskRefused, UnknownLetter
 from llmgine.actors.bus.letters import REASONS, DeadLetter
 from llmgine.actors.store import LetterFilter, StoreClient
-from llmgine.actors.store.operations import DropLetters, LetterRow, row_to_wire
+from llmgine.actors.store.coding import row_to_wire
+from llmgine.actors.store.operations import DropLetters
+from llmgine.actors.store.rows import LetterRow
 from llmgine.providers import InvalidRequest
 from llmgine.runtime.checks import check_names
 

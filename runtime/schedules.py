@@ -15,7 +15,8 @@ from llmgine.actors.bus.letters import moment
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR
 from llmgine.actors.bus.payload import Encoder
 from llmgine.actors.bus.recurrence import following, interval, zone_of
-from llmgine.actors.store.operations import ScheduleRow, row_from_wire, row_to_wire
+from llmgine.actors.store.coding import row_from_wire, row_to_wire
+from llmgine.actors.store.rows import ScheduleRow
 from llmgine.runtime.checks import check_names
 
 Misfire = Literal["fire", "skip"]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 from llmgine.actors.bus.errors import UndecodableMessage
 from llmgine.actors.bus.messages import LINEAGE_SEPARATOR, Event
 from llmgine.actors.bus.payload import read_body
-from llmgine.actors.store.operations import LetterRow
+from llmgine.actors.store.rows import LetterRow
 
 Reason = Literal[
     "handler",  # the handler raised or returned a failure, as often as it may be tried

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from llmgine.actors.bus.errors import InvalidSchedule
-from llmgine.actors.store.operations import ScheduleRow
+from llmgine.actors.store.rows import ScheduleRow
 
 SHORTEST = 0.01
 """The shortest interval, in seconds."""

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from llmgine.actors.control import Boot, RuntimeActor
 from llmgine.actors.link import StreamHandler
-from llmgine.actors.store.engine import Engine, MemoryEngine
+from llmgine.actors.store.engine import Engine
 from llmgine.actors.store.host import StoreHost
+from llmgine.actors.store.memory import MemoryEngine
 from llmgine.actors.store.options import MEMORY, StoreOptions
 
 

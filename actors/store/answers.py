@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmgine.actors.link import StreamReset
+from llmgine.actors.store.coding import row_to_wire
 from llmgine.actors.store.engine import Engine
-from llmgine.actors.store.operations import SetAside, row_to_wire
-from llmgine.actors.store.queries import MAX_PAGE_ROWS, LetterFilter, Page
+from llmgine.actors.store.operations import SetAside
+from llmgine.actors.store.queries import MAX_PAGE_ROWS, ApprovalFilter, LetterFilter, Page, SessionFilter
 
 Answer = tuple[Any, Sequence[SetAside]]
 
@@ -38,6 +39,29 @@ def _answer(engine: Engine, question: Any) -> Answer:
             return _page(engine.schedules(after, _rows(limit)))
         case ["subscriptions", int(after), int(limit)]:
             return _page(engine.subscriptions(after, _rows(limit)))
+        case ["session", str(id)]:
+            return _one(engine.sessions.session(id))
+        case ["sessions", list(filter), int(after), int(limit)]:
+            return _page(engine.sessions.sessions(SessionFilter.from_wire(filter), after, _rows(limit)))
+        case ["count_sessions", list(filter)]:
+            return engine.sessions.count_sessions(SessionFilter.from_wire(filter)), ()
+        case ["snapshot", str(session)]:
+            return engine.sessions.snapshot(session), ()
+        case ["entries", str(session), int(after), int(limit)]:
+            found = engine.sessions.entries(session, after, _rows(limit))
+            return [found.rows, found.next, found.damage], ()
+        case ["turn", str(session), str(id)]:
+            return _one(engine.sessions.turn(session, id))
+        case ["turns", str(session), int() | None as before, int(limit)]:
+            return _page(engine.sessions.turns(session, before, _rows(limit)))
+        case ["approval", str(id)]:
+            return _one(engine.sessions.approval(id))
+        case ["approvals", list(filter), int(after), int(limit)]:
+            return _page(engine.sessions.approvals(ApprovalFilter.from_wire(filter), after, _rows(limit)))
+        case ["blob", str(hash)]:
+            return engine.sessions.blob(hash), ()
+        case ["code", str(hash)]:
+            return engine.sessions.code(hash), ()
         case ["aside", int(limit)]:
             return [[one.kind, one.id, one.reason] for one in engine.aside(_rows(limit))], ()
     raise StreamReset("bad_question", f"the store is not asked {question!r:.200}")
@@ -46,6 +70,10 @@ def _answer(engine: Engine, question: Any) -> Answer:
 def _page(page: Page[Any]) -> Answer:
     rows = [row if isinstance(row, dict) else row_to_wire(row) for row in page.rows]
     return [rows, page.next], page.damaged
+
+
+def _one(page: Page[Any]) -> Answer:
+    return (row_to_wire(page.rows[0]) if page.rows else None), page.damaged
 
 
 def _rows(limit: int) -> int:

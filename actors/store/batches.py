@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmgine.actors.store.coding import size_of
 from llmgine.actors.store.errors import StoreError
-from llmgine.actors.store.operations import Operation, size_of
+from llmgine.actors.store.operations import Operation
 
 
 @dataclass(frozen=True, slots=True, eq=False)

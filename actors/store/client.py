@@ -11,40 +11,26 @@ import itertools
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
-from llmgine.actors.link import Connection, LinkError, NotSendable, Stream, StreamReset, request
+from llmgine.actors.link import LinkError, NotSendable, Stream
 from llmgine.actors.store import wire
+from llmgine.actors.store.asking import BusReader, Connects, SessionReader, closed
+from llmgine.actors.store.coding import to_wire
 from llmgine.actors.store.errors import OperationRefused, StoreError, StoreUnavailable, error_of
-from llmgine.actors.store.operations import (
-    JournalRow,
-    LetterRow,
-    Operation,
-    ScheduleRow,
-    row_from_wire,
-    to_wire,
-)
-from llmgine.actors.store.queries import LetterFilter, Page
+from llmgine.actors.store.operations import Operation
 
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
-_PAGE: Final = 500
-_EVERY: Final = LetterFilter()
 
 Done = Callable[[], None]
 Failed = Callable[[StoreError], None]
 
 
-class Connects(Protocol):
-    """As much of a `Peer` as the store needs."""
-
-    async def connection(self) -> Connection: ...
-
-
-class StoreClient:
+class StoreClient(BusReader, SessionReader):
     """One writer and reader, on the running loop; `away` says why nothing is written now, None when it is.
 
     A question or a `write` that has no answer within `timeout` seconds raises `StoreUnavailable`.
@@ -57,9 +43,8 @@ class StoreClient:
         timeout: float = 5.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        super().__init__(peer, timeout)
         self.away: str | None = None
-        self._peer = peer
-        self._timeout = timeout
         self._sleep = sleep
         self._instance = secrets.randbits(63)
         self._tickets = itertools.count(1)
@@ -69,9 +54,6 @@ class StoreClient:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._progress = False  # whether the present stream has settled anything
-        self._closed = False
-
-    # Writing.
 
     async def write(self, operations: Sequence[Operation], *, timeout: float | None = None) -> None:
         """Returns once the operations are committed, together.
@@ -128,7 +110,7 @@ class StoreClient:
 
     def _hand_over(self, operations: Sequence[Operation], done: Done, failed: Failed) -> _Batch:
         if self._closed:
-            raise _closed()
+            raise closed()
         batch = _Batch([to_wire(operation) for operation in operations], done, failed)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="write to the store")
@@ -217,71 +199,6 @@ class StoreClient:
             case [wire.BACK]:
                 self.away = None
 
-    # Reading.
-
-    async def journal(self) -> AsyncIterator[tuple[JournalRow, ...]]:
-        """Every message kept at this moment, in the order of arrival, page by page."""
-        upto, after = await self._ask(["last_message"]), 0
-        while after is not None:
-            rows, after = await self._ask(["journal", after, upto, _PAGE])
-            yield tuple(row_from_wire(JournalRow, row) for row in rows)
-
-    async def letters(
-        self, wanted: LetterFilter = _EVERY, *, before: int | None = None, limit: int = 100
-    ) -> Page[LetterRow]:
-        """Dead letters, the newest first; `before` is the cursor of the page that came before."""
-        rows, following = await self._ask(["letters", wanted.to_wire(), before, limit])
-        return Page(tuple(row_from_wire(LetterRow, row) for row in rows), following)
-
-    async def letter(self, id: str) -> LetterRow | None:
-        row = await self._ask(["letter", id])
-        return None if row is None else row_from_wire(LetterRow, row)
-
-    async def count_letters(self, wanted: LetterFilter = _EVERY) -> int:
-        return int(await self._ask(["count_letters", wanted.to_wire()]))
-
-    async def schedules(self) -> AsyncIterator[tuple[ScheduleRow, ...]]:
-        """Every scheduled event, in the order of their making, page by page."""
-        after = 0
-        while after is not None:
-            rows, after = await self._ask(["schedules", after, _PAGE])
-            yield tuple(row_from_wire(ScheduleRow, row) for row in rows)
-
-    async def subscriptions(self) -> list[dict[str, Any]]:
-        """Every durable subscription, in its wire form."""
-        records: list[dict[str, Any]] = []
-        after = 0
-        while after is not None:
-            page, after = await self._ask(["subscriptions", after, _PAGE])
-            records += page
-        return records
-
-    async def set_aside(self, limit: int = 100) -> list[tuple[str, str, str]]:
-        """Kind, id and reason of rows that could not be read, the latest first."""
-        return [(kind, id, reason) for kind, id, reason in await self._ask(["aside", limit])]
-
-    async def status(self) -> dict[str, Any]:
-        """Where the store is, how many rows of each kind, and what was done; plain values."""
-        status: dict[str, Any] = await self._ask(["status"])
-        return status
-
-    async def _ask(self, question: list[Any]) -> Any:
-        if self._closed:
-            raise _closed()
-        try:
-            async with asyncio.timeout(self._timeout):
-                connection = await self._peer.connection()
-                return await request(connection, wire.ASK, question, timeout=self._timeout)
-        except StreamReset as error:
-            raise error_of(error.code, error.reason or str(error)) from error
-        except NotSendable as error:
-            raise StoreError(f"the store cannot be asked that: {error}") from error
-        except (LinkError, TimeoutError) as error:
-            raise StoreUnavailable(
-                f"the store did not answer: {str(error) or type(error).__name__}; "
-                "`llmgine status` shows whether it runs"
-            ) from error
-
 
 class _Batch:
     """Operations in wire form, and who waits for them; numbered when they are first sent."""
@@ -311,7 +228,3 @@ def _resolve(future: asyncio.Future[None], error: StoreError | None) -> None:
         future.set_result(None)
     else:
         future.set_exception(error)
-
-
-def _closed() -> StoreUnavailable:
-    return StoreUnavailable("the store's client was closed; use it before its runtime is left")

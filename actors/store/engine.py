@@ -1,16 +1,14 @@
-"""What keeps rows: an interface of blocking calls, and the engine that keeps them in memory alone."""
+"""What keeps rows: an interface of blocking calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
-from llmgine.actors.store.batches import Batch, Latest, Refusal
-from llmgine.actors.store.ledger import Ledger, Rows
-from llmgine.actors.store.operations import JournalRow, LetterRow, Operation, ScheduleRow, SetAside
-from llmgine.actors.store.queries import PAGE_BYTES, LetterFilter, Page
-
-R = TypeVar("R")
+from llmgine.actors.store.batches import Batch, Refusal
+from llmgine.actors.store.operations import SetAside
+from llmgine.actors.store.queries import ApprovalFilter, Entries, LetterFilter, Page, SessionFilter
+from llmgine.actors.store.rows import ApprovalRow, JournalRow, LetterRow, ScheduleRow, SessionRow, TurnRow
 
 NS: Final = 1_000_000_000
 
@@ -32,6 +30,11 @@ class Engine(Protocol):
 
     def tidy(self, now: int) -> None:
         """Removes what has grown too old and gives space back."""
+        ...
+
+    @property
+    def sessions(self) -> SessionQuestions:
+        """What is asked about sessions, as all questions by the other thread."""
         ...
 
     def last_message(self) -> int:
@@ -65,88 +68,35 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-class MemoryEngine:
-    """A `Ledger` behind the interface; it ends with its process."""
+class SessionQuestions(Protocol):
+    """What an engine is asked about sessions. A page of one row, or none, where there is one at most."""
 
-    blocks: bool = False
+    def session(self, id: str) -> Page[SessionRow]: ...
 
-    def __init__(self, max_letters: int, letter_age: float) -> None:
-        self._ledger = Ledger(max_letters)
-        self._letter_age = round(letter_age * NS)
-        self._tickets = Latest()
+    def sessions(self, wanted: SessionFilter, after: int, limit: int) -> Page[SessionRow]:
+        """In the order of their making."""
+        ...
 
-    def commit(self, batches: Sequence[Batch], now: int) -> list[Refusal]:
-        fresh: list[Operation] = []
-        for batch in batches:
-            if batch.ticket > (self._tickets.get(batch.writer) or 0):
-                fresh += batch.operations
-                self._tickets.put(batch.writer, batch.ticket)
-        self._ledger.apply(fresh)
-        return []
+    def count_sessions(self, wanted: SessionFilter) -> int: ...
 
-    def tidy(self, now: int) -> None:
-        self._ledger.expire(now - self._letter_age)
+    def snapshot(self, session: str) -> tuple[int, bytes] | None:
+        """The number of the last entry in it, and its body; `EntryDamaged` where it cannot be read."""
+        ...
 
-    def last_message(self) -> int:
-        return self._ledger.journal.last
+    def entries(self, session: str, after: int, limit: int) -> Entries: ...
 
-    def journal(self, after: int, upto: int, limit: int) -> Page[JournalRow]:
-        return _page(self._ledger.journal, lambda number, row: after < number <= upto, limit, _body)
+    def turn(self, session: str, id: str) -> Page[TurnRow]: ...
 
-    def letters(self, wanted: LetterFilter, before: int | None, limit: int) -> Page[LetterRow]:
-        rows = [
-            (number, row)
-            for number, row in self._ledger.letters.numbered()
-            if (before is None or number < before) and wanted.admits(row)
-        ]
-        return _cut(reversed(rows), limit, _body)
+    def turns(self, session: str, before: int | None, limit: int) -> Page[TurnRow]:
+        """The newest first, numbered below `before`."""
+        ...
 
-    def letter(self, id: str) -> LetterRow | None:
-        return self._ledger.letters.get(id)
+    def approval(self, id: str) -> Page[ApprovalRow]: ...
 
-    def count_letters(self, wanted: LetterFilter) -> int:
-        return sum(map(wanted.admits, self._ledger.letters.values()))
+    def approvals(self, wanted: ApprovalFilter, after: int, limit: int) -> Page[ApprovalRow]:
+        """In the order of their asking."""
+        ...
 
-    def schedules(self, after: int, limit: int) -> Page[ScheduleRow]:
-        return _page(self._ledger.schedules, lambda number, row: number > after, limit, _body)
+    def blob(self, hash: str) -> bytes | None: ...
 
-    def subscriptions(self, after: int, limit: int) -> Page[dict[str, Any]]:
-        return _page(self._ledger.subscriptions, lambda number, row: number > after, limit, lambda row: 0)
-
-    def aside(self, limit: int) -> list[SetAside]:
-        return list(self._ledger.aside.values())[::-1][:limit]
-
-    def status(self) -> dict[str, Any]:
-        ledger = self._ledger
-        return {
-            "url": "memory://",
-            "bytes": 0,
-            "messages": len(ledger.journal),
-            "letters": len(ledger.letters),
-            "schedules": len(ledger.schedules),
-            "subscriptions": len(ledger.subscriptions),
-            "damaged": len(ledger.aside),
-        }
-
-    def close(self) -> None:
-        pass
-
-
-def _body(row: Any) -> int:
-    return len(row.body)
-
-
-def _page(rows: Rows[R], wanted: Callable[[int, R], bool], limit: int, size: Callable[[R], int]) -> Page[R]:
-    return _cut((pair for pair in rows.numbered() if wanted(*pair)), limit, size)
-
-
-def _cut(found: Iterable[tuple[int, R]], limit: int, size: Callable[[R], int]) -> Page[R]:
-    """As many as a page holds."""
-    rows: list[R] = []
-    last, held = 0, 0
-    for number, row in found:
-        if len(rows) >= limit or held >= PAGE_BYTES:
-            return Page(tuple(rows), last)
-        rows.append(row)
-        last, held = number, held + size(row)
-    return Page(tuple(rows), None)
+    def code(self, hash: str) -> bytes | None: ...

@@ -5,7 +5,11 @@ LlmgineError
     ├── StoreUnavailable      nothing can be written or read now; what is waiting is tried again
     ├── StoreDamaged          the file is damaged or was written by a newer version; the writer has stopped
     ├── StoreReplaced         another process has opened the same file; this writer has stopped
-    └── OperationRefused      these operations can never be written; nothing of their batch was
+    ├── OperationRefused      these operations can never be written; nothing of their batch was
+    ├── Fenced                another process has the session now, or nobody; nothing of the batch was written
+    ├── AlreadyAnswered       the approval was answered before, or its time is over
+    ├── UnknownApproval       there is no such approval
+    └── EntryDamaged          a session's journal cannot be read from some entry on
 """
 
 from __future__ import annotations
@@ -48,7 +52,46 @@ class OperationRefused(StoreError):
     code: ClassVar[str] = "store_refused"
 
 
-_BY_CODE: Final = {one.code: one for one in (StoreUnavailable, StoreDamaged, StoreReplaced, OperationRefused)}
+class Fenced(StoreError):
+    """The session is another's to write, or is not there; whoever wrote must stop."""
+
+    code: ClassVar[str] = "store_fenced"
+
+
+class AlreadyAnswered(StoreError):
+    """The approval was answered before, or its time is over; the message says how and when."""
+
+    code: ClassVar[str] = "approval_answered"
+
+
+class UnknownApproval(StoreError):
+    """There is no such approval: its session was deleted, or it is long over."""
+
+    code: ClassVar[str] = "approval_unknown"
+
+
+class EntryDamaged(StoreError):
+    """A session's snapshot, or an entry of its journal, cannot be read, so what follows it means nothing.
+
+    What was read before is sound; `SetEntriesAside` lets the session go on from there.
+    """
+
+    code: ClassVar[str] = "store_entry_damaged"
+
+
+_BY_CODE: Final = {
+    one.code: one
+    for one in (
+        StoreUnavailable,
+        StoreDamaged,
+        StoreReplaced,
+        OperationRefused,
+        Fenced,
+        AlreadyAnswered,
+        UnknownApproval,
+        EntryDamaged,
+    )
+}
 
 
 def error_of(code: str, text: str) -> StoreError:

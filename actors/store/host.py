@@ -14,9 +14,9 @@ from llmgine.actors.link import Identity, Stream, StreamHandler, StreamReset
 from llmgine.actors.store import wire
 from llmgine.actors.store.answers import answer_of
 from llmgine.actors.store.batches import Batch, Batcher, Latest, Refusal
+from llmgine.actors.store.coding import from_wire
 from llmgine.actors.store.engine import Engine
 from llmgine.actors.store.errors import OperationRefused, StoreError, StoreUnavailable
-from llmgine.actors.store.operations import from_wire
 from llmgine.actors.store.options import StoreOptions
 from llmgine.actors.store.writer import Writer
 
@@ -198,7 +198,7 @@ class StoreHost:
         last: dict[Writer, int] = {}
         for batch in group:
             error = errors.get(id(batch))
-            if error is not None:
+            if isinstance(error, OperationRefused):
                 logger.error("%s: a batch was refused: %s", batch.writer, error)
             if batch.source is not None:
                 if error is not None:

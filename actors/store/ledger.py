@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from llmgine.actors.store import operations as ops
+from llmgine.actors.store import session_operations as session_ops
+from llmgine.actors.store.fencing import Fence
+from llmgine.actors.store.numbered import Rows
+from llmgine.actors.store.retention import Retention
+from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
+from llmgine.actors.store.session_ledger import SessionLedger
 
 MAX_ASIDE: Final = 1_000
-
-R = TypeVar("R")
-
-
-class Rows(Mapping[str, R]):
-    """Rows by their ids; each has a number for as long as it is here, in the order of arrival."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, R] = {}
-        self._numbers: dict[str, int] = {}
-        self._last = 0
-
-    def __getitem__(self, id: str) -> R:
-        return self._rows[id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def last(self) -> int:
-        """The highest number ever given."""
-        return self._last
-
-    def numbered(self) -> Iterator[tuple[int, R]]:
-        """The rows with their numbers, rising."""
-        return zip(self._numbers.values(), self._rows.values(), strict=True)
-
-    def put(self, id: str, row: R) -> None:
-        """A row that is here keeps its number."""
-        if id not in self._rows:
-            self._last += 1
-            self._numbers[id] = self._last
-        self._rows[id] = row
-
-    def drop(self, id: str) -> bool:
-        """Whether it was here."""
-        self._numbers.pop(id, None)
-        return self._rows.pop(id, None) is not None
-
-    def copy(self) -> Rows[R]:
-        twin: Rows[R] = Rows()
-        twin._rows, twin._numbers, twin._last = dict(self._rows), dict(self._numbers), self._last
-        return twin
+KEY_SEPARATOR: Final = "\x1f"
 
 
 class Ledger:
@@ -64,33 +25,44 @@ class Ledger:
     """
 
     def __init__(self, max_letters: int = 10_000) -> None:
-        self.journal: Rows[ops.JournalRow] = Rows()
-        self.letters: Rows[ops.LetterRow] = Rows()
-        self.schedules: Rows[ops.ScheduleRow] = Rows()
+        self.journal: Rows[JournalRow] = Rows()
+        self.letters: Rows[LetterRow] = Rows()
+        self.schedules: Rows[ScheduleRow] = Rows()
         self.subscriptions: Rows[dict[str, Any]] = Rows()
         self.aside: Rows[ops.SetAside] = Rows()
+        self.sessions = SessionLedger()
         self.max_letters = max_letters
+        self._aside_of: dict[str, str] = {}  # whose session each of what was set aside is
 
     def copy(self) -> Ledger:
         """Another one in the same state, which goes its own way."""
         twin = Ledger(self.max_letters)
-        for name in ("journal", "letters", "schedules", "subscriptions", "aside"):
+        for name in ("journal", "letters", "schedules", "subscriptions", "aside", "sessions", "_aside_of"):
             setattr(twin, name, getattr(self, name).copy())
         return twin
 
     def apply(self, operations: Iterable[ops.Operation]) -> None:
-        """Takes the operations in their order; what is too much goes in the end."""
+        """Takes the operations as one batch; where it is refused it raises and nothing is changed."""
+        fence = Fence(self.sessions.standing, self.sessions.approvals.get)
+        self.carry_out(fence.admit(operations))
+
+    def carry_out(self, operations: Iterable[ops.Operation]) -> None:
+        """Takes operations that are admitted, in their order; what is too much goes in the end."""
         for operation in operations:
-            self._apply(operation)
+            self._carry_out(operation)
         _keep_newest(self.letters, self.max_letters)
         _keep_newest(self.aside, MAX_ASIDE)
 
-    def expire(self, before: int) -> int:
+    def expire(self, letters_before: int) -> int:
         """Removes the dead letters of an earlier time; how many there were."""
-        expired = [id for id, row in self.letters.items() if row.time < before]
-        return sum(map(self.letters.drop, expired))
+        return self.letters.drop_where(lambda row: row.time < letters_before)
 
-    def _apply(self, operation: ops.Operation) -> None:
+    def tidy(self, now: int, retention: Retention) -> None:
+        """Removes what has grown too old, or is more than is kept, of sessions."""
+        for session in self.sessions.expire(now, retention):
+            self._drop_session(session)
+
+    def _carry_out(self, operation: ops.Operation) -> None:
         match operation:
             case ops.PutJournal(row):
                 if row.id not in self.journal:
@@ -117,6 +89,13 @@ class Ledger:
                 self.subscriptions.drop(key)
             case ops.SetAside():
                 self._set_aside(operation)
+            case session_ops.SetEntriesAside():
+                for name in self.sessions.cut(operation.session, operation.first):
+                    self._shelve(operation.session, ops.SetAside("entry", name, operation.reason))
+            case session_ops.DropSession(session):
+                self._drop_session(session)
+            case _:
+                self.sessions.carry_out(operation)
 
     def _done(self, message: str, key: str) -> None:
         row = self.journal.get(message)
@@ -134,11 +113,35 @@ class Ledger:
             ops.PutLetter.code: self.letters,
             ops.PutSchedule.code: self.schedules,
             ops.PutSubscription.code: self.subscriptions,
+            **self.sessions.shelves(),
         }
-        if operation.kind in shelves and shelves[operation.kind].drop(operation.id):
-            id = f"{operation.kind} {operation.id}"
+        row = shelves[operation.kind].get(operation.id) if operation.kind in shelves else None
+        if row is not None:
+            shelves[operation.kind].drop(operation.id)
+            self._shelve(_session_of(operation, row), operation)
+
+    def _shelve(self, session: str, operation: ops.SetAside) -> None:
+        id = f"{operation.kind} {operation.id}"
+        self.aside.drop(id)
+        self.aside.put(id, operation)
+        self._aside_of[id] = session
+
+    def _drop_session(self, session: str) -> None:
+        self.sessions.drop(session)
+        for rows in (self.journal, self.letters, self.schedules):
+            rows.drop_where(lambda row: row.session == session)
+        for key in [key for key in self.subscriptions if key.split(KEY_SEPARATOR)[0] == session]:
+            self.subscriptions.drop(key)
+        for id in [id for id in self.aside if self._aside_of[id] == session]:
             self.aside.drop(id)
-            self.aside.put(id, operation)
+        self._aside_of = {id: whose for id, whose in self._aside_of.items() if id in self.aside}
+
+
+def _session_of(operation: ops.SetAside, row: Any) -> str:
+    if operation.kind == ops.PutSubscription.code:
+        return operation.id.split(KEY_SEPARATOR)[0]
+    session: str = operation.id if operation.kind == session_ops.PutSession.code else row.session
+    return session
 
 
 def _keep_newest(rows: Rows[Any], most: int) -> None:

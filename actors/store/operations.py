@@ -1,4 +1,4 @@
-"""What is written into the store, as plain values; a batch of operations is committed whole or not at all.
+"""What is written into the store; a batch of operations is committed whole or not at all.
 
 Every operation may arrive twice and then changes nothing the second time. Times are nanoseconds since
 1970; bodies stay opaque.
@@ -6,83 +6,24 @@ Every operation may arrive twice and then changes nothing the second time. Times
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from operator import attrgetter
-from typing import Any, ClassVar, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-
-@dataclass(frozen=True, slots=True)
-class JournalRow:
-    """A durable message until all of its durable handlers are done.
-
-    `pending` are the keys of those handlers. `handed` says that a command was about to be given to its
-    handler: after a crash nobody knows whether it ran.
-    """
-
-    producer: str
-    epoch: int
-    session: str
-    sequence: int
-    lineage: str
-    flags: int
-    depth: int
-    body: bytes
-    pending: tuple[str, ...]
-    time: int
-    replay_of: str | None = None
-    handed: bool = False
-
-    @property
-    def id(self) -> str:
-        return f"{self.producer}:{self.epoch}:{self.session}:{self.sequence}"
-
-
-@dataclass(frozen=True, slots=True)
-class LetterRow:
-    """A message that did not reach one of its handlers, or that this handler could not handle.
-
-    `id` is the message's id and the handler's name; `attempts` counts those made, `errors` holds each
-    one's `[kind, text, time]`; `key` is the handler's in the table of subscriptions, "" where there was none.
-    """
-
-    id: str
-    message: str
-    lineage: str
-    session: str
-    handler: str
-    key: str
-    command: bool
-    reason: str
-    attempts: int
-    errors: tuple[tuple[str, str, int], ...]
-    time: int
-    published: int
-    trace: bytes | None
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleRow:
-    """An event that shall be published later, once or again and again.
-
-    `at` is when it is due next, `fired` how often it has been published. Exactly one of `every`
-    (seconds) and `cron` (with `zone`, an IANA name) is set for a recurring one. `until` ends it.
-    """
-
-    id: str
-    session: str
-    lineage: str
-    body: bytes
-    at: int
-    fired: int = 0
-    every: float | None = None
-    cron: str | None = None
-    zone: str = "UTC"
-    misfire: str = "fire"
-    until: int | None = None
-    created: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
+from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
+from llmgine.actors.store.session_operations import (
+    Activate,
+    AnswerApproval,
+    AppendEntries,
+    DropBlobs,
+    DropSession,
+    KeepCode,
+    PutApproval,
+    PutBlob,
+    PutSession,
+    PutSnapshot,
+    PutTurn,
+    SetEntriesAside,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +121,7 @@ class SetAside:
     reason: str
 
 
-Row = JournalRow | LetterRow | ScheduleRow
-Operation = (
+BusOperation = (
     PutJournal
     | HandlerDone
     | MarkHanded
@@ -194,73 +134,18 @@ Operation = (
     | DropSubscription
     | SetAside
 )
-
-_ROWS: Final[dict[str, type[Row]]] = {"journal": JournalRow, "letter": LetterRow, "schedule": ScheduleRow}
-_CLASSES: Final[dict[str, Any]] = {one.code: one for one in Operation.__args__}
-
-
-def _reader(of: type[Any]) -> Callable[[Any], Sequence[Any]]:
-    names = [one.name for one in fields(of)]
-    read = attrgetter(*names)
-    return read if len(names) > 1 else lambda value: (read(value),)
-
-
-_READERS: Final = {one: _reader(one) for one in (*_ROWS.values(), *_CLASSES.values())}
-
-
-def to_wire(operation: Operation) -> list[Any]:
-    """`[code, values]`, of msgpack values in the order of the fields."""
-    if isinstance(operation, PutJournal | PutLetter | PutSchedule):
-        return [operation.code, row_to_wire(operation.row)]
-    return [operation.code, _READERS[type(operation)](operation)]
-
-
-def from_wire(wire: Sequence[Any]) -> Operation:
-    """The operation; ValueError or TypeError for what is none."""
-    code, values = wire
-    row = _ROWS.get(code)
-    made = _CLASSES.get(code)
-    if made is None:
-        raise ValueError(f"the store has no operation {code!r}")
-    operation: Operation
-    if row is not None:
-        operation = made(row_from_wire(row, values))
-    elif made is DropLetters:
-        operation = DropLetters(tuple(values[0]))
-    else:
-        operation = made(*values)
-    return operation
-
-
-def row_to_wire(row: Row) -> Sequence[Any]:
-    """The row's fields in their order."""
-    return _READERS[type(row)](row)
-
-
-def row_from_wire(row: type[Any], values: Sequence[Any]) -> Any:
-    """A row of that class, its lists as tuples; TypeError where the fields are not its own."""
-    made = list(values)
-    if len(made) != _COUNTS[row]:
-        raise TypeError(f"a {row.__name__} has {_COUNTS[row]} fields, not {len(made)}")
-    if row is JournalRow:
-        made[_PENDING] = tuple(made[_PENDING])
-    elif row is LetterRow:
-        made[_ERRORS] = tuple((kind, text, time) for kind, text, time in made[_ERRORS])
-    return row(*made)
-
-
-_COUNTS: Final = {row: len(fields(row)) for row in _ROWS.values()}
-_PENDING: Final = [one.name for one in fields(JournalRow)].index("pending")
-_ERRORS: Final = [one.name for one in fields(LetterRow)].index("errors")
-
-
-def size_of(operation: Operation) -> int:
-    """About how many bytes the operation takes up on its way and in memory."""
-    if isinstance(operation, PutJournal | PutLetter | PutSchedule):
-        return len(operation.row.body) + _ROW_BYTES
-    if isinstance(operation, DropLetters):
-        return _ROW_BYTES * (1 + len(operation.ids))
-    return _ROW_BYTES
-
-
-_ROW_BYTES: Final = 256
+SessionOperation = (
+    Activate
+    | PutSession
+    | AppendEntries
+    | PutSnapshot
+    | SetEntriesAside
+    | PutTurn
+    | PutApproval
+    | AnswerApproval
+    | PutBlob
+    | DropBlobs
+    | KeepCode
+    | DropSession
+)
+Operation = BusOperation | SessionOperation

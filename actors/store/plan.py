@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmgine.actors.store import operations as ops
+from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
 
 
 @dataclass(slots=True)
 class Run:
     """Operations that may be done in the order of these fields as well as in their own."""
 
-    journal: list[ops.JournalRow] = field(default_factory=list)
+    journal: list[JournalRow] = field(default_factory=list)
     handed: list[str] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
     journal_gone: list[str] = field(default_factory=list)
-    letters: list[ops.LetterRow] = field(default_factory=list)
+    letters: list[LetterRow] = field(default_factory=list)
     letters_gone: list[str] = field(default_factory=list)
-    schedules: list[ops.ScheduleRow] = field(default_factory=list)
+    schedules: list[ScheduleRow] = field(default_factory=list)
     schedules_gone: list[str] = field(default_factory=list)
     subscriptions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     subscriptions_gone: list[str] = field(default_factory=list)
@@ -94,3 +95,5 @@ def _gather(run: Run, operation: ops.Operation) -> None:
             run.subscriptions_gone.append(key)
         case ops.SetAside():
             run.aside = operation
+        case _:
+            raise ValueError(f"no table takes {operation.code!r}")

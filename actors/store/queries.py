@@ -1,11 +1,12 @@
-"""What can be asked of the store: dead letters by what they have in common, and everything by pages."""
+"""What can be asked of the store: rows by what they have in common, and everything by pages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from llmgine.actors.store.operations import LetterRow, SetAside
+from llmgine.actors.store.operations import SetAside
+from llmgine.actors.store.rows import ApprovalRow, ApprovalState, LetterRow, SessionRow, SessionState
 
 R = TypeVar("R")
 
@@ -47,6 +48,68 @@ class LetterFilter:
     def from_wire(cls, wire: list[Any]) -> LetterFilter:
         """The filter; TypeError for what is none."""
         return cls(*wire)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Which sessions are meant; what is None says nothing.
+
+    `pending` says whether there are turns that were taken on and have not ended; `prefix` begins the id,
+    `parent` stands in the record.
+    """
+
+    state: SessionState | None = None
+    pending: bool | None = None
+    prefix: str | None = None
+    parent: str | None = None
+
+    def admits(self, row: SessionRow) -> bool:
+        return (
+            self.state in (None, row.state)
+            and self.pending in (None, row.pending > 0)
+            and row.id.startswith(self.prefix or "")
+            and self.parent in (None, row.record.get("parent"))
+        )
+
+    def to_wire(self) -> list[Any]:
+        return [self.state, self.pending, self.prefix, self.parent]
+
+    @classmethod
+    def from_wire(cls, wire: list[Any]) -> SessionFilter:
+        """The filter; TypeError for what is none."""
+        return cls(*wire)
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalFilter:
+    """Which approvals are meant; what is None says nothing."""
+
+    state: ApprovalState | None = None
+    session: str | None = None
+
+    def admits(self, row: ApprovalRow) -> bool:
+        return self.state in (None, row.state) and self.session in (None, row.session)
+
+    def to_wire(self) -> list[Any]:
+        return [self.state, self.session]
+
+    @classmethod
+    def from_wire(cls, wire: list[Any]) -> ApprovalFilter:
+        """The filter; TypeError for what is none."""
+        return cls(*wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Some entries of a journal with their numbers, which rise by one.
+
+    `next` is the number after which the others follow, None at the end. `damage` says why the entry after
+    the last one here cannot be read; then there is no `next`.
+    """
+
+    rows: tuple[tuple[int, bytes], ...]
+    next: int | None = None
+    damage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

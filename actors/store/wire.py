@@ -21,6 +21,17 @@ Reading is one question on a stream of kind "store.ask", its header, and one ans
   ["count_letters", filter]            number
   ["schedules", after, limit]          [rows, next]
   ["subscriptions", after, limit]      [records, next]
+  ["session", id]                      row or None
+  ["sessions", filter, after, limit]   [rows, next]
+  ["count_sessions", filter]           number
+  ["snapshot", session]                [upto, body] or None
+  ["entries", session, after, limit]   [[[number, body]], next, damage]
+  ["turn", session, id]                row or None
+  ["turns", session, before, limit]    [rows, next]
+  ["approval", id]                     row or None
+  ["approvals", filter, after, limit]  [rows, next]
+  ["blob", hash]                       bytes or None
+  ["code", hash]                       bytes or None
   ["aside", limit]                     [[kind, id, reason]]
   ["status"]                           plain values by name
 """

@@ -7,8 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmgine.actors.bus.payload import read_body
-from llmgine.actors.store.operations import DropLetters, LetterRow, row_to_wire
+from llmgine.actors.store.coding import row_to_wire
+from llmgine.actors.store.operations import DropLetters
 from llmgine.actors.store.queries import LetterFilter
+from llmgine.actors.store.rows import LetterRow
 
 if TYPE_CHECKING:
     from llmgine.actors.bus.handling.jobs import Job

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from llmgine.actors.store.operations import ScheduleRow, row_to_wire
+from llmgine.actors.store.coding import row_to_wire
+from llmgine.actors.store.rows import ScheduleRow
 from tests.simulation.plan import EVENTS
 
 if TYPE_CHECKING:

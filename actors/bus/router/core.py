@@ -31,7 +31,8 @@ from llmgine.actors.bus.router.state import RouterState
 from llmgine.actors.bus.router.verdicts import Verdicts
 from llmgine.actors.bus.router.whereabouts import whereabouts
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
-from llmgine.actors.store.operations import JournalRow, Operation, ScheduleRow
+from llmgine.actors.store.operations import Operation
+from llmgine.actors.store.rows import JournalRow, ScheduleRow
 
 
 class RouterCore:

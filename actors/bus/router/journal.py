@@ -19,7 +19,8 @@ from llmgine.actors.bus.letters import Reason
 from llmgine.actors.bus.router.letters import failure_of
 from llmgine.actors.bus.router.records import ClientState, Head, Kept, ProducerLine, Record
 from llmgine.actors.bus.router.returning import Returning
-from llmgine.actors.store.operations import HandlerDone, JournalRow, MarkHanded, PutJournal
+from llmgine.actors.store.operations import HandlerDone, MarkHanded, PutJournal
+from llmgine.actors.store.rows import JournalRow
 
 if TYPE_CHECKING:
     from llmgine.actors.bus.router.ends import Ends

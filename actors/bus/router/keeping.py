@@ -10,7 +10,7 @@ from functools import partial
 from llmgine.actors.bus.router.core import RouterCore
 from llmgine.actors.bus.shards import shard_of
 from llmgine.actors.store import OperationRefused, StoreClient, StoreError, StoreUnavailable
-from llmgine.actors.store.operations import JournalRow, ScheduleRow
+from llmgine.actors.store.rows import JournalRow, ScheduleRow
 
 logger = logging.getLogger(__name__)
 

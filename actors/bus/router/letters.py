@@ -12,7 +12,8 @@ from llmgine.actors.bus.letters import DEAD_LETTERED, DeadLettered, Reason
 from llmgine.actors.bus.messages import LINEAGE_SEPARATOR
 from llmgine.actors.bus.payload import Encoder, read_head
 from llmgine.actors.bus.router.records import Origin
-from llmgine.actors.store.operations import LetterRow, PutLetter
+from llmgine.actors.store.operations import PutLetter
+from llmgine.actors.store.rows import LetterRow
 
 if TYPE_CHECKING:
     from llmgine.actors.bus.router.records import Record

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmgine.actors.bus.router.questions import Question
 from llmgine.actors.bus.router.records import Origin
-from llmgine.actors.store.operations import DropLetters, LetterRow, PutLetter, row_from_wire
+from llmgine.actors.store.coding import row_from_wire
+from llmgine.actors.store.operations import DropLetters, PutLetter
+from llmgine.actors.store.rows import LetterRow
 
 if TYPE_CHECKING:
     from llmgine.actors.bus.router.mailbox import Mailbox

@@ -14,7 +14,7 @@ from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.router.records import ClientState, ProducerLine, Record
 from llmgine.actors.bus.router.sequences import Sequences
 from llmgine.actors.bus.router.state import RouterState
-from llmgine.actors.store.operations import JournalRow
+from llmgine.actors.store.rows import JournalRow
 
 LineKey = tuple[str, int, str]
 

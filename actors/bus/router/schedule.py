@@ -23,14 +23,9 @@ from llmgine.actors.bus.router.letters import Failure
 from llmgine.actors.bus.router.places import FEW, Places
 from llmgine.actors.bus.router.questions import Question
 from llmgine.actors.bus.router.records import Origin
-from llmgine.actors.store.operations import (
-    DropSchedule,
-    PutSchedule,
-    ScheduleRow,
-    SetAside,
-    row_from_wire,
-    row_to_wire,
-)
+from llmgine.actors.store.coding import row_from_wire, row_to_wire
+from llmgine.actors.store.operations import DropSchedule, PutSchedule, SetAside
+from llmgine.actors.store.rows import ScheduleRow
 
 if TYPE_CHECKING:
     from llmgine.actors.bus.router.state import RouterState

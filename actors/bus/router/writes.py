@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 
+from llmgine.actors.store.coding import size_of
 from llmgine.actors.store.operations import (
     DropJournal,
     DropSchedule,
@@ -17,7 +18,6 @@ from llmgine.actors.store.operations import (
     PutJournal,
     PutLetter,
     PutSchedule,
-    size_of,
 )
 
 BATCH_OPERATIONS = 1_024

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from llmgine.actors.store.batches import Batch, Refusal
 from llmgine.actors.store.engine import NS
 from llmgine.actors.store.errors import OperationRefused, StoreUnavailable
-from llmgine.actors.store.operations import JournalRow, LetterRow, ScheduleRow, SetAside
+from llmgine.actors.store.operations import SetAside
 from llmgine.actors.store.options import StoreOptions, sqlite_path
 from llmgine.actors.store.queries import LetterFilter, Page
+from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
 from llmgine.actors.store.sql import reading
 from llmgine.actors.store.sql.file import StoreFile
 from llmgine.actors.store.sql.sqlite import check, create_engine, is_about_values, is_locked, store_error

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgpack
 import sqlalchemy as sa
 
-from llmgine.actors.store.operations import JournalRow
+from llmgine.actors.store.rows import JournalRow
 from llmgine.actors.store.sql.dialects import Compiled, chunks, delete, insert
 from llmgine.actors.store.sql.tables import JOURNAL, journal_values, pack
 

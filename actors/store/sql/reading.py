@@ -7,8 +7,9 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
-from llmgine.actors.store.operations import JournalRow, LetterRow, ScheduleRow, SetAside
+from llmgine.actors.store.operations import SetAside
 from llmgine.actors.store.queries import LINEAGE_SEPARATOR, PAGE_BYTES, LetterFilter, Page
+from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
 from llmgine.actors.store.sql.tables import (
     DAMAGED,
     JOURNAL,

@@ -9,8 +9,9 @@ import msgpack
 import sqlalchemy as sa
 
 from llmgine.actors.store.ledger import MAX_ASIDE
-from llmgine.actors.store.operations import LetterRow, PutLetter, SetAside
+from llmgine.actors.store.operations import PutLetter, SetAside
 from llmgine.actors.store.plan import Run
+from llmgine.actors.store.rows import LetterRow
 from llmgine.actors.store.sql.dialects import chunks, delete, upsert
 from llmgine.actors.store.sql.journaling import JournalStatements
 from llmgine.actors.store.sql.tables import (

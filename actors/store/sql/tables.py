@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgpack
 import sqlalchemy as sa
 
-from llmgine.actors.store.operations import JournalRow, LetterRow, Row, ScheduleRow
+from llmgine.actors.store.rows import JournalRow, LetterRow, Row, ScheduleRow
 
 METADATA: Final = sa.MetaData()
 

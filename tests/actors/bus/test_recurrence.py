@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmgine.actors.bus.errors import InvalidSchedule
 from llmgine.actors.bus.recurrence import following, interval, latest
-from llmgine.actors.store.operations import ScheduleRow
+from llmgine.actors.store.rows import ScheduleRow
 
 SECOND = 1_000_000_000
 ZONES = (

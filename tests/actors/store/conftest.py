@@ -11,8 +11,9 @@ import pytest
 
 from llmgine.actors.link import Address, Endpoint, Identity, MemoryTransport, Peer
 from llmgine.actors.store import StoreClient, StoreOptions
-from llmgine.actors.store.engine import Engine, MemoryEngine
+from llmgine.actors.store.engine import Engine
 from llmgine.actors.store.host import StoreHost
+from llmgine.actors.store.memory import MemoryEngine
 from llmgine.actors.store.sql import SqlEngine
 
 MakeEngine = Callable[..., SqlEngine]

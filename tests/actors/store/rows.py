@@ -13,18 +13,17 @@ from llmgine.actors.store.operations import (
     DropSchedule,
     DropSubscription,
     HandlerDone,
-    JournalRow,
-    LetterRow,
     MarkHanded,
     Operation,
     PutJournal,
     PutLetter,
     PutSchedule,
     PutSubscription,
-    ScheduleRow,
     SetAside,
 )
 from llmgine.actors.store.queries import Page
+from llmgine.actors.store.rows import ApprovalRow, JournalRow, LetterRow, ScheduleRow, TurnRow
+from llmgine.actors.store.session_operations import PutBlob
 
 
 def message(sequence: int = 1, **changes: Any) -> JournalRow:
@@ -72,6 +71,29 @@ def schedule(id: str = "nightly", **changes: Any) -> ScheduleRow:
         "at": 5_000,
     }
     return ScheduleRow(**fields | changes)
+
+
+def turn(id: str = "t1", **changes: Any) -> TurnRow:
+    fields: dict[str, Any] = {"session": "s", "state": "running", "request": b"request", "created": 1_000}
+    return TurnRow(id, **fields | changes)
+
+
+def approval(id: str = "a1", **changes: Any) -> ApprovalRow:
+    fields: dict[str, Any] = {
+        "session": "s",
+        "turn": "t1",
+        "call": "c1",
+        "tool": "pay",
+        "arguments": b"{}",
+        "reason": "it costs money",
+        "created": 1_000,
+    }
+    return ApprovalRow(id, **fields | changes)
+
+
+def blob(hash: str = "h1", **changes: Any) -> PutBlob:
+    fields: dict[str, Any] = {"session": "s", "epoch": 1, "body": b"large"}
+    return PutBlob(hash=hash, **fields | changes)
 
 
 def all_pages(ask: Callable[[int], Page[Any]]) -> list[Any]:

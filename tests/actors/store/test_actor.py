@@ -11,7 +11,7 @@ import pytest
 from llmgine.actors.control import Boot, ControlOptions, LocalWorld, RuntimeActor, SpawnOptions
 from llmgine.actors.store import StoreActor, StoreClient
 from llmgine.actors.store.actor import open_engine
-from llmgine.actors.store.engine import MemoryEngine
+from llmgine.actors.store.memory import MemoryEngine
 from llmgine.actors.store.operations import PutLetter, PutSubscription
 from llmgine.actors.store.options import StoreOptions
 from llmgine.telemetry import TelemetryOptions

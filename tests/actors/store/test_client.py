@@ -20,7 +20,7 @@ from llmgine.actors.store import (
     wire,
 )
 from llmgine.actors.store.batches import Batch, Refusal
-from llmgine.actors.store.engine import MemoryEngine
+from llmgine.actors.store.memory import MemoryEngine
 from llmgine.actors.store.operations import (
     DropSubscription,
     HandlerDone,
@@ -316,7 +316,7 @@ async def test_links_that_break_lose_and_double_nothing(net: Any, until: Any) ->
             assert await client.flush(5)
         outcomes.write(str(number), PutLetter(rows.letter(str(number))))
         if number % 20 == 7:
-            await until(lambda: len(engine._ledger.letters) > len(outcomes.told))  # not acknowledged
+            await until(lambda: len(engine.ledger.letters) > len(outcomes.told))  # not acknowledged
             broken += net.transport.break_connections("store")
     await until(lambda: len(outcomes.told) == 200)
     assert broken > 5

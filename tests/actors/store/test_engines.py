@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmgine.actors.store.batches import Batch
-from llmgine.actors.store.engine import Engine, MemoryEngine
+from llmgine.actors.store.engine import Engine
 from llmgine.actors.store.ledger import Ledger
+from llmgine.actors.store.memory import MemoryEngine
 from llmgine.actors.store.operations import (
     DropLetters,
     HandlerDone,

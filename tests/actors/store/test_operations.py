@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgine.actors.store import errors
+from llmgine.actors.store.coding import from_wire, to_wire
 from llmgine.actors.store.errors import StoreError, error_of
 from llmgine.actors.store.ledger import MAX_ASIDE, Ledger
 from llmgine.actors.store.operations import (
@@ -25,8 +26,6 @@ from llmgine.actors.store.operations import (
     PutSchedule,
     PutSubscription,
     SetAside,
-    from_wire,
-    to_wire,
 )
 from llmgine.actors.store.plan import Run, runs_of
 from tests.actors.store import rows

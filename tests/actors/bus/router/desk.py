@@ -15,16 +15,9 @@ from llmgine.actors.bus.router.replay import Replays
 from llmgine.actors.bus.router.schedule import Schedules
 from llmgine.actors.bus.router.timers import Timers
 from llmgine.actors.bus.router.writes import Writes
-from llmgine.actors.store.operations import (
-    DropLetters,
-    DropSchedule,
-    LetterRow,
-    Operation,
-    PutLetter,
-    PutSchedule,
-    ScheduleRow,
-    row_to_wire,
-)
+from llmgine.actors.store.coding import row_to_wire
+from llmgine.actors.store.operations import DropLetters, DropSchedule, Operation, PutLetter, PutSchedule
+from llmgine.actors.store.rows import LetterRow, ScheduleRow
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND

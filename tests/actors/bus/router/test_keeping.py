@@ -12,7 +12,8 @@ from llmgine.actors.bus import BusOptions, RouterCore, RouterService
 from llmgine.actors.bus.router.keeping import NO_STORE, Keeping
 from llmgine.actors.bus.shards import shard_of
 from llmgine.actors.store import OperationRefused, StoreClient, StoreError, StoreUnavailable
-from llmgine.actors.store.operations import HandlerDone, JournalRow, Operation, ScheduleRow
+from llmgine.actors.store.operations import HandlerDone, Operation
+from llmgine.actors.store.rows import JournalRow, ScheduleRow
 from tests.actors.bus.router.desk import START
 
 

@@ -11,7 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.router.replay import WAITING
-from llmgine.actors.store.operations import LetterRow, PutLetter, row_to_wire
+from llmgine.actors.store.coding import row_to_wire
+from llmgine.actors.store.operations import PutLetter
+from llmgine.actors.store.rows import LetterRow
 from tests.actors.bus.router.desk import Desk
 from tests.actors.bus.router.scripted import Script
 

@@ -9,7 +9,9 @@ import pytest
 
 from llmgine.actors.bus.payload import read_body
 from llmgine.actors.bus.router.schedule import AT_ONCE, PAGE
-from llmgine.actors.store.operations import ScheduleRow, SetAside, row_to_wire
+from llmgine.actors.store.coding import row_to_wire
+from llmgine.actors.store.operations import SetAside
+from llmgine.actors.store.rows import ScheduleRow
 from tests.actors.bus.router.desk import SECOND, START, Desk
 
 

@@ -15,14 +15,12 @@ from llmgine.actors.store.operations import (
     DropJournal,
     DropSchedule,
     HandlerDone,
-    JournalRow,
-    LetterRow,
     Operation,
     PutJournal,
     PutLetter,
     PutSchedule,
-    ScheduleRow,
 )
+from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
 
 PATIENCE = 5.0
 

@@ -13,12 +13,12 @@ from llmgine.actors.bus.handling.dedup import Lines
 from llmgine.actors.store.operations import (
     DropJournal,
     HandlerDone,
-    JournalRow,
     MarkHanded,
     Operation,
     PutJournal,
     PutLetter,
 )
+from llmgine.actors.store.rows import JournalRow
 
 LINEAGE = "test.Event|llmgine.Event"
 COMMAND = "test.Command|llmgine.Command"

@@ -1,0 +1,19 @@
+"""How much of sessions is kept, and how long; times are nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+FINISHED: Final = ("done", "failed", "cancelled")
+# Code that no session refers to may be on its way to one for so long.
+CODE_AGE: Final = 3_600 * 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """`turns` newest finished turns, and as many answered approvals, of each session; None is for ever."""
+
+    turns: int = 1_000
+    turn_age: int | None = None
+    session_age: int | None = None
