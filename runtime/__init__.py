@@ -88,7 +88,14 @@ from llmgine.actors.sessions import (
     UnknownTurn,
     tool,
 )
-from llmgine.actors.store import StoreDamaged, StoreError, StoreReplaced, StoreUnavailable
+from llmgine.actors.store import (
+    AlreadyAnswered,
+    StoreDamaged,
+    StoreError,
+    StoreReplaced,
+    StoreUnavailable,
+    UnknownApproval,
+)
 from llmgine.actors.supervisor.directory import SessionConflict, SessionNotFound
 from llmgine.providers import (
     AudioPart,
@@ -133,6 +140,7 @@ from llmgine.runtime.settings_errors import SettingsError
 
 __all__ = [
     "AllOf",
+    "AlreadyAnswered",
     "AnyOf",
     "AudioPart",
     "BatchPolicy",
@@ -256,6 +264,7 @@ __all__ = [
     "TurnFailed",
     "TurnStarted",
     "TypeFilter",
+    "UnknownApproval",
     "UnknownLetter",
     "UnknownModel",
     "UnknownTurn",

@@ -119,8 +119,8 @@ def test_what_users_must_catch_is_public() -> None:
     from llmgine.actors.store import errors as store
 
     inside = {
-        "AskRefused", "OperationRefused", "ProtocolViolation", "ScopeRefused", "StaleRegistration",
-        "UndecodableMessage",
+        "AskRefused", "EntryDamaged", "Fenced", "OperationRefused", "ProtocolViolation", "ScopeRefused",
+        "StaleRegistration", "UndecodableMessage",
     }  # fmt: skip
     for room, root in ((bus, bus.BusError), (store, store.StoreError)):
         named = {name for name, one in vars(room).items() if isinstance(one, type) and issubclass(one, root)}
