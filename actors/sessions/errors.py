@@ -2,6 +2,8 @@
 
 LlmgineError
 ├── ToolDefinitionError      a function cannot be described as a tool; says why and what mends it
+├── ToolError                raised by a tool: the model is told its text, and no more
+├── MissingSecret            a secret that a tool asked for is in none of the places looked at
 ├── ContextError             a message would break the pairing or the order of a conversation
 │   └── WindowTooSmall       what has to be shown to the model does not fit into the session's window
 ├── SessionError             the session as a whole
@@ -41,6 +43,14 @@ class ToolDefinitionError(LlmgineError):
         super().__init__(f"{function} cannot be a tool: {reason}")
         self.function = function
         self.reason = reason
+
+
+class ToolError(LlmgineError):
+    """Raised by a tool to tell the model in these words why it cannot; the call is not made again."""
+
+
+class MissingSecret(LlmgineError):
+    """No place holds the secret that a tool asked for; the message names the places."""
 
 
 class ContextError(LlmgineError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -21,6 +23,16 @@ class SessionOptions(BaseModel):
         default=256 * 1024,
         ge=1024,
         description="bytes of one tool result; what is beyond is cut, with a note",
+    )
+    tool_progress_bytes: int = Field(
+        default=1024 * 1024,
+        ge=0,
+        description="bytes of progress that one tool call may report; what is beyond is left out",
+    )
+    secrets_folder: Path | None = Field(
+        default=None,
+        description="folder with a file for each secret of tools, on the node that runs the tool; without "
+        "one, or without the file, LLMGINE_SECRET_NAME in that node's environment",
     )
     abandoned_threads: int = Field(
         default=8,

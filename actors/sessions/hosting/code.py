@@ -44,7 +44,7 @@ def fingerprint(code: SessionCode) -> str:
     digest = hashlib.sha256()
     for item in code.tools:
         digest.update(item.spec.model_dump_json().encode())
-        digest.update(repr((item.timeout, item.concurrency, item.idempotent)).encode())
+        digest.update(repr(item.options).encode())
         digest.update(_body(getattr(item.function, "__code__", None)))
     engine = type(code.engine)
     shown = "" if engine.__repr__ is object.__repr__ else repr(code.engine)

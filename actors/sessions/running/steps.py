@@ -22,7 +22,7 @@ from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver
 from llmgine.actors.sessions.running.partial import Partial
 from llmgine.actors.sessions.running.spans import ModelSpan, TurnSpans
 from llmgine.actors.sessions.tools.toolset import Toolset
-from llmgine.actors.sessions.turns.events import ToolCalled, ToolReturned, TurnEvent
+from llmgine.actors.sessions.turns.events import ToolCalled, ToolProgress, ToolReturned, TurnEvent
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest, TurnTally
 from llmgine.providers.contracts import LLMRequest, LLMResponse, Message, ToolCallPart, ToolResultPart
@@ -176,7 +176,9 @@ class Steps:
             turn.emit(ToolCalled(call))
             began = asyncio.get_running_loop().time()
             with turn.spans.tool_call(call) as span:
-                result = await shared.toolset.run(call)
+                result = await shared.toolset.run(
+                    call, turn.request.turn_id, lambda data: turn.emit(ToolProgress(call.id, data))
+                )
                 span.returned(result)
         self._returned(turn, result, results)
         seconds = asyncio.get_running_loop().time() - began

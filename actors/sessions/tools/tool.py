@@ -1,8 +1,9 @@
 """Tools: typed functions that a model may call.
 
 `@tool`, bare or with options, makes a `Tool` of a function at once, so that one which cannot be
-described is refused where it is written. A plain function in a list of tools takes the same path.
-One definition serves every provider; how it runs is `toolset.Toolset`'s part.
+described is refused where it is written. A plain function in a list of tools takes the same path, and
+so does a pydantic model with a method `run`. One definition serves every provider; how it runs is
+`toolset.Toolset`'s part.
 """
 
 from __future__ import annotations
@@ -10,19 +11,18 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
 from llmgine.actors.sessions.errors import ToolDefinitionError
-from llmgine.actors.sessions.tools.schema import (
-    Signature,
-    arguments_adapter,
-    parameters_schema,
-    read_docstring,
-    read_signature,
-    validate_arguments,
+from llmgine.actors.sessions.tools.parameters import (
+    FunctionParameters,
+    GivenParameters,
+    ModelParameters,
+    Parameters,
+    method_of,
 )
 from llmgine.providers.contracts import ToolSpec
 
@@ -32,11 +32,40 @@ R = TypeVar("R")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
+class ToolOptions(TypedDict, total=False):
+    """How calls of a tool are made; `Tool` says what each option means."""
+
+    timeout: float | None
+    concurrency: int | None
+    retries: int
+    idempotent: bool
+    approval: bool
+    trusted: bool
+    process: bool
+    memory: int | None
+    remote: bool
+    num_cpus: float
+    num_gpus: float
+    resources: Mapping[str, float]
+
+
+class NamedOptions(ToolOptions, total=False):
+    """Those options, and what a model is told of the tool; by default its name and its docstring."""
+
+    name: str | None
+    description: str | None
+
+
 class Tool(Generic[P, R]):
     """A function with what a model needs to call it; calling the tool calls the function.
 
-    `timeout` is in seconds, None for the session's `tool_timeout`; `concurrency` bounds its calls
-    at the same time within one session; `idempotent` says that a call may run twice, as after a crash.
+    `timeout` is in seconds for one attempt, None for the session's `tool_timeout`; `concurrency` bounds
+    its calls at the same time within one session. `retries` says how often a call that failed is made
+    again, which may be more than once for the world outside; `idempotent` that a call may run twice, as
+    after a crash. With `approval` each call waits until somebody allows it. `process` runs each call in
+    a process of its own, which may take `memory` bytes and is ended with its timeout; `remote` as a task
+    of the Ray cluster, which holds `num_cpus`, `num_gpus` and `resources` meanwhile. `trusted` lets it run
+    in a process that several sessions share.
     """
 
     def __init__(
@@ -45,30 +74,55 @@ class Tool(Generic[P, R]):
         *,
         name: str | None = None,
         description: str | None = None,
-        timeout: float | None = None,
-        concurrency: int | None = None,
-        idempotent: bool = False,
+        parameters: Mapping[str, Any] | None = None,
+        **options: Unpack[ToolOptions],
     ) -> None:
-        self.function = function
         self.name = _checked_name(function, name)
-        if timeout is not None and timeout <= 0:
-            raise ToolDefinitionError(
-                self.name, f"timeout is {timeout}; give seconds above 0, or leave it out"
-            )
-        if concurrency is not None and concurrency < 1:
-            raise ToolDefinitionError(
-                self.name, f"concurrency is {concurrency}; give 1 or more, or leave it out"
-            )
-        self.timeout = timeout
-        self.concurrency = concurrency
-        self.idempotent = idempotent
-        self._signature: Signature = read_signature(function, self.name)
-        told, texts = read_docstring(function)
-        self.description = told if description is None else description
-        self._adapter: TypeAdapter[dict[str, Any]] | None = arguments_adapter(self._signature, self.name)
-        parameters = parameters_schema(self._adapter, self._signature, texts, self.name)
-        self.spec = ToolSpec(name=self.name, description=self.description, parameters=parameters)
+        self._parameters: Parameters
+        self.function: Callable[P, R] = function
+        if parameters is not None:
+            self._parameters = GivenParameters(parameters)
+        elif inspect.isclass(function) and issubclass(function, BaseModel):
+            self.function = method_of(function, self.name)
+            self._parameters = ModelParameters(function, self.function, self.name)
+        else:
+            self._parameters = FunctionParameters(function, self.name)
+        self._set(options)
+        self.description = self._parameters.told if description is None else description
+        self.spec = ToolSpec(name=self.name, description=self.description, parameters=self._parameters.schema)
         functools.update_wrapper(self, function, updated=())
+
+    def _set(self, options: ToolOptions) -> None:
+        unknown = sorted(options.keys() - ToolOptions.__annotations__.keys())
+        if unknown:
+            raise ToolDefinitionError(self.name, f"there is no option {unknown[0]!r}")
+        self.timeout = options.get("timeout")
+        self.concurrency = options.get("concurrency")
+        self.retries = options.get("retries", 0)
+        self.idempotent = options.get("idempotent", False)
+        self.approval = options.get("approval", False)
+        self.trusted = options.get("trusted", False)
+        self.process = options.get("process", False)
+        self.memory = options.get("memory")
+        self.remote = options.get("remote", False)
+        self.num_cpus = options.get("num_cpus", 1.0)
+        self.num_gpus = options.get("num_gpus", 0.0)
+        self.resources = dict(options.get("resources", {}))
+        for wrong in _mistakes(self, options):
+            raise ToolDefinitionError(self.name, wrong)
+
+    @classmethod
+    def from_schema(
+        cls,
+        function: Callable[P, R],
+        *,
+        name: str,
+        description: str,
+        parameters: Mapping[str, Any],
+        **options: Unpack[ToolOptions],
+    ) -> Self:
+        """A tool of a JSON schema: `function(arguments, context)` takes what the model gave, unchecked."""
+        return cls(function, name=name, description=description, parameters=parameters, **options)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -80,27 +134,38 @@ class Tool(Generic[P, R]):
     def is_async(self) -> bool:
         """Whether it runs on the loop; a sync one runs in a thread."""
         target: Any = self.function
-        return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
+        return any(
+            test(one)
+            for one in (target, type(target).__call__)
+            for test in (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+        )
+
+    @property
+    def isolated(self) -> bool:
+        """Whether its code runs outside of the session's own process."""
+        return self.process or self.remote
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option by its name."""
+        return {name: getattr(self, name) for name in ToolOptions.__annotations__}
+
+    @property
+    def context_parameter(self) -> str | None:
+        """The parameter that receives the `ToolContext`, None where there is none."""
+        return self._parameters.context
 
     def validate(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments as the function's own types; ValueError that names each mistake."""
-        if self._adapter is None:
-            self._adapter = arguments_adapter(self._signature, self.name)
-        return validate_arguments(self._adapter, arguments)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Travels without its validator, which is built again from the resolved types."""
-        return {**self.__dict__, "_adapter": None}
+        return self._parameters.validate(arguments)
 
 
 def _checked_name(function: Callable[..., Any], name: str | None) -> str:
     shown = getattr(function, "__qualname__", None) or repr(function)
     if not callable(function):
         raise ToolDefinitionError(shown, "it is not callable; give a function")
-    if inspect.isclass(function):
-        raise ToolDefinitionError(shown, "it is a class; give a function that makes one")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ToolDefinitionError(shown, "it is a generator; return one value instead of yielding")
+    if inspect.isclass(function) and not issubclass(function, BaseModel):
+        raise ToolDefinitionError(shown, "it is a class; give a function, or a pydantic model with `run`")
     chosen = getattr(function, "__name__", "") if name is None else name
     if not _NAME.fullmatch(chosen):
         reason = f"the name {chosen!r} is not 1 to 64 of a-z, A-Z, 0-9, _ and -; give @tool(name=...)"
@@ -108,39 +173,37 @@ def _checked_name(function: Callable[..., Any], name: str | None) -> str:
     return chosen
 
 
+def _mistakes(tool: Tool[..., Any], options: ToolOptions) -> Iterable[str]:
+    """What is wrong with these options, one after the other."""
+    if tool.timeout is not None and tool.timeout <= 0:
+        yield f"timeout is {tool.timeout}; give seconds above 0, or leave it out"
+    if tool.concurrency is not None and tool.concurrency < 1:
+        yield f"concurrency is {tool.concurrency}; give 1 or more, or leave it out"
+    if tool.retries < 0:
+        yield f"retries is {tool.retries}; give 0 or more"
+    if tool.memory is not None and tool.memory < 1:
+        yield f"memory is {tool.memory}; give bytes, or leave it out"
+    if tool.process and tool.remote:
+        yield "process=True and remote=True exclude each other; a task of the cluster has its own process"
+    if "memory" in options and not tool.process:
+        yield "memory bounds a process of its own; give process=True with it"
+    held = sorted({"num_cpus", "num_gpus", "resources"} & options.keys())
+    if held and not tool.remote:
+        yield f"{held[0]} is for a task of the cluster; give remote=True with it"
+    if any(amount < 0 for amount in (tool.num_cpus, tool.num_gpus, *tool.resources.values())):
+        yield "it asks for less than nothing of num_cpus, num_gpus or resources"
+
+
 @overload
 def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 
 
 @overload
-def tool(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    timeout: float | None = None,
-    concurrency: int | None = None,
-    idempotent: bool = False,
-) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+def tool(**options: Unpack[NamedOptions]) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
-def tool(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    timeout: float | None = None,
-    concurrency: int | None = None,
-    idempotent: bool = False,
-) -> Any:
+def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[NamedOptions]) -> Any:
     """Makes a tool of a typed function: `@tool`, or `@tool(timeout=5, ...)`; see `Tool` for the options."""
-    options: dict[str, Any] = {
-        "name": name,
-        "description": description,
-        "timeout": timeout,
-        "concurrency": concurrency,
-        "idempotent": idempotent,
-    }
     if function is None:
         return lambda decorated: Tool(decorated, **options)
     return Tool(function, **options)

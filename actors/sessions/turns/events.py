@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
+from pydantic_core import from_json, to_json
+
 from llmgine.actors.sessions.errors import error_from_wire, error_to_wire
 from llmgine.providers import events as provider_events
 from llmgine.providers.contracts import (
@@ -88,6 +90,15 @@ class ToolCalled:
 
 
 @dataclass(slots=True)
+class ToolProgress:
+    """How far a tool says that its call is: what a generator yields, or `ToolContext.progress` reports."""
+
+    type: ClassVar[Literal["tool_progress"]] = "tool_progress"
+    call_id: str
+    data: Any
+
+
+@dataclass(slots=True)
 class ToolReturned:
     """What the model will be told of the call; errors, timeouts and cancels included."""
 
@@ -128,6 +139,7 @@ TurnEvent = (
     | Reset
     | StepStarted
     | ToolCalled
+    | ToolProgress
     | ToolReturned
     | Steered
     | TurnDone
@@ -136,7 +148,7 @@ TurnEvent = (
 
 # Codes below 16 are those of the model's own events.
 _STEP_STARTED, _TOOL_CALLED, _TOOL_RETURNED, _DONE, _FAILED = 16, 17, 18, 19, 20
-_STEERED = 21
+_STEERED, _TOOL_PROGRESS = 21, 22
 
 
 def is_terminal(event: TurnEvent) -> bool:
@@ -151,6 +163,8 @@ def to_wire(event: TurnEvent) -> list[Any]:
             return [_STEP_STARTED, step, model]
         case ToolCalled(call):
             return [_TOOL_CALLED, call.model_dump_json().encode()]
+        case ToolProgress(call_id, data):
+            return [_TOOL_PROGRESS, call_id, to_json(data)]
         case ToolReturned(result):
             return [_TOOL_RETURNED, result.model_dump_json().encode()]
         case Steered(message):
@@ -170,6 +184,8 @@ def from_wire(wire: list[Any]) -> TurnEvent:
         return StepStarted(wire[1], wire[2])
     if code == _TOOL_CALLED:
         return ToolCalled(ToolCallPart.model_validate_json(wire[1]))
+    if code == _TOOL_PROGRESS:
+        return ToolProgress(wire[1], from_json(wire[2]))
     if code == _TOOL_RETURNED:
         return ToolReturned(ToolResultPart.model_validate_json(wire[1]))
     if code == _STEERED:

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from pydantic_core import to_json
+
 from llmgine.actors.sessions.turns.events import (
     Reply,
     StepStarted,
     ToolCall,
     ToolCalled,
+    ToolProgress,
     ToolReturned,
     TurnDone,
     TurnEvent,
@@ -195,6 +198,8 @@ def event_size(event: TurnEvent) -> int:
                 + len(result.text)
                 + sum(len(getattr(part, "data", None) or b"") for part in result.content)
             )
+        case ToolProgress(_, data):
+            return 200 + len(to_json(data))
         case ToolCalled(call):
             return 200 + len(call.raw_arguments)
         case TurnDone(reply):

@@ -5,7 +5,6 @@ import datetime
 import enum
 import functools
 import pickle
-import typing
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -242,8 +241,6 @@ def keywords(**cities: str) -> str: ...  # type: ignore[empty-body]
 def positional(city: str, /) -> str: ...  # type: ignore[empty-body]
 def function(callback: Callable[[int], int]) -> str: ...  # type: ignore[empty-body]
 def unknown(city: "Nowhere") -> str: ...  # type: ignore[empty-body, name-defined]  # noqa: F821
-def generator(city: str) -> typing.Iterator[str]:
-    yield city
 
 
 class Plain:
@@ -263,7 +260,6 @@ def plain(thing: Plain) -> str: ...  # type: ignore[empty-body]
         (function, "parameter 'callback' has a type that has no JSON schema"),
         (unknown, "annotations cannot be resolved.*Nowhere.*module level"),
         (plain, "parameter 'thing' has a type that has no JSON schema, Plain"),
-        (generator, "generator"),
         (Plain, "it is a class"),
         (lambda: "x", r"name '<lambda>'.*@tool\(name=\.\.\.\)"),
         ("text", "not callable"),

@@ -11,8 +11,9 @@ import pydantic
 import pytest
 
 from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.tools.results import as_content, bounded_text
 from llmgine.actors.sessions.tools.tool import tool
-from llmgine.actors.sessions.tools.toolset import Toolset, as_content, bounded_text
+from llmgine.actors.sessions.tools.toolset import Toolset
 from llmgine.providers.contracts import (
     AudioPart,
     DocumentPart,

@@ -1,0 +1,122 @@
+"""What a tool may know and do besides its arguments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from llmgine.actors.bus import Command, CommandResult, Event, Receipt
+from llmgine.actors.control import NotSupported
+from llmgine.actors.sessions.tools.secrets import Secrets
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt of a tool call, and whose it is; attempts count from 1."""
+
+    session_id: str = ""
+    turn_id: str = ""
+    call_id: str = ""
+    attempt: int = 1
+
+
+class ToolBus(Protocol):
+    """The bus in the scope of the tool's session."""
+
+    async def publish(self, event: Event, wait: bool = False) -> Receipt: ...
+
+    async def execute(
+        self, command: Command[R], *, durable: bool = False, deadline: float | None = None
+    ) -> CommandResult[R]: ...
+
+
+class ToolContext:
+    """Given to a parameter that is annotated `ToolContext`, which the model never sees.
+
+    Made without arguments it serves a test that calls the tool's function itself.
+    """
+
+    def __init__(
+        self,
+        call: Call | None = None,
+        *,
+        report: Callable[[Any], None] | None = None,
+        bus: ToolBus | None = None,
+        secrets: Secrets | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._call = Call() if call is None else call
+        self._report = report
+        self._bus = bus
+        self._secrets = Secrets() if secrets is None else secrets
+        self._loop = loop
+
+    @property
+    def session_id(self) -> str:
+        return self._call.session_id
+
+    @property
+    def turn_id(self) -> str:
+        return self._call.turn_id
+
+    @property
+    def call_id(self) -> str:
+        return self._call.call_id
+
+    @property
+    def attempt(self) -> int:
+        """1, and one more for each retry within the same process."""
+        return self._call.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of one call, also after a crash; unique to the call."""
+        return f"{self._call.turn_id}:{self._call.call_id}"
+
+    def progress(self, data: Any) -> None:
+        """Tells whoever follows the turn how far the call is; JSON values, models and dataclasses."""
+        if self._report is not None:
+            self._report(data)
+
+    def secret(self, name: str) -> str:
+        """A secret of the node on which the tool runs; `MissingSecret` names the places looked at.
+
+        Where the value turns up in what the tool returns, reports or raises, its name stands instead.
+        """
+        return self._secrets.find(name)
+
+    async def publish(self, event: Event, wait: bool = False) -> Receipt:
+        """As `session.publish`: in the scope of the tool's session."""
+        return await self._on_bus().publish(event, wait)
+
+    async def execute(
+        self, command: Command[R], *, durable: bool = False, deadline: float | None = None
+    ) -> CommandResult[R]:
+        """As `session.execute`: the result says what came of it, and is never raised."""
+        return await self._on_bus().execute(command, durable=durable, deadline=deadline)
+
+    def wait(self, work: Coroutine[Any, Any, V]) -> V:
+        """For sync tools: what `publish` or `execute` comes to, waited for in the tool's own thread."""
+        if self._loop is None:
+            return asyncio.run(work)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _on_bus(self) -> ToolBus:
+        if self._bus is None:
+            raise NotSupported(
+                "there is no bus where this tool runs; a tool that publishes or executes runs in its "
+                "session's process: leave process=True and remote=True out"
+            )
+        return self._bus
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Generic[V]):
+    """Yielded by a generator: its result, after which it is not asked for more."""
+
+    value: V
