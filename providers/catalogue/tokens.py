@@ -19,6 +19,7 @@ from llmgine.providers.contracts import (
     EmbeddingRequest,
     ImagePart,
     LLMRequest,
+    Message,
     OpaquePart,
     RefusalPart,
     TextPart,
@@ -44,12 +45,17 @@ def estimate(request: LLMRequest | EmbeddingRequest) -> Usage:
         return _estimated(sum(map(of_text, request.inputs)))
     tokens = 0 if request.system is None else of_text(request.system) + _PER_MESSAGE
     for message in request.messages:
-        tokens += _PER_MESSAGE + sum(map(_of_part, message.parts))
+        tokens += of_message(message)
     for tool in request.tools:
         tokens += _PER_TOOL + of_text(tool.name + tool.description) + _of_json(tool.parameters)
     if request.output is not None:
         tokens += _of_json(request.output.json_schema)
     return _estimated(tokens)
+
+
+def of_message(message: Message) -> int:
+    """The tokens of a message by the rule above."""
+    return _PER_MESSAGE + sum(map(_of_part, message.parts))
 
 
 def of_text(text: str) -> int:

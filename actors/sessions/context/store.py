@@ -5,7 +5,8 @@ A journal keeps entries and a restart applies them again. What holds after each 
 
 - a call id is used once in the conversation, and has at most one result, which follows it;
 - after an assistant message with calls nothing but their results comes, until all are there;
-- no message is empty, and each kind of part stands only where its role may hold it.
+- no message is empty, and each kind of part stands only where its role may hold it;
+- notes and summaries are of messages that are there, and go when those are taken back.
 
 Providers refuse conversations that break these rules, so what breaks them is refused here, by
 `ContextError`, and leaves the store as it was.
@@ -13,11 +14,21 @@ Providers refuse conversations that break these rules, so what breaks them is re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
+from pydantic_core import PydanticSerializationError, to_json
 
+from llmgine.actors.sessions.context.entries import (
+    Appended,
+    ContextEntry,
+    Noted,
+    RolledBack,
+    Summarised,
+    Summary,
+)
 from llmgine.actors.sessions.errors import ContextError
 from llmgine.providers.contracts import (
     AnyPart,
@@ -42,29 +53,19 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
 }
 
 
-class Appended(Contract):
-    """A message was added."""
+# The note that keeps a message in view whatever the window leaves out.
+PINNED = "pinned"
 
-    op: Literal["append"] = "append"
-    sequence: int
-    message: Message
-
-
-class RolledBack(Contract):
-    """The conversation went back to its first `length` messages."""
-
-    op: Literal["rollback"] = "rollback"
-    sequence: int
-    length: int
-
-
-ContextEntry = Appended | RolledBack
+_LONGEST_KEY = 100
+_LARGEST_NOTE = 64 * 1024
 
 
 class _Snapshot(Contract):
     format: int
     sequence: int
     messages: tuple[Message, ...]
+    notes: dict[int, dict[str, Any]] = Field(default_factory=dict)
+    summaries: tuple[Summary, ...] = ()
 
 
 _SNAPSHOT = TypeAdapter(_Snapshot)
@@ -78,6 +79,8 @@ class ContextStore:
         self._calls: set[str] = set()
         self._open: dict[str, ToolCallPart] = {}
         self._view: tuple[Message, ...] | None = ()
+        self._notes: dict[int, dict[str, Any]] = {}
+        self._summaries: list[Summary] = []
         self.sequence = 0
         for message in messages:
             self.append(message)
@@ -99,6 +102,21 @@ class ContextStore:
     def knows_call(self, call_id: str) -> bool:
         """Whether a call of this id is in the conversation."""
         return call_id in self._calls
+
+    @property
+    def notes(self) -> Mapping[int, Mapping[str, Any]]:
+        """What was noted, by the message's number and the note's key."""
+        return MappingProxyType(self._notes)
+
+    @property
+    def pinned(self) -> frozenset[int]:
+        """Numbers of the messages that stay in view."""
+        return frozenset(number for number, notes in self._notes.items() if notes.get(PINNED))
+
+    @property
+    def summaries(self) -> tuple[Summary, ...]:
+        """Every summary that was made, in order; the last one stands for the most."""
+        return tuple(self._summaries)
 
     def append(self, message: Message) -> Appended:
         """Adds a message; ContextError where it does not fit."""
@@ -122,9 +140,39 @@ class ContextStore:
         if kept._open:
             raise ContextError(f"a rollback to {length} messages would part calls from their results")
         self._messages, self._calls, self._open = kept._messages, kept._calls, kept._open
+        self._notes = {number: notes for number, notes in self._notes.items() if number < length}
+        self._summaries = [summary for summary in self._summaries if summary.upto <= length]
         self._view = None
         self.sequence += 1
         return RolledBack(sequence=self.sequence, length=length)
+
+    def note(self, message: int, key: str, value: Any) -> Noted:
+        """Notes a JSON value at a message, over what stood there; None takes it away."""
+        _check_note(key, value)
+        if not 0 <= message < len(self._messages):
+            raise ContextError(f"there is no message {message}; the conversation has {len(self._messages)}")
+        notes = {**self._notes.get(message, {}), key: value}
+        if value is None:
+            del notes[key]
+        self._notes.pop(message, None)
+        if notes:
+            self._notes[message] = notes
+        self.sequence += 1
+        return Noted(sequence=self.sequence, message=message, key=key, value=value)
+
+    def summarise(self, summary: Summary) -> Summarised:
+        """Adds a summary; ContextError where it would part calls from results or does not go further."""
+        last = self._summaries[-1].upto if self._summaries else 0
+        if summary.since != last or not last < summary.upto <= len(self._messages):
+            raise ContextError(
+                f"a summary up to {summary.upto} from {summary.since} cannot follow one to {last}"
+            )
+        whole = summary.upto == len(self._messages)
+        if self._open if whole else self._messages[summary.upto].role == "tool":
+            raise ContextError(f"a summary up to {summary.upto} would part calls from their results")
+        self._summaries.append(summary)
+        self.sequence += 1
+        return Summarised(sequence=self.sequence, summary=summary)
 
     def apply(self, entry: ContextEntry) -> None:
         """Does what an entry of a journal says; ContextError where it is not the next one."""
@@ -135,16 +183,35 @@ class ContextStore:
                 self.append(message)
             case RolledBack(length=length):
                 self.rollback(length)
+            case Noted(message=number, key=key, value=value):
+                self.note(number, key, value)
+            case Summarised(summary=summary):
+                self.summarise(summary)
 
-    def fork(self) -> ContextStore:
-        """An independent copy; open calls are answered in it, because their results arrive here."""
-        copy = ContextStore(self._messages)
+    def fork(self, at: int | None = None) -> ContextStore:
+        """An independent copy of the first `at` messages, of all by default, with their notes and summaries.
+
+        Calls whose results are not in it are answered there: they arrive here, if at all.
+        """
+        length = len(self._messages) if at is None else at
+        if not 0 <= length <= len(self._messages):
+            raise ContextError(f"the conversation has {len(self._messages)} messages, not {length}")
+        copy = ContextStore(self._messages[:length])
+        copy._notes = {number: dict(notes) for number, notes in self._notes.items() if number < length}
+        copy._summaries = [summary for summary in self._summaries if summary.upto <= length]
         copy.repair("the conversation was forked before this call had returned")
         return copy
 
     def to_json(self) -> bytes:
         """The store as JSON; the same bytes however often it is written and read, in every process."""
-        return _SNAPSHOT.dump_json(_Snapshot(format=FORMAT, sequence=self.sequence, messages=self.view()))
+        snapshot = _Snapshot(
+            format=FORMAT,
+            sequence=self.sequence,
+            messages=self.view(),
+            notes={number: dict(sorted(self._notes[number].items())) for number in sorted(self._notes)},
+            summaries=self.summaries,
+        )
+        return _SNAPSHOT.dump_json(snapshot)
 
     @classmethod
     def from_json(cls, data: bytes) -> ContextStore:
@@ -156,6 +223,11 @@ class ContextStore:
         if snapshot.format != FORMAT:
             raise ContextError(f"the conversation has format {snapshot.format}; this version reads {FORMAT}")
         store = cls(snapshot.messages)
+        for summary in snapshot.summaries:
+            store.summarise(summary)
+        for number, notes in snapshot.notes.items():
+            for key, value in notes.items():
+                store.note(number, key, value)
         store.sequence = snapshot.sequence
         return store
 
@@ -200,6 +272,17 @@ class ContextStore:
             if call.id in self._calls or call.id in seen:
                 raise ContextError(f"the call id {call.id} is used already")
             seen.add(call.id)
+
+
+def _check_note(key: str, value: Any) -> None:
+    if not key.isprintable() or not 0 < len(key) <= _LONGEST_KEY:
+        raise ContextError(f"a note's key is 1 to {_LONGEST_KEY} printable characters, not {key[:50]!r}")
+    try:
+        size = len(to_json(value))
+    except (PydanticSerializationError, ValueError) as error:
+        raise ContextError(f"the note {key!r} holds what is no JSON: {error}") from None
+    if size > _LARGEST_NOTE:
+        raise ContextError(f"the note {key!r} has {size} bytes; notes may have {_LARGEST_NOTE}")
 
 
 def unanswered(call: ToolCallPart, reason: str) -> ToolResultPart:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.actors.sessions.context.store import ContextStore
+from llmgine.actors.sessions.context.window import Window
 from llmgine.actors.sessions.hosting.code import SessionCode, unpack
 from llmgine.actors.sessions.hosting.host import SessionHost
 from llmgine.actors.sessions.journal.records import Journal, NoJournal
@@ -14,10 +16,14 @@ from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.running.observer import TurnObserver
 from llmgine.actors.sessions.running.runner import TurnRunner
 from llmgine.actors.sessions.running.spans import TurnSpans
-from llmgine.actors.sessions.running.steps import Conversation, ModelCaller
+from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, unknown_size
 from llmgine.actors.sessions.tools.toolset import Toolset
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.providers.catalogue.profiles import profiler
+from llmgine.providers.errors import UnknownModel
+from llmgine.providers.names import resolve
+from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import SpanRecorder
 
 
@@ -34,8 +40,24 @@ class Opening(BaseModel):
         default_factory=dict, description="fields of LLMRequest that hold for every turn"
     )
     limits: Limits | None = None
+    window: Window | None = None
     stay: bool = False
     fingerprint: str = ""
+
+
+def model_sizes(options: ProvidersOptions) -> Callable[[str], int | None]:
+    """What tells how many tokens a model holds, by the catalogue and the settings; None where unknown."""
+
+    def holds(model: str) -> int | None:
+        try:
+            name = resolve(model, options)
+        except UnknownModel:
+            return None
+        endpoint = options.endpoints[name.provider]
+        profiled = profiler(name.provider, endpoint.preset or endpoint.kind, options.profiles)
+        return profiled(name.model).context
+
+    return holds
 
 
 def load_code(code: Any) -> SessionCode:
@@ -55,6 +77,7 @@ def open_host(
     observer: TurnObserver | None = None,
     journal: Journal | None = None,
     context: ContextStore | None = None,
+    holds: Callable[[str], int | None] = unknown_size,
 ) -> SessionHost:
     """A session ready to serve; the parts that are not given do nothing."""
     conversation = Conversation(
@@ -65,6 +88,8 @@ def open_host(
         toolset=Toolset(code.tools, options),
         system=opening.system,
         options=dict(opening.options),
+        window=opening.window,
+        holds=holds,
         limits=(opening.limits or Limits()).over(Limits(steps=options.max_steps)),
         parallel_tools=options.parallel_tools,
     )

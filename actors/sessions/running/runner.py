@@ -21,6 +21,7 @@ from llmgine.actors.sessions.running.engines import CallModel, Finish, RunTools,
 from llmgine.actors.sessions.running.observer import TurnObserver, TurnSummary
 from llmgine.actors.sessions.running.spans import TurnSpans, error_kind
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, Steps, Turn
+from llmgine.actors.sessions.running.views import Views
 from llmgine.actors.sessions.turns.events import Reply, TurnDone, TurnEvent, TurnFailed
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest, served_by
@@ -45,6 +46,7 @@ class TurnRunner:
     ) -> None:
         self._conversation = conversation
         self._do = Steps(conversation, models, journal, observer)
+        self._views = Views(conversation, models, journal)
         self._spans = spans
         self._journal = journal
         self._observer = observer
@@ -101,7 +103,7 @@ class TurnRunner:
     async def _steps(self, turn: Turn) -> None:
         self._do.append(turn, turn.request.prompt)
         for _ in range(_ENGINE_STEPS):
-            turn.view = replace(turn.view, messages=self._conversation.context.view())
+            turn.view = replace(turn.view, messages=await self._views.of(turn))
             match self._next(turn.view):
                 case CallModel(request):
                     self._within_limits(turn)

@@ -15,6 +15,7 @@ from llmgine.actors.sessions.context.store import (
     unanswered,
     with_unique_calls,
 )
+from llmgine.actors.sessions.context.window import Window
 from llmgine.actors.sessions.errors import EngineFailed
 from llmgine.actors.sessions.journal.records import ContextChanged, Journal, ModelCalled, ToolBegan, ToolEnded
 from llmgine.actors.sessions.running.engines import Engine, TurnView
@@ -39,9 +40,14 @@ class ModelCaller(Protocol):
     ) -> AsyncIterator[StreamEvent]: ...
 
 
+def unknown_size(model: str) -> int | None:
+    """How much a model holds where nobody knows."""
+    return None
+
+
 @dataclass(slots=True)
 class Conversation:
-    """What the turns of one session share."""
+    """What the turns of one session share; `holds` says how many tokens a model does, None where unknown."""
 
     session_id: str
     model: str
@@ -51,6 +57,8 @@ class Conversation:
     system: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    window: Window | None = None
+    holds: Callable[[str], int | None] = unknown_size
     parallel_tools: int = 8
 
 
@@ -116,7 +124,7 @@ class Steps:
         clock = asyncio.get_running_loop().time
         began, is_first = clock(), True
         events = self._models.stream(request, session=self._conversation.session_id, trace=span.context)
-        async with _closing(events):
+        async with closing(events):
             async for event in events:
                 if is_first and not isinstance(event, Failed):
                     span.first_chunk(clock() - began)
@@ -196,7 +204,7 @@ class Steps:
 
 
 @asynccontextmanager
-async def _closing(events: AsyncIterator[StreamEvent]) -> AsyncIterator[None]:
+async def closing(events: AsyncIterator[StreamEvent]) -> AsyncIterator[None]:
     """Closes the iterator where it can be closed, which cancels the call at the provider."""
     try:
         yield

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from llmgine.actors.sessions.context.store import ContextStore
+from llmgine.actors.sessions.context.window import Window
 from llmgine.actors.sessions.journal.records import JournalRecord
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.running.engines import Engine, ToolChatEngine
 from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver, TurnSummary
 from llmgine.actors.sessions.running.runner import TurnRunner
 from llmgine.actors.sessions.running.spans import TurnSpans
-from llmgine.actors.sessions.running.steps import Conversation
+from llmgine.actors.sessions.running.steps import Conversation, unknown_size
 from llmgine.actors.sessions.tools.toolset import Toolset
 from llmgine.actors.sessions.turns.events import TurnEvent
 from llmgine.actors.sessions.turns.limits import Limits
@@ -137,7 +138,13 @@ class Bench:
     """One conversation with a scripted model, and the runner of its turns."""
 
     def __init__(
-        self, *script: list[Item], tools: tuple[Any, ...] = (), engine: Engine | None = None, **options: Any
+        self,
+        *script: list[Item],
+        tools: tuple[Any, ...] = (),
+        engine: Engine | None = None,
+        window: Window | None = None,
+        holds: Callable[[str], int | None] = unknown_size,
+        **options: Any,
     ) -> None:
         self.options = SessionOptions(**options)
         self.models = ScriptedModels(*script)
@@ -152,6 +159,8 @@ class Bench:
             engine=ToolChatEngine() if engine is None else engine,
             toolset=Toolset(tools, self.options),
             system="Be brief.",
+            window=window,
+            holds=holds,
             limits=Limits(steps=self.options.max_steps),
             parallel_tools=self.options.parallel_tools,
         )
