@@ -64,6 +64,7 @@ from llmgine.actors.handlers import DeploymentRefused, HandlerBus, answers, on
 from llmgine.actors.sessions import (
     Engine,
     Reply,
+    RuntimeOverloaded,
     SessionClosed,
     SessionEnded,
     SessionError,
@@ -96,7 +97,7 @@ from llmgine.actors.store import (
     StoreUnavailable,
     UnknownApproval,
 )
-from llmgine.actors.supervisor.directory import SessionConflict, SessionNotFound
+from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
 from llmgine.providers import (
     AudioPart,
     CacheHints,
@@ -220,6 +221,7 @@ __all__ = [
     "Runtime",
     "RuntimeExists",
     "RuntimeNotFound",
+    "RuntimeOverloaded",
     "RuntimeStopping",
     "ScheduleRefused",
     "ScheduledEvent",

@@ -16,7 +16,7 @@ from llmgine.runtime.bus import Bus
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.models import Models
 from llmgine.runtime.pools import Pools
-from llmgine.runtime.session import Session
+from llmgine.runtime.session import Placement, Session
 from llmgine.runtime.settings import Settings, load_settings
 
 _QUERY_TIMEOUT = 10.0
@@ -137,13 +137,24 @@ class Runtime:
         tools: Sequence[Tool[..., Any] | Callable[..., Any]] = (),
         engine: Engine | None = None,
         stay: bool = False,
+        placement: Placement | None = None,
     ) -> Session:
         """A conversation: opened, or attached to where one of that id is open.
 
         `model` is `provider/model`; tools are typed functions; `stay=True` keeps the session when its
-        last driver leaves. Raises `UnknownModel` and `ToolDefinitionError` at once.
+        last driver leaves; `placement`, "dedicated" or "pooled", is by default that of the settings.
+        Raises `UnknownModel` and `ToolDefinitionError` at once.
         """
-        return Session(self._open(), id, model=model, system=system, tools=tools, engine=engine, stay=stay)
+        return Session(
+            self._open(),
+            id,
+            model=model,
+            system=system,
+            tools=tools,
+            engine=engine,
+            stay=stay,
+            placement=placement,
+        )
 
     def turn(self, turn_id: str) -> TurnClient:
         """The handle of a turn that any driver submitted; its session must be open when it is asked."""

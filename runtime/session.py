@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from pydantic_core import PydanticSerializationError
 
@@ -41,13 +41,15 @@ from llmgine.runtime.driver import Driver
 from llmgine.runtime.schedules import ScheduledEvent, ScheduleOptions
 from llmgine.runtime.scoped_bus import ScopedBus
 
+Placement = Literal["dedicated", "pooled"]
+
 _LONGEST_ID = 200
 
 logger = logging.getLogger(__name__)
 
 
 class Session:
-    """One conversation, in an actor of its own; used as `async with runtime.session(…) as session`.
+    """One conversation, durable in the store; used as `async with runtime.session(…) as session`.
 
     Leaving the block detaches this handle and removes the handlers that were registered through it.
     The session ends when the last handle is off, unless it was opened with `stay=True`.
@@ -63,6 +65,7 @@ class Session:
         tools: Sequence[Tool[..., Any] | Callable[..., Any]],
         engine: Engine | None,
         stay: bool,
+        placement: Placement | None,
     ) -> None:
         self.id = checked_id(session_id or f"s-{uuid.uuid4().hex[:12]}")
         self.model = str(resolve(model, driver.settings.providers))
@@ -73,6 +76,7 @@ class Session:
         brought = as_tools(tools)
         self._code = SessionCode(brought, engine or ToolChatEngine()) if brought or engine else None
         self._stay = stay
+        self._placement = placement or driver.settings.sessions.placement
         self._handle = uuid.uuid4().hex
         self._client: SessionClient | None = None
 
@@ -85,6 +89,8 @@ class Session:
             "system": self._system,
             "stay": self._stay,
             "fingerprint": self._fingerprint(),
+            "placement": self._placement,
+            "code": "" if self._code is None else fingerprint(self._code),
         }
         driver = self._driver
         driver.attached.add((self.id, self._handle))

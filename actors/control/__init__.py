@@ -15,6 +15,7 @@ from llmgine.actors.control.errors import (
     StartFailed,
 )
 from llmgine.actors.control.ground import Ground
+from llmgine.actors.control.lanes import Lanes
 from llmgine.actors.control.local_cluster import LocalCluster, LocalWorld
 from llmgine.actors.control.membership import Membership
 from llmgine.actors.control.options import ControlOptions
@@ -29,6 +30,7 @@ __all__ = [
     "ControlError",
     "ControlOptions",
     "Ground",
+    "Lanes",
     "LocalCluster",
     "LocalWorld",
     "Membership",

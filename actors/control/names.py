@@ -12,6 +12,7 @@ TELEMETRY = "telemetry"
 
 _RUNTIME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HANDLER_NAME = re.compile(r"handler-(?P<deployment>.+)-(?P<number>\d+)")
+_HOST_NAME = re.compile(r"host-(?P<number>\d+)")
 _PROVIDER_NAME = re.compile(r"provider-(?P<pool>.+)-(?P<number>\d+)")
 
 
@@ -58,6 +59,12 @@ def parse_handler(name: str) -> tuple[str, int]:
     return match["deployment"], int(match["number"])
 
 
-def session(session_id: str, opening: int) -> str:
-    """Each opening has an actor of its own, so a late word of an older one cannot reach the newer."""
-    return f"session-{session_id}-{opening}"
+def host(number: int) -> str:
+    """An actor that sessions live in; which ones is up to the supervisor."""
+    return f"host-{number}"
+
+
+def parse_host(name: str) -> int | None:
+    """The number in a host's name; None for what is none."""
+    match = _HOST_NAME.fullmatch(name)
+    return None if match is None else int(match["number"])

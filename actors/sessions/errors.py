@@ -8,8 +8,10 @@ LlmgineError
 │   └── WindowTooSmall       what has to be shown to the model does not fit into the session's window
 ├── SessionError             the session as a whole
 │   ├── SessionLost          its process is gone, and with it what no store keeps
+│   ├── SessionMoved         it does not live here, or not any more; its supervisor knows where
 │   ├── SessionClosed        it has ended, or is about to
-│   └── WouldDeadlock        a turn of this session waits for the code that asks it
+│   ├── WouldDeadlock        a turn of this session waits for the code that asks it
+│   └── RuntimeOverloaded    no actor takes one more session now; says when to ask again
 └── TurnError                one turn did not come to its end
     ├── TurnCancelled        somebody cancelled it
     ├── TurnDeadline         its time was up
@@ -75,6 +77,18 @@ class SessionClosed(SessionError):
 
 class WouldDeadlock(SessionError):
     """A turn of this session waits for whoever asks here, so the answer would never come."""
+
+
+class SessionMoved(SessionError):
+    """The session does not live in the process that was asked; its supervisor knows where it does."""
+
+
+class RuntimeOverloaded(SessionError):
+    """No actor takes one more session now; after `retry_after` seconds it is worth asking again."""
+
+    def __init__(self, text: str, retry_after: float = 1.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 class TurnError(LlmgineError):
@@ -145,6 +159,7 @@ _TRAVELLING: dict[str, type[LlmgineError]] = {
         SessionLost,
         SessionClosed,
         WouldDeadlock,
+        SessionMoved,
         TurnError,
         TurnCancelled,
         TurnDeadline,

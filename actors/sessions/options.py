@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class SessionOptions(BaseModel):
-    """Bounds and times of one session; seconds and bytes."""
+    """Where sessions live, how many, and the bounds of each; times are seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    placement: Literal["dedicated", "pooled"] = Field(
+        default="dedicated",
+        description="an actor for each session, or many sessions in one; a session may choose by itself",
+    )
+    slots: int = Field(default=1_000, ge=1, description="sessions that one actor of pooled ones takes")
+    warm: int = Field(default=1, ge=0, description="blank actors kept ready, so that opening waits for none")
+    starting: int = Field(default=4, ge=1, description="actors for sessions that start at the same time")
+    idle: float = Field(
+        default=300.0,
+        gt=0,
+        description="seconds unused after which a session is stored and leaves its actor",
+    )
+    open_sessions: int = Field(
+        default=10_000, ge=1, description="sessions that live in actors before more are refused"
+    )
+    waiting: int = Field(
+        default=100, ge=1, description="sessions that wait for an actor to start before more are refused"
+    )
     max_steps: int = Field(default=16, ge=1, le=1000, description="model calls in one turn before it fails")
     parallel_tools: int = Field(
         default=8, ge=1, description="tool calls of one step that run at the same time"

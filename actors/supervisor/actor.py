@@ -20,17 +20,13 @@ from llmgine.actors.control import ActorGone, Boot, RuntimeStopping, World, name
 from llmgine.actors.control.membership import MEMBER
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools import PoolsOptions
+from llmgine.actors.sessions import SessionOptions
 from llmgine.actors.store import StoreClient
 from llmgine.actors.supervisor.children import Children
 from llmgine.actors.supervisor.deploymentdesk import DeploymentDesk
-from llmgine.actors.supervisor.directory import (
-    Decision,
-    Directory,
-    DropClient,
-    EndRuntime,
-    EndSession,
-    Leases,
-)
+from llmgine.actors.supervisor.directory import Directory, Leases
+from llmgine.actors.supervisor.entries import Decision, DropClient, EndRuntime, EndSession
+from llmgine.actors.supervisor.hostdesk import HostDesk
 from llmgine.actors.supervisor.members import Member, Members
 from llmgine.actors.supervisor.pooldesk import PoolDesk
 from llmgine.actors.supervisor.sessiondesk import SessionDesk
@@ -76,6 +72,12 @@ class SupervisorActor(ObservedActor):
             PoolsOptions.model_validate(boot.settings["pools"]),
             ProvidersOptions.model_validate(boot.settings["providers"]),
         )
+        self._hosts = HostDesk(
+            self._children,
+            self._work,
+            SessionOptions.model_validate(boot.settings["sessions"]),
+            self.options.actor_cpus,
+        )
         observed = TelemetryOptions.model_validate(boot.settings["telemetry"]).enabled
         self._routers = names.routers(BusOptions.model_validate(boot.settings["bus"]).shards)
         self._essentials = {*self._routers, names.STORE} | ({names.TELEMETRY} if observed else set())
@@ -100,9 +102,9 @@ class SupervisorActor(ObservedActor):
             options=BusOptions.model_validate(self.settings["bus"]),
         )
         self._sessions = SessionDesk(
-            self,
+            self.cluster,
             self._directory,
-            self._children,
+            self._hosts,
             self._subscriptions,
             self._bus,
             self._work,
@@ -123,6 +125,7 @@ class SupervisorActor(ObservedActor):
             await self._restore()
             await self._subscriptions.complete()
             await self._bus.start()
+            self._hosts.warm_up()
         finally:
             # Also where nothing could be started: then this actor must not wait for an owner forever.
             self._directory.await_owner(self._now())
@@ -148,6 +151,7 @@ class SupervisorActor(ObservedActor):
     async def _recover(self, children: list[str]) -> None:
         logger.warning("the supervisor is back; waiting for %s", ", ".join(children))
         self._subscriptions.outlive(self.identity.epoch)
+        self._hosts.avoid(children)
         await asyncio.gather(*(self._recover_child(name) for name in children))
         for name in self._essentials:
             self._work.start(self._bring_back(name), f"bring back {name}")
@@ -159,11 +163,10 @@ class SupervisorActor(ObservedActor):
         for member in self._members.all():
             report = member.report
             match member.kind:
-                case "session" if not report.get("session_id"):
-                    # Whoever asked for the session asks again, and gets another actor.
-                    self._work.start(self._children.end(member.name, 0.0), f"end {member.name}")
-                case "session" if report["stopping"] or report["closing"]:
-                    self._carry_out(self._directory.close(report["session_id"]))
+                case "session":
+                    for told in report["sessions"]:
+                        if told["closing"] or report["stopping"]:
+                            self._carry_out(self._directory.close(told["session_id"]))
                 case "provider" if report["stopping"]:
                     self._pools.drain([member.name])
         for client in self._subscriptions.clients():
@@ -189,8 +192,10 @@ class SupervisorActor(ObservedActor):
                 self._directory.driver_joined(member.name, report["owner"], attached)
             case "router":
                 self._subscriptions.router_joined(member, recovering=recovering)
-            case "session" if report.get("session_id"):
-                self._directory.adopt(report, self._now())
+            case "session" if recovering:
+                self._hosts.found(report)
+                for told in report["sessions"]:
+                    self._directory.found(told, member.name, self._now())
             case "provider" if recovering and not report["stopping"]:
                 self._pools.table.joined(member.name)
             case "handler" if recovering and not report["stopping"]:
@@ -213,7 +218,9 @@ class SupervisorActor(ObservedActor):
         if not await self._comes_back(member.name):
             match member.kind:
                 case "session":
-                    self._carry_out(self._directory.died(member.name, "its process died"))
+                    await self._hosts.gone(member.name)
+                    for session_id in self._directory.died(member.name):
+                        self._carry_out(self._directory.lose(session_id, "its process died"))
                 case "provider":
                     await self._pools.gone(member.name)
                 case "handler":
@@ -343,6 +350,7 @@ class SupervisorActor(ObservedActor):
             + [{"name": self.name, "kind": self.kind, "pid": os.getpid()}],
             "drivers": [member.name for member in self._members.all() if member.kind == "driver"],
             "sessions": [self._sessions.describe(entry) for entry in self._directory.sessions.values()],
+            "hosts": self._hosts.snapshot(),
             "pools": self._pools.table.snapshot(),
             "deployments": self._deployments.snapshot(),
             "subscriptions": self._subscriptions.statistics(),
@@ -364,6 +372,7 @@ class SupervisorActor(ObservedActor):
         assert self._ready is not None
         await asyncio.wait({self._ready})
         grace = self.options.stop_grace
+        self._hosts.stop()
         try:
             await asyncio.gather(*self._carry_out(self._directory.stop()), return_exceptions=True)
             await self._bus.close()

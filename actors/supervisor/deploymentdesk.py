@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmgine.actors.control import Cluster, names
+from llmgine.actors.control import Cluster, Lanes, names
 from llmgine.actors.handlers.deployment import Cargo, DeployedCode, DeploymentRefused, checked_name
 from llmgine.actors.supervisor.children import Children
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
-from llmgine.actors.supervisor.work import Lanes, Work
+from llmgine.actors.supervisor.work import Work
 from llmgine.providers.errors import LlmgineError
 
 logger = logging.getLogger(__name__)

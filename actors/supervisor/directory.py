@@ -8,45 +8,19 @@ directory from the reports of the members that come back to it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
-from llmgine.actors.control import names
-from llmgine.actors.control.errors import ControlError, RuntimeStopping
-
-
-class SessionConflict(ControlError):
-    """The session is open with other tools or another system prompt than asked for."""
-
-
-class SessionNotFound(ControlError):
-    """No session of that id is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndSession:
-    """The session's last driver is gone, or its process is: end it, with the error if there was one."""
-
-    session_id: str
-    error: str | None
-    lost: bool = False  # its process is gone already
-
-
-@dataclass(frozen=True, slots=True)
-class DropClient:
-    """The driver stayed away for longer than its lease: nothing of it is kept."""
-
-    driver_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndRuntime:
-    """Nobody holds the runtime any more."""
-
-    reason: str
-
-
-Decision = EndSession | DropClient | EndRuntime
+from llmgine.actors.control.errors import RuntimeStopping
+from llmgine.actors.supervisor.entries import (
+    Decision,
+    DropClient,
+    EndRuntime,
+    EndSession,
+    SessionConflict,
+    SessionEntry,
+    SessionNotFound,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +42,6 @@ class Driver:
     dropped: bool = False  # its subscriptions were
     # The (session, handle) pairs that it said it holds; a restarted supervisor may hear of the driver first.
     claims: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(slots=True)
-class SessionEntry:
-    """One opening of a session. `handles` maps each attached handle to its driver."""
-
-    id: str
-    opening: int
-    actor: str
-    model: str
-    stay: bool
-    fingerprint: str
-    state: Literal["opening", "open", "ending"] = "opening"
-    handles: dict[str, str] = field(default_factory=dict)
-    # After a supervisor's restart: until then a session without handles waits for its drivers.
-    orphan_until: float | None = None
 
 
 class Directory:
@@ -132,43 +90,41 @@ class Directory:
     # Sessions.
 
     def attach(
-        self,
-        session_id: str,
-        driver_id: str,
-        handle: str,
-        *,
-        model: str,
-        stay: bool,
-        fingerprint: str,
-        now: float,
+        self, spec: dict[str, Any], driver_id: str, handle: str, *, now: float
     ) -> tuple[SessionEntry, bool]:
         """The session's entry with this handle on it, and whether it is new and must be opened."""
         if self._stopping:
             raise RuntimeStopping("the runtime is stopping and opens no session")
         self.expect(driver_id, now)
-        entry = self.sessions.get(session_id)
+        entry = self.sessions.get(spec["session_id"])
         if entry is None:
-            opening = self._next_opening
+            entry = SessionEntry.of(spec, self._next_opening)
             self._next_opening += 1
-            actor = names.session(session_id, opening)
-            entry = SessionEntry(session_id, opening, actor, model, stay, fingerprint)
-            self.sessions[session_id] = entry
+            self.sessions[entry.id] = entry
             entry.handles[handle] = driver_id
             return entry, True
-        if fingerprint and fingerprint != entry.fingerprint:
+        if spec["fingerprint"] and spec["fingerprint"] != entry.fingerprint:
             raise SessionConflict(
-                f"session {session_id!r} is open with other tools, engine or system prompt; attach to it "
+                f"session {entry.id!r} is open with other tools, engine or system prompt; attach to it "
                 f"without them, close it first, or choose another id"
             )
-        entry.stay = entry.stay or stay
+        entry.stay = entry.stay or spec["stay"]
         entry.handles[handle] = driver_id
         return entry, False
 
-    def opened(self, session_id: str, opening: int) -> None:
-        """The session's actor has taken it on; an ending that was decided meanwhile stands."""
+    def opened(self, session_id: str, opening: int, actor: str) -> None:
+        """The actor has taken the session on; an ending that was decided meanwhile stands."""
         entry = self.sessions.get(session_id)
-        if entry is not None and entry.opening == opening and entry.state == "opening":
-            entry.state = "open"
+        if entry is not None and entry.opening == opening:
+            entry.actor = actor
+            if entry.state in ("opening", "passive"):
+                entry.state = "open"
+
+    def passivated(self, session_id: str, opening: int) -> None:
+        """The session lives in the store alone until it is woken."""
+        entry = self.sessions.get(session_id)
+        if entry is not None and entry.opening == opening and entry.state == "open":
+            entry.state, entry.actor = "passive", None
 
     def detach(self, session_id: str, handle: str, error: str | None) -> list[Decision]:
         """A handle was left; the last one ends the session unless it stays."""
@@ -182,10 +138,20 @@ class Directory:
         entry = self.sessions.get(session_id)
         return [] if entry is None else self._end(entry, None)
 
-    def died(self, actor: str, error: str) -> list[Decision]:
-        """A session's process is gone; one that is still opening fails by itself."""
+    def died(self, actor: str) -> list[str]:
+        """A process is gone; the sessions that lived in it, which are passive now.
+
+        One that is still opening fails by itself, and one that is ending ends all the same.
+        """
         lost = [entry for entry in self.sessions.values() if entry.actor == actor and entry.state == "open"]
-        return [decision for entry in lost for decision in self._end(entry, error, lost=True)]
+        for entry in lost:
+            self.passivated(entry.id, entry.opening)
+        return [entry.id for entry in lost]
+
+    def lose(self, session_id: str, error: str) -> list[Decision]:
+        """Nothing is left of the session, in no process and no store."""
+        entry = self.sessions.get(session_id)
+        return [] if entry is None else self._end(entry, error, lost=True)
 
     def ended(self, session_id: str, opening: int) -> None:
         entry = self.sessions.get(session_id)
@@ -201,30 +167,26 @@ class Directory:
                 f"model=...) opens one"
             ) from None
 
-    def adopt(self, report: dict[str, Any], now: float) -> None:
-        """A session actor came back to a restarted supervisor; its drivers come before or after it."""
-        session_id, opening = report["session_id"], report["opening"]
-        self._next_opening = max(self._next_opening, opening + 1)
-        known = self.sessions.get(session_id)
+    def found(self, told: dict[str, Any], actor: str | None, now: float) -> SessionEntry:
+        """A session that was before this supervisor, in an actor or in the store alone.
+
+        Its drivers come before or after it.
+        """
+        self._next_opening = max(self._next_opening, told["opening"] + 1)
+        known = self.sessions.get(told["session_id"])
         if known is not None:
-            return
-        entry = SessionEntry(
-            session_id,
-            opening,
-            report["name"],
-            report["model"],
-            report["stay"],
-            report["fingerprint"],
-            "open",
-        )
+            return known
+        entry = SessionEntry.of(told, told["opening"])
+        entry.state, entry.actor = ("passive" if actor is None else "open"), actor
         entry.orphan_until = now + self._leases.sessions
         entry.handles = {
             handle: driver.id
             for driver in self.drivers.values()
             for claimed, handle in driver.claims
-            if claimed == session_id
+            if claimed == entry.id
         }
-        self.sessions[session_id] = entry
+        self.sessions[entry.id] = entry
+        return entry
 
     # The runtime.
 

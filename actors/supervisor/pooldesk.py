@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from llmgine.actors.control import Lanes
 from llmgine.actors.pools import PoolsOptions
 from llmgine.actors.supervisor.children import Children
 from llmgine.actors.supervisor.members import Members
 from llmgine.actors.supervisor.pooltable import PoolTable
-from llmgine.actors.supervisor.work import Lanes, Work
+from llmgine.actors.supervisor.work import Work
 from llmgine.providers import UnknownModel
 from llmgine.providers.options import ProvidersOptions
 

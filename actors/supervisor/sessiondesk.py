@@ -7,12 +7,13 @@ import logging
 from typing import Any
 
 from llmgine.actors.bus import BusClient, Event
-from llmgine.actors.control import ActorAway, ActorGone, ControlOptions, RuntimeActor, StartFailed
+from llmgine.actors.control import ActorAway, ActorGone, Cluster, ControlOptions, Lanes, StartFailed
 from llmgine.actors.sessions import SessionEnded, SessionStarted
-from llmgine.actors.supervisor.children import Children
-from llmgine.actors.supervisor.directory import Directory, EndSession, SessionEntry, SessionNotFound
+from llmgine.actors.supervisor.directory import Directory
+from llmgine.actors.supervisor.entries import EndSession, SessionEntry, SessionNotFound
+from llmgine.actors.supervisor.hostdesk import HostDesk
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
-from llmgine.actors.supervisor.work import Lanes, Work
+from llmgine.actors.supervisor.work import Work
 from llmgine.providers import LlmgineError
 
 logger = logging.getLogger(__name__)
@@ -31,17 +32,17 @@ class SessionDesk:
 
     def __init__(
         self,
-        supervisor: RuntimeActor,
+        cluster: Cluster,
         directory: Directory,
-        children: Children,
+        hosts: HostDesk,
         subscriptions: SubscriptionDesk,
         bus: BusClient,
         work: Work,
         options: ControlOptions,
     ) -> None:
-        self._supervisor = supervisor
+        self._cluster = cluster
         self._directory = directory
-        self._children = children
+        self._hosts = hosts
         self._subscriptions = subscriptions
         self._bus = bus
         self._work = work
@@ -55,15 +56,8 @@ class SessionDesk:
         session_id = spec["session_id"]
         async with self._lanes.of(session_id):
             await self.ended(session_id)
-            entry, new = self._directory.attach(
-                session_id,
-                driver_id,
-                handle,
-                model=spec["model"],
-                stay=spec["stay"],
-                fingerprint=spec["fingerprint"],
-                now=asyncio.get_running_loop().time(),
-            )
+            now = asyncio.get_running_loop().time()
+            entry, new = self._directory.attach(spec, driver_id, handle, now=now)
             if new:
                 await self._start(entry, spec, code)
             return self.describe(entry)
@@ -86,7 +80,7 @@ class SessionDesk:
     def end(self, decision: EndSession) -> asyncio.Task[None]:
         """Carries out an ending; the task is done once nothing of the opening is left."""
         entry = self._directory.sessions[decision.session_id]
-        ending = self._work.start(self._end(entry, decision), f"end {entry.actor}")
+        ending = self._work.start(self._end(entry, decision), f"end session {entry.id}")
         self._endings[entry.id] = ending
         ending.add_done_callback(lambda _: self._forget_ending(entry.id, ending))
         return ending
@@ -103,7 +97,7 @@ class SessionDesk:
 
     async def _start(self, entry: SessionEntry, spec: dict[str, Any], code: Any) -> None:
         opening = self._openings[entry.id] = asyncio.create_task(
-            self._bring_up(entry, spec, code), name=f"open {entry.actor}"
+            self._bring_up(entry, spec, code), name=f"open session {entry.id}"
         )
         try:
             await asyncio.wait({opening})
@@ -117,26 +111,40 @@ class SessionDesk:
 
     async def _bring_up(self, entry: SessionEntry, spec: dict[str, Any], code: Any) -> None:
         try:
-            # Not brought back by Ray: an empty process under the session's name would answer as if
-            # the conversation had never been.
-            await self._children.start(
-                entry.actor, "session", num_cpus=self._options.actor_cpus, restarts=False
-            )
-            await self._adopt(entry, {**spec, "opening": entry.opening}, code)
+            host = await self._hosts.place(entry.wish())
+            try:
+                await self._adopt(host, {**spec, "opening": entry.opening}, code)
+            except BaseException:
+                await self._take_back(entry, host)
+                raise
         except BaseException:
-            await self._let_go(entry, 0.0)
+            self._directory.ended(entry.id, entry.opening)
             raise
-        self._directory.opened(entry.id, entry.opening)
+        self._directory.opened(entry.id, entry.opening, host)
 
-    async def _adopt(self, entry: SessionEntry, opening: dict[str, Any], code: Any) -> None:
-        cluster = self._supervisor.cluster
+    async def _adopt(self, host: str, opening: dict[str, Any], code: Any) -> None:
         try:
-            await cluster.call(entry.actor, "adopt", opening, code, timeout=_ADOPTION)
+            await self._cluster.call(host, "adopt", opening, code, timeout=_ADOPTION)
         except (ActorGone, ActorAway, TimeoutError) as error:
             raise StartFailed(
-                f"session {entry.id!r} could not be opened: {error}; does a module of its tools end the "
-                f"process or block when it is imported? `ray logs` has the actor's output"
+                f"session {opening['session_id']!r} could not be opened: {error}; does a module of its tools "
+                f"end the process or block when it is imported? `ray logs` has the actor's output"
             ) from None
+
+    async def _take_back(self, entry: SessionEntry, host: str) -> None:
+        """The actor may have taken the session on all the same, or be busy with it still."""
+        if entry.placement == "dedicated":
+            await self._hosts.gone(host)
+        else:
+            self._work.start(self._free(entry, host), f"take session {entry.id} back from {host}")
+
+    async def _free(self, entry: SessionEntry, host: str) -> None:
+        try:
+            await self._cluster.call(host, "end", entry.id, 0.0, timeout=_ADOPTION)
+        except (LlmgineError, TimeoutError) as error:
+            logger.warning("session %s may still be in %s, which ends: %s", entry.id, host, error)
+            self._hosts.retire(host)
+        self._hosts.left(entry.id, host)
 
     async def _end(self, entry: SessionEntry, decision: EndSession) -> None:
         opening = self._openings.get(entry.id)
@@ -145,28 +153,27 @@ class SessionDesk:
             await asyncio.wait({opening})
             if opening.cancelled() or opening.exception() is not None:
                 return  # It never was open, and has tidied up after itself.
-        grace = 0.0 if decision.lost else self._options.stop_grace
         try:
             if not decision.lost:
-                await self._finish_turns(entry, grace)
+                await self._finish_turns(entry)
             await self._publish(
                 SessionEnded(session_id=entry.id, opening=entry.opening, error=decision.error), wait=True
             )
             await self._subscriptions.remove_scope(entry.id)
         finally:
-            await self._let_go(entry, grace)
-
-    async def _let_go(self, entry: SessionEntry, grace: float) -> None:
-        try:
-            await self._children.end(entry.actor, grace)
-        finally:
+            if entry.actor is not None:
+                self._hosts.left(entry.id, entry.actor)
             self._directory.ended(entry.id, entry.opening)
 
-    async def _finish_turns(self, entry: SessionEntry, grace: float) -> None:
+    async def _finish_turns(self, entry: SessionEntry) -> None:
+        if entry.actor is None:
+            return
+        grace = self._options.stop_grace
         try:
-            await self._supervisor.cluster.call(entry.actor, "end", grace, timeout=grace + _LAST_WORD)
+            await self._cluster.call(entry.actor, "end", entry.id, grace, timeout=grace + _LAST_WORD)
         except Exception as error:
             logger.warning("session %s did not end by itself: %s", entry.id, error)
+            self._hosts.retire(entry.actor)
 
     async def _publish(self, event: Event, *, wait: bool = False) -> None:
         """Publishes; a bus that cannot take it now, or a slow handler, holds up no session for long."""

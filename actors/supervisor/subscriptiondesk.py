@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from llmgine.actors.bus import RegistrationRefused, SubscriptionRecord, SubscriptionTable
+from llmgine.actors.control import Lanes
 from llmgine.actors.store import StoreError
 from llmgine.actors.store.operations import DropSubscription, Operation, PutSubscription
 from llmgine.actors.supervisor.members import Member, Members
-from llmgine.actors.supervisor.work import Lanes
 from llmgine.providers.errors import LlmgineError
 
 logger = logging.getLogger(__name__)

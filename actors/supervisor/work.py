@@ -1,12 +1,10 @@
-"""What the supervisor does beside answering: tasks that are held while they run, and lanes by key."""
+"""What the supervisor does beside answering: tasks that are held while they run."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -33,31 +31,3 @@ class Work:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("to %s failed: %s", task.get_name(), error, exc_info=error)
-
-
-@dataclass(slots=True)
-class _Lane:
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
-
-
-class Lanes:
-    """One at a time per key, in order of arrival; nothing is kept for a key that nobody uses."""
-
-    def __init__(self) -> None:
-        self._lanes: dict[str, _Lane] = {}
-
-    def __len__(self) -> int:
-        return len(self._lanes)
-
-    @asynccontextmanager
-    async def of(self, key: str) -> AsyncIterator[None]:
-        lane = self._lanes.setdefault(key, _Lane())
-        lane.users += 1
-        try:
-            async with lane.lock:
-                yield
-        finally:
-            lane.users -= 1
-            if not lane.users:
-                del self._lanes[key]

@@ -117,7 +117,7 @@ async def test_a_supervisor_that_hangs_is_not_taken_for_dead(monkeypatch: pytest
 
 async def test_leftovers_of_a_dead_runtime_are_cleared() -> None:
     """Actors whose supervisor is gone are ended before another runtime takes their names."""
-    cluster = await cluster_with("router-0", "session-s-1")
+    cluster = await cluster_with("router-0", "host-1")
     await opening._clear_leftovers(cluster, "r")
     assert await cluster.names() == []
 

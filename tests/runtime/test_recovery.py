@@ -25,7 +25,8 @@ class Ping(Event):
 
 @pytest_asyncio.fixture
 async def runtime(clean_environ: object) -> AsyncIterator[Runtime]:
-    async with Runtime.in_process({"telemetry": {"enabled": False}, "control": {"stop_grace": 1}}) as opened:
+    settings = {"telemetry": {"enabled": False}, "control": {"stop_grace": 1}, "sessions": {"warm": 0}}
+    async with Runtime.in_process(settings) as opened:
         yield opened
 
 
@@ -71,8 +72,9 @@ async def killed(runtime: Runtime) -> None:
     await cluster_of(runtime).crash(names.SUPERVISOR)
 
 
-async def actors(runtime: Runtime, kind: str) -> list[str]:
-    return [name for name in await cluster_of(runtime).names() if name.startswith(kind)]
+async def busy(runtime: Runtime) -> list[str]:
+    """The actors that sessions live in."""
+    return sorted({entry["actor"] for entry in (await runtime.status())["sessions"]})
 
 
 async def test_a_restarted_supervisor_goes_on(runtime: Runtime) -> None:
@@ -91,22 +93,24 @@ async def test_a_restarted_supervisor_goes_on(runtime: Runtime) -> None:
         await runtime.bus.publish(Ping(number=1), wait=True)
         assert heard == [1]
     assert (await runtime.status())["sessions"] == []
-    assert await actors(runtime, "session") == []
+    assert await busy(runtime) == []
 
 
-async def test_an_opening_that_was_cut_off_leaves_no_actor(runtime: Runtime, gate: Gate) -> None:
+async def test_an_opening_that_was_cut_off_leaves_no_actor(
+    runtime: Runtime, gate: Gate, eventually: Callable[..., Any]
+) -> None:
     """A supervisor that dies between starting an actor and giving it the session begins anew."""
     opening = asyncio.create_task(runtime.session("s", model="scripted/echo").open())
     await gate.inside.wait()
     # What the former life had begun: an actor without a session.
-    boot = supervisor_of(runtime).boot.child("session-s-1", "session")
+    boot = supervisor_of(runtime).boot.child("host-7", "session")
     await cluster_of(runtime).spawn(boot, children._CLASSES["session"], SpawnOptions())
     await killed(runtime)
     gate.go_on.set()
     session = await opening
     assert (await session.ask("hello")).text == "hello"
-    assert len(await actors(runtime, "session")) == 1
-    assert "session-s-1" not in await cluster_of(runtime).names()
+    assert await busy(runtime) == ["host-8"]
+    await eventually(lambda: "host-7" not in cluster_of(runtime)._actors)
     await session.leave()
 
 
@@ -115,12 +119,12 @@ async def test_an_ending_that_was_cut_off_is_finished(
 ) -> None:
     """A session whose turns had been ended when the supervisor died is ended by its next life."""
     session = await runtime.session("s", model="scripted/echo", stay=True).open()
-    (name,) = await actors(runtime, "session")
-    await cluster_of(runtime).call(name, "end", 0.0)
+    (name,) = await busy(runtime)
+    await cluster_of(runtime).call(name, "end", "s", 0.0)
     await killed(runtime)
     await runtime.status()
     await session.close()
-    assert await actors(runtime, "session") == []
+    assert await busy(runtime) == []
     again = await runtime.session("s", model="scripted/echo").open()
     assert (await again.ask("anew")).text == "anew"
     await again.leave()
@@ -154,7 +158,7 @@ async def test_an_opening_that_is_given_up_is_left_again(
     gate.go_on.set()
 
     async def nothing() -> bool:
-        return not (await runtime.status())["sessions"] and not await actors(runtime, "session")
+        return not (await runtime.status())["sessions"] and not await busy(runtime)
 
     await eventually(nothing)
 
@@ -180,23 +184,23 @@ async def test_closing_twice_is_closing(runtime: Runtime) -> None:
     """Closing a session that has ended is no error."""
     async with runtime.session("s", model="scripted/echo") as session:
         await asyncio.gather(session.close(), session.close())
-        assert await actors(runtime, "session") == []
+        assert await busy(runtime) == []
         await session.close()
 
 
-async def test_ended_sessions_leave_no_links(runtime: Runtime) -> None:
+async def test_ended_sessions_leave_no_links(runtime: Runtime, eventually: Callable[..., Any]) -> None:
     """A driver that has held many sessions keeps nothing of them."""
     for number in range(5):
         async with runtime.session(model="scripted/echo") as session:
             await session.ask(str(number))
     del session
-    gc.collect()
-    assert set(driver_of(runtime).ground._peers) <= {
-        names.SUPERVISOR,
-        names.STORE,
-        names.TELEMETRY,
-        names.router(0),
-    }
+    known = {names.SUPERVISOR, names.STORE, names.TELEMETRY, names.router(0)}
+
+    def none_left() -> bool:
+        gc.collect()
+        return set(driver_of(runtime).ground._peers) <= known
+
+    await eventually(none_left)
     assert driver_of(runtime).attached == set()
 
 

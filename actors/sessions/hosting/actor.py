@@ -1,4 +1,4 @@
-"""The session actor: blank until it adopts a session, then that session's process to its end."""
+"""The session actor: blank until it adopts a session, then the process of one or of many."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmgine.actors.bus import BusClient, BusOptions
-from llmgine.actors.control import names
+from llmgine.actors.control import Lanes, names
 from llmgine.actors.link import Stream, StreamHandler
 from llmgine.actors.pools import PoolClient
-from llmgine.actors.sessions.client.asking import REFUSED
-from llmgine.actors.sessions.errors import SessionClosed, SessionError, SessionLost, error_to_wire
+from llmgine.actors.sessions.errors import SessionError
 from llmgine.actors.sessions.hosting.announce import Announcer
-from llmgine.actors.sessions.hosting.host import KINDS, SessionHost
+from llmgine.actors.sessions.hosting.host import KINDS
 from llmgine.actors.sessions.hosting.opening import Opening, load_code, open_host
+from llmgine.actors.sessions.hosting.slots import Slot, Slots
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.options import ProvidersOptions
@@ -27,10 +27,10 @@ _LAST_EVENTS = 2.0
 
 
 class SessionActor(ObservedActor):
-    """Dedicated placement: one session, one actor, from `adopt` to `end`.
+    """A process that sessions live in, each from `adopt` until it is released or ended.
 
-    The conversation lives in this process only. It never serves a second session, because it has run
-    the first one's code.
+    They share its endpoint, its end of the bus, its links to providers and the store. It takes what its
+    supervisor gives it; once it has run a session's code, that is only more of the same code.
     """
 
     kind = "session"
@@ -38,12 +38,12 @@ class SessionActor(ObservedActor):
     def __init__(self, boot: Any) -> None:
         super().__init__(boot)
         self._session_options = SessionOptions.model_validate(boot.settings["sessions"])
-        self._opening: Opening | None = None
-        self._host: SessionHost | None = None
+        self._slots = Slots(boot.name)
+        self._code = ""
+        self._lanes = Lanes()
         self._models: PoolClient | None = None
         self._bus: BusClient | None = None
         self._announcer: Announcer | None = None
-        self._adopting = asyncio.Lock()
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return dict.fromkeys(KINDS, self._serve)
@@ -52,10 +52,7 @@ class SessionActor(ObservedActor):
         return ("pools",)
 
     def report(self) -> dict[str, Any]:
-        if self._opening is None:
-            return {}
-        told = self._opening.model_dump(include={"session_id", "opening", "model", "stay", "fingerprint"})
-        return {**told, "closing": self._host is not None and self._host.describe()["closing"]}
+        return {"code": self._code, "sessions": [_told(slot) for slot in self._slots]}
 
     async def opened(self) -> None:
         await super().opened()
@@ -70,40 +67,60 @@ class SessionActor(ObservedActor):
             options=options,
         )
         self._announcer = Announcer(self._bus.publish)
+        # A warm actor has its links when its first session comes.
+        await self._bus.start()
 
     async def on_push(self, kind: str, body: Any) -> None:
         if kind == "pools" and self._models is not None:
             self._models.update(body)
 
+    # What the supervisor asks for. Each may arrive twice.
+
     async def adopt(self, opening: dict[str, Any], code: Any = None) -> None:
         """Takes a session on; `code` is what `pack` wrote, or a `SessionCode` within one process."""
-        async with self._adopting:
-            await self._adopt(Opening.model_validate(opening), code)
+        wanted = Opening.model_validate(opening)
+        async with self._lanes.of(wanted.session_id):
+            await self._adopt(wanted, code)
 
     async def _adopt(self, wanted: Opening, code: Any) -> None:
-        if self._opening is not None:
-            if self._opening == wanted:
-                return
-            raise SessionError(f"{self.name} serves session {self._opening.session_id!r} and no second one")
-        if self._models is None or self._bus is None:
+        slot = self._slots.get(wanted.session_id)
+        if slot is not None and slot.opening == wanted:
+            return
+        if slot is not None or (self._code and self._code != wanted.code):
+            raise SessionError(
+                f"{self.name} cannot take session {wanted.session_id!r}: it has an earlier opening of it, or "
+                f"has run other code"
+            )
+        if self._models is None:
             raise SessionError(f"{self.name} is not open; resolve its address first")
-        loaded = await asyncio.to_thread(load_code, code)
-        self._host = open_host(
+        self._code = wanted.code
+        loaded = await asyncio.to_thread(load_code, code) if code else load_code(None)
+        host = open_host(
             wanted, loaded, self._models, self.recorder, self._session_options, observer=self._announcer
         )
-        self._opening = wanted
-        await self._bus.start()
+        self._slots.put(Slot(wanted, host, self._now()))
 
-    async def end(self, grace: float, reason: str = "it was closed") -> int:
-        """Takes no more turns and lets those that were taken on end; returns how many had to be cancelled."""
-        if self._host is None:
-            return 0
-        cancelled = await self._host.end(reason, grace)
-        await self._say_last()
-        return cancelled
+    async def end(self, session_id: str, grace: float, reason: str = "it was closed") -> int:
+        """The session takes no more turns, and those that it took on end; how many had to be cancelled."""
+        async with self._lanes.of(session_id):
+            slot = self._slots.get(session_id)
+            if slot is None:
+                return 0
+            cancelled = await slot.host.end(reason, grace)
+            await self._say_last()
+            self._slots.remove(slot, reason)
+            return cancelled
+
+    async def describe(self) -> list[dict[str, Any]]:
+        """Every session of this actor as it stands."""
+        return [slot.host.describe() for slot in self._slots]
+
+    # Going.
 
     async def drain(self, grace: float) -> None:
-        await self.end(grace, "its actor stops")
+        await asyncio.gather(
+            *(self.end(slot.opening.session_id, grace, "its actor stops") for slot in self._slots)
+        )
         if self._bus is not None:
             await self._bus.close(_LAST_EVENTS)
 
@@ -111,14 +128,10 @@ class SessionActor(ObservedActor):
         if self._announcer is not None:
             self._announcer.close()
         await super().abandon()
-        if self._host is not None:
-            await self._host.end("its actor is gone", 0.0)
+        for slot in self._slots:
+            await slot.host.end("its actor is gone", 0.0)
         if self._bus is not None:
             await self._bus.close(0.0)
-
-    async def describe(self) -> dict[str, Any]:
-        """The session as it stands; empty before it is adopted."""
-        return {} if self._host is None else self._host.describe()
 
     async def _say_last(self) -> None:
         if self._announcer is None:
@@ -130,8 +143,14 @@ class SessionActor(ObservedActor):
             logger.warning("%s: its last events did not reach the bus in time", self.name)
 
     async def _serve(self, stream: Stream) -> None:
-        if self._host is not None:
-            await self._host.serve(stream)
-            return
-        error = SessionClosed if self.stopped else SessionLost
-        await stream.send([REFUSED, error_to_wire(error(f"{self.name} has no session"))])
+        await self._slots.serve(stream, self._now())
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _told(slot: Slot) -> dict[str, Any]:
+    told = slot.opening.model_dump(
+        include={"session_id", "opening", "model", "stay", "fingerprint", "placement", "code"}
+    )
+    return {**told, "closing": slot.host.describe()["closing"]}

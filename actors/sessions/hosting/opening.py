@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,6 +43,8 @@ class Opening(BaseModel):
     window: Window | None = None
     stay: bool = False
     fingerprint: str = ""
+    placement: Literal["dedicated", "pooled"] = "dedicated"
+    code: str = Field(default="", description="the fingerprint of what it brings to run alone")
 
 
 def model_sizes(options: ProvidersOptions) -> Callable[[str], int | None]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from llmgine.actors.control import RuntimeStopping
-from llmgine.actors.supervisor.directory import (
-    Directory,
+from llmgine.actors.supervisor.directory import Directory, Leases
+from llmgine.actors.supervisor.entries import (
     DropClient,
     EndRuntime,
     EndSession,
-    Leases,
     SessionConflict,
     SessionNotFound,
 )
@@ -20,6 +21,11 @@ LEASES = Leases(owner=10.0, sessions=30.0, subscriptions=60.0)
 
 def directory(*, owned: bool = True) -> Directory:
     return Directory(LEASES, owned=owned, first_opening=1)
+
+
+def spec(session: str = "s", *, stay: bool = False, fingerprint: str = "") -> dict[str, Any]:
+    told = {"session_id": session, "model": "m/x", "stay": stay, "fingerprint": fingerprint}
+    return {**told, "placement": "dedicated", "code": ""}
 
 
 def attach(
@@ -32,9 +38,9 @@ def attach(
     fingerprint: str = "",
     now: float = 0.0,
 ) -> bool:
-    entry, new = to.attach(session, driver, handle, model="m/x", stay=stay, fingerprint=fingerprint, now=now)
+    entry, new = to.attach(spec(session, stay=stay, fingerprint=fingerprint), driver, handle, now=now)
     if new:
-        to.opened(entry.id, entry.opening)
+        to.opened(entry.id, entry.opening, f"host-of-{session}")
     return new
 
 
@@ -62,13 +68,14 @@ def test_an_ending_is_decided_once() -> None:
     assert known.close("s") == [EndSession("s", None)]
     assert known.close("s") == []
     assert known.detach("s", "h", None) == []
-    assert known.died(known.session("s").actor, "its process died") == []
+    assert known.died("host-of-s") == []
+    assert known.lose("s", "its process died") == []
     known.ended("s", 1)
     with pytest.raises(SessionNotFound, match="'s'"):
         known.session("s")
 
 
-def test_each_opening_has_its_own_number_and_actor() -> None:
+def test_each_opening_has_its_own_number() -> None:
     """Opening an ended session again is a new opening; what is said of an older one changes nothing."""
     known = directory()
     attach(known)
@@ -78,18 +85,47 @@ def test_each_opening_has_its_own_number_and_actor() -> None:
     assert attach(known)
     second = known.session("s")
     assert second.opening > first.opening
-    assert second.actor != first.actor
-    assert known.died(first.actor, "late") == []
+    known.passivated("s", first.opening)
+    known.opened("s", first.opening, "elsewhere")
     known.ended("s", first.opening)
     assert known.session("s") is second
+    assert (second.state, second.actor) == ("open", "host-of-s")
 
 
-def test_a_dead_process_ends_its_session() -> None:
-    """The session whose process died ends with that reason, whoever is attached; no other does."""
+def test_a_session_outlives_its_process() -> None:
+    """What lived in a process that died is passive until it is woken; what lived elsewhere is not touched."""
     known = directory()
     attach(known, "a")
     attach(known, "b")
-    assert known.died(known.session("a").actor, "gone") == [EndSession("a", "gone", lost=True)]
+    assert known.died("host-of-a") == ["a"]
+    entry = known.session("a")
+    assert (entry.state, entry.actor, entry.handles) == ("passive", None, {"h": "d"})
+    assert known.session("b").state == "open"
+    known.opened("a", entry.opening, "host-2")
+    assert (entry.state, entry.actor) == ("open", "host-2")
+    assert known.died("host-of-a") == []
+
+
+def test_a_session_of_which_nothing_is_left_ends() -> None:
+    """A passive session that no store has ends with that reason, whoever is attached."""
+    known = directory()
+    attach(known, "a")
+    known.died("host-of-a")
+    assert known.lose("a", "gone") == [EndSession("a", "gone", lost=True)]
+    assert known.lose("never", "gone") == []
+
+
+def test_a_passive_session_is_there() -> None:
+    """Passivation is no end: handles stay, attaching finds it, and its last handle ends it."""
+    known = directory()
+    attach(known)
+    known.passivated("s", known.session("s").opening)
+    entry, new = known.attach(spec(), "e", "i", now=0.0)
+    assert (new, entry.state, entry.handles) == (False, "passive", {"h": "d", "i": "e"})
+    known.detach("s", "i", None)
+    assert known.detach("s", "h", None) == [EndSession("s", None)]
+    known.opened("s", entry.opening, "late")
+    assert entry.state == "ending"
 
 
 def test_other_tools_are_refused() -> None:
@@ -162,8 +198,7 @@ def test_a_restarted_supervisor_rebuilds_from_reports() -> None:
     known = directory()
     known.driver_joined("early", owner=False, attached=[("early's", "e")])
     for session, opening in (("held", 7), ("orphan", 8), ("early's", 9)):
-        report = {"name": f"session-{session}-{opening}", "session_id": session, "opening": opening}
-        known.adopt({**report, "model": "m/x", "stay": False, "fingerprint": ""}, 100.0)
+        known.found({**spec(session), "opening": opening}, "host-1", 100.0)
     known.driver_joined("d", owner=True, attached=[("held", "h"), ("unknown", "i")])
     assert known.tick(129.0) == []
     assert known.tick(130.0) == [EndSession("orphan", "its drivers did not come back")]
@@ -216,9 +251,20 @@ def test_an_end_is_decided_once() -> None:
 def test_an_ending_is_not_undone_by_an_opening() -> None:
     """A session that was closed while it opened stays closed, and one that is opening cannot be lost."""
     known = directory()
-    entry, _ = known.attach("s", "d", "h", model="m/x", stay=False, fingerprint="", now=0.0)
-    assert known.died(entry.actor, "gone") == []
+    entry, _ = known.attach(spec(), "d", "h", now=0.0)
+    assert known.died("host-1") == []
     assert known.close("s") == [EndSession("s", None)]
-    known.opened("s", entry.opening)
+    known.opened("s", entry.opening, "host-1")
     assert known.session("s").state == "ending"
     assert known.close("nowhere") == []
+
+
+def test_what_the_store_alone_has_is_passive() -> None:
+    """A session that no actor reports is found passive, with a number that no next opening repeats."""
+    known = directory()
+    found = known.found({**spec(stay=True), "opening": 5}, None, 100.0)
+    assert (found.state, found.actor) == ("passive", None)
+    assert known.found({**spec(stay=True), "opening": 5}, "host-1", 100.0) is found
+    assert known.tick(200.0) == []
+    assert attach(known, "t")
+    assert known.session("t").opening == 6

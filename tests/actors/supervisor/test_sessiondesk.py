@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from llmgine.actors.bus import Event
 from llmgine.actors.control import ActorGone, ControlOptions, StartFailed
-from llmgine.actors.supervisor.directory import Directory, Leases, SessionConflict, SessionNotFound
+from llmgine.actors.sessions import SessionOptions
+from llmgine.actors.supervisor.directory import Directory, Leases
+from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
+from llmgine.actors.supervisor.hostdesk import HostDesk
 from llmgine.actors.supervisor.sessiondesk import SessionDesk
 from llmgine.actors.supervisor.work import Work
 
@@ -26,16 +28,20 @@ class Desk:
         self.log: list[str] = []
         self.errors: dict[str, Exception] = {}
         self.directory = Directory(Leases(), owned=False, first_opening=1)
-        supervisor = SimpleNamespace(cluster=self)
-        options = ControlOptions(stop_grace=1.0)
+        self.ending = type(children.ending)()
+        work, options = Work(), ControlOptions(stop_grace=1.0)
+        # None is warm, so that each session starts its own actor.
+        self.hosts = HostDesk(children, work, SessionOptions(warm=0), 0.1)
         self.desk = SessionDesk(
-            cast(Any, supervisor), self.directory, children, cast(Any, self), cast(Any, self), Work(), options
+            cast(Any, self), self.directory, self.hosts, cast(Any, self), cast(Any, self), work, options
         )
 
     # What the desk acts on: the cluster, the bus, the table of subscriptions.
 
     async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> None:
         self.log.append(f"{method} {name}")
+        if method == "end":
+            await self.ending.through(name)
         if method in self.errors:
             raise self.errors[method]
 
@@ -50,7 +56,8 @@ class Desk:
     # What the tests do.
 
     def open(self, handle: str = "h", **spec: Any) -> asyncio.Task[dict[str, Any]]:
-        whole = {"session_id": "s", "model": "m/x", "stay": False, "fingerprint": "", **spec}
+        whole = {"session_id": "s", "model": "m/x", "stay": False, "fingerprint": ""}
+        whole |= {"placement": "dedicated", "code": "", **spec}
         return asyncio.create_task(self.desk.open("d", handle, whole, None))
 
     def close(self) -> asyncio.Task[None]:
@@ -73,12 +80,12 @@ def desk(children: Any) -> Desk:
 async def test_a_session_from_opening_to_end(desk: Desk) -> None:
     """One start event follows the adoption; turns end, the end event is said, handlers go, the actor goes."""
     where = await desk.open()
-    assert (where["actor"], where["state"]) == ("session-s-1", "open")
+    assert (where["actor"], where["state"]) == ("host-1", "open")
     await desk.detach()
     assert desk.log == [
-        "adopt session-s-1",
+        "adopt host-1",
         "SessionStarted 1",
-        "end session-s-1",
+        "end host-1",
         "SessionEnded 1",
         "unregister s",
     ]
@@ -96,8 +103,8 @@ async def test_openings_of_one_id_share_one_actor(desk: Desk, until: Until) -> N
     await until(lambda: desk.children.starting.came)
     desk.children.starting.open()
     actors = {where["actor"] for where in await asyncio.gather(*opens)}
-    assert actors == {"session-s-1"}
-    assert desk.children.starting.came == ["session-s-1"]
+    assert actors == {"host-1"}
+    assert desk.children.starting.came == ["host-1"]
     assert desk.directory.session("s").handles == {"a": "d", "b": "d"}
 
 
@@ -110,51 +117,51 @@ async def test_closing_cuts_an_opening_short(desk: Desk, until: Until) -> None:
     with pytest.raises(SessionNotFound, match="while it was being opened"):
         await opening
     assert desk.log == []
-    assert desk.children.ending.came == ["session-s-1"]
     desk.children.starting.open()
-    assert (await desk.open())["actor"] == "session-s-2"
+    await until(lambda: desk.children.ending.came == ["host-1"])
+    assert (await desk.open())["actor"] == "host-2"
 
 
 async def test_opening_again_waits_for_the_ending(desk: Desk, until: Until) -> None:
     """The next opening begins when nothing of the former one is left."""
     await desk.open()
-    desk.children.ending.shut()
+    desk.ending.shut()
     closing = desk.close()
-    await until(lambda: desk.children.ending.came)
+    await until(lambda: desk.ending.came)
     opening = desk.open("again")
     await asyncio.sleep(0)
     assert not opening.done()
-    desk.children.ending.open()
+    desk.ending.open()
     await closing
-    assert (await opening)["actor"] == "session-s-2"
-    assert desk.log[-2:] == ["adopt session-s-2", "SessionStarted 2"]
+    assert (await opening)["actor"] == "host-2"
+    assert desk.log[-2:] == ["adopt host-2", "SessionStarted 2"]
 
 
 async def test_all_who_close_wait_for_the_end(desk: Desk, until: Until) -> None:
     """A second close, and a detach meanwhile, return when the session has ended, which it does once."""
     await desk.open()
-    desk.children.ending.shut()
+    desk.ending.shut()
     asked = [desk.close(), desk.close(), desk.detach()]
-    await until(lambda: desk.children.ending.came)
+    await until(lambda: desk.ending.came)
     await asyncio.sleep(0)
     assert not any(task.done() for task in asked)
-    desk.children.ending.open()
+    desk.ending.open()
     await asyncio.gather(*asked)
     assert desk.log.count("SessionEnded 1") == 1
 
 
 async def test_an_actor_that_does_not_start_leaves_no_session(desk: Desk) -> None:
     """A failed opening says why and leaves the id free for the next."""
-    desk.children.failures["session-s-1"] = StartFailed("no CPUs")
+    desk.children.failures["host-1"] = StartFailed("no CPUs")
     with pytest.raises(StartFailed, match="no CPUs"):
         await desk.open()
     assert desk.directory.sessions == {}
-    assert (await desk.open())["actor"] == "session-s-2"
+    assert (await desk.open())["actor"] == "host-2"
 
 
 async def test_a_process_that_dies_at_adoption(desk: Desk) -> None:
     """It is an error of that session and does not say that the runtime is gone."""
-    desk.errors["adopt"] = ActorGone("session-s-1 has died")
+    desk.errors["adopt"] = ActorGone("host-1 has died")
     with pytest.raises(StartFailed, match="session 's' could not be opened"):
         await desk.open()
     assert desk.children.alive == set()
@@ -171,10 +178,11 @@ async def test_an_ending_goes_through(desk: Desk) -> None:
 
 
 async def test_a_lost_session_is_not_asked_for_its_turns(desk: Desk) -> None:
-    """The end of a session whose process died is said at once, with the reason."""
+    """The end of a session of which nothing is left is said at once, with the reason."""
     await desk.open()
-    await desk._ended(desk.directory.died("session-s-1", "its process died"))
-    assert "end session-s-1" not in desk.log
+    desk.directory.died("host-1")
+    await desk._ended(desk.directory.lose("s", "its process died"))
+    assert "end host-1" not in desk.log
     assert "SessionEnded 1" in desk.log
 
 

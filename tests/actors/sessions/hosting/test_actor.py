@@ -15,7 +15,7 @@ from llmgine.actors.control.local_cluster import LocalWorld
 from llmgine.actors.link import Identity, Stream, StreamHandler
 from llmgine.actors.pools.actor import ProviderActor
 from llmgine.actors.sessions.client.client import SessionClient
-from llmgine.actors.sessions.errors import SessionClosed, SessionError, SessionLost
+from llmgine.actors.sessions.errors import SessionClosed, SessionError, SessionMoved
 from llmgine.actors.sessions.hosting.actor import SessionActor
 from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.sessions.tools.tool import tool
@@ -23,7 +23,15 @@ from llmgine.actors.sessions.tools.tool import tool
 SETTINGS: dict[str, Any] = {
     name: {} for name in ("bus", "control", "link", "pools", "providers", "sessions", "telemetry")
 }
-OPENING = {"session_id": "s1", "opening": 1, "model": "scripted/echo", "stay": False, "fingerprint": "f"}
+OPENING = {
+    "session_id": "s1",
+    "opening": 1,
+    "model": "scripted/echo",
+    "stay": False,
+    "fingerprint": "f",
+    "placement": "pooled",
+    "code": "",
+}
 
 
 @tool
@@ -66,11 +74,11 @@ class Stage:
         await self.cluster.resolve(name)
 
     async def call(self, method: str, *arguments: Any) -> Any:
-        return await asyncio.wait_for(self.cluster.call("session-s1-1", method, *arguments), 10)
+        return await asyncio.wait_for(self.cluster.call("host-1", method, *arguments), 10)
 
     @property
     def session(self) -> SessionClient:
-        return SessionClient("s1", self.ground.peer("session-s1-1"))
+        return SessionClient("s1", self.ground.peer("host-1"))
 
     async def close(self) -> None:
         self.ground.close()
@@ -83,7 +91,7 @@ async def stage() -> AsyncIterator[Stage]:
     stage = Stage()
     await stage.spawn("supervisor", Supervisor)
     await stage.spawn("provider-scripted-0", ProviderActor)
-    await stage.spawn("session-s1-1", SessionActor)
+    await stage.spawn("host-1", SessionActor)
     yield stage
     await asyncio.wait_for(stage.close(), 10)
 
@@ -94,7 +102,8 @@ async def test_a_session_from_adopt_to_end(stage: Stage) -> None:
     reply = await asyncio.wait_for(stage.session.ask("hello there"), 10)
     assert (reply.text, reply.session_id) == ("hello there", "s1")
     assert [message.role for message in await stage.session.history()] == ["user", "assistant"]
-    assert await stage.call("end", 1.0) == 0
+    assert await stage.call("end", "s1", 1.0) == 0
+    assert await stage.call("end", "s1", 1.0) == 0
     with pytest.raises(SessionClosed):
         await asyncio.wait_for(stage.session.ask("again"), 10)
 
@@ -109,33 +118,57 @@ async def test_tools_of_the_session(stage: Stage) -> None:
 
 async def test_a_blank_actor_refuses(stage: Stage) -> None:
     """An actor that has no session says so, instead of answering as an empty one."""
-    with pytest.raises(SessionLost, match="has no session"):
+    with pytest.raises(SessionMoved, match="does not live in host-1"):
         await asyncio.wait_for(stage.session.ask("hello"), 10)
 
 
 async def test_adopting_twice(stage: Stage) -> None:
-    """The same opening may arrive twice; another session is refused."""
+    """The same opening may arrive twice; another one of a session that lives here is refused."""
     await stage.call("adopt", OPENING, None)
     await asyncio.wait_for(stage.session.ask("hello"), 10)
     await stage.call("adopt", OPENING, None)
     assert len(await stage.session.history()) == 2
-    with pytest.raises(SessionError, match="no second one"):
-        await stage.call("adopt", {**OPENING, "session_id": "s2"}, None)
+    with pytest.raises(SessionError, match="an earlier opening"):
+        await stage.call("adopt", {**OPENING, "opening": 2}, None)
+
+
+async def test_sessions_of_one_actor_know_nothing_of_each_other(stage: Stage) -> None:
+    """Each of many sessions has its own conversation, and ends alone."""
+    await asyncio.gather(
+        *(stage.call("adopt", {**OPENING, "session_id": f"s{number}"}, None) for number in range(1, 4))
+    )
+    sessions = [SessionClient(f"s{number}", stage.ground.peer("host-1")) for number in range(1, 4)]
+    await asyncio.gather(*(session.ask(session.session_id) for session in sessions))
+    assert [len(await session.history()) for session in sessions] == [2, 2, 2]
+    await stage.call("end", "s2", 1.0)
+    assert [told["session"] for told in await stage.call("describe")] == ["s1", "s3"]
+    with pytest.raises(SessionClosed):
+        await asyncio.wait_for(sessions[1].ask("again"), 10)
+    assert (await asyncio.wait_for(sessions[2].ask("still"), 10)).text == "still"
 
 
 async def test_code_that_cannot_be_loaded(stage: Stage) -> None:
-    """Code that cannot be loaded is refused at the adoption, and the actor stays blank."""
+    """Code that cannot be loaded is refused at the adoption, and no session lives here."""
     with pytest.raises(CodeUnavailable):
-        await stage.call("adopt", OPENING, b"nonsense")
-    assert await stage.call("describe") == {}
-    await stage.call("adopt", OPENING, None)
+        await stage.call("adopt", {**OPENING, "code": "c"}, b"nonsense")
+    assert await stage.call("describe") == []
+
+
+async def test_an_actor_runs_one_code(stage: Stage) -> None:
+    """An actor that has run a session's code takes sessions with the same code, and no others."""
+    code = {**OPENING, "code": "c"}
+    await stage.call("adopt", code, SessionCode((get_weather,)))
+    await stage.call("adopt", {**code, "session_id": "s2"}, SessionCode((get_weather,)))
+    for other in ("", "d"):
+        with pytest.raises(SessionError, match="other code"):
+            await stage.call("adopt", {**OPENING, "session_id": "s3", "code": other}, None)
 
 
 async def test_what_a_restarted_supervisor_is_told(stage: Stage) -> None:
-    """The actor's report names its session, so that a restarted supervisor finds it again."""
-    actor = stage.cluster._actors["session-s1-1"]
-    assert actor.report() == {}
+    """The actor's report names its sessions, so that a restarted supervisor finds them again."""
+    actor = stage.cluster._actors["host-1"]
+    assert actor.report() == {"code": "", "sessions": []}
     await stage.call("adopt", OPENING, None)
-    assert actor.report() == {**OPENING, "closing": False}
-    await stage.call("end", 1.0)
-    assert actor.report()["closing"]
+    assert actor.report() == {"code": "", "sessions": [{**OPENING, "closing": False}]}
+    await stage.call("end", "s1", 1.0)
+    assert actor.report() == {"code": "", "sessions": []}

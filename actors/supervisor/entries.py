@@ -1,0 +1,86 @@
+"""What the supervisor knows of one session, and what it can decide to do.
+
+LlmgineError
+└── ControlError
+    ├── SessionConflict    the session is open with other tools or another system prompt
+    └── SessionNotFound    no session of that id is open
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from llmgine.actors.control.errors import ControlError
+from llmgine.actors.supervisor.hosts import Placement, Wish
+
+
+class SessionConflict(ControlError):
+    """The session is open with other tools or another system prompt than asked for."""
+
+
+class SessionNotFound(ControlError):
+    """No session of that id is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession:
+    """The session's last driver is gone, or all of it is: end it, with the error if there was one."""
+
+    session_id: str
+    error: str | None
+    lost: bool = False  # nothing is left of it
+
+
+@dataclass(frozen=True, slots=True)
+class DropClient:
+    """The driver stayed away for longer than its lease: nothing of it is kept."""
+
+    driver_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndRuntime:
+    """Nobody holds the runtime any more."""
+
+    reason: str
+
+
+Decision = EndSession | DropClient | EndRuntime
+
+
+@dataclass(slots=True)
+class SessionEntry:
+    """One opening of a session. `handles` maps each attached handle to its driver.
+
+    `actor` is where it lives; a passive one lives nowhere until it is woken.
+    """
+
+    id: str
+    opening: int
+    model: str
+    stay: bool
+    fingerprint: str
+    placement: Placement
+    code: str
+    state: Literal["opening", "open", "passive", "ending"] = "opening"
+    actor: str | None = None
+    handles: dict[str, str] = field(default_factory=dict)
+    # After a supervisor's restart: until then a session without handles waits for its drivers.
+    orphan_until: float | None = None
+
+    @classmethod
+    def of(cls, told: dict[str, Any], opening: int) -> Self:
+        """An opening as a driver, an actor or the store tells of it."""
+        return cls(
+            told["session_id"],
+            opening,
+            told["model"],
+            told["stay"],
+            told["fingerprint"],
+            told["placement"],
+            told["code"],
+        )
+
+    def wish(self) -> Wish:
+        return Wish(self.id, self.placement, self.code)
