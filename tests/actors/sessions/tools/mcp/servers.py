@@ -1,0 +1,76 @@
+"""MCP servers for tests: one program with many moods, and one on loopback that can be stopped."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from typing import Any
+
+from mcp.server.mcpserver import Context, Image, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+
+MOODS = ("well", "slow", "silent", "rubbish", "dying")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def toolbox() -> Any:
+    """A server with a tool for each kind of result."""
+    server: Any = MCPServer("toolbox", log_level="ERROR")
+
+    @server.tool()
+    def add(a: int, b: int) -> int:
+        """Adds two numbers."""
+        return a + b
+
+    @server.tool()
+    def draw() -> Image:
+        """A picture of one pixel."""
+        return Image(data=PIXEL, format="png")
+
+    @server.tool()
+    def fail() -> str:
+        """Fails."""
+        raise ToolError("the shelf is empty")
+
+    @server.tool()
+    def variable(name: str) -> str:
+        """What the server sees of its environment."""
+        return os.environ.get(name, "(not set)")
+
+    @server.tool(name="pid")
+    def process() -> int:
+        """The server's process."""
+        return os.getpid()
+
+    @server.tool()
+    def die() -> str:
+        """Ends the server's process in the middle of the call."""
+        os._exit(7)
+
+    @server.tool()
+    async def learn(name: str, context: Context) -> str:
+        """Adds a tool of that name."""
+        server.add_tool(lambda: name, name=name, description="Learnt.")
+        await context.notify_tools_changed()
+        return "learnt"
+
+    return server
+
+
+def main(mood: str) -> None:
+    if mood == "silent":
+        sys.stdin.read()
+    elif mood == "rubbish":
+        print("Welcome to the toolbox!")
+        print("starting with token " + os.environ.get("TOKEN", "none"), file=sys.stderr)
+    elif mood == "dying":
+        sys.exit("no shelf to stand on")
+    else:
+        toolbox().run("stdio")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "well")
