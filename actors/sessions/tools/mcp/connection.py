@@ -61,25 +61,29 @@ class McpConnection:
         if self.state == "starting" and not self._failures:
             await self._attempted.wait()
 
-    async def call(self, tool: str, arguments: dict[str, Any]) -> Any:
-        """The server's result; Unavailable where it is not there.
+    async def probe(self) -> Any:
+        """The connection where it stands, else Unavailable.
 
-        A call has a server that was lost started again and waits for it; one that could not be started
-        is tried again too, and the reason told at once.
+        A server that was lost is started again and waited for; one that could not be started is tried
+        again too, and the reason told at once.
         """
         if self.state == "away":
             self._wanted.set()
         await self._attempted.wait()
-        link = self._link
-        if self.state != "ready" or link is None:
+        if self.state != "ready" or self._link is None:
             raise Unavailable(self.reason)
+        return self._link
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> Any:
+        """The server's result; Unavailable as in `probe`, or where it was lost meanwhile."""
+        link = await self.probe()
         try:
             return await link.call(tool, arguments)
         except Exception as error:
-            if link.lost(error):
-                self._away(link.reason(error))
-                raise Unavailable(f"it was lost during this call ({link.reason(error)})") from None
-            raise
+            if not link.lost(error):
+                raise
+            self._away(link.reason(error))
+            raise Unavailable(f"it was lost during this call ({link.reason(error)})") from None
 
     async def close(self) -> None:
         """Ends the connection, and the process that was started for it."""

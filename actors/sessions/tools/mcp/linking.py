@@ -120,6 +120,7 @@ class Link:
         """Asks to be told of changes, where the protocol wants that; they come to `_heard` either way."""
         try:
             async with self._client.listen(tools_list_changed=True) as changes:
+                self._note_change()  # there may have been one since they were read
                 async for _ in changes:
                     pass
         except (ListenNotSupportedError, SubscriptionLost, mcp.MCPError, TimeoutError):
@@ -129,8 +130,11 @@ class Link:
         if isinstance(message, Exception):
             self._rubbish = self._rubbish or _shown(message)
         elif getattr(message, "method", "") == "notifications/tools/list_changed":
-            self._changed = True
-            self._stirred.set()
+            self._note_change()
+
+    def _note_change(self) -> None:
+        self._changed = True
+        self._stirred.set()
 
     def _end(self) -> None:
         self._ended = True

@@ -5,13 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from llmgine.actors.sessions.errors import ToolDefinitionError
+from llmgine.actors.sessions.tools.tool import Tool
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,31}")
 _SECRET = re.compile(r"\bsecret:([A-Za-z_][A-Za-z0-9_]*)")
+
+
+class McpOptions(TypedDict, total=False):
+    """How calls of a server's tools are made, as options of `@tool`."""
+
+    timeout: float | None
+    concurrency: int | None
+    retries: int
+    idempotent: bool
+    approval: bool
 
 
 class Secrets(Protocol):
@@ -39,7 +50,7 @@ class McpServer:
     cwd: str | None = None
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: McpOptions = field(default_factory=McpOptions)
     start_timeout: float = 15.0
 
     @classmethod
@@ -52,7 +63,7 @@ class McpServer:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         start_timeout: float = 15.0,
-        **options: Any,
+        **options: Unpack[McpOptions],
     ) -> Self:
         """A server that is a program of its own, spoken to over its standard input and output.
 
@@ -62,7 +73,7 @@ class McpServer:
         if isinstance(args, str):
             raise ToolDefinitionError(name, f"args= is a list of words, not the string {args!r}")
         return cls(
-            name=_checked(name, start_timeout),
+            name=_checked(name, start_timeout, options),
             command=str(command),
             args=tuple(map(str, args)),
             env=dict(env or {}),
@@ -79,13 +90,13 @@ class McpServer:
         name: str,
         headers: Mapping[str, str] | None = None,
         start_timeout: float = 15.0,
-        **options: Any,
+        **options: Unpack[McpOptions],
     ) -> Self:
         """A server at a URL, spoken to over streamable HTTP; `options` as for `stdio`."""
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ToolDefinitionError(name, "its url= is no http:// or https:// address")
         return cls(
-            name=_checked(name, start_timeout),
+            name=_checked(name, start_timeout, options),
             url=url,
             headers=dict(headers or {}),
             options=options,
@@ -102,13 +113,17 @@ class McpServer:
         return repr((*told, sorted(self.headers.items()), sorted(self.options.items()), self.start_timeout))
 
 
-def _checked(name: str, start_timeout: float) -> str:
+def _checked(name: str, start_timeout: float, options: McpOptions) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ToolDefinitionError(
             repr(name), "an MCP server's name is a letter and up to 31 of a-z, A-Z, 0-9, _ and -"
         )
     if not start_timeout > 0:
         raise ToolDefinitionError(name, f"start_timeout is {start_timeout}; give seconds above 0")
+    unknown = sorted(options.keys() - McpOptions.__annotations__.keys())
+    if unknown:
+        raise ToolDefinitionError(name, f"an MCP server has no option {unknown[0]!r}")
+    Tool.from_schema(_checked, name=name, description="", parameters={}, **options)
     return name
 
 

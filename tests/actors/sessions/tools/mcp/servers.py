@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import sys
@@ -49,6 +50,12 @@ def toolbox() -> Any:
     def die() -> str:
         """Ends the server's process in the middle of the call."""
         os._exit(7)
+
+    @server.tool()
+    async def wait(seconds: float) -> str:
+        """Takes its time."""
+        await asyncio.sleep(seconds)
+        return "done"
 
     @server.tool()
     async def learn(name: str, context: Context) -> str:
