@@ -63,6 +63,7 @@ from llmgine.actors.control import (
 from llmgine.actors.handlers import DeploymentRefused, HandlerBus, answers, on
 from llmgine.actors.sessions import (
     Engine,
+    McpServer,
     Reply,
     RuntimeOverloaded,
     SessionClosed,
@@ -187,6 +188,7 @@ __all__ = [
     "LetterError",
     "LlmgineError",
     "LoggingMiddleware",
+    "McpServer",
     "Message",
     "MetadataFilter",
     "Middleware",

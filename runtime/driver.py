@@ -102,7 +102,7 @@ class Driver:
 
     async def pack(self, code: SessionCode) -> Any:
         """The session's code as it travels to its actor: bytes, or the live objects within one process."""
-        return code if self.in_process else await asyncio.to_thread(pack, code.tools, code.engine)
+        return code if self.in_process else await asyncio.to_thread(pack, code)
 
     def undo(self, work: Coroutine[Any, Any, None]) -> None:
         """Undoes in the background what a call that was given up may have done."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from llmgine.actors.control import RuntimeNotFound, names
 from llmgine.actors.link import Connection
-from llmgine.actors.sessions import Engine, SessionClient, Tool, TurnClient, session_of
+from llmgine.actors.sessions import Engine, McpServer, SessionClient, Tool, TurnClient, session_of
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.runtime import opening
 from llmgine.runtime.bus import Bus
@@ -134,7 +134,7 @@ class Runtime:
         *,
         model: str,
         system: str | None = None,
-        tools: Sequence[Tool[..., Any] | Callable[..., Any]] = (),
+        tools: Sequence[Tool[..., Any] | Callable[..., Any] | McpServer] = (),
         engine: Engine | None = None,
         stay: bool = False,
         placement: Placement | None = None,

@@ -24,6 +24,7 @@ from llmgine.actors.bus import (
 from llmgine.actors.control import RuntimeNotFound, RuntimeStopping
 from llmgine.actors.sessions import (
     Engine,
+    McpServer,
     Reply,
     SessionClient,
     SessionClosed,
@@ -31,7 +32,6 @@ from llmgine.actors.sessions import (
     ToolChatEngine,
     TurnClient,
     TurnEvent,
-    as_tools,
 )
 from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint
 from llmgine.providers import InvalidRequest, LlmgineError, Message
@@ -62,7 +62,7 @@ class Session:
         *,
         model: str,
         system: str | None,
-        tools: Sequence[Tool[..., Any] | Callable[..., Any]],
+        tools: Sequence[Tool[..., Any] | Callable[..., Any] | McpServer],
         engine: Engine | None,
         stay: bool,
         placement: Placement | None,
@@ -73,8 +73,8 @@ class Session:
         self._driver = driver
         self._system = system
         # What is no tool is refused here, where it was written.
-        brought = as_tools(tools)
-        self._code = SessionCode(brought, engine or ToolChatEngine()) if brought or engine else None
+        code = SessionCode(tuple(tools), engine or ToolChatEngine())  # type: ignore[arg-type]
+        self._code = code if tools or engine else None
         self._stay = stay
         self._placement = placement or driver.settings.sessions.placement
         self._handle = uuid.uuid4().hex

@@ -43,6 +43,7 @@ from llmgine.actors.sessions.running.engines import (
     ToolChatEngine,
     TurnView,
 )
+from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.tool import Tool, as_tools, tool
 from llmgine.actors.sessions.turns.events import (
     Reply,
@@ -69,6 +70,7 @@ __all__ = [
     "Finish",
     "LimitReached",
     "Limits",
+    "McpServer",
     "Reply",
     "RunTools",
     "RuntimeOverloaded",

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
 from llmgine.actors import code as travelling
+from llmgine.actors.sessions.errors import ToolDefinitionError
 from llmgine.actors.sessions.running.engines import Engine, ToolChatEngine
+from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.tool import Tool, as_tools
 
 
 @dataclass(frozen=True, slots=True)
 class SessionCode:
-    """What a session runs that is not llmgine's; plain functions become tools."""
+    """What a session runs that is not llmgine's.
+
+    Among the tools plain functions become tools, and MCP servers are set apart into `servers`.
+    """
 
     tools: tuple[Tool[..., Any], ...] = ()
     engine: Engine = field(default_factory=ToolChatEngine)
+    servers: tuple[McpServer, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tools", as_tools(self.tools))
+        given: tuple[Any, ...] = tuple(self.tools)
+        tools = as_tools(item for item in given if not isinstance(item, McpServer))
+        servers = (*self.servers, *(item for item in given if isinstance(item, McpServer)))
+        object.__setattr__(self, "tools", tools)
+        object.__setattr__(self, "servers", servers)
+        for name, times in Counter(server.name for server in servers).items():
+            if times > 1:
+                raise ToolDefinitionError(name, "two MCP servers have this name; give one of them another")
 
 
-def pack(tools: Iterable[Any] = (), engine: Engine | None = None) -> bytes:
+def pack(code: SessionCode) -> bytes:
     """The code as bytes for `unpack` in another process; UnsendableCode names what cannot go along."""
-    code = SessionCode(tuple(tools), ToolChatEngine() if engine is None else engine)
     roots = [*(tool.function for tool in code.tools), type(code.engine)]
     return travelling.pack(code, parts=(*code.tools, code.engine), roots=roots)
 
@@ -46,6 +58,8 @@ def fingerprint(code: SessionCode) -> str:
         digest.update(item.spec.model_dump_json().encode())
         digest.update(repr(item.options).encode())
         digest.update(_body(getattr(item.function, "__code__", None)))
+    for server in code.servers:
+        digest.update(server.declared().encode())
     engine = type(code.engine)
     shown = "" if engine.__repr__ is object.__repr__ else repr(code.engine)
     digest.update(f"{engine.__qualname__} {shown}".encode())

@@ -145,6 +145,7 @@ class SessionHost:
             "session": self.session_id,
             "model": shared.model,
             "tools": list(shared.toolset.tools),
+            "mcp": shared.toolset.mcp.describe(),
             "messages": len(shared.context),
             "running": None if self._running is None else self._running.request.turn_id,
             "waiting": len(self._waiting),
@@ -167,6 +168,7 @@ class SessionHost:
             self.cancel(turn.request.turn_id, f"the session ended ({reason})")
         if self._worker is not None:
             await self._worker
+        await self.conversation.toolset.mcp.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(max(1.0, grace)):
                 await self._quiet.wait()

@@ -82,12 +82,14 @@ def open_host(
     holds: Callable[[str], int | None] = unknown_size,
 ) -> SessionHost:
     """A session ready to serve; the parts that are not given do nothing."""
+    toolset = Toolset(code.tools, options, servers=code.servers)
+    toolset.open()
     conversation = Conversation(
         session_id=opening.session_id,
         model=opening.model,
         context=ContextStore() if context is None else context,
         engine=code.engine,
-        toolset=Toolset(code.tools, options),
+        toolset=toolset,
         system=opening.system,
         options=dict(opening.options),
         window=opening.window,

@@ -93,7 +93,6 @@ class TurnRunner:
             model=request.model or shared.model,
             messages=(),
             system=shared.system,
-            tools=shared.toolset.specs,
             output=request.output,
             options={**shared.options, **request.options},
             max_steps=limits.steps,
@@ -101,6 +100,7 @@ class TurnRunner:
         return Turn(request, emit, self._spans(request), view, len(shared.context), deadline, limits)
 
     async def _steps(self, turn: Turn) -> None:
+        turn.view = replace(turn.view, tools=await self._conversation.toolset.ready())
         self._do.append(turn, turn.request.prompt)
         for _ in range(_ENGINE_STEPS):
             turn.view = replace(turn.view, messages=await self._views.of(turn))

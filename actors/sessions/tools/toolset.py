@@ -15,6 +15,8 @@ from llmgine.actors.sessions.tools.context import Call, ToolBus, ToolContext
 from llmgine.actors.sessions.tools.driving import Progress, Report, unheard
 from llmgine.actors.sessions.tools.failing import CallFailed, cut, raised, told
 from llmgine.actors.sessions.tools.here import Here
+from llmgine.actors.sessions.tools.mcp.server import McpServer
+from llmgine.actors.sessions.tools.mcp.source import McpTools
 from llmgine.actors.sessions.tools.results import Content, as_content, masked
 from llmgine.actors.sessions.tools.secrets import Secrets
 from llmgine.actors.sessions.tools.tool import Tool, as_tools
@@ -41,18 +43,27 @@ class Toolset:
         options: SessionOptions,
         ports: ToolPorts | None = None,
         *,
+        servers: Iterable[McpServer] = (),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.tools = {tool.name: tool for tool in as_tools(tools)}
+        self._own = {tool.name: tool for tool in as_tools(tools)}
+        self.tools = dict(self._own)
+        self.mcp = McpTools(servers, Secrets(options.secrets_folder), self._other_tools)
         self._options = options
         self._ports = ToolPorts() if ports is None else ports
         self._sleep = sleep
         self._here = Here()
-        self._slots = {
-            tool.name: asyncio.Semaphore(tool.concurrency)
-            for tool in self.tools.values()
-            if tool.concurrency is not None
-        }
+        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._make_slots()
+
+    def open(self) -> None:
+        """Begins to connect to the MCP servers; `ready` waits for them, and `mcp.close` ends them."""
+        self.mcp.open()
+
+    async def ready(self) -> tuple[ToolSpec, ...]:
+        """The tools as a turn that begins now sees them, those of servers that are starting included."""
+        await self.mcp.ready()
+        return self.specs
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -73,6 +84,15 @@ class Toolset:
         """Whether a call may run twice; an unknown tool has no effect, so it may."""
         tool = self.tools.get(name)
         return tool is None or tool.idempotent
+
+    def _other_tools(self) -> None:
+        self.tools = {**self._own, **self.mcp.tools(self._own)}
+        self._make_slots()
+
+    def _make_slots(self) -> None:
+        for tool in self.tools.values():
+            if tool.concurrency is not None:
+                self._slots.setdefault(tool.name, asyncio.Semaphore(tool.concurrency))
 
     async def run(self, call: ToolCallPart, turn_id: str = "", report: Report = unheard) -> ToolResultPart:
         """The call's result; whatever goes wrong is a result with `is_error` that says what.

@@ -11,7 +11,7 @@ _DIGITS = 8
 
 
 def namespaced(server: str, tool: str) -> str:
-    """`<server>_<tool>` of letters, digits, _ and - alone; one that is too long ends in digits of its hash."""
+    """`<server>_<tool>` of letters, digits, _ and -; one that is too long ends in digits of its hash."""
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", f"{server}_{tool}")
     if len(name) <= _LONGEST:
         return name

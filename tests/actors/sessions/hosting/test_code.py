@@ -71,7 +71,7 @@ def test_script_and_files_beside_it_travel_by_value(tmp_path: Path) -> None:
         from typing import Optional
         import pydantic
         import helper
-        from llmgine.actors.sessions.hosting.code import pack
+        from llmgine.actors.sessions.hosting.code import SessionCode, pack
         from llmgine.actors.sessions.tools.tool import tool
 
         class Unit(enum.Enum):
@@ -92,7 +92,7 @@ def test_script_and_files_beside_it_travel_by_value(tmp_path: Path) -> None:
             kind = type(place).__name__
             return helper.kit.words.decorate(f"{kind} {place.city}{helper.Loud.mark} {unit.value}")
 
-        Path(sys.argv[1]).write_bytes(pack([weather]))
+        Path(sys.argv[1]).write_bytes(pack(SessionCode((weather,))))
         """,
         away / "code",
         cwd=home,
@@ -128,10 +128,10 @@ def test_two_modules_of_one_name_keep_apart(tmp_path: Path) -> None:
             """
             import sys
             from pathlib import Path
-            from llmgine.actors.sessions.hosting.code import pack
+            from llmgine.actors.sessions.hosting.code import SessionCode, pack
             from tools import paint
 
-            Path(sys.argv[1]).write_bytes(pack([paint]))
+            Path(sys.argv[1]).write_bytes(pack(SessionCode((paint,))))
             """,
             away / name,
             cwd=folder,
@@ -156,9 +156,9 @@ def test_modules_outside_the_folder_travel_when_they_are_reached(tmp_path: Path)
         from pathlib import Path
         sys.path.append(sys.argv[2])
         import shallow
-        from llmgine.actors.sessions.hosting.code import pack
+        from llmgine.actors.sessions.hosting.code import SessionCode, pack
 
-        Path(sys.argv[1]).write_bytes(pack([shallow.dive]))
+        Path(sys.argv[1]).write_bytes(pack(SessionCode((shallow.dive,))))
         """,
         away / "code",
         library,
@@ -176,14 +176,14 @@ def test_an_engine_of_the_users_own_travels(tmp_path: Path) -> None:
         """
         import sys
         from pathlib import Path
-        from llmgine.actors.sessions.hosting.code import pack
+        from llmgine.actors.sessions.hosting.code import SessionCode, pack
         from llmgine.actors.sessions.running.engines import Finish
 
         class Lazy:
             def next(self, view):
                 return Finish()
 
-        Path(sys.argv[1]).write_bytes(pack([], Lazy()))
+        Path(sys.argv[1]).write_bytes(pack(SessionCode((), Lazy())))
         """,
         away / "code",
         cwd=home,
@@ -210,13 +210,13 @@ def count(text: str) -> int:
 
 def test_there_and_back() -> None:
     """What is packed is unpacked equal: tools with their options, and the engine."""
-    code = unpack(pack([count], SinglePassEngine()))
+    code = unpack(pack(SessionCode((count,), SinglePassEngine())))
     (made,) = code.tools
     assert (made.spec, made.timeout, made.idempotent) == (count.spec, 5, True)
     assert made("abc") == 3
     assert made.validate({"text": "a"}) == {"text": "a"}
     assert code.engine == SinglePassEngine()
-    assert unpack(pack()) == SessionCode((), ToolChatEngine())
+    assert unpack(pack(SessionCode())) == SessionCode((), ToolChatEngine())
 
 
 def test_fingerprints_are_equal_in_every_process(tmp_path: Path) -> None:
@@ -245,9 +245,9 @@ def test_the_registry_is_left_as_it_was() -> None:
     from ray import cloudpickle
 
     before = cloudpickle.list_registry_pickle_by_value()
-    pack([count])
+    pack(SessionCode((count,)))
     with pytest.raises(UnsendableCode):
-        pack([count], Holds())
+        pack(SessionCode((count,), Holds()))
     assert cloudpickle.list_registry_pickle_by_value() == before
 
 
@@ -266,12 +266,12 @@ class Holds:
 def test_what_cannot_travel_is_named() -> None:
     """An object that cannot be pickled is an error that names it and says what mends it."""
     with pytest.raises(UnsendableCode, match=r"Holds.*inside the function") as caught:
-        pack([count], Holds())
+        pack(SessionCode((count,), Holds()))
     assert "lock" in str(caught.value)
 
 
 def packed(**changes: Any) -> bytes:
-    wire: bytes = msgpack.packb({**msgpack.unpackb(pack()), **changes})
+    wire: bytes = msgpack.packb({**msgpack.unpackb(pack(SessionCode())), **changes})
     return wire
 
 
@@ -321,7 +321,7 @@ def test_dataclasses_of_a_script_travel(tmp_path: Path) -> None:
         from __future__ import annotations
         import dataclasses, functools, sys
         from pathlib import Path
-        from llmgine.actors.sessions.hosting.code import pack
+        from llmgine.actors.sessions.hosting.code import SessionCode, pack
 
         @dataclasses.dataclass
         class Point:
@@ -336,7 +336,7 @@ def test_dataclasses_of_a_script_travel(tmp_path: Path) -> None:
             def size(self, point: Point, rest: list[Point] | None = None) -> str:
                 return str(dataclasses.replace(point, x=point.x * self.factor)) + str(len(rest or ()))
 
-        Path(sys.argv[1]).write_bytes(pack([Scaled(3).size]))
+        Path(sys.argv[1]).write_bytes(pack(SessionCode((Scaled(3).size,))))
         """,
         away / "code",
         cwd=home,

@@ -69,7 +69,13 @@ async def test_a_parameter_for_the_context_is_no_argument() -> None:
             city: Where.
         """
         assert context is not None
-        return [context.session_id, context.turn_id, context.call_id, context.attempt, context.idempotency_key]
+        return [
+            context.session_id,
+            context.turn_id,
+            context.call_id,
+            context.attempt,
+            context.idempotency_key,
+        ]
 
     assert list(tool(who).spec.parameters["properties"]) == ["city"]
     result, _ = await run(who, ports=ToolPorts("s1"), city="Paris")

@@ -36,7 +36,7 @@ class Loopback:
         config.timeout_graceful_shutdown = 1
         self._server = uvicorn.Server(config)
         self._task = asyncio.create_task(self._server._serve())
-        while not self._server.started:
+        while not self._server.started:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:

@@ -75,5 +75,7 @@ def test_a_structured_value_stands_where_there_is_no_content() -> None:
 
 def test_an_error_is_its_words() -> None:
     """Of a result that tells of an error, the texts alone are told."""
-    told = result(TextContent(text="one"), ImageContent(data=DATA, mime_type="image/png"), TextContent(text="two"))
+    told = result(
+        TextContent(text="one"), ImageContent(data=DATA, mime_type="image/png"), TextContent(text="two")
+    )
     assert as_text(told) == "one\ntwo"
