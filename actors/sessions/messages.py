@@ -5,7 +5,9 @@ The supervisor publishes the start and the end of each opening, the session what
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
+from typing import Any, Literal
 
 from llmgine.actors.bus import Event
 
@@ -14,6 +16,19 @@ class SessionStarted(Event):
     """An opening of the session began; openings count up."""
 
     opening: int
+
+
+class SessionPassivated(Event):
+    """An idle session gave back its place; it sleeps, and wakes for whatever comes."""
+
+    opening: int
+
+
+class SessionWoken(Event):
+    """A session is in a process again, after it slept or its process died; `reason` says for what."""
+
+    opening: int
+    reason: str = ""
 
 
 class SessionEnded(Event):
@@ -25,6 +40,12 @@ class SessionEnded(Event):
 
 class TurnStarted(Event):
     """A turn has begun to run."""
+
+    turn_id: str
+
+
+class TurnSuspended(Event):
+    """A turn does nothing but wait for approvals; its deadline stands still, and the session may sleep."""
 
     turn_id: str
 
@@ -45,6 +66,14 @@ class TurnCompleted(Event):
     error: str | None = None
 
 
+class ToolStarted(Event):
+    """A tool is about to be called."""
+
+    turn_id: str
+    call_id: str
+    name: str
+
+
 class ToolCompleted(Event):
     """A tool call has ended."""
 
@@ -53,3 +82,53 @@ class ToolCompleted(Event):
     name: str
     ok: bool
     seconds: float
+
+
+class ApprovalRequested(Event):
+    """A tool call waits for somebody's leave; it may be told again where its session has woken meanwhile.
+
+    `runtime.approvals.get(approval_id)` has its arguments; `expires` is when it counts as denied.
+    """
+
+    approval_id: str
+    turn_id: str
+    call_id: str
+    tool: str
+    reason: str
+    expires: datetime | None = None
+
+
+class ApprovalAnswered(Event):
+    """An approval was given or refused, or its time is over; `by` and `note` are empty where nobody did."""
+
+    approval_id: str
+    turn_id: str
+    call_id: str
+    tool: str
+    state: Literal["approved", "denied", "expired"]
+    by: str = ""
+    note: str = ""
+
+
+class ToolProgressed(Event):
+    """What a tool at work told of its progress; published only while somebody subscribes to this class."""
+
+    turn_id: str
+    call_id: str
+    name: str
+    data: Any = None
+
+
+class StreamDelta(Event):
+    """A piece of what a model is saying; published only while somebody subscribes to this class.
+
+    Pieces that come faster than the bus takes them arrive as one. Those of one turn, `step`, `kind` and
+    `index` concatenate in their order; `restarted` says that what the step had said before is void.
+    """
+
+    turn_id: str
+    step: int
+    kind: Literal["text", "thinking"]
+    index: int
+    text: str
+    restarted: bool = False

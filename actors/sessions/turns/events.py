@@ -8,12 +8,13 @@ tools and their results, and the next step. The last event is exactly one `TurnD
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
 from pydantic_core import from_json, to_json
 
-from llmgine.actors.sessions.errors import error_from_wire, error_to_wire
+from llmgine.actors.sessions.errors import error_from_wire, error_to_wire, sendable
 from llmgine.providers import events as provider_events
 from llmgine.providers.contracts import (
     Adjustment,
@@ -82,6 +83,29 @@ class StepStarted:
 
 
 @dataclass(slots=True)
+class ApprovalNeeded:
+    """A call waits until somebody approves or denies it, at the latest until `expires`."""
+
+    type: ClassVar[Literal["approval_needed"]] = "approval_needed"
+    approval_id: str
+    call: ToolCallPart
+    reason: str
+    expires: datetime | None
+
+
+@dataclass(slots=True)
+class ApprovalSettled:
+    """The answer is there: an approved call is run, of any other the model is told why it was not."""
+
+    type: ClassVar[Literal["approval_settled"]] = "approval_settled"
+    approval_id: str
+    call_id: str
+    state: Literal["approved", "denied", "expired"]
+    by: str
+    note: str
+
+
+@dataclass(slots=True)
 class ToolCalled:
     """The model's call is whole and its tool is about to run."""
 
@@ -138,6 +162,8 @@ TurnEvent = (
     | ToolCallDelta
     | Reset
     | StepStarted
+    | ApprovalNeeded
+    | ApprovalSettled
     | ToolCalled
     | ToolProgress
     | ToolReturned
@@ -150,6 +176,8 @@ TurnEvent = (
 _STEP_STARTED, _TOOL_CALLED, _TOOL_RETURNED, _DONE, _FAILED = 16, 17, 18, 19, 20
 _STEERED, _TOOL_PROGRESS = 21, 22
 
+_APPROVAL_NEEDED, _APPROVAL_SETTLED = 30, 31
+
 
 def is_terminal(event: TurnEvent) -> bool:
     """Whether nothing follows it."""
@@ -161,6 +189,11 @@ def to_wire(event: TurnEvent) -> list[Any]:
     match event:
         case StepStarted(step, model):
             return [_STEP_STARTED, step, model]
+        case ApprovalNeeded(id_, call, reason, expires):
+            at = expires and expires.timestamp()
+            return [_APPROVAL_NEEDED, id_, call.model_dump_json().encode(), sendable(reason), at]
+        case ApprovalSettled(id_, call_id, state, by, note):
+            return [_APPROVAL_SETTLED, id_, call_id, state, by, note]
         case ToolCalled(call):
             return [_TOOL_CALLED, call.model_dump_json().encode()]
         case ToolProgress(call_id, data):
@@ -182,6 +215,11 @@ def from_wire(wire: list[Any]) -> TurnEvent:
     code = wire[0]
     if code == _STEP_STARTED:
         return StepStarted(wire[1], wire[2])
+    if code == _APPROVAL_NEEDED:
+        expires = None if wire[4] is None else datetime.fromtimestamp(wire[4], UTC)
+        return ApprovalNeeded(wire[1], ToolCallPart.model_validate_json(wire[2]), wire[3], expires)
+    if code == _APPROVAL_SETTLED:
+        return ApprovalSettled(*wire[1:])
     if code == _TOOL_CALLED:
         return ToolCalled(ToolCallPart.model_validate_json(wire[1]))
     if code == _TOOL_PROGRESS:

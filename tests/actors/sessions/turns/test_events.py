@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import llmgine.actors.sessions.errors as session_errors
 from llmgine.actors.sessions.errors import TurnError, error_from_wire, error_to_wire
 from llmgine.actors.sessions.turns.events import (
+    ApprovalNeeded,
+    ApprovalSettled,
     Reply,
     Steered,
     StepStarted,
@@ -53,6 +56,9 @@ EVENTS: list[TurnEvent] = [
     ToolCallDelta(2, "{}"),
     Reset("restart"),
     StepStarted(2, "scripted/test"),
+    ApprovalNeeded("a-1", CALL, "it costs money", datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)),
+    ApprovalNeeded("a-1", CALL, "", None),
+    ApprovalSettled("a-1", "c1", "denied", "ann", "too much"),
     ToolCalled(CALL),
     ToolReturned(RESULT),
     Steered(Message.user("in French")),
