@@ -49,6 +49,8 @@ from llmgine.actors.bus import (
     UnknownLetter,
     UnsendableMessage,
     ValidationMiddleware,
+    answers,
+    on,
 )
 from llmgine.actors.control import (
     ClusterGone,
@@ -60,7 +62,7 @@ from llmgine.actors.control import (
     RuntimeStopping,
     StartFailed,
 )
-from llmgine.actors.handlers import DeploymentRefused, HandlerBus, answers, on
+from llmgine.actors.handlers import DeploymentRefused, HandlerBus
 from llmgine.actors.sessions import (
     Engine,
     McpServer,

@@ -17,8 +17,7 @@ from llmgine.actors.bus import (
     Receipt,
     Subscription,
 )
-from llmgine.actors.bus.messages import BUS
-from llmgine.providers import InvalidRequest
+from llmgine.actors.sessions.messages import in_scope
 from llmgine.runtime.checks import C, E, Handler, M, R, checked, checked_deadline
 from llmgine.runtime.schedules import ScheduledEvent, ScheduleOptions, Schedules
 
@@ -80,11 +79,4 @@ class ScopedBus:
         return options
 
     def _scoped(self, message: M) -> M:
-        if message.session_id == self._session_id:
-            return message
-        if message.session_id == BUS:
-            return message.model_copy(update={"session_id": self._session_id})
-        raise InvalidRequest(
-            f"this {type(message).__name__} belongs to session {message.session_id!r}, not to "
-            f"{self._session_id!r}; publish it through its own session or through runtime.bus"
-        )
+        return in_scope(message, self._session_id)

@@ -45,6 +45,7 @@ from llmgine.actors.bus.filters import (
 )
 from llmgine.actors.bus.handling.handlers import Delivery
 from llmgine.actors.bus.letters import DeadLetter, DeadLettered, LetterError
+from llmgine.actors.bus.marks import Mark, answers, marks_of, marks_on, on
 from llmgine.actors.bus.messages import (
     Command,
     CommandError,
@@ -103,6 +104,7 @@ __all__ = [
     "Leftover",
     "LetterError",
     "LoggingMiddleware",
+    "Mark",
     "Message",
     "MetadataFilter",
     "Middleware",
@@ -137,5 +139,9 @@ __all__ = [
     "UnknownLetter",
     "UnsendableMessage",
     "ValidationMiddleware",
+    "answers",
+    "marks_of",
+    "marks_on",
+    "on",
     "shard_of",
 ]

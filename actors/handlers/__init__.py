@@ -2,6 +2,5 @@
 
 from llmgine.actors.handlers.bus import HandlerBus
 from llmgine.actors.handlers.deployment import DeployedCode, DeploymentRefused
-from llmgine.actors.handlers.marks import Mark, answers, marks_of, on
 
-__all__ = ["DeployedCode", "DeploymentRefused", "HandlerBus", "Mark", "answers", "marks_of", "on"]
+__all__ = ["DeployedCode", "DeploymentRefused", "HandlerBus"]

@@ -7,11 +7,10 @@ import inspect
 import logging
 from typing import Any, ClassVar
 
-from llmgine.actors.bus import BusClient, BusOptions, Subscription
+from llmgine.actors.bus import BusClient, BusOptions, Mark, Subscription, marks_of
 from llmgine.actors.control import Boot, names
 from llmgine.actors.handlers.bus import HandlerBus
 from llmgine.actors.handlers.deployment import Cargo, DeployedCode, DeploymentRefused
-from llmgine.actors.handlers.marks import Mark, marks_of
 from llmgine.actors.telemetry import ObservedActor
 
 logger = logging.getLogger(__name__)

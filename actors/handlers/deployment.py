@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmgine.actors.bus import BusError
+from llmgine.actors.bus import BusError, marks_of
 from llmgine.actors.code import pack, unpack
-from llmgine.actors.handlers.marks import marks_of
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from llmgine.actors.bus import Event
+from llmgine.actors.bus import Event, Message
+from llmgine.actors.bus.messages import BUS
+from llmgine.providers.errors import InvalidRequest
+
+M = TypeVar("M", bound=Message)
 
 
 class SessionStarted(Event):
@@ -132,3 +136,15 @@ class StreamDelta(Event):
     index: int
     text: str
     restarted: bool = False
+
+
+def in_scope(message: M, session_id: str) -> M:
+    """The message in the session's scope; `InvalidRequest` for one of another session."""
+    if message.session_id == session_id:
+        return message
+    if message.session_id == BUS:
+        return message.model_copy(update={"session_id": session_id})
+    raise InvalidRequest(
+        f"this {type(message).__name__} belongs to session {message.session_id!r}, not to {session_id!r}; "
+        f"publish it through its own session or through runtime.bus"
+    )

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from llmgine.actors.bus import Event
+from llmgine.actors.bus import Event, on
 from llmgine.actors.control import StartFailed
-from llmgine.actors.handlers import DeployedCode, DeploymentRefused, on
+from llmgine.actors.handlers import DeployedCode, DeploymentRefused
 from llmgine.actors.handlers.deployment import Cargo
 from llmgine.actors.supervisor.deploymentdesk import DeploymentDesk
 from llmgine.actors.supervisor.work import Work

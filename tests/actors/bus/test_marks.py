@@ -1,4 +1,4 @@
-"""What a class says of the messages that it handles."""
+"""What classes and functions say of the messages that they handle."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.bus import Command, Event, InvalidHandler
-from llmgine.actors.handlers import DeployedCode, DeploymentRefused, answers, marks_of, on
-from llmgine.actors.handlers.deployment import checked_name
+from llmgine.actors.bus import Command, Event, InvalidHandler, answers, marks_of, marks_on, on
 
 
 class Paid(Event):
@@ -70,23 +68,24 @@ def test_a_wrong_mark_is_refused_where_it_stands(mark: Any, reason: str) -> None
 
 
 @pytest.mark.parametrize("wrong", [object, Ledger()])
-def test_what_handles_nothing_cannot_be_deployed(wrong: Any) -> None:
+def test_what_handles_nothing_is_refused(wrong: Any) -> None:
     """A class without marks and an instance are refused with what mends it."""
     with pytest.raises(InvalidHandler, match=r"mark its methods|deploy the class"):
-        DeployedCode(wrong)
+        marks_of(wrong)
 
 
-def test_a_name_that_no_actor_can_have_is_refused() -> None:
-    """A deployment's name that cannot be part of an actor's name is refused with the rule."""
-    assert checked_name("Billing.v2") == "Billing.v2"
-    with pytest.raises(DeploymentRefused, match="1 to 64 letters"):
-        checked_name("no spaces")
+def test_a_function_has_marks_too() -> None:
+    """One function may handle several classes of messages; one without a mark is refused."""
 
+    @on(Paid)
+    @on(Refunded, priority=3)
+    async def note(event: Paid | Refunded) -> None: ...
 
-def test_a_class_travels_with_its_messages() -> None:
-    """What is packed comes back as the same deployment, constructed with the same arguments."""
-    pytest.importorskip("ray.cloudpickle")
-    code = DeployedCode(Ledger, {})
-    loaded = DeployedCode.load(code.pack())
-    assert {mark.method for mark in marks_of(loaded.handler_class)} == {"note", "total"}
-    assert DeployedCode.load(code) is code
+    async def unmarked(event: Paid) -> None: ...
+
+    assert {(mark.message_class, *mark.options.items()) for mark in marks_on(note)} == {
+        (Paid,),
+        (Refunded, ("priority", 3)),
+    }
+    with pytest.raises(InvalidHandler, match=r"unmarked handles nothing: mark it"):
+        marks_on(unmarked)
