@@ -132,7 +132,7 @@ class SessionClient:
             model=model,
             deadline=deadline,
             output=None if kind is None else kind.schema,
-            options=_plain(options or {}),
+            options=plain_options(options or {}),
         )
         return TurnClient(request.turn_id, self._link, output=kind, request=request)
 
@@ -260,7 +260,8 @@ _SET_ELSEWHERE = {
 }
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn's options as JSON values; `InvalidRequest` for what is none, or is no option."""
     for name, where in _SET_ELSEWHERE.items():
         if name in options:
             raise InvalidRequest(f"a turn has no {name} of its own: {where}")

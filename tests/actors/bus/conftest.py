@@ -17,6 +17,7 @@ from llmgine.actors.bus import (
     SubscriptionTable,
 )
 from llmgine.actors.link import Address, Endpoint, Identity, MemoryTransport, Peer
+from llmgine.actors.store import StoreClient
 
 ROUTER = "router-0"
 
@@ -37,6 +38,7 @@ class World:
         self.clients: list[BusClient] = []
         self.peers: list[Peer] = []
         self.cores: list[RouterCore] = []
+        self.store: StoreClient | None = None
 
     # The table's owner
 
@@ -79,7 +81,7 @@ class World:
         self.lives += 1
         self.core = RouterCore(f"r{self.lives}", self.options)
         self.cores.append(self.core)
-        self.service = RouterService(self.core)
+        self.service = RouterService(self.core, self.store)
         self.service.start()
         self.endpoint = await self.transport.listen(
             Identity(ROUTER, "router", self.lives), self.service.handlers()
@@ -103,7 +105,7 @@ class World:
 
     # Clients
 
-    def client(self, name: str = "", epoch: int = 1, **overrides: Any) -> BusClient:
+    def client(self, name: str = "", epoch: int = 1, *, wakes: bool = False, **overrides: Any) -> BusClient:
         name = name or f"client-{len(self.clients) + 1}"
         identity = Identity(name, "driver", epoch)
 
@@ -114,7 +116,7 @@ class World:
 
         peer = Peer(ROUTER, resolve, self.transport, identity)
         options = self.options.model_copy(update=overrides)
-        client = BusClient(name, epoch, [peer], self, options=options)
+        client = BusClient(name, epoch, [peer], self, options=options, wakes=wakes)
         self.clients.append(client)
         self.peers.append(peer)
         return client
