@@ -67,8 +67,9 @@ faults: $(VENV)/stamp  ## Kill routers, handlers and everything under load, at f
 soak: $(VENV)/stamp  ## Ten minutes at 10,000 events a second, with a flat line of memory
 	$(BIN)/python -m tests.faults soak
 
-simulate: $(VENV)/stamp  ## Simulate the bus under faults; N schedules from SEED on
+simulate: $(VENV)/stamp  ## Simulate bus and sessions under faults; N schedules of each from SEED on
 	$(BIN)/python -m tests.simulation $(or $(N),2000) $(or $(SEED),0)
+	$(BIN)/python -m tests.simulation.sessions $(or $(N),500) $(or $(SEED),0)
 
 clean:  ## Remove what was built, the virtual environment included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

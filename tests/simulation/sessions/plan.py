@@ -1,0 +1,49 @@
+"""What a seed stands for: how many of what, and how often what fails."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run; rates are per second of made-up time, chances from 0 to 1."""
+
+    seed: int
+    seconds: float
+    drivers: int
+    sessions: int
+    # How much each driver does at once.
+    hands: int
+    crashes: dict[str, float] = field(default_factory=dict)
+    stalls: float = 0.0
+    breaks: float = 0.0
+    slow_links: float = 0.0
+    fragile_disk: float = 0.0
+    disk_away: float = 0.0
+    flaky_model: float = 0.0
+    deaths_of_all: int = 0
+
+
+def make_plan(seed: int) -> Plan:
+    chance = random.Random(f"plan {seed}")
+
+    def some(high: float, probability: float = 0.6) -> float:
+        return chance.random() * high if chance.random() < probability else 0.0
+
+    kinds = ("router", "store", "supervisor", "provider", "driver")
+    return Plan(
+        seed=seed,
+        seconds=chance.uniform(4.0, 10.0),
+        drivers=chance.randint(1, 3),
+        sessions=chance.randint(1, 6),
+        hands=chance.randint(1, 4),
+        crashes={kind: some(0.3) for kind in kinds},
+        stalls=some(0.2),
+        breaks=some(0.3),
+        slow_links=some(0.2, 0.3),
+        fragile_disk=some(0.05),
+        disk_away=some(0.1),
+        flaky_model=some(0.1),
+    )

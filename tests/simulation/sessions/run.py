@@ -1,0 +1,45 @@
+"""One seed, or many on all cores; a seed repeats itself exactly, in any process that hashes alike."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tests.simulation.sessions.account import Violation
+from tests.simulation.sessions.plan import make_plan
+from tests.simulation.sessions.world import World
+
+HASH_SEED = "0"
+_TOGETHER = 2
+
+
+class Outcome(NamedTuple):
+    """What came of one seed; `story` is empty where nothing forbidden happened."""
+
+    seed: int
+    story: str
+    steps: int
+    counters: dict[str, int]
+    digest: str
+
+
+def simulate(seed: int) -> Outcome:
+    world = World(make_plan(seed))
+    story = ""
+    try:
+        world.run()
+    except Violation as violation:
+        story = str(violation)
+    digest = hashlib.sha256("\n".join(world.account.digest()).encode()).hexdigest()
+    return Outcome(seed, story, world.loop.steps, dict(world.account.counters), digest)
+
+
+def simulate_all(seeds: range) -> Iterator[Outcome]:
+    """In no particular order, on all cores."""
+    os.environ["PYTHONHASHSEED"] = HASH_SEED
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(os.cpu_count()) as pool:
+        yield from pool.imap_unordered(simulate, seeds, chunksize=_TOGETHER)

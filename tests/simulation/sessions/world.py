@@ -1,0 +1,176 @@
+"""A whole runtime in one loop: actors, links, disk, model and drivers, from launch to rest."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import Any
+from unittest import mock
+
+import llmgine.actors.pools.actor as pools_actor
+import llmgine.actors.store.actor as store_actor
+from llmgine.actors.control import Boot, ControlClient, names
+from llmgine.providers import LlmgineError
+from llmgine.runtime import Runtime, opening
+from llmgine.runtime.settings import Settings
+from tests.simulation.sessions.account import Account, Asked
+from tests.simulation.sessions.cluster import SimulatedCluster, SimulatedWorld
+from tests.simulation.sessions.disk import Disk, DiskEngine
+from tests.simulation.sessions.faults import misbehave, relent
+from tests.simulation.sessions.ground import Complaints, made_up
+from tests.simulation.sessions.links import Network
+from tests.simulation.sessions.load import MODEL, Driver, joined
+from tests.simulation.sessions.loop import Process, SimulatedLoop, Stuck
+from tests.simulation.sessions.model import ObedientModel
+from tests.simulation.sessions.plan import Plan
+from tests.simulation.sessions.tools import TOOLS, Desk
+
+# Seconds in which everything must have come to rest once nothing fails any more.
+_REST = 600.0
+
+
+class World:
+    """One run of a plan; `run` raises what must never happen."""
+
+    name = "simulated"
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.loop = SimulatedLoop(plan.seed)
+        self.account = Account(plan.seed, self.loop)
+        self.network = Network(self.loop)
+        self.cluster = SimulatedCluster(self.loop, self.network)
+        self.settings = Settings(telemetry={"enabled": False})
+        bus = self.settings.bus
+        self.disk = Disk(self.loop, bus.dead_letters, bus.dead_letter_age)
+        self.disk.kill_store = lambda: self.cluster.crash(names.STORE)
+        self.drivers: list[Driver] = []
+        self.closing = False
+        self._drivers_made = 0
+
+    def run(self) -> None:
+        """From launch to rest; raises `Violation`."""
+        Desk.account = self.account
+        with ExitStack() as stack:
+            complaints = stack.enter_context(made_up(self.loop, self.plan.seed))
+            stack.callback(self.loop.bury)
+            stack.enter_context(mock.patch.object(store_actor, "open_engine", self._open_engine))
+            stack.enter_context(mock.patch.object(pools_actor, "open_provider", self._open_provider))
+            try:
+                self.loop.run_until_complete(self._live())
+            except Stuck as stuck:
+                self.account.must(False, 7, f"{stuck}; what was awaited never comes")
+            except RuntimeError:
+                if self.account.violation is None:
+                    raise
+            self._check_complaints(complaints)
+        if self.account.violation is not None:
+            raise self.account.violation
+
+    def note(self, counter: str, what: str) -> None:
+        self.account.counters[counter] += 1
+        self.account.tell(what)
+
+    def crash_driver(self) -> None:
+        """A driver dies, and another comes in its place."""
+        if self.drivers:
+            driver = self.loop.random.choice(self.drivers)
+            self.note("crash of driver", f"{driver} is killed")
+            self._end_driver(driver)
+            if not self.closing:
+                self._start_driver()
+
+    # Inside
+
+    def _open_engine(self, *options: Any, life: int) -> DiskEngine:
+        return DiskEngine(self.disk)
+
+    def _open_provider(self, name: str, options: Any) -> ObedientModel:
+        return ObedientModel(name, self.account)
+
+    async def _live(self) -> None:
+        plan = self.plan
+        await self._launch()
+        for _ in range(plan.drivers):
+            self._start_driver()
+        self.account.flaky = plan.flaky_model
+        self.disk.fragile = plan.fragile_disk
+        faults = self.loop.create_task(misbehave(self))
+        for _ in range(plan.deaths_of_all + 1):
+            await asyncio.sleep(plan.seconds / (plan.deaths_of_all + 1))
+            if self.loop.now < plan.seconds * 0.9:
+                await self._die_and_launch()
+        faults.cancel()
+        relent(self)
+        self.closing = True
+        self.note("rests", "nothing fails any more")
+        await self._within(_REST, self._drivers_end(), "the drivers come to an end")
+        judge = Process("judge")
+        await self._within(_REST, self.loop.start(judge, self._judge(), "judge"), "the judge is answered")
+        await self._within(_REST, self._stop(), "the runtime stops")
+
+    async def _launch(self) -> None:
+        """In a process of its own, as a script that launches a detached runtime."""
+        world = SimulatedWorld(self.cluster)
+        boot = Boot(self.name, names.SUPERVISOR, "supervisor", world, self.settings.to_wire(), detached=True)
+        launcher = Process("launcher")
+        await self.loop.start(
+            launcher, opening._raise_supervisor(self.cluster, boot, opening._Fate()), "launch"
+        )
+
+    async def _die_and_launch(self) -> None:
+        self.note("deaths of all", "every process is killed")
+        for driver in list(self.drivers):
+            self._end_driver(driver)
+        self.cluster.destroy()
+        await asyncio.sleep(self.loop.between(0.1, 2.0))
+        await self._launch()
+        for _ in range(self.plan.drivers):
+            self._start_driver()
+
+    def _start_driver(self) -> None:
+        self._drivers_made += 1
+        driver = Driver(self, f"driver {self._drivers_made}")
+        self.drivers.append(driver)
+        driver.work.add_done_callback(self._driver_done)
+
+    def _driver_done(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self.account.must(False, 0, f"a driver met {type(error).__name__}: {error}")
+
+    def _end_driver(self, driver: Driver) -> None:
+        self.drivers.remove(driver)
+        driver.process.alive = False
+        self.network.died(driver.process)
+
+    async def _drivers_end(self) -> None:
+        await asyncio.wait({driver.work for driver in self.drivers})
+
+    async def _judge(self) -> None:
+        """Looks at every session with the eyes of a driver that comes when all is over."""
+        by_session: dict[str, list[Asked]] = {}
+        for asked in self.account.asks.values():
+            by_session.setdefault(asked.session, []).append(asked)
+        async with Runtime(lambda: joined(self)) as runtime:
+            for name, asks in sorted(by_session.items()):
+                async with runtime.session(name, model=MODEL, tools=TOOLS) as session:
+                    self.account.check_history(name, await session.history(), asks)
+
+    async def _stop(self) -> None:
+        control = ControlClient(self.cluster, self.name)
+        await self.loop.start(Process("stopper"), control.call("stop_runtime"), "stop")
+        await self.cluster.kill(names.SUPERVISOR)
+        self.account.must(not await self.cluster.names(), 7, "actors are left of a runtime that was stopped")
+
+    async def _within(self, seconds: float, work: object, what: str) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await work  # type: ignore[misc]
+        except TimeoutError:
+            self.account.must(False, 7, f"after {seconds:g} s without faults it does not hold: {what}")
+        except LlmgineError as error:
+            self.account.must(False, 7, f"without faults it fails: {what}: {type(error).__name__}: {error}")
+
+    def _check_complaints(self, complaints: Complaints) -> None:
+        said = [*complaints.said, *self.loop.failures]
+        self.account.must(not said, 0, f"an error that nobody had reckoned with: {said[:1]}")
