@@ -20,7 +20,10 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 _HERE: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
@@ -127,17 +130,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Runs the work in that process."""
         return self.create_task(work, name=name, context=process.context.copy())
 
-    def call_soon_threadsafe(self, callback: Any, *arguments: Any, context: Any = None) -> asyncio.Handle:
-        return self.call_soon(callback, *arguments, context=context)
-
-    def run_in_executor(self, executor: Any, function: Any, *arguments: Any) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]:
         """The function is called later in this process; an executor's calls follow each other."""
         begin = self.now if executor is None else max(self._busy_until.get(executor, 0.0), self.now)
         end = begin + self.between(0.0001, 0.003)
         if executor is not None:
             self._busy_until[executor] = end
         outcome = self.create_future()
-        self.call_at(end, _execute, outcome, function, arguments)
+        self.call_at(end, _execute, outcome, func, args)
         return outcome
 
     def bury(self) -> None:
@@ -159,7 +161,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         for task in sorted(asyncio.all_tasks(self), key=hash):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(BaseException):
-                task.get_coro().close()  # type: ignore[union-attr]
+                task.get_coro().close()
         self._strands.clear()
         self._next.clear()
         self._graves.clear()
@@ -173,10 +175,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         while (strand := self._choose()) is None:
             self._advance()
         handle = strand.handles.popleft()
-        if not handle._cancelled:  # type: ignore[attr-defined]
+        if not handle.cancelled():
             self.steps += 1
             self.now += _TICK
             handle._run()
+
+    def _write_to_self(self) -> None:
+        """There is no other thread to be woken by."""
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         self._litter += 1

@@ -11,19 +11,20 @@ import llmgine.actors.pools.actor as pools_actor
 import llmgine.actors.store.actor as store_actor
 from llmgine.actors.control import Boot, ControlClient, names
 from llmgine.providers import LlmgineError
-from llmgine.runtime import Runtime, opening
+from llmgine.runtime import opening
 from llmgine.runtime.settings import Settings
-from tests.simulation.sessions.account import Account, Asked
+from tests.simulation.sessions.account import Account
 from tests.simulation.sessions.cluster import SimulatedCluster, SimulatedWorld
 from tests.simulation.sessions.disk import Disk, DiskEngine
 from tests.simulation.sessions.faults import misbehave, relent
 from tests.simulation.sessions.ground import Complaints, made_up
+from tests.simulation.sessions.judge import judged
 from tests.simulation.sessions.links import Network
-from tests.simulation.sessions.load import MODEL, Driver, joined
+from tests.simulation.sessions.load import Driver
 from tests.simulation.sessions.loop import Process, SimulatedLoop, Stuck
 from tests.simulation.sessions.model import ObedientModel
 from tests.simulation.sessions.plan import Plan
-from tests.simulation.sessions.tools import TOOLS, Desk
+from tests.simulation.sessions.tools import Desk
 
 # Seconds in which everything must have come to rest once nothing fails any more.
 _REST = 600.0
@@ -40,7 +41,7 @@ class World:
         self.account = Account(plan.seed, self.loop)
         self.network = Network(self.loop)
         self.cluster = SimulatedCluster(self.loop, self.network)
-        self.settings = Settings(telemetry={"enabled": False})
+        self.settings = Settings(telemetry={"enabled": False}, sessions={"finished_turns": 10_000})
         bus = self.settings.bus
         self.disk = Disk(self.loop, bus.dead_letters, bus.dead_letter_age)
         self.disk.kill_store = lambda: self.cluster.crash(names.STORE)
@@ -106,7 +107,7 @@ class World:
         self.note("rests", "nothing fails any more")
         await self._within(_REST, self._drivers_end(), "the drivers come to an end")
         judge = Process("judge")
-        await self._within(_REST, self.loop.start(judge, self._judge(), "judge"), "the judge is answered")
+        await self._within(_REST, self.loop.start(judge, judged(self), "judge"), "the judge is answered")
         await self._within(_REST, self._stop(), "the runtime stops")
 
     async def _launch(self) -> None:
@@ -145,16 +146,6 @@ class World:
 
     async def _drivers_end(self) -> None:
         await asyncio.wait({driver.work for driver in self.drivers})
-
-    async def _judge(self) -> None:
-        """Looks at every session with the eyes of a driver that comes when all is over."""
-        by_session: dict[str, list[Asked]] = {}
-        for asked in self.account.asks.values():
-            by_session.setdefault(asked.session, []).append(asked)
-        async with Runtime(lambda: joined(self)) as runtime:
-            for name, asks in sorted(by_session.items()):
-                async with runtime.session(name, model=MODEL, tools=TOOLS) as session:
-                    self.account.check_history(name, await session.history(), asks)
 
     async def _stop(self) -> None:
         control = ControlClient(self.cluster, self.name)
