@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import bus, codec, stream
+from benchmarks import bus, codec, sessions, stream
 from benchmarks.contract import Case, Peer
 
 OURS: Final = "ours"
 
-CASES: Final[Mapping[str, Case]] = {case.name: case for case in (bus.CASE, stream.CASE, codec.CASE)}
+CASES: Final[Mapping[str, Case]] = {
+    case.name: case for case in (bus.CASE, sessions.CASE, stream.CASE, codec.CASE)
+}
 
 PEERS: Final[Mapping[str, Peer]] = {
     peer.name: peer
@@ -19,6 +21,7 @@ PEERS: Final[Mapping[str, Peer]] = {
         Peer("ray_call", "one Ray actor call per event", ("ray",), "pip install 'ray[default]'"),
         Peer("ray_batched", "Ray actor calls, batched by hand", ("ray",), "pip install 'ray[default]'"),
         Peer("ray_stream", "a Ray streaming generator per stream", ("ray",), "pip install 'ray[default]'"),
+        Peer("ray_actor", "one bare Ray actor per session", ("ray",), "pip install 'ray[default]'"),
         Peer("bubus", "the in-process event bus bubus", ("bubus",), "pip install bubus"),
         Peer("sdk", "the vendors' bare SDKs", ("openai", "anthropic", "google.genai"), "pip install openai"),
         # Its releases before this bound include two that stole credentials.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 from benchmarks.child import Control
+from benchmarks.disk import fsync_us
 from benchmarks.load import Ledger
 from benchmarks.ours.events import Fanned, Kept, Numbered
 from llmgine.actors.bus import (
@@ -50,19 +49,6 @@ async def store(control: Control, folder: str) -> None:
             pass
         await host.close()
         await endpoint.close()
-
-
-def fsync_us(place: Path, times: int = 200) -> float:
-    """The median time of writing a page and having it on the disk, in microseconds."""
-    taken = []
-    with (place / "fsync").open("wb") as file:
-        for _ in range(times):
-            begun = time.perf_counter()
-            file.write(b"x" * 4096)
-            file.flush()
-            os.fsync(file.fileno())
-            taken.append((time.perf_counter() - begun) * 1e6)
-    return median(taken)
 
 
 async def router(control: Control, folder: str, store: list[Any]) -> None:

@@ -1,0 +1,142 @@
+"""Sessions of a runtime on Ray: pooled by the thousand, and dedicated ones beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.contract import Effort, Measure, Round, Violation
+from benchmarks.disk import fsync_us
+from benchmarks.figures import percentile
+from benchmarks.memory import grown, resident_mb
+from llmgine.runtime import Runtime, Session
+
+_MODEL: Final = "scripted/yes"
+_IDLE: Final = 1.0
+_OPENING: Final = 32
+_IN_FLIGHT: Final = 100
+_ROOMS: Final = 200  # sessions over which turns are counted
+
+_SETTINGS: Final[dict[str, Any]] = {
+    "data_dir": "data",
+    "providers": {"scripts": {"yes": {"replies": [{"text": "Yes."}]}}},
+    "sessions": {"idle": _IDLE, "open_sessions": 200_000},
+    "pools": {"by_provider": {"scripted": {"max_in_flight": 4_000}}},
+}
+
+
+@asynccontextmanager
+async def stage(case: str) -> AsyncIterator[Measure]:
+    async with Runtime.launch(_SETTINGS, name="benchmark") as runtime:
+        names = (f"s{number}" for number in itertools.count())
+
+        async def measure(effort: Effort) -> Round:
+            pooled = await _each(effort.count(500, 50), lambda: _opened(runtime, next(names), "pooled"))
+            dedicated = await _each(
+                effort.count(20, 3), lambda: _opened(runtime, next(names), "dedicated", rest=1.5)
+            )
+            cold = await _cold(runtime, [next(names) for _ in range(effort.count(8, 2))])
+            rate = await _turns(runtime, [next(names) for _ in range(_ROOMS)], effort.count(10_000, 500))
+            count = effort.count(10_000, 200)
+            before = resident_mb()
+            held = await _opened_all(runtime, [next(names) for _ in range(count)])
+            woken = await _woken(held, effort.count(300, 30))
+            figures = {
+                "open_sessions": float(len(held)),
+                "mb_per_1000_sessions": grown(before) / count * 1_000,
+                "activation_ms_p50": median(pooled),
+                "activation_ms_p99": percentile(pooled, 99),
+                "dedicated_activation_ms_p99": percentile(dedicated, 99),
+                "cold_ms_p50": median(cold),
+                "wake_ms_p99": percentile(woken, 99),
+                "durable_turns_per_s": rate,
+                "fsync_us": fsync_us(Path.cwd()),
+            }
+            await asyncio.gather(*(session.close() for session in held))
+            samples = {"activation_ms_p99": pooled, "wake_ms_p99": woken, "cold_ms_p50": cold}
+            return Round(figures, samples)
+
+        yield measure
+
+
+async def _each(count: int, work: Callable[[], Awaitable[float]]) -> list[float]:
+    return [await work() for _ in range(count)]
+
+
+async def _opened(runtime: Runtime, name: str, placement: Any, *, rest: float = 0.0) -> float:
+    """How long one session took to open, in milliseconds; before it, the runtime may make an actor ready."""
+    await asyncio.sleep(rest)
+    session = runtime.session(name, model=_MODEL, placement=placement)
+    begun = time.perf_counter()
+    await session.open()
+    taken = (time.perf_counter() - begun) * 1e3
+    await session.leave()
+    return taken
+
+
+async def _cold(runtime: Runtime, names: list[str]) -> list[float]:
+    """Dedicated sessions, more at once than actors stand ready: all but the quickest had theirs started."""
+    sessions = [runtime.session(name, model=_MODEL, placement="dedicated") for name in names]
+
+    async def opened(session: Session) -> float:
+        begun = time.perf_counter()
+        await session.open()
+        return (time.perf_counter() - begun) * 1e3
+
+    taken = [await opened(session) for session in sessions]
+    await asyncio.gather(*(session.leave() for session in sessions))
+    return sorted(taken)[1:]
+
+
+async def _turns(runtime: Runtime, names: list[str], count: int) -> float:
+    """Turns a second over some sessions, each of which answers one at a time."""
+    sessions = [runtime.session(name, model=_MODEL, placement="pooled") for name in names]
+    await asyncio.gather(*(session.open() for session in sessions))
+    numbers = iter(range(count))
+
+    async def work() -> None:
+        for number in numbers:
+            await sessions[number % len(sessions)].ask("And now?")
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(_IN_FLIGHT)))
+    seconds = time.perf_counter() - begun
+    held = sum([len(await session.history()) for session in sessions])
+    if held != 2 * count:
+        raise Violation(f"the sessions hold {held} messages of {count} turns")
+    await asyncio.gather(*(session.leave() for session in sessions))
+    return count / seconds
+
+
+async def _opened_all(runtime: Runtime, names: list[str]) -> list[Session]:
+    """So many sessions, each opened and asked once; idle ones go to sleep meanwhile."""
+    sessions = [runtime.session(name, model=_MODEL, placement="pooled") for name in names]
+    waiting = iter(sessions)
+
+    async def work() -> None:
+        for session in waiting:
+            await session.open()
+            await session.ask(f"I am {session.id}.")
+
+    await asyncio.gather(*(work() for _ in range(_OPENING)))
+    return sessions
+
+
+async def _woken(sessions: list[Session], count: int) -> list[float]:
+    """A turn of each of some sessions that sleep; it must know what was said before."""
+    await asyncio.sleep(3 * _IDLE)
+    taken = []
+    for session in sessions[:: max(1, len(sessions) // count)]:
+        begun = time.perf_counter()
+        await session.ask("Who am I?")
+        taken.append((time.perf_counter() - begun) * 1e3)
+        history = await session.history()
+        if len(history) != 4 or history[0].text != f"I am {session.id}.":
+            raise Violation(f"session {session.id} woke with {len(history)} messages")
+    return taken
