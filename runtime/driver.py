@@ -21,8 +21,10 @@ from llmgine.actors.control import (
     RuntimeStopping,
     names,
 )
-from llmgine.actors.link import Identity, Transport
+from llmgine.actors.link import Identity, Peer, Transport
+from llmgine.actors.sessions.client.asking import Link
 from llmgine.actors.sessions.hosting.code import SessionCode, pack
+from llmgine.actors.sessions.journal.loading import last_event
 from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import TelemetryShipper
 from llmgine.runtime.models import Models
@@ -103,6 +105,18 @@ class Driver:
     async def pack(self, code: SessionCode) -> Any:
         """The session's code as it travels to its actor: bytes, or the live objects within one process."""
         return code if self.in_process else await asyncio.to_thread(pack, code)
+
+    def link(self, session_id: str, actor: str | None = None) -> Link:
+        """Where a session is reached: in `actor` at first, then wherever it lives or wakes."""
+
+        async def locate() -> Peer:
+            where = await self.control.call("locate_session", session_id)
+            return self.ground.peer(where["actor"])
+
+        async def ended(turn_id: str) -> list[Any] | None:
+            return last_event(await self.store.turn(session_id, turn_id))
+
+        return Link(locate, None if actor is None else self.ground.peer(actor), ended=ended)
 
     def undo(self, work: Coroutine[Any, Any, None]) -> None:
         """Undoes in the background what a call that was given up may have done."""

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from llmgine.actors.control import RuntimeNotFound, names
-from llmgine.actors.link import Connection
 from llmgine.actors.sessions import Engine, McpServer, SessionClient, Tool, TurnClient, session_of
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.runtime import opening
@@ -157,9 +156,9 @@ class Runtime:
         )
 
     def turn(self, turn_id: str) -> TurnClient:
-        """The handle of a turn that any driver submitted; its session must be open when it is asked."""
+        """The handle of a turn that any driver submitted; its session may be open, sleep, or have ended."""
         session_id = session_of(turn_id)
-        return SessionClient(session_id, _LocatedLink(self._open(), session_id)).turn(turn_id)
+        return SessionClient(session_id, self._open().link(session_id)).turn(turn_id)
 
     async def status(self) -> dict[str, Any]:
         """Actors, drivers, sessions, pools and bus counters, as plain values."""
@@ -173,15 +172,3 @@ class Runtime:
                 "this runtime is not open; use it inside `async with Runtime.launch() as runtime`"
             )
         return self._driver
-
-
-class _LocatedLink:
-    """The link to a session that this driver has not opened, wherever it lives when it is asked."""
-
-    def __init__(self, driver: Driver, session_id: str) -> None:
-        self._driver = driver
-        self._session_id = session_id
-
-    async def connection(self) -> Connection:
-        where = await self._driver.control.call("locate_session", self._session_id)
-        return await self._driver.ground.peer(where["actor"]).connection()

@@ -104,7 +104,7 @@ class Session:
             if not opening.done():
                 driver.undo(self._give_up(opening))
             raise
-        self._client = SessionClient(self.id, driver.ground.peer(where["actor"]))
+        self._client = SessionClient(self.id, driver.link(self.id, where["actor"]))
         return self
 
     async def leave(self, error: str | None = None) -> None:

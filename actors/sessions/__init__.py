@@ -8,6 +8,7 @@ from llmgine.actors.sessions.errors import (
     CostLimit,
     EngineFailed,
     LimitReached,
+    OutcomeUnknown,
     RuntimeOverloaded,
     SessionBusy,
     SessionClosed,
@@ -55,6 +56,7 @@ from llmgine.actors.sessions.turns.events import (
     TurnDone,
     TurnEvent,
     TurnFailed,
+    TurnReset,
 )
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import WhenBusy
@@ -71,6 +73,7 @@ __all__ = [
     "LimitReached",
     "Limits",
     "McpServer",
+    "OutcomeUnknown",
     "Reply",
     "RunTools",
     "RuntimeOverloaded",
@@ -105,6 +108,7 @@ __all__ = [
     "TurnError",
     "TurnEvent",
     "TurnFailed",
+    "TurnReset",
     "TurnStarted",
     "TurnView",
     "UnknownTurn",

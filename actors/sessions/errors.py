@@ -7,8 +7,8 @@ LlmgineError
 ├── ContextError             a message would break the pairing or the order of a conversation
 │   └── WindowTooSmall       what has to be shown to the model does not fit into the session's window
 ├── SessionError             the session as a whole
-│   ├── SessionLost          its process is gone, and with it what no store keeps
-│   ├── SessionMoved         it does not live here, or not any more; its supervisor knows where
+│   ├── SessionLost          it could not be found again in time
+│   ├── SessionMoved         it lives elsewhere by now, or sleeps; whoever asks looks it up again
 │   ├── SessionClosed        it has ended, or is about to
 │   ├── WouldDeadlock        a turn of this session waits for the code that asks it
 │   └── RuntimeOverloaded    no actor takes one more session now; says when to ask again
@@ -21,6 +21,7 @@ LlmgineError
     │   ├── CostLimit        US dollars
     │   └── TimeLimit        seconds of running
     ├── EngineFailed         the engine, or code that it runs, raised
+    ├── OutcomeUnknown       a tool that may not run twice was at work when its process died
     ├── UnknownTurn          no turn is known by that id
     ├── SessionBusy          a turn runs already, and this one was not to wait
     └── SessionOverloaded    too many turns wait in this session
@@ -68,7 +69,11 @@ class SessionError(LlmgineError):
 
 
 class SessionLost(SessionError):
-    """The session's process is gone; the message says what is lost with it."""
+    """The session could not be reached for as long as the caller waits; its turns go on where it wakes."""
+
+
+class SessionMoved(SessionError):
+    """This process does not serve the session any more; it is found again by its id."""
 
 
 class SessionClosed(SessionError):
@@ -77,10 +82,6 @@ class SessionClosed(SessionError):
 
 class WouldDeadlock(SessionError):
     """A turn of this session waits for whoever asks here, so the answer would never come."""
-
-
-class SessionMoved(SessionError):
-    """The session does not live in the process that was asked; its supervisor knows where it does."""
 
 
 class RuntimeOverloaded(SessionError):
@@ -137,6 +138,10 @@ class EngineFailed(TurnError):
     """The engine, or what it asked for, raised something that is no error of a model call."""
 
 
+class OutcomeUnknown(TurnError):
+    """A tool that may not run twice was at work when the session's process died; `recovery` says so."""
+
+
 class UnknownTurn(TurnError):
     """The session knows no turn by that id, or has let go of it."""
 
@@ -157,9 +162,9 @@ _TRAVELLING: dict[str, type[LlmgineError]] = {
         WindowTooSmall,
         SessionError,
         SessionLost,
+        SessionMoved,
         SessionClosed,
         WouldDeadlock,
-        SessionMoved,
         TurnError,
         TurnCancelled,
         TurnDeadline,
@@ -169,6 +174,7 @@ _TRAVELLING: dict[str, type[LlmgineError]] = {
         CostLimit,
         TimeLimit,
         EngineFailed,
+        OutcomeUnknown,
         UnknownTurn,
         SessionBusy,
         SessionOverloaded,

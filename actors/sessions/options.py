@@ -7,6 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# What becomes of a tool call that was under way when its process died and that may not run twice: its
+# model is told that the outcome is unknown, somebody is asked, or the turn fails.
+RecoveryPolicy = Literal["retry", "ask", "fail"]
+
 
 class SessionOptions(BaseModel):
     """Where sessions live, how many, and the bounds of each; times are seconds."""
@@ -69,4 +73,24 @@ class SessionOptions(BaseModel):
     )
     finished_bytes: int = Field(
         default=64 * 1024 * 1024, ge=1024, description="bytes of events kept of finished turns altogether"
+    )
+    recovery: RecoveryPolicy = Field(
+        default="retry",
+        description="what becomes of a tool call that was under way when its process died and that may not "
+        "run twice: `retry` tells the model that its outcome is unknown, `ask` waits for an approval to run "
+        "it again, `fail` fails the turn",
+    )
+    store_timeout: float = Field(
+        default=10.0, gt=0, description="seconds that a turn waits for the store to keep it before it fails"
+    )
+    blob_bytes: int = Field(
+        default=16 * 1024,
+        ge=1024,
+        description="bytes of a text or a medium above which it is kept once, beside the journal",
+    )
+    snapshot_entries: int = Field(
+        default=500, ge=1, description="entries of a session's journal before a snapshot takes their place"
+    )
+    snapshot_bytes: int = Field(
+        default=1024 * 1024, ge=1024, description="bytes of a session's journal before a snapshot is taken"
     )

@@ -1,7 +1,8 @@
 """The driver's side of a session: turns asked for, followed, and cancelled over its actor's link.
 
 A turn lives in the session's process and goes on whatever becomes of its reader. The reader knows
-how far it has read; after a break it asks for the rest.
+how far it has read; after a break it asks for the rest, wherever the session lives by then. A turn is
+sent again under its id, by which the session knows it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,19 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from llmgine.actors.link import LinkBroken, Stream, StreamReset
-from llmgine.actors.sessions.client.asking import FRUITLESS, Link, accepted, ask_link, lost, open_stream
-from llmgine.actors.sessions.errors import SessionError, TurnError, UnknownTurn
+from llmgine.actors.control.errors import ControlError
+from llmgine.actors.link import Stream
+from llmgine.actors.sessions.client.asking import (
+    PATIENCE,
+    Link,
+    Patience,
+    accepted,
+    ask_link,
+    broken_off,
+    is_passing,
+    open_stream,
+)
+from llmgine.actors.sessions.errors import SessionClosed, TurnError, UnknownTurn
 from llmgine.actors.sessions.turns.events import (
     Reply,
     TurnDone,
@@ -48,11 +59,15 @@ def session_of(turn_id: str) -> str:
 
 
 class SessionClient:
-    """Asks a session for turns and what it knows; any number of them, from any task of one loop."""
+    """Asks a session for turns and what it knows; any number of them, from any task of one loop.
 
-    def __init__(self, session_id: str, link: Link) -> None:
+    `patience` is for how many seconds a session that does not answer is looked for.
+    """
+
+    def __init__(self, session_id: str, link: Link, *, patience: float = PATIENCE) -> None:
         self.session_id = session_id
         self._link = link
+        self._patience = patience
 
     async def ask(
         self,
@@ -102,16 +117,16 @@ class SessionClient:
 
     def turn(self, turn_id: str, *, output: Any = None) -> TurnClient:
         """The handle of a turn that was submitted before, by anybody."""
-        return TurnClient(turn_id, self._link, output=output)
+        return TurnClient(turn_id, self._link, output=output, patience=self._patience)
 
     async def history(self) -> tuple[Message, ...]:
         """The conversation as it stands, a running turn's finished steps included."""
-        messages = await ask_link(self._link, "session.history", self._header())
+        messages = await ask_link(self._link, "session.history", self._header(), self._patience)
         return tuple(Message.model_validate_json(message) for message in messages)
 
     async def describe(self) -> dict[str, Any]:
         """What the session says of itself: model, tools, turns, counts."""
-        (described,) = await ask_link(self._link, "session.describe", self._header())
+        (described,) = await ask_link(self._link, "session.describe", self._header(), self._patience)
         return dict(described)
 
     def _header(self) -> dict[str, Any]:
@@ -134,14 +149,21 @@ class SessionClient:
             output=None if kind is None else kind.schema,
             options=plain_options(options or {}),
         )
-        return TurnClient(request.turn_id, self._link, output=kind, request=request)
+        patience = self._patience if deadline is None else min(deadline, self._patience)
+        return TurnClient(request.turn_id, self._link, output=kind, request=request, patience=patience)
 
 
 class TurnClient:
     """One turn: its events, its result, its cancel. Made by `SessionClient`."""
 
     def __init__(
-        self, turn_id: str, link: Link, *, output: Any = None, request: TurnRequest | None = None
+        self,
+        turn_id: str,
+        link: Link,
+        *,
+        output: Any = None,
+        request: TurnRequest | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self.id = turn_id
         self.session_id = session_of(turn_id)
@@ -150,7 +172,8 @@ class TurnClient:
             OutputType(output) if output is not None and not isinstance(output, OutputType) else output
         )
         self._request = request
-        self._taken_on = False
+        self._patience = patience
+        self._sent = False
 
     async def accepted(self) -> None:
         """Returns once the session has taken the turn on; raises why it was refused."""
@@ -180,7 +203,7 @@ class TurnClient:
 
     async def cancel(self) -> bool:
         """Cancels the turn, also one that waits; False where it had ended before."""
-        (cancelled,) = await ask_link(self._link, "turn.cancel", self._header())
+        (cancelled,) = await ask_link(self._link, "turn.cancel", self._header(), self._patience)
         return bool(cancelled)
 
     def cancel_soon(self) -> None:
@@ -212,44 +235,49 @@ class TurnClient:
 
     async def _follow(self, reply: str, from_: int = 0) -> AsyncGenerator[TurnEvent]:
         """The turn's events over as many connections as it takes; `reply` says which of them."""
-        offset, fruitless = from_, 0
+        offset, epoch = from_, None
+        patience = Patience(self.session_id, self._link, self._patience)
         while True:
-            stream = await self._open(reply, offset)
+            stream: Stream | None = None
             try:
-                await self._await_acceptance(stream)
-                fruitless = 0
+                stream = await self._open(reply, offset, epoch)
+                epoch = await accepted(stream)
+                patience.answered()
                 async for following, wire in stream:
                     event = from_wire(wire)
                     offset = following
+                    patience.told()
                     yield event
                     if is_terminal(event):
                         return
                 return
-            except LinkBroken as error:
-                fruitless += 1
-                if fruitless >= FRUITLESS:
-                    raise lost(self.session_id, error) from error
-            except StreamReset as error:
-                raise SessionError(
-                    f"session {self.session_id!r} gave up on turn {self.id}: {error}"
-                ) from error
+            except LlmgineError as error:
+                if not is_passing(error):
+                    ended = await self._ended(error)
+                    if ended is not None:
+                        yield ended
+                        return
+                    raise broken_off(self.session_id, f"turn {self.id}", error) from None
+                await patience.after(error)
             finally:
-                stream.reset("left", "the reader has gone")
+                if stream is not None:
+                    stream.reset("left", "the reader has gone")
 
-    async def _open(self, reply: str, offset: int) -> Stream:
-        header = {**self._header(), "reply": reply, "from": offset}
-        if self._request is None or self._taken_on:
+    async def _open(self, reply: str, offset: int, epoch: int | None) -> Stream:
+        header = {**self._header(), "reply": reply, "from": offset, "epoch": epoch}
+        if self._request is None:
             return await open_stream(self._link, "turn.attach", header)
-        return await open_stream(self._link, "turn.submit", {**header, **self._request.to_wire()})
+        again, self._sent = self._sent, True
+        return await open_stream(
+            self._link, "turn.submit", {**header, **self._request.to_wire(), "again": again}
+        )
 
-    async def _await_acceptance(self, stream: Stream) -> None:
-        try:
-            await accepted(stream)
-        except UnknownTurn as error:
-            if self._taken_on:
-                raise lost(self.session_id, error) from error
-            raise
-        self._taken_on = True
+    async def _ended(self, error: LlmgineError) -> TurnEvent | None:
+        """How the turn ended, where its session is not there to tell and the store knows."""
+        if self._link.ended is None or not isinstance(error, ControlError | SessionClosed | UnknownTurn):
+            return None
+        wire = await self._link.ended(self.id)
+        return None if wire is None else from_wire(wire)
 
 
 # Fields of a request that the session itself says, with the place where they are set.

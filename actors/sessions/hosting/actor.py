@@ -17,6 +17,7 @@ from llmgine.actors.sessions.hosting.host import KINDS
 from llmgine.actors.sessions.hosting.opening import Opening, load_code, open_host
 from llmgine.actors.sessions.hosting.slots import Slot, Slots
 from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.options import ProvidersOptions
 
@@ -43,6 +44,7 @@ class SessionActor(ObservedActor):
         self._lanes = Lanes()
         self._models: PoolClient | None = None
         self._bus: BusClient | None = None
+        self._store: StoreClient | None = None
         self._announcer: Announcer | None = None
 
     def handlers(self) -> Mapping[str, StreamHandler]:
@@ -67,6 +69,7 @@ class SessionActor(ObservedActor):
             options=options,
         )
         self._announcer = Announcer(self._bus.publish)
+        self._store = StoreClient(self.peer(names.STORE))
         # A warm actor has its links when its first session comes.
         await self._bus.start()
 
@@ -91,12 +94,19 @@ class SessionActor(ObservedActor):
                 f"{self.name} cannot take session {wanted.session_id!r}: it has an earlier opening of it, or "
                 f"has run other code"
             )
-        if self._models is None:
+        if self._models is None or self._store is None:
             raise SessionError(f"{self.name} is not open; resolve its address first")
         self._code = wanted.code
         loaded = await asyncio.to_thread(load_code, code) if code else load_code(None)
-        host = open_host(
-            wanted, loaded, self._models, self.recorder, self._session_options, observer=self._announcer
+        host = await open_host(
+            wanted,
+            loaded,
+            self._models,
+            self.recorder,
+            self._session_options,
+            store=self._store,
+            owner=self.name,
+            observer=self._announcer,
         )
         self._slots.put(Slot(wanted, host, self._now()))
 
@@ -123,15 +133,19 @@ class SessionActor(ObservedActor):
         )
         if self._bus is not None:
             await self._bus.close(_LAST_EVENTS)
+        if self._store is not None:
+            await self._store.close()
 
     async def abandon(self) -> None:
         if self._announcer is not None:
             self._announcer.close()
         await super().abandon()
         for slot in self._slots:
-            await slot.host.end("its actor is gone", 0.0)
+            await slot.host.leave("its actor is gone")
         if self._bus is not None:
             await self._bus.close(0.0)
+        if self._store is not None:
+            await self._store.close()
 
     async def _say_last(self) -> None:
         if self._announcer is None:

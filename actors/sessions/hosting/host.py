@@ -1,15 +1,14 @@
-"""A session as it lives in its process: its queue of turns, and what it answers on links.
+"""A session as it lives in its process: what it answers on links, and how it goes to sleep and ends.
 
-Turns run one after another. Each lives by itself: readers come and go, by turn and offset, and a turn
-goes on whether anybody reads or not. A submit with an id that is known attaches instead.
+Each turn lives by itself: readers come and go, by turn and offset, and a turn goes on whether anybody
+reads or not. A submit with an id that is known attaches instead. What ended long ago is answered from
+the store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -18,22 +17,16 @@ from pydantic import ValidationError
 
 from llmgine.actors.link import LinkBroken, Stream, StreamHandler
 from llmgine.actors.sessions.client.asking import ACCEPTED, REFUSED
-from llmgine.actors.sessions.errors import (
-    EngineFailed,
-    SessionClosed,
-    SessionLost,
-    SessionOverloaded,
-    TurnCancelled,
-    TurnDeadline,
-    UnknownTurn,
-    error_to_wire,
-)
+from llmgine.actors.sessions.errors import SessionMoved, UnknownTurn, error_to_wire
 from llmgine.actors.sessions.hosting.live import LiveTurn
-from llmgine.actors.sessions.options import SessionOptions
-from llmgine.actors.sessions.running.runner import TurnRunner
+from llmgine.actors.sessions.hosting.queue import TurnQueue
+from llmgine.actors.sessions.journal.keeping import SessionStore
+from llmgine.actors.sessions.journal.loading import last_event
+from llmgine.actors.sessions.journal.writing import StoreJournal
 from llmgine.actors.sessions.running.steps import Conversation
-from llmgine.actors.sessions.turns.events import TurnFailed
+from llmgine.actors.sessions.turns.events import TurnReset, to_wire
 from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.actors.store import StoreError
 from llmgine.providers.errors import InvalidRequest, LlmgineError
 
 log = logging.getLogger(__name__)
@@ -51,24 +44,32 @@ Answer = Callable[[Stream], Awaitable[None]]
 
 
 class SessionHost:
-    """Serves one conversation; `handlers()` is what its actor's endpoint listens with."""
+    """Serves one conversation; `handlers()` is what its actor's endpoint listens with.
 
-    def __init__(self, conversation: Conversation, runner: TurnRunner, options: SessionOptions) -> None:
+    `on_fenced` is called where another process has the session by now; this one has stopped then.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        queue: TurnQueue,
+        journal: StoreJournal,
+        store: SessionStore,
+        epoch: int,
+    ) -> None:
         self.conversation = conversation
         self.session_id = conversation.session_id
-        self._runner = runner
-        self._options = options
-        self._turns: dict[str, LiveTurn] = {}
-        self._finished: deque[LiveTurn] = deque()
-        self._finished_bytes = 0
-        self._waiting: deque[LiveTurn] = deque()
-        self._running: LiveTurn | None = None
-        self._worker: asyncio.Task[None] | None = None
+        self.epoch = epoch
+        self.queue = queue
+        self.on_fenced: Callable[[], None] = lambda: None
+        self._journal = journal
+        self._store = store
         self._readers: set[object] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._closing: str | None = None
-        self.counts = {"submitted": 0, "done": 0, "failed": 0, "cancelled": 0, "refused": 0}
+        self._served = 0
+        self._gone: str | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         """The kinds of stream that a session serves."""
@@ -78,14 +79,15 @@ class SessionHost:
         """Takes the request, says so or why not, then answers; a reader that has gone is no failure."""
         reader = object()
         self._readers.add(reader)
+        self._served += 1
         self._quiet.clear()
         try:
             try:
-                answer = self._take(stream.kind, stream.header)
+                answer = await self._take(stream.kind, stream.header)
             except LlmgineError as error:
                 await stream.send([REFUSED, error_to_wire(error)])
                 return
-            await stream.send([ACCEPTED, stream.header.get("turn_id")])
+            await stream.send([ACCEPTED, self.epoch])
             await answer(stream)
         except LinkBroken:
             return
@@ -94,187 +96,151 @@ class SessionHost:
             if not self._readers:
                 self._quiet.set()
 
-    # What others ask for
-
-    def submit(self, request: TurnRequest) -> LiveTurn:
-        """Takes a turn on, or finds it where its id is known; raises why it is refused."""
-        known = self._turns.get(request.turn_id)
-        if known is not None:
-            return known
-        self._admit(request)
-        loop = asyncio.get_running_loop()
-        seconds = self._options.turn_deadline if request.deadline is None else request.deadline
-        deadline = loop.time() + seconds
-        turn = LiveTurn(request, deadline)
-        turn.expiry = loop.call_at(deadline, self._expire, turn)
-        self._turns[request.turn_id] = turn
-        self._waiting.append(turn)
-        self.counts["submitted"] += 1
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name=f"turns of {self.session_id}")
-        return turn
-
-    def find(self, turn_id: str) -> LiveTurn:
-        """The turn of that id; UnknownTurn where it never was, or is let go of."""
-        try:
-            return self._turns[turn_id]
-        except KeyError:
-            raise UnknownTurn(
-                f"session {self.session_id!r} knows no turn {turn_id!r}; it keeps the last "
-                f"{self._options.finished_turns} finished ones (sessions.finished_turns)"
-            ) from None
-
-    def cancel(self, turn_id: str, reason: str = "the turn was cancelled") -> bool:
-        """Cancels a turn that has not ended; False where it has."""
-        turn = self.find(turn_id)
-        if turn in self._waiting:
-            self._waiting.remove(turn)
-            self._fail(turn, TurnCancelled(f"{reason} before it began"))
-            return True
-        if turn.log.terminal is not None or turn.task is None:
-            return False
-        if not turn.cancelling:  # a second one would cut short what the first one leaves in order
-            turn.cancelling = True
-            turn.task.cancel()
-        return True
-
     def describe(self) -> dict[str, Any]:
         """The session as it stands."""
-        shared = self.conversation
+        shared, running = self.conversation, self.queue.running
         return {
             "session": self.session_id,
             "model": shared.model,
             "tools": list(shared.toolset.tools),
             "mcp": shared.toolset.mcp.describe(),
             "messages": len(shared.context),
-            "running": None if self._running is None else self._running.request.turn_id,
-            "waiting": len(self._waiting),
-            "turns": dict(self.counts),
+            "running": None if running is None else running.request.turn_id,
+            "waiting": len(self.queue.waiting),
+            "turns": dict(self.queue.counts),
             "abandoned_threads": shared.toolset.abandoned,
             "healthy": shared.toolset.healthy,
-            "closing": self._closing is not None,
+            "closing": self.queue.closing is not None,
+            "epoch": self.epoch,
+            "damage": self._journal.state.damage and self._journal.state.damage[1],
         }
+
+    # Its life
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs, waits or is read; a turn that waits for an approval is at rest."""
+        return not self._readers and self.queue.is_idle
+
+    async def passivate(self) -> bool:
+        """Writes down what the session is and serves it no more; False where somebody came meanwhile.
+
+        Whoever asks after that is told that it has moved, and finds it where it wakes.
+        """
+        if not self.idle or self._gone is not None:
+            return False
+        served = self._served
+        try:
+            self._journal.snapshot()
+            await self._journal.flush()
+        except (StoreError, SessionMoved) as error:
+            log.warning("session %s cannot sleep: %s", self.session_id, error)
+            return False
+        if not self.idle or self._served != served:
+            return False
+        await self.leave("it sleeps")
+        return True
+
+    async def leave(self, reason: str) -> None:
+        """Stops at once where it stands; turns that have not ended go on where the session wakes."""
+        if self._gone is None:
+            self._gone = reason
+            self._journal.close()
+            await self.queue.leave(f"session {self.session_id!r} is not in this process any more: {reason}")
+            await self.conversation.toolset.mcp.close()
 
     async def end(self, reason: str, grace: float) -> int:
         """Takes no more turns, lets those that were taken on end within `grace` seconds, cancels the rest.
 
-        Returns how many were cancelled. Readers have their turns' last events when it returns.
+        Returns how many were cancelled. The session is closed in the store, and readers have their turns'
+        last events, when it returns.
         """
-        self._closing = self._closing or reason
-        if self._worker is not None:
-            await asyncio.wait({self._worker}, timeout=grace)
-        left = [turn for turn in self._turns.values() if turn.log.terminal is None]
-        for turn in left:
-            self.cancel(turn.request.turn_id, f"the session ended ({reason})")
-        if self._worker is not None:
-            await self._worker
+        left = await self.queue.end(reason, grace)
         await self.conversation.toolset.mcp.close()
+        try:
+            self._journal.snapshot()
+            self._journal.put(state="closed", pending=0)
+            await self._journal.flush()
+        except (StoreError, SessionMoved) as error:
+            log.warning("the end of session %s is not kept: %s", self.session_id, error)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(1.0, grace)):
                 await self._quiet.wait()
-        return len(left)
+        return left
 
-    # The queue
-
-    def _admit(self, request: TurnRequest) -> None:
-        try:
-            if self._closing is not None:
-                raise SessionClosed(f"session {self.session_id!r} has ended ({self._closing})")
-            if request.prompt.role != "user":
-                raise InvalidRequest(f"a prompt is a message of role user, not {request.prompt.role}")
-            if request.deadline is not None and not 0 < request.deadline < math.inf:
-                raise InvalidRequest(f"deadline= is a number of seconds above 0, not {request.deadline!r}")
-            if len(self._waiting) >= self._options.queue:
-                raise SessionOverloaded(
-                    f"{len(self._waiting)} turns wait in session {self.session_id!r} (sessions.queue); "
-                    "await some of them before submitting more"
-                )
-        except LlmgineError:
-            self.counts["refused"] += 1
-            raise
-
-    async def _work(self) -> None:
-        while self._waiting:
-            turn = self._running = self._waiting.popleft()
-            await self._run(turn)
-            self._running = None
-        self._worker = None
-
-    async def _run(self, turn: LiveTurn) -> None:
-        if turn.expiry is not None:
-            turn.expiry.cancel()
-        turn.state = "running"
-        turn.task = asyncio.create_task(
-            self._runner.run(turn.request, turn.emit, deadline=turn.deadline),
-            name=f"turn {turn.request.turn_id}",
-        )
-        await asyncio.wait({turn.task})
-        if turn.task.cancelled():
-            error: LlmgineError = TurnCancelled("the turn was cancelled")
-        elif turn.task.exception() is not None:
-            log.error("turn %s broke", turn.request.turn_id, exc_info=turn.task.exception())
-            error = EngineFailed(f"the turn broke: {turn.task.exception()!r}")
-        else:
-            error = EngineFailed("the turn ended without a word")
-        if turn.log.terminal is None:
-            turn.emit(TurnFailed(error))
-        self._retire(turn)
-
-    def _expire(self, turn: LiveTurn) -> None:
-        if turn in self._waiting:
-            self._waiting.remove(turn)
-            self._fail(
-                turn, TurnDeadline("the turn's deadline passed while it waited for the turns before it")
+    def fenced(self) -> None:
+        """Another process has the session: nothing that happens here counts any more."""
+        if self._leaving is None:
+            log.warning("session %s went on in another process", self.session_id)
+            self._leaving = asyncio.create_task(
+                self.leave("another process has it"), name=f"leave {self.session_id}"
             )
+            self.on_fenced()
 
-    def _fail(self, turn: LiveTurn, error: LlmgineError) -> None:
-        if turn.expiry is not None:
-            turn.expiry.cancel()
-        turn.emit(TurnFailed(error))
-        self._retire(turn)
+    # What others ask for
 
-    def _retire(self, turn: LiveTurn) -> None:
-        """Counts a turn that has ended and keeps its events, bounded by number and bytes."""
-        self.counts[turn.state] += 1
-        self._finished.append(turn)
-        self._finished_bytes += turn.log.size
-        while len(self._finished) > 1 and (
-            len(self._finished) > self._options.finished_turns
-            or self._finished_bytes > self._options.finished_bytes
-        ):
-            oldest = self._finished.popleft()
-            self._finished_bytes -= oldest.log.size
-            del self._turns[oldest.request.turn_id]
+    async def find(self, turn_id: str) -> LiveTurn | list[Any]:
+        """The turn of that id, or how it ended, as wire; UnknownTurn where it never was, or is let go of."""
+        found = self.queue.get(turn_id) or await self._ended(turn_id)
+        if found is None:
+            raise UnknownTurn(
+                f"session {self.session_id!r} knows no turn {turn_id!r}, or has let go of it: the store "
+                "keeps the last ones of a session"
+            )
+        return found
 
-    # Links
+    async def _ended(self, turn_id: str) -> list[Any] | None:
+        """The last event of a turn that ended before this process, or long ago."""
+        return last_event(await self._store.turn(self.session_id, turn_id))
 
-    def _take(self, kind: str, header: Any) -> Answer:
+    async def _take(self, kind: str, header: Any) -> Answer:
         asked = header.get("session") if isinstance(header, dict) else None
-        if not isinstance(header, dict) or asked != self.session_id:
-            raise SessionLost(f"session {asked!r} is not in this process, which serves {self.session_id!r}")
+        if self._gone is not None or not isinstance(header, dict) or asked != self.session_id:
+            raise SessionMoved(f"session {asked!r} is not in this process{self._gone and ': ' + self._gone}")
         match kind:
             case "turn.submit":
-                return self._on_submit(header)
+                return await self._on_submit(header)
             case "turn.attach":
-                return _follow(self._named(header), header)
+                return _follow(await self.find(str(header.get("turn_id"))), header)
             case "turn.result":
-                return _follow(self._named(header), {"reply": "result"})
+                return _follow(await self.find(str(header.get("turn_id"))), {"reply": "result"})
             case "turn.cancel":
-                return _say(self.cancel(self._named(header).request.turn_id))
+                return await self._on_cancel(str(header.get("turn_id")))
             case "session.history":
                 return _say(*(part.model_dump_json().encode() for part in self.conversation.context.view()))
             case _:
                 return _say(self.describe())
 
-    def _on_submit(self, header: dict[str, Any]) -> Answer:
+    async def _on_submit(self, header: dict[str, Any]) -> Answer:
         try:
             request = TurnRequest.from_wire(header)
-            return _follow(self.submit(request), header)
         except (ValidationError, KeyError, TypeError) as error:
             raise InvalidRequest(f"this is no turn: {error}") from None
+        if header.get("again") and self.queue.get(request.turn_id) is None:
+            # It may have been taken on, and have ended, in another process.
+            ended = await self._ended(request.turn_id)
+            if ended is not None:
+                return _follow(ended, header)
+        turn = self.queue.submit(request)
+        if header.get("reply") == "none":
+            await self._durable(turn)
+        return _follow(turn, header)
 
-    def _named(self, header: dict[str, Any]) -> LiveTurn:
-        return self.find(str(header.get("turn_id")))
+    async def _durable(self, turn: LiveTurn) -> None:
+        """Returns once a turn that nobody waits for will not be lost; it is taken back where it may be."""
+        try:
+            await self._journal.flush()
+        except StoreError:
+            self.queue.cancel(turn, "the turn could not be kept")
+            raise
+
+    async def _on_cancel(self, turn_id: str) -> Answer:
+        found = await self.find(turn_id)
+        if isinstance(found, list):
+            return _say(False)
+        cancelled = self.queue.cancel(found)
+        await self._journal.flush()
+        return _say(cancelled)
 
 
 def _say(*messages: Any) -> Answer:
@@ -285,12 +251,20 @@ def _say(*messages: Any) -> Answer:
     return answer
 
 
-def _follow(turn: LiveTurn, header: dict[str, Any]) -> Answer:
+def _follow(turn: LiveTurn | list[Any], header: dict[str, Any]) -> Answer:
+    """Tells of a turn what its reader wants; of one whose events are gone, how it ended."""
+    reply, offset = header.get("reply", "events"), int(header.get("from", 0))
+
     async def answer(stream: Stream) -> None:
-        reply = header.get("reply", "events")
-        if reply == "result":
+        if reply == "none":
+            return
+        if isinstance(turn, list):
+            if reply == "events" and offset > 0:
+                await stream.send([0, to_wire(TurnReset("its events are gone; this is how it ended"))])
+            await stream.send([1, turn])
+        elif reply == "result":
             await stream.send(await turn.ended())
-        elif reply == "events":
-            await turn.follow(stream.send, int(header.get("from", 0)))
+        else:
+            await turn.follow(stream.send, offset, header.get("epoch"))
 
     return answer

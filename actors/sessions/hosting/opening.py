@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmgine.actors.sessions.context.store import ContextStore
 from llmgine.actors.sessions.context.window import Window
+from llmgine.actors.sessions.errors import SessionMoved
 from llmgine.actors.sessions.hosting.code import SessionCode, unpack
 from llmgine.actors.sessions.hosting.host import SessionHost
-from llmgine.actors.sessions.journal.records import Journal, NoJournal
-from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.hosting.queue import TurnQueue
+from llmgine.actors.sessions.journal.keeping import SessionStore
+from llmgine.actors.sessions.journal.loading import Loaded, load
+from llmgine.actors.sessions.journal.writing import StoreJournal
+from llmgine.actors.sessions.options import RecoveryPolicy, SessionOptions
 from llmgine.actors.sessions.running.observer import TurnObserver
 from llmgine.actors.sessions.running.runner import TurnRunner
 from llmgine.actors.sessions.running.spans import TurnSpans
@@ -20,11 +25,15 @@ from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, unk
 from llmgine.actors.sessions.tools.toolset import Toolset
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.actors.store import Fenced
+from llmgine.actors.store.operations import Activate, PutSession, SetEntriesAside
 from llmgine.providers.catalogue.profiles import profiler
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.names import resolve
 from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import SpanRecorder
+
+logger = logging.getLogger(__name__)
 
 
 class Opening(BaseModel):
@@ -41,10 +50,15 @@ class Opening(BaseModel):
     )
     limits: Limits | None = None
     window: Window | None = None
+    recovery: RecoveryPolicy | None = None
     stay: bool = False
     fingerprint: str = ""
     placement: Literal["dedicated", "pooled"] = "dedicated"
     code: str = Field(default="", description="the fingerprint of what it brings to run alone")
+
+    def record(self) -> dict[str, Any]:
+        """What the store keeps of it, for whoever wakes the session."""
+        return self.model_dump(mode="json", exclude={"session_id", "opening"})
 
 
 def model_sizes(options: ProvidersOptions) -> Callable[[str], int | None]:
@@ -69,25 +83,31 @@ def load_code(code: Any) -> SessionCode:
     return SessionCode() if not code else unpack(code)
 
 
-def open_host(
+async def open_host(
     opening: Opening,
     code: SessionCode,
     models: ModelCaller,
     recorder: SpanRecorder,
     options: SessionOptions,
     *,
+    store: SessionStore,
+    owner: str = "",
     observer: TurnObserver | None = None,
-    journal: Journal | None = None,
-    context: ContextStore | None = None,
     holds: Callable[[str], int | None] = unknown_size,
+    wall: Callable[[], int] = time.time_ns,
 ) -> SessionHost:
-    """A session ready to serve; the parts that are not given do nothing."""
+    """A session ready to serve, as the store has it; its turns that had not ended go on.
+
+    From here on this process alone, named `owner`, writes for it: `SessionMoved` where another has taken it
+    meanwhile.
+    """
     toolset = Toolset(code.tools, options, servers=code.servers)
+    epoch, loaded = await _activate(opening, store, owner, wall)
     toolset.open()
     conversation = Conversation(
         session_id=opening.session_id,
         model=opening.model,
-        context=ContextStore() if context is None else context,
+        context=loaded.state.context,
         engine=code.engine,
         toolset=toolset,
         system=opening.system,
@@ -96,16 +116,60 @@ def open_host(
         holds=holds,
         limits=(opening.limits or Limits()).over(Limits(steps=options.max_steps)),
         parallel_tools=options.parallel_tools,
+        recovery=opening.recovery or options.recovery,
     )
 
     def spans(request: TurnRequest) -> TurnSpans:
         return TurnSpans(recorder, opening.session_id, request.turn_id)
 
+    journal = StoreJournal(store, opening.session_id, epoch, loaded, options, wall=wall)
     runner = TurnRunner(
         conversation,
         models,
         spans,
-        journal=NoJournal() if journal is None else journal,
+        journal=journal,
         observer=TurnObserver() if observer is None else observer,
     )
-    return SessionHost(conversation, runner, options)
+    queue = TurnQueue(opening.session_id, epoch, runner, journal, options, wall)
+    host = SessionHost(conversation, queue, journal, store, epoch)
+    journal.on_fenced = host.fenced
+    queue.resume(loaded.state)
+    return host
+
+
+async def _activate(
+    opening: Opening, store: SessionStore, owner: str, wall: Callable[[], int]
+) -> tuple[int, Loaded]:
+    """The session's new epoch, and the session as its last writer left it."""
+    session_id = opening.session_id
+    row = await store.session(session_id)
+    known, record = (0, {}) if row is None else (row.epoch, row.record)
+    now = wall()
+    epoch = max(known + 1, now)
+    changes = {
+        "state": "open",
+        "opening": opening.opening,
+        "record": {**record, **opening.record()},
+        "active": now,
+    }
+    try:
+        await store.write(
+            [
+                Activate(session_id, known, epoch, owner, now),
+                PutSession(session_id, epoch, changes),
+            ]
+        )
+    except Fenced as error:
+        raise SessionMoved(f"session {session_id!r} was opened elsewhere at the same time: {error}") from None
+    if row is None:
+        return epoch, Loaded()
+    # Nobody else writes from here on, so what is read is all there is.
+    loaded = await load(store, session_id)
+    damage = loaded.state.damage
+    if damage is not None:
+        number, reason = damage
+        logger.error("session %s goes on from before entry %d: %s", session_id, number, reason)
+        await store.write([SetEntriesAside(session_id, epoch, number, reason)])
+    for number, reason in loaded.state.skipped:
+        logger.warning("entry %d of session %s is passed over: %s", number, session_id, reason)
+    return epoch, loaded

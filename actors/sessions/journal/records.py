@@ -1,23 +1,44 @@
-"""Where a turn writes what it is about to do and what came of it.
+"""What a session writes down: each thing that a turn is about to do, and what came of it.
 
-`append` only hands a record over; `flush` returns when all that was handed over is durable. A turn
-flushes before a tool runs that may not run twice, and before its end is told to anybody. Without a
-store the journal keeps nothing, and a session lives as long as its process.
+The records of a session, in their order, are all that it takes to go on elsewhere: `state` makes of
+them what the session was, `recovery` how its unfinished turn goes on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from llmgine.actors.sessions.context.store import ContextEntry
+from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.turns.turn import TurnRequest
-from llmgine.providers.contracts import LLMRequest, ToolCallPart, ToolResultPart
+from llmgine.providers.contracts import LLMResponse, ToolCallPart, ToolResultPart
+
+
+@dataclass(frozen=True, slots=True)
+class TurnQueued:
+    """A turn was taken on; `deadline` is when its time is up. Both times are nanoseconds since 1970."""
+
+    request: TurnRequest
+    accepted: int
+    deadline: int
 
 
 @dataclass(frozen=True, slots=True)
 class TurnBegan:
-    request: TurnRequest
+    """A turn began to run; `mark` is the length of the conversation before it."""
+
+    turn_id: str
+    mark: int
+    recovery: RecoveryPolicy = "retry"
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody cancelled the turn; it never goes on after that, wherever the session wakes."""
+
+    turn_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +53,34 @@ class ModelCalled:
 
     turn_id: str
     step: int
-    request: LLMRequest
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """What the model call has said since the last such record: pieces of text by part."""
+
+    turn_id: str
+    step: int
+    pieces: tuple[tuple[int, str], ...]
+    restarted: bool = False  # the call began anew: what it had said before is void
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswered:
+    """A step's answer; its message is the entry `sequence` of the conversation, None where it is empty."""
+
+    turn_id: str
+    step: int
+    response: LLMResponse
+    sequence: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolBegan:
     turn_id: str
     call: ToolCallPart
+    idempotent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +90,51 @@ class ToolEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsAnswered:
+    """The results of these calls are the entry `sequence` of the conversation, in this order."""
+
+    turn_id: str
+    calls: tuple[str, ...]
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAsked:
+    """A call waits for somebody's word."""
+
+    turn_id: str
+    approval: str
+    call_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAnswered:
+    turn_id: str
+    approval: str
+    call_id: str
+    decision: Literal["approved", "denied", "expired"]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     turn_id: str
     outcome: Literal["done", "failed", "cancelled"]
 
 
-JournalRecord = TurnBegan | ContextChanged | ModelCalled | ToolBegan | ToolEnded | TurnEnded
-
-
-class Journal(Protocol):
-    """The session's own record of what it does."""
-
-    def append(self, record: JournalRecord) -> None: ...
-
-    async def flush(self) -> None: ...
-
-
-class NoJournal:
-    """Keeps nothing."""
-
-    def append(self, record: JournalRecord) -> None:
-        return
-
-    async def flush(self) -> None:
-        return
+JournalRecord = (
+    TurnQueued
+    | TurnBegan
+    | CancelAsked
+    | ContextChanged
+    | ModelCalled
+    | Streamed
+    | ModelAnswered
+    | ToolBegan
+    | ToolEnded
+    | ToolsAnswered
+    | ApprovalAsked
+    | ApprovalAnswered
+    | TurnEnded
+)

@@ -4,6 +4,8 @@ What the context keeps of a turn: its prompt and every finished step. A turn tha
 ran out of time, also keeps the text that its reader had seen, as the model's message. A call without
 result is answered with the reason. A turn in which nothing was answered leaves no trace, so that the
 next prompt follows an answer, as every provider takes it.
+
+A turn that began in a process that died goes on from its last finished step.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from llmgine.actors.sessions.errors import EngineFailed, TimeLimit, TurnCancelled, TurnDeadline
-from llmgine.actors.sessions.journal.records import ContextChanged, Journal, TurnBegan, TurnEnded
+from llmgine.actors.sessions.errors import EngineFailed, SessionMoved, TimeLimit, TurnCancelled, TurnDeadline
+from llmgine.actors.sessions.journal.keeping import Journal
+from llmgine.actors.sessions.journal.records import ContextChanged, TurnBegan, TurnEnded
+from llmgine.actors.sessions.journal.state import Progress
 from llmgine.actors.sessions.running.engines import CallModel, Finish, RunTools, Step, TurnView
 from llmgine.actors.sessions.running.observer import TurnObserver, TurnSummary
+from llmgine.actors.sessions.running.resuming import resume
 from llmgine.actors.sessions.running.spans import TurnSpans, error_kind
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, Steps, Turn
 from llmgine.actors.sessions.running.views import Views
@@ -51,13 +56,21 @@ class TurnRunner:
         self._journal = journal
         self._observer = observer
 
-    async def run(self, request: TurnRequest, emit: Callable[[TurnEvent], None], *, deadline: float) -> None:
+    async def run(
+        self,
+        request: TurnRequest,
+        emit: Callable[[TurnEvent], None],
+        *,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> None:
         """Runs the turn to its terminal event; `deadline` is the loop's time.
 
-        Cancelling this task cancels the turn: it still emits its terminal event and then returns.
+        `progress` is how far it had come in a process that died. Cancelling this task cancels the turn: it
+        still emits its terminal event and then returns. Where the journal is closed it returns without.
         """
         began = asyncio.get_running_loop().time()
-        turn = self._begin(request, emit, deadline)
+        turn = self._begin(request, emit, deadline, progress)
         error: LlmgineError | None = None
         seconds = turn.limits.seconds
         until = deadline if seconds is None else min(deadline, began + seconds)
@@ -83,11 +96,14 @@ class TurnRunner:
                 error = EngineFailed(f"the turn was ended by {type(raised).__name__}: {raised}")
         await self._end(turn, error, began)
 
-    def _begin(self, request: TurnRequest, emit: Callable[[TurnEvent], None], deadline: float) -> Turn:
+    def _begin(
+        self,
+        request: TurnRequest,
+        emit: Callable[[TurnEvent], None],
+        deadline: float,
+        progress: Progress | None,
+    ) -> Turn:
         shared = self._conversation
-        self._observer.turn_started(shared.session_id, request.turn_id)
-        self._journal.append(TurnBegan(request))
-        self._do.repair(request.turn_id, "the turn that made this call did not end")
         limits = (request.limits or Limits()).over(shared.limits)
         view = TurnView(
             model=request.model or shared.model,
@@ -97,11 +113,24 @@ class TurnRunner:
             options={**shared.options, **request.options},
             max_steps=limits.steps,
         )
-        return Turn(request, emit, self._spans(request), view, len(shared.context), deadline, limits)
+        spans = self._spans(request)
+        if progress is not None:
+            turn = Turn(request, emit, spans, view, progress.began.mark, deadline, limits)
+            resume(turn, progress)
+            return turn
+        self._observer.turn_started(shared.session_id, request.turn_id)
+        self._do.repair(request.turn_id, "the turn that made this call did not end")
+        mark = len(shared.context)
+        recovery = request.recovery or shared.recovery
+        self._journal.append(TurnBegan(request.turn_id, mark, recovery, spans.trace_id))
+        return Turn(request, emit, spans, view, mark, deadline, limits)
 
     async def _steps(self, turn: Turn) -> None:
+        if turn.continuation.error is not None:
+            raise turn.continuation.error
         turn.view = replace(turn.view, tools=await self._conversation.toolset.ready())
-        self._do.append(turn, turn.request.prompt)
+        if len(self._conversation.context) == turn.mark:
+            self._do.append(turn, turn.request.prompt)
         for _ in range(_ENGINE_STEPS):
             turn.view = replace(turn.view, messages=await self._views.of(turn))
             match self._next(turn.view):
@@ -141,14 +170,31 @@ class TurnRunner:
     async def _end(self, turn: Turn, error: LlmgineError | None, began: float) -> None:
         partial = None if error is None else turn.partial.message()
         self._settle(turn, error, partial)
-        self._journal.append(TurnEnded(turn.request.turn_id, outcome_of(error)))
+        told = self._last(turn, error, partial)
         try:
             await self._journal.flush()
         except Exception as raised:  # what is not kept must not be told as done
-            error = error or EngineFailed(f"the turn could not be kept: {type(raised).__name__}: {raised}")
-        self._tell(turn, error, partial, asyncio.get_running_loop().time() - began)
+            if error is None:
+                error = (
+                    raised
+                    if isinstance(raised, LlmgineError)
+                    else EngineFailed(f"the turn could not be kept: {type(raised).__name__}: {raised}")
+                )
+                told = self._last(turn, error, None)
+        if self._journal.closed:
+            turn.spans.end(turn.tally, SessionMoved.__name__)
+            return
+        self._tell(turn, error, told, asyncio.get_running_loop().time() - began)
 
-    def _tell(self, turn: Turn, error: LlmgineError | None, partial: Message | None, seconds: float) -> None:
+    def _last(self, turn: Turn, error: LlmgineError | None, partial: Message | None) -> TurnDone | TurnFailed:
+        """The turn's terminal event, which is kept with its end."""
+        event = TurnDone(self._reply(turn)) if error is None else TurnFailed(error, partial)
+        self._journal.end(TurnEnded(turn.request.turn_id, outcome_of(error)), event)
+        return event
+
+    def _tell(
+        self, turn: Turn, error: LlmgineError | None, event: TurnDone | TurnFailed, seconds: float
+    ) -> None:
         tally = turn.tally
         model = turn.view.model if tally.last is None else served_by(tally.last)
         kind = None if error is None else error_kind(error)
@@ -165,7 +211,7 @@ class TurnRunner:
                 error=kind,
             )
         )
-        turn.emit(TurnDone(self._reply(turn)) if error is None else TurnFailed(error, partial))
+        turn.emit(event)
 
     def _settle(self, turn: Turn, error: LlmgineError | None, partial: Message | None) -> None:
         """Leaves the context as the module promises."""

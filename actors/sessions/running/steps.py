@@ -17,7 +17,18 @@ from llmgine.actors.sessions.context.store import (
 )
 from llmgine.actors.sessions.context.window import Window
 from llmgine.actors.sessions.errors import EngineFailed
-from llmgine.actors.sessions.journal.records import ContextChanged, Journal, ModelCalled, ToolBegan, ToolEnded
+from llmgine.actors.sessions.journal.keeping import Journal
+from llmgine.actors.sessions.journal.records import (
+    ContextChanged,
+    ModelAnswered,
+    ModelCalled,
+    Streamed,
+    ToolBegan,
+    ToolEnded,
+    ToolsAnswered,
+)
+from llmgine.actors.sessions.journal.recovery import Continuation
+from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.running.engines import Engine, TurnView
 from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver
 from llmgine.actors.sessions.running.partial import Partial
@@ -30,6 +41,9 @@ from llmgine.providers.contracts import LLMRequest, LLMResponse, Message, ToolCa
 from llmgine.providers.errors import ErrorKind, ProviderError
 from llmgine.providers.events import Done, Failed, PartDone, Reset, StreamEvent, ToolCallStart
 from llmgine.telemetry import TraceContext
+
+# Seconds between two records of what a model call has said so far.
+_PARTIAL_EVERY = 0.5
 
 
 class ModelCaller(Protocol):
@@ -60,11 +74,16 @@ class Conversation:
     window: Window | None = None
     holds: Callable[[str], int | None] = unknown_size
     parallel_tools: int = 8
+    recovery: RecoveryPolicy = "retry"
 
 
 @dataclass(slots=True)
 class Turn:
-    """One turn while it runs; `mark` is the length of the conversation before it."""
+    """One turn while it runs.
+
+    `mark` is the length of the conversation before it, `continuation` what is left of it where it began in
+    a process that died.
+    """
 
     request: TurnRequest
     emit: Callable[[TurnEvent], None]
@@ -75,6 +94,7 @@ class Turn:
     limits: Limits
     tally: TurnTally = field(default_factory=TurnTally)
     partial: Partial = field(default_factory=Partial)
+    continuation: Continuation = field(default_factory=Continuation)
 
 
 class Steps:
@@ -105,14 +125,15 @@ class Steps:
         if request.deadline is None or request.deadline > remaining:
             request = request.model_copy(update={"deadline": remaining})
         turn.emit(turn.tally.step(request.model))
-        self._journal.append(ModelCalled(turn.request.turn_id, turn.tally.steps, request))
-        with turn.spans.model_call(request, turn.tally.steps) as span:
+        turn_id, step = turn.request.turn_id, turn.tally.steps
+        self._journal.append(ModelCalled(turn_id, step, request.model))
+        with turn.spans.model_call(request, step) as span:
             response = await self._streamed(turn, request, span)
             span.answered(response)
         message = with_unique_calls(response.message, self._conversation.context)
         response = response.model_copy(update={"message": message})
-        if has_content(message):
-            self.append(turn, message)
+        entry = self._conversation.context.append(message) if has_content(message) else None
+        self._journal.append(ModelAnswered(turn_id, step, response, entry and entry.sequence))
         turn.partial.clear()
         turn.tally.answered(response)
         return response
@@ -122,7 +143,8 @@ class Steps:
         partial.clear()
         calls = UniqueCalls(self._conversation.context)
         clock = asyncio.get_running_loop().time
-        began, is_first = clock(), True
+        began = kept = clock()
+        is_first = True
         events = self._models.stream(request, session=self._conversation.session_id, trace=span.context)
         async with closing(events):
             async for event in events:
@@ -139,6 +161,9 @@ class Steps:
                         partial.finished(event)
                     case Reset():
                         partial.clear()
+                        self._journal.append(
+                            Streamed(turn.request.turn_id, turn.tally.steps, (), restarted=True)
+                        )
                         calls = UniqueCalls(self._conversation.context)
                         emit(event)
                     case ToolCallStart(index, id_, name):
@@ -146,9 +171,16 @@ class Steps:
                     case _:
                         partial.add(event)
                         emit(event)
+                        if (now := clock()) - kept >= _PARTIAL_EVERY:
+                            kept = now
+                            self._keep_partial(turn)
         raise ProviderError(
             "the model call ended without its last event", kind=ErrorKind.INTERNAL, model=request.model
         )
+
+    def _keep_partial(self, turn: Turn) -> None:
+        if pieces := turn.partial.take_new():
+            self._journal.append(Streamed(turn.request.turn_id, turn.tally.steps, pieces))
 
     async def run_tools(self, turn: Turn, calls: tuple[ToolCallPart, ...]) -> tuple[ToolResultPart, ...]:
         """What came of the calls, in their order and appended, also where the turn is cancelled meanwhile."""
@@ -157,29 +189,37 @@ class Steps:
             raise EngineFailed(
                 "the engine asked for tools to run that the last answer does not call, or one of them twice"
             )
-        results: dict[str, ToolResultPart] = {}
+        results = {call: result for call, result in turn.continuation.results.items() if call in asked}
+        left = [call for call in calls if call.id not in results]
         gate = asyncio.Semaphore(self._conversation.parallel_tools)
-        tasks = [asyncio.create_task(self._run_tool(turn, call, gate, results)) for call in calls]
+        tasks = [asyncio.create_task(self._run_tool(turn, call, gate, results)) for call in left]
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for call in calls:
+            for call in left:
                 if call.id not in results:
                     self._returned(turn, unanswered(call, "the turn ended before it had returned"), results)
             ordered = tuple(results[call.id] for call in calls)
-            self.append(turn, Message(role="tool", parts=ordered))
+            entry = self._conversation.context.append(Message(role="tool", parts=ordered))
+            self._journal.append(ToolsAnswered(turn.request.turn_id, tuple(asked), entry.sequence))
         return ordered
 
     async def _run_tool(
         self, turn: Turn, call: ToolCallPart, gate: asyncio.Semaphore, results: dict[str, ToolResultPart]
     ) -> None:
         shared = self._conversation
+        unknown = turn.continuation.unknown.get(call.id)
+        if unknown is not None:
+            turn.emit(ToolCalled(call))
+            self._returned(turn, unknown, results)
+            return
         async with gate:
-            self._journal.append(ToolBegan(turn.request.turn_id, call))
-            if not shared.toolset.is_idempotent(call.name):
+            idempotent = shared.toolset.is_idempotent(call.name)
+            self._journal.append(ToolBegan(turn.request.turn_id, call, idempotent))
+            if not idempotent:
                 await self._journal.flush()
             turn.emit(ToolCalled(call))
             began = asyncio.get_running_loop().time()

@@ -13,7 +13,8 @@ from llmgine.actors.sessions.context.window import (
     Sight,
     Window,
 )
-from llmgine.actors.sessions.journal.records import ContextChanged, Journal
+from llmgine.actors.sessions.journal.keeping import Journal
+from llmgine.actors.sessions.journal.records import ContextChanged
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, Turn, closing
 from llmgine.providers.catalogue import tokens
 from llmgine.providers.contracts import FinishReason, LLMRequest, LLMResponse, Message

@@ -3,6 +3,8 @@
 A turn is steps; `StepStarted` begins each. Within a step the deltas of one part share its `index` and
 concatenate to that part; `Reset` takes back what the step has streamed so far. Then come the calls of
 tools and their results, and the next step. The last event is exactly one `TurnDone` or `TurnFailed`.
+`TurnReset` takes back the whole turn: the session went on in another process, and what is known of the
+turn there follows from its start.
 """
 
 from __future__ import annotations
@@ -139,6 +141,14 @@ class Steered:
 
 
 @dataclass(slots=True)
+class TurnReset:
+    """What was told of this turn is void; it is told again from its start."""
+
+    type: ClassVar[Literal["turn_reset"]] = "turn_reset"
+    reason: str
+
+
+@dataclass(slots=True)
 class TurnDone:
     """The turn ended well."""
 
@@ -168,13 +178,14 @@ TurnEvent = (
     | ToolProgress
     | ToolReturned
     | Steered
+    | TurnReset
     | TurnDone
     | TurnFailed
 )
 
 # Codes below 16 are those of the model's own events.
 _STEP_STARTED, _TOOL_CALLED, _TOOL_RETURNED, _DONE, _FAILED = 16, 17, 18, 19, 20
-_STEERED, _TOOL_PROGRESS = 21, 22
+_STEERED, _TOOL_PROGRESS, _TURN_RESET = 21, 22, 25
 
 _APPROVAL_NEEDED, _APPROVAL_SETTLED = 30, 31
 
@@ -202,6 +213,8 @@ def to_wire(event: TurnEvent) -> list[Any]:
             return [_TOOL_RETURNED, result.model_dump_json().encode()]
         case Steered(message):
             return [_STEERED, message.model_dump_json().encode()]
+        case TurnReset(reason):
+            return [_TURN_RESET, reason]
         case TurnDone(reply):
             return [_DONE, reply.to_wire()]
         case TurnFailed(error, partial):
@@ -228,6 +241,8 @@ def from_wire(wire: list[Any]) -> TurnEvent:
         return ToolReturned(ToolResultPart.model_validate_json(wire[1]))
     if code == _STEERED:
         return Steered(Message.model_validate_json(wire[1]))
+    if code == _TURN_RESET:
+        return TurnReset(wire[1])
     if code == _DONE:
         return TurnDone(Reply.from_wire(wire[1]))
     if code == _FAILED:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic_core import to_json
 
+from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.turns.events import (
     Reply,
     StepStarted,
@@ -38,7 +39,7 @@ from llmgine.providers.events import TextDelta, ThinkingDelta, ToolCallDelta
 # What becomes of a turn that comes while another runs: it waits, takes its place, or is refused.
 WhenBusy = Literal["queue", "interrupt", "refuse"]
 
-TurnState = Literal["waiting", "running", "done", "failed", "cancelled"]
+TurnState = Literal["waiting", "running", "suspended", "done", "failed", "cancelled"]
 
 # A reply is one message on a link, whose frames are bounded; each result has been an event of its own.
 REPLY_RESULTS_BYTES = 4 * 1024 * 1024
@@ -52,6 +53,7 @@ class TurnRequest:
 
     `limits` and `when_busy` go over what the session says. `waiting` are the sessions of which a turn
     waits for this one.
+    `recovery` is the turn's own policy, None for the session's.
     """
 
     turn_id: str
@@ -63,6 +65,7 @@ class TurnRequest:
     limits: Limits | None = None
     when_busy: WhenBusy | None = None
     waiting: tuple[str, ...] = ()
+    recovery: RecoveryPolicy | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -75,6 +78,7 @@ class TurnRequest:
             "limits": self.limits and self.limits.model_dump_json().encode(),
             "when_busy": self.when_busy,
             "waiting": list(self.waiting),
+            "recovery": self.recovery,
         }
 
     @classmethod
@@ -90,6 +94,7 @@ class TurnRequest:
             limits=None if limits is None else Limits.model_validate_json(limits),
             when_busy=wire.get("when_busy"),
             waiting=tuple(wire.get("waiting") or ()),
+            recovery=wire.get("recovery"),
         )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from llmgine.actors.sessions.context.store import ContextStore
 from llmgine.actors.sessions.context.window import Window
-from llmgine.actors.sessions.journal.records import JournalRecord
+from llmgine.actors.sessions.journal.records import JournalRecord, TurnEnded
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.running.engines import Engine, ToolChatEngine
 from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver, TurnSummary
@@ -19,7 +19,7 @@ from llmgine.actors.sessions.running.runner import TurnRunner
 from llmgine.actors.sessions.running.spans import TurnSpans
 from llmgine.actors.sessions.running.steps import Conversation, unknown_size
 from llmgine.actors.sessions.tools.toolset import Toolset
-from llmgine.actors.sessions.turns.events import TurnEvent
+from llmgine.actors.sessions.turns.events import TurnDone, TurnEvent, TurnFailed
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.providers.contracts import (
@@ -124,11 +124,17 @@ class RecordedJournal:
     """Keeps its records, and how many there were at each flush."""
 
     def __init__(self) -> None:
+        self.closed = False
         self.records: list[JournalRecord] = []
         self.flushed: list[int] = []
+        self.told: list[TurnEvent] = []
 
     def append(self, record: JournalRecord) -> None:
         self.records.append(record)
+
+    def end(self, record: TurnEnded, event: TurnDone | TurnFailed) -> None:
+        self.append(record)
+        self.told.append(event)
 
     async def flush(self) -> None:
         self.flushed.append(len(self.records))

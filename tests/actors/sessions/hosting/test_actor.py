@@ -12,17 +12,20 @@ from llmgine.actors.code import CodeUnavailable
 from llmgine.actors.control import Boot, Ground, RuntimeActor
 from llmgine.actors.control.cluster import SpawnOptions
 from llmgine.actors.control.local_cluster import LocalWorld
-from llmgine.actors.link import Identity, Stream, StreamHandler
+from llmgine.actors.link import Identity, Peer, Stream, StreamHandler
 from llmgine.actors.pools.actor import ProviderActor
+from llmgine.actors.sessions.client.asking import Link
 from llmgine.actors.sessions.client.client import SessionClient
-from llmgine.actors.sessions.errors import SessionClosed, SessionError, SessionMoved
+from llmgine.actors.sessions.errors import SessionClosed, SessionError, SessionLost
 from llmgine.actors.sessions.hosting.actor import SessionActor
 from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.sessions.tools.tool import tool
+from llmgine.actors.store import StoreActor
 
 SETTINGS: dict[str, Any] = {
     name: {} for name in ("bus", "control", "link", "pools", "providers", "sessions", "telemetry")
 }
+SETTINGS["bus"] = {"dead_letters": 3, "dead_letter_age": 60.0}
 OPENING = {
     "session_id": "s1",
     "opening": 1,
@@ -78,7 +81,13 @@ class Stage:
 
     @property
     def session(self) -> SessionClient:
-        return SessionClient("s1", self.ground.peer("host-1"))
+        return self.client("s1")
+
+    def client(self, session_id: str) -> SessionClient:
+        async def locate() -> Peer:
+            return self.ground.peer("host-1")
+
+        return SessionClient(session_id, Link(locate), patience=0.1)
 
     async def close(self) -> None:
         self.ground.close()
@@ -90,6 +99,7 @@ class Stage:
 async def stage() -> AsyncIterator[Stage]:
     stage = Stage()
     await stage.spawn("supervisor", Supervisor)
+    await stage.spawn("store", StoreActor)
     await stage.spawn("provider-scripted-0", ProviderActor)
     await stage.spawn("host-1", SessionActor)
     yield stage
@@ -118,7 +128,7 @@ async def test_tools_of_the_session(stage: Stage) -> None:
 
 async def test_a_blank_actor_refuses(stage: Stage) -> None:
     """An actor that has no session says so, instead of answering as an empty one."""
-    with pytest.raises(SessionMoved, match="does not live in host-1"):
+    with pytest.raises(SessionLost, match="does not live in host-1"):
         await asyncio.wait_for(stage.session.ask("hello"), 10)
 
 
@@ -137,7 +147,7 @@ async def test_sessions_of_one_actor_know_nothing_of_each_other(stage: Stage) ->
     await asyncio.gather(
         *(stage.call("adopt", {**OPENING, "session_id": f"s{number}"}, None) for number in range(1, 4))
     )
-    sessions = [SessionClient(f"s{number}", stage.ground.peer("host-1")) for number in range(1, 4)]
+    sessions = [stage.client(f"s{number}") for number in range(1, 4)]
     await asyncio.gather(*(session.ask(session.session_id) for session in sessions))
     assert [len(await session.history()) for session in sessions] == [2, 2, 2]
     await stage.call("end", "s2", 1.0)

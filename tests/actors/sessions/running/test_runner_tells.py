@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from llmgine.actors.sessions.errors import EngineFailed
-from llmgine.actors.sessions.journal.records import ContextChanged, ToolBegan, TurnBegan, TurnEnded
+from llmgine.actors.sessions.journal.records import ToolBegan, TurnBegan, TurnEnded, TurnQueued
+from llmgine.actors.sessions.journal.state import SessionState
 from llmgine.actors.sessions.tools.tool import tool
 from llmgine.actors.sessions.turns.events import TurnDone
-from llmgine.providers.contracts import UsageSource
+from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.providers.contracts import Message, UsageSource
 from llmgine.providers.events import Failed
 from tests.actors.sessions.words import PROVIDER_FAILED, MakeBench, failure, shout
 
@@ -43,7 +45,7 @@ async def test_the_journal_comes_before_the_effect(bench: MakeBench, script: Any
 
 
 async def test_the_journal_rebuilds_the_context(bench: MakeBench, script: Any) -> None:
-    """The context's entries in the journal, applied in order, give the conversation, rollbacks included."""
+    """The records of the journal, applied in order, give the conversation, rollbacks included."""
     at = bench(
         script.says(calls=(script.call("shout", text="a"),)),
         script.says("ok"),
@@ -53,11 +55,13 @@ async def test_the_journal_rebuilds_the_context(bench: MakeBench, script: Any) -
     )
     for prompt in ("one", "two", "three"):
         await at.turn(prompt)
-    copy = type(at.context)()
+    copy = SessionState()
     for record in at.journal.records:
-        if isinstance(record, ContextChanged):
-            copy.apply(record.entry)
-    assert copy.to_json() == at.context.to_json()
+        if isinstance(record, TurnBegan):
+            copy.apply(TurnQueued(TurnRequest(record.turn_id, Message.user("?")), 0, 0))
+        copy.apply(record)
+    assert copy.context.to_json() == at.context.to_json()
+    assert (copy.turns, copy.progress, copy.queue) == (3, None, {})
 
 
 async def test_a_journal_that_fails(bench: MakeBench, script: Any) -> None:

@@ -25,6 +25,7 @@ from llmgine.actors.sessions.turns.events import (
     TurnDone,
     TurnEvent,
     TurnFailed,
+    TurnReset,
     from_wire,
     is_terminal,
     to_wire,
@@ -62,6 +63,7 @@ EVENTS: list[TurnEvent] = [
     ToolCalled(CALL),
     ToolReturned(RESULT),
     Steered(Message.user("in French")),
+    TurnReset("it moved"),
     TurnDone(REPLY),
 ]
 

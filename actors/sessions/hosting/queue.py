@@ -1,0 +1,245 @@
+"""The turns of a session that are not over: one runs, the others wait in the order of their coming.
+
+Each is in the journal from its acceptance to its end, so that the same queue stands again wherever the
+session wakes. What ended is kept for late readers, bounded by number and bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import get_args
+
+from llmgine.actors.sessions.errors import (
+    EngineFailed,
+    SessionClosed,
+    SessionOverloaded,
+    TurnCancelled,
+    TurnDeadline,
+)
+from llmgine.actors.sessions.hosting.live import LiveTurn
+from llmgine.actors.sessions.journal.records import CancelAsked, TurnEnded, TurnQueued
+from llmgine.actors.sessions.journal.state import SessionState
+from llmgine.actors.sessions.journal.writing import StoreJournal
+from llmgine.actors.sessions.options import RecoveryPolicy, SessionOptions
+from llmgine.actors.sessions.running.runner import TurnRunner, outcome_of
+from llmgine.actors.sessions.turns.events import TurnFailed
+from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.providers.errors import InvalidRequest, LlmgineError
+
+log = logging.getLogger(__name__)
+
+
+class TurnQueue:
+    """Runs the turns of one session, one at a time; `wall` is the time in nanoseconds since 1970."""
+
+    def __init__(
+        self,
+        session_id: str,
+        epoch: int,
+        runner: TurnRunner,
+        journal: StoreJournal,
+        options: SessionOptions,
+        wall: Callable[[], int],
+    ) -> None:
+        self.closing: str | None = None
+        self.counts = {"submitted": 0, "done": 0, "failed": 0, "cancelled": 0, "refused": 0}
+        self.running: LiveTurn | None = None
+        self.waiting: deque[LiveTurn] = deque()
+        self._session_id = session_id
+        self._epoch = epoch
+        self._runner = runner
+        self._journal = journal
+        self._options = options
+        self._wall = wall
+        self._turns: dict[str, LiveTurn] = {}
+        self._finished: deque[LiveTurn] = deque()
+        self._finished_bytes = 0
+        self._worker: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing happens until somebody asks for it, or answers what a turn waits for."""
+        if self._telling:
+            return False
+        if self.running is None:
+            return not self.waiting
+        return self.running.state == "suspended"
+
+    def get(self, turn_id: str) -> LiveTurn | None:
+        """The turn of that id where it has not ended, or not long ago."""
+        return self._turns.get(turn_id)
+
+    def submit(self, request: TurnRequest) -> LiveTurn:
+        """Takes a turn on, or finds it where its id is known; raises why it is refused."""
+        known = self._turns.get(request.turn_id)
+        if known is not None:
+            return known
+        try:
+            self._admit(request)
+        except LlmgineError:
+            self.counts["refused"] += 1
+            raise
+        seconds = self._options.turn_deadline if request.deadline is None else request.deadline
+        now = self._wall()
+        queued = TurnQueued(request, now, now + round(seconds * 1e9))
+        self._journal.append(queued)
+        turn = self._enqueue(LiveTurn(request, self._until(queued), self._epoch))
+        self._start()
+        return turn
+
+    def resume(self, state: SessionState) -> None:
+        """Takes up the turns that the session had not ended, each with the time that is left of it."""
+        progress = state.progress
+        begun = None if progress is None else progress.turn_id
+        for queued in sorted(state.queue.values(), key=lambda one: one.request.turn_id != begun):
+            request = queued.request
+            how_far = progress if request.turn_id == begun else None
+            self._enqueue(LiveTurn(request, self._until(queued), self._epoch, how_far))
+        self._start()
+
+    def cancel(self, turn: LiveTurn, reason: str = "the turn was cancelled") -> bool:
+        """Cancels a turn that has not ended; False where it has."""
+        if turn in self.waiting:
+            self.waiting.remove(turn)
+            self._fail(turn, TurnCancelled(f"{reason} before it began"))
+            return True
+        if turn.log.terminal is not None or turn.task is None:
+            return False
+        if not turn.cancelling:  # a second one would cut short what the first one leaves in order
+            turn.cancelling = True
+            self._journal.append(CancelAsked(turn.request.turn_id))
+            turn.task.cancel()
+        return True
+
+    async def end(self, reason: str, grace: float) -> int:
+        """Takes no more turns, lets those that it has end, and cancels what is left after `grace` seconds."""
+        self.closing = self.closing or reason
+        if self._worker is not None:
+            await asyncio.wait({self._worker}, timeout=grace)
+        left = [turn for turn in self._turns.values() if turn.log.terminal is None]
+        for turn in left:
+            self.cancel(turn, f"the session ended ({reason})")
+        if self._worker is not None:
+            await self._worker
+        if self._telling:
+            await asyncio.wait(self._telling)
+        return len(left)
+
+    async def leave(self, reason: str) -> None:
+        """Stops where it stands, without a word to the journal: the turns go on elsewhere, or sleep."""
+        for turn in self._turns.values():
+            if turn.log.terminal is None:
+                turn.leave(reason)
+        self.waiting.clear()
+        if self.running is not None and self.running.task is not None:
+            self.running.task.cancel()
+        if self._worker is not None:
+            await self._worker
+
+    def _until(self, queued: TurnQueued) -> float:
+        """When its time is up, on the loop's clock."""
+        return asyncio.get_running_loop().time() + (queued.deadline - self._wall()) / 1e9
+
+    def _enqueue(self, turn: LiveTurn) -> LiveTurn:
+        if turn.progress is None:
+            turn.expiry = asyncio.get_running_loop().call_at(turn.deadline, self._expire, turn)
+        self._turns[turn.request.turn_id] = turn
+        self.waiting.append(turn)
+        self.counts["submitted"] += 1
+        return turn
+
+    def _start(self) -> None:
+        if self._worker is None and self.waiting:
+            self._worker = asyncio.create_task(self._work(), name=f"turns of {self._session_id}")
+
+    def _admit(self, request: TurnRequest) -> None:
+        if self.closing is not None:
+            raise SessionClosed(f"session {self._session_id!r} has ended ({self.closing})")
+        if request.prompt.role != "user":
+            raise InvalidRequest(f"a prompt is a message of role user, not {request.prompt.role}")
+        if request.deadline is not None and not 0 < request.deadline < math.inf:
+            raise InvalidRequest(f"deadline= is a number of seconds above 0, not {request.deadline!r}")
+        if request.recovery not in (None, *get_args(RecoveryPolicy)):
+            known = ", ".join(get_args(RecoveryPolicy))
+            raise InvalidRequest(f"recovery= is one of {known}, not {request.recovery!r}")
+        if self._journal.trouble is not None:
+            raise self._journal.trouble
+        if len(self.waiting) >= self._options.queue:
+            raise SessionOverloaded(
+                f"{len(self.waiting)} turns wait in session {self._session_id!r} (sessions.queue); "
+                "await some of them before submitting more"
+            )
+
+    async def _work(self) -> None:
+        while self.waiting:
+            turn = self.running = self.waiting.popleft()
+            await self._run(turn)
+            self.running = None
+        self._worker = None
+
+    async def _run(self, turn: LiveTurn) -> None:
+        if turn.expiry is not None:
+            turn.expiry.cancel()
+        turn.state = "running"
+        turn.task = asyncio.create_task(
+            self._runner.run(turn.request, turn.emit, deadline=turn.deadline, progress=turn.progress),
+            name=f"turn {turn.request.turn_id}",
+        )
+        await asyncio.wait({turn.task})
+        if self._journal.closed:
+            if not turn.task.cancelled() and turn.task.exception() is not None:
+                log.warning("turn %s was left: %s", turn.request.turn_id, turn.task.exception())
+            return
+        if turn.log.terminal is None:
+            error: LlmgineError = TurnCancelled("the turn was cancelled")
+            if not turn.task.cancelled():
+                broke = turn.task.exception()
+                log.error("turn %s broke", turn.request.turn_id, exc_info=broke)
+                error = EngineFailed(f"the turn broke: {broke!r}")
+            await self._tell(turn, TurnFailed(error))
+            return
+        self._retire(turn)
+
+    def _expire(self, turn: LiveTurn) -> None:
+        if turn in self.waiting:
+            self.waiting.remove(turn)
+            self._fail(
+                turn, TurnDeadline("the turn's deadline passed while it waited for the turns before it")
+            )
+
+    def _fail(self, turn: LiveTurn, error: LlmgineError) -> None:
+        if turn.expiry is not None:
+            turn.expiry.cancel()
+        telling = asyncio.create_task(self._tell(turn, TurnFailed(error)), name=f"end {turn.request.turn_id}")
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _tell(self, turn: LiveTurn, event: TurnFailed) -> None:
+        """Ends a turn that did not end itself: in the journal, then for its readers."""
+        self._journal.end(TurnEnded(turn.request.turn_id, outcome_of(event.error)), event)
+        try:
+            await self._journal.flush()
+        except LlmgineError as error:
+            log.warning("the end of turn %s is not kept: %s", turn.request.turn_id, error)
+        if not self._journal.closed:
+            turn.emit(event)
+            self._retire(turn)
+
+    def _retire(self, turn: LiveTurn) -> None:
+        """Counts a turn that has ended and keeps its events, bounded by number and bytes."""
+        self.counts[turn.state] += 1
+        turn.progress = None
+        self._finished.append(turn)
+        self._finished_bytes += turn.log.size
+        while len(self._finished) > 1 and (
+            len(self._finished) > self._options.finished_turns
+            or self._finished_bytes > self._options.finished_bytes
+        ):
+            oldest = self._finished.popleft()
+            self._finished_bytes -= oldest.log.size
+            del self._turns[oldest.request.turn_id]

@@ -1,0 +1,67 @@
+"""How a turn goes on whose process died under it: a pure decision by the policy that it began with.
+
+Finished steps are kept, an unfinished model call is made again. A tool that had returned is not run
+again, nor one that may not run twice and might have had its effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from llmgine.actors.sessions.errors import OutcomeUnknown, TurnCancelled, TurnError
+from llmgine.actors.sessions.journal.state import Progress
+from llmgine.providers.contracts import TextPart, ToolCallPart, ToolResultPart
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What is left of an unfinished turn.
+
+    `results` are those of calls that had returned, `unknown` those to be told of calls that may have had
+    their effect. The calls of `asked` run again only where somebody allows it. With `error` the turn ends
+    instead.
+    """
+
+    results: dict[str, ToolResultPart] = field(default_factory=dict)
+    unknown: dict[str, ToolResultPart] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
+    error: TurnError | None = None
+
+
+def continuation(progress: Progress) -> Continuation:
+    """How this turn goes on."""
+    if progress.cancelled:
+        return Continuation(error=TurnCancelled("the turn was cancelled"))
+    if progress.results is not None:
+        return Continuation()
+    uncertain = [
+        began.call
+        for began in progress.begun.values()
+        if began.call.id not in progress.ended and not began.idempotent
+    ]
+    kept = dict(progress.ended)
+    if not uncertain:
+        return Continuation(kept)
+    match progress.began.recovery:
+        case "fail":
+            called = ", ".join(sorted({call.name for call in uncertain}))
+            return Continuation(
+                kept,
+                error=OutcomeUnknown(
+                    f"the session's process died while {called} ran, which may not run twice; mark the tool "
+                    "idempotent=True, or have such turns go on with recovery='retry' or 'ask'"
+                ),
+            )
+        case "ask":
+            return Continuation(kept, asked=frozenset(call.id for call in uncertain))
+        case _:
+            return Continuation(kept, {call.id: outcome_unknown(call) for call in uncertain})
+
+
+def outcome_unknown(call: ToolCallPart) -> ToolResultPart:
+    """What the model is told of a call that may have had its effect, or not."""
+    text = (
+        "The outcome of this call is unknown: the process that ran it died. It may have taken effect; "
+        "find out before you make it again."
+    )
+    return ToolResultPart(call_id=call.id, name=call.name, content=(TextPart(text=text),), is_error=True)

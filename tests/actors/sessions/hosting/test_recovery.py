@@ -1,0 +1,223 @@
+"""A session whose process dies goes on in another, from what it had written."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from llmgine.actors.sessions.errors import OutcomeUnknown, SessionMoved, TurnCancelled, TurnDeadline
+from llmgine.actors.sessions.tools.tool import tool
+from llmgine.actors.sessions.turns.events import TurnDone, TurnReset
+from llmgine.providers.events import TextDelta
+from tests.actors.sessions.stage import Stage, soon
+
+
+async def texts(session: Any) -> list[str]:
+    return [message.text for message in await soon(session.history())]
+
+
+async def test_a_session_wakes_with_its_history(stage: Stage, script: Any) -> None:
+    """What was answered in one process is the history in the next."""
+    session = await stage.open(script.says("one"))
+    assert (await soon(session.ask("a"))).text == "one"
+    await stage.kill()
+    await stage.wake(script.says("two"))
+    assert (await soon(session.ask("b"))).text == "two"
+    assert await texts(session) == ["a", "one", "b", "two"]
+    assert [message.text for message in stage.models.requests[0].messages] == ["a", "one", "b"]
+
+
+async def test_a_turn_goes_on_elsewhere(stage: Stage, script: Any) -> None:
+    """A submitted turn whose process dies is answered by the next one, and so are those behind it."""
+    gate = script.Gate()
+    session = await stage.open([gate])
+    turns = [await soon(session.submit(prompt)) for prompt in "abc"]
+    waiting = asyncio.create_task(turns[1].result())
+    await gate.inside.wait()
+    await stage.kill()
+    await stage.wake(script.says("1"), script.says("2"), script.says("3"))
+    assert [(await soon(turn.result())).text for turn in turns] == ["1", "2", "3"]
+    assert (await soon(waiting)).text == "2"
+    assert await texts(session) == ["a", "1", "b", "2", "c", "3"]
+    assert len(stage.models.requests) == 3
+
+
+async def test_a_reader_is_told_that_the_turn_begins_anew(stage: Stage, script: Any, eventually: Any) -> None:
+    """A reader in mid-stream gets a reset and then the turn from its start; nothing is doubled."""
+    gate = script.Gate()
+    session = await stage.open([TextDelta(0, "Hel"), gate])
+    events: list[Any] = []
+
+    async def read() -> None:
+        async for event in session.stream("a"):
+            events.append(event)
+
+    reading = asyncio.create_task(read())
+    await gate.inside.wait()
+    await eventually(lambda: any(isinstance(event, TextDelta) for event in events))
+    await stage.kill()
+    await stage.wake(script.says("Hello"))
+    await soon(reading)
+    at = next(number for number, event in enumerate(events) if isinstance(event, TurnReset))
+    assert "".join(event.text for event in events[:at] if isinstance(event, TextDelta)) == "Hel"
+    assert "".join(event.text for event in events[at:] if isinstance(event, TextDelta)) == "Hello"
+    assert isinstance(events[-1], TurnDone)
+    assert await texts(session) == ["a", "Hello"]
+
+
+class Effects:
+    """A tool that waits inside its first call, and how often it ran."""
+
+    def __init__(self, gate: Any) -> None:
+        self.gate = gate
+        self.ran = 0
+
+    def tool(self, *, idempotent: bool) -> Any:
+        @tool(idempotent=idempotent)
+        async def pay() -> str:
+            self.ran += 1
+            if self.ran == 1:
+                await self.gate.wait()
+            return f"paid {self.ran}"
+
+        return pay
+
+
+@pytest.mark.parametrize(
+    ("idempotent", "recovery", "ran"), [(True, "fail", 2), (False, "retry", 1), (False, "fail", 1)]
+)
+async def test_a_tool_in_flight(stage: Stage, script: Any, idempotent: bool, recovery: str, ran: int) -> None:
+    """A tool that may run twice does; of another the model hears that nobody knows, or the turn fails."""
+    effects = Effects(script.Gate())
+    tools = (effects.tool(idempotent=idempotent),)
+    session = await stage.open(
+        script.says("Well", calls=(script.call("pay"),)), tools=tools, recovery=recovery
+    )
+    turn = await soon(session.submit("a"))
+    await effects.gate.inside.wait()
+    # The tool that may run twice is not waited for: what it did is in the store by the next batch.
+    await stage.processes[-1].store.flush(5.0)
+    await stage.kill()
+    await stage.wake(script.says("done"), tools=tools, recovery=recovery)
+    if recovery == "fail" and not idempotent:
+        with pytest.raises(OutcomeUnknown, match="pay"):
+            await soon(turn.result())
+    else:
+        reply = await soon(turn.result())
+        assert (reply.text, reply.steps) == ("done", 2)
+        (result,) = [call.result for call in reply.tool_calls]
+        assert ("unknown" in result.text) == (not idempotent)
+    assert effects.ran == ran
+    assert [message.role for message in await soon(session.history())][:3] == ["user", "assistant", "tool"]
+
+
+async def test_finished_steps_are_kept(stage: Stage, script: Any) -> None:
+    """A finished step and its results are not made again; the reply counts the whole turn."""
+    ran: list[str] = []
+
+    @tool
+    async def pay() -> str:
+        ran.append("paid")
+        return "paid"
+
+    gate = script.Gate()
+    session = await stage.open(script.says("Wait.", calls=(script.call("pay"),)), [gate], tools=(pay,))
+    turn = await soon(session.submit("a"))
+    await gate.inside.wait()
+    await stage.processes[-1].store.flush(5.0)
+    await stage.kill()
+    await stage.wake(script.says("done"), tools=(pay,))
+    events = [event async for event in session.turn(turn.id).stream()]
+    reply = events[-1].reply
+    assert (ran, reply.steps, reply.usage.output_tokens) == (["paid"], 2, 4)
+    assert [call.result.text for call in reply.tool_calls] == ["paid"]
+    assert [event.type for event in events] == [
+        "step_started",
+        "text_delta",
+        "tool_call_start",
+        "tool_call_delta",
+        "tool_called",
+        "tool_returned",
+        "step_started",
+        "text_delta",
+        "done",
+    ]
+
+
+async def test_a_cancelled_turn_never_comes_back(stage: Stage, script: Any) -> None:
+    """A turn whose cancel was acknowledged is over, wherever the session wakes; so is a waiting one."""
+    gate = script.Gate()
+    session = await stage.open([gate])
+    first, second = [await soon(session.submit(prompt)) for prompt in "ab"]
+    await gate.inside.wait()
+    assert await soon(second.cancel())
+    assert await soon(first.cancel())
+    await stage.kill()
+    await stage.wake(script.says("next"))
+    for turn in (first, second):
+        with pytest.raises(TurnCancelled):
+            await soon(turn.result())
+    assert (await soon(session.ask("c"))).text == "next"
+    assert len(stage.models.requests) == 1
+
+
+async def test_a_turn_that_ended_is_not_run_again(stage: Stage, script: Any) -> None:
+    """A turn that is sent again after its session woke elsewhere is answered with how it ended."""
+    session = await stage.open(script.says("once"))
+    reply = await soon(session.ask("a"))
+    await stage.kill()
+    await stage.wake()
+    assert await soon(stage.driver().turn(reply.turn_id).result()) == reply
+    assert stage.models.requests == []
+
+
+async def test_an_older_process_is_fenced(stage: Stage, script: Any) -> None:
+    """Once a session woke elsewhere, its older process commits nothing, stops, and tells nobody anything."""
+    gate = script.Gate()
+    session = await stage.open([gate, *script.says("old")])
+    fenced: list[bool] = []
+    old = stage.host
+    old.on_fenced = lambda: fenced.append(True)
+    turn = await soon(session.submit("a"))
+    await gate.inside.wait()
+    await stage.wake(script.says("new"))
+    gate.go_on.set()
+    assert (await soon(turn.result())).text == "new"
+    assert await texts(stage.driver()) == ["a", "new"]
+    assert fenced == [True]
+    with pytest.raises(SessionMoved):
+        await old._take("session.history", {"session": "s1"})
+
+
+async def test_passivation(stage: Stage, script: Any, eventually: Any) -> None:
+    """An idle session sleeps and wakes with its history; one that is at work or read does not sleep."""
+    gate = script.Gate()
+    session = await stage.open([gate, *script.says("one")])
+    turn = await soon(session.submit("a"))
+    await gate.inside.wait()
+    assert not await stage.host.passivate()
+    gate.go_on.set()
+    assert (await soon(turn.result())).text == "one"
+    await eventually(lambda: stage.host.idle)
+    stage.awake.clear()
+    assert await soon(stage.host.passivate())
+    asking = asyncio.create_task(session.ask("b"))
+    await stage.wake(script.says("two"))
+    assert (await soon(asking)).text == "two"
+    assert await texts(session) == ["a", "one", "b", "two"]
+    assert stage.lookups == 2
+
+
+async def test_a_deadline_goes_on_over_a_death(stage: Stage, script: Any) -> None:
+    """A turn has the time left that it had, and keeps the text that was journaled where that is up."""
+    gate = script.Gate()
+    session = await stage.open([gate])
+    turn = await soon(session.submit("a", deadline=0.2))
+    await gate.inside.wait()
+    await stage.kill()
+    await asyncio.sleep(0.2)
+    await stage.wake([script.Gate()])
+    with pytest.raises(TurnDeadline):
+        await soon(turn.result())
