@@ -90,7 +90,8 @@ class Session:
             "stay": self._stay,
             "fingerprint": self._fingerprint(),
             "placement": self._placement,
-            "code": "" if self._code is None else fingerprint(self._code),
+            "runs": "" if self._code is None else fingerprint(self._code),
+            "tools": [tool.spec.model_dump(mode="json") for tool in self._tools()],
         }
         driver = self._driver
         driver.attached.add((self.id, self._handle))
@@ -246,6 +247,9 @@ class Session:
                 f"`async with runtime.session(...) as session`"
             )
         return self._client
+
+    def _tools(self) -> tuple[Tool[..., Any], ...]:
+        return () if self._code is None else self._code.tools
 
     def _fingerprint(self) -> str:
         """What must be equal for two handles to share a session; empty where this one brings nothing."""

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmgine.actors.bus import BusClient, BusOptions
@@ -22,14 +22,19 @@ from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools import PoolsOptions
 from llmgine.actors.sessions import SessionOptions
 from llmgine.actors.store import StoreClient
+from llmgine.actors.store.options import MEMORY
+from llmgine.actors.store.queries import SessionFilter
 from llmgine.actors.supervisor.children import Children
 from llmgine.actors.supervisor.deploymentdesk import DeploymentDesk
 from llmgine.actors.supervisor.directory import Directory, Leases
 from llmgine.actors.supervisor.entries import Decision, DropClient, EndRuntime, EndSession
 from llmgine.actors.supervisor.hostdesk import HostDesk
+from llmgine.actors.supervisor.lodging import Lodging
 from llmgine.actors.supervisor.members import Member, Members
 from llmgine.actors.supervisor.pooldesk import PoolDesk
 from llmgine.actors.supervisor.sessiondesk import SessionDesk
+from llmgine.actors.supervisor.sessionkeeping import SessionKeeping
+from llmgine.actors.supervisor.sessionrecords import SessionRecords
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
 from llmgine.actors.supervisor.work import Work
 from llmgine.actors.telemetry import ObservedActor
@@ -101,14 +106,18 @@ class SupervisorActor(ObservedActor):
             self,
             options=BusOptions.model_validate(self.settings["bus"]),
         )
+        records = SessionRecords(self._store, f"{self.name}-{self.identity.epoch}", time.time_ns)
         self._sessions = SessionDesk(
-            self.cluster,
             self._directory,
-            self._hosts,
+            Lodging(self.cluster, self._hosts, self._work),
+            records,
             self._subscriptions,
             self._bus,
             self._work,
             self.options,
+        )
+        self._keeping = SessionKeeping(
+            self._directory, self._hosts, self._sessions, records, self._subscriptions, self._work
         )
         children = [name for name in await self.cluster.names() if name != self.name]
         self._deployments = DeploymentDesk(self.cluster, self._children, self._subscriptions, self._work)
@@ -122,7 +131,7 @@ class SupervisorActor(ObservedActor):
                 await self._recover(children)
             else:
                 await asyncio.gather(*(self._start_essential(name) for name in self._essentials))
-            await self._restore()
+            await self._restore(anew=not children)
             await self._subscriptions.complete()
             await self._bus.start()
             self._hosts.warm_up()
@@ -134,10 +143,13 @@ class SupervisorActor(ObservedActor):
         kind = name if name in (names.STORE, names.TELEMETRY) else "router"
         await self._children.start(name, kind, num_cpus=self.options.actor_cpus)
 
-    async def _restore(self) -> None:
-        """Durable subscriptions come before anybody publishes, unless the store keeps them waiting."""
-        restoring = self._work.start(self._subscriptions.restore(), "restore durable subscriptions")
-        await asyncio.wait({restoring}, timeout=_RESTORING)
+    async def _restore(self, *, anew: bool) -> None:
+        """What the store alone has comes before anybody asks for it, unless the store keeps them waiting."""
+        restoring = {
+            self._work.start(self._subscriptions.restore(), "restore durable subscriptions"),
+            self._work.start(self._keeping.restore(anew=anew), "find the sessions of the store"),
+        }
+        await asyncio.wait(restoring, timeout=_RESTORING)
 
     async def _bring_back(self, essential: str) -> None:
         """An actor that the runtime cannot do without is started until it is there."""
@@ -165,8 +177,10 @@ class SupervisorActor(ObservedActor):
             match member.kind:
                 case "session":
                     for told in report["sessions"]:
-                        if told["closing"] or report["stopping"]:
+                        if told["closing"]:
                             self._carry_out(self._directory.close(told["session_id"]))
+                    if report["stopping"]:
+                        self._work.start(self._keeping.died(member.name), f"end {member.name}")
                 case "provider" if report["stopping"]:
                     self._pools.drain([member.name])
         for client in self._subscriptions.clients():
@@ -218,9 +232,7 @@ class SupervisorActor(ObservedActor):
         if not await self._comes_back(member.name):
             match member.kind:
                 case "session":
-                    await self._hosts.gone(member.name)
-                    for session_id in self._directory.died(member.name):
-                        self._carry_out(self._directory.lose(session_id, "its process died"))
+                    await self._keeping.died(member.name)
                 case "provider":
                     await self._pools.gone(member.name)
                 case "handler":
@@ -248,7 +260,7 @@ class SupervisorActor(ObservedActor):
             except Exception:
                 logger.exception("the supervisor's clock stumbled; it goes on")
 
-    def _carry_out(self, decisions: list[Decision]) -> list[asyncio.Task[Any]]:
+    def _carry_out(self, decisions: Iterable[Decision]) -> list[asyncio.Task[Any]]:
         return [self._begin_to(decision) for decision in decisions]
 
     def _begin_to(self, decision: Decision) -> asyncio.Task[Any]:
@@ -276,8 +288,14 @@ class SupervisorActor(ObservedActor):
         return await self._sessions.open(driver_id, handle, spec, code)
 
     async def locate_session(self, session_id: str) -> dict[str, Any]:
+        """Where the session lives; one that sleeps is woken."""
         await self._is_ready()
-        return self._sessions.locate(session_id)
+        return await self._sessions.wake(session_id, "somebody asks for it")
+
+    async def wake(self, session_id: str, why: str) -> dict[str, Any]:
+        """As `locate_session`, for whoever has something for the session; `why` goes to the log."""
+        await self._is_ready()
+        return await self._sessions.wake(session_id, why)
 
     async def detach_session(self, session_id: str, handle: str, error: str | None) -> None:
         """Returns once the handle is off, and the session ended if it was the last."""
@@ -290,6 +308,31 @@ class SupervisorActor(ObservedActor):
         await self._is_ready()
         self._carry_out(self._directory.close(session_id))
         await self._sessions.ended(session_id)
+
+    async def delete_session(self, session_id: str) -> None:
+        """Returns once the session has ended, and nothing is left of it in any table."""
+        await self._is_ready()
+        await self._keeping.delete(session_id)
+
+    async def list_sessions(self, wanted: list[Any], after: int, limit: int) -> dict[str, Any]:
+        """Sessions that the store has and where each is, and the cursor of the next ones."""
+        await self._is_ready()
+        return await self._keeping.list(SessionFilter.from_wire(wanted), after, limit)
+
+    async def sessions_idle(self, host: str, session_ids: list[str]) -> None:
+        """An actor tells of sessions that nobody has used for a while."""
+        await self._is_ready()
+        await self._keeping.idle(host, session_ids)
+
+    async def session_left(self, host: str, session_id: str) -> None:
+        """An actor tells that a session is not its own any more."""
+        await self._is_ready()
+        self._keeping.left(host, session_id)
+
+    async def retire_host(self, host: str, why: str) -> None:
+        """An actor tells that it is not well."""
+        await self._is_ready()
+        self._work.start(self._keeping.retire(host, why), f"empty {host}")
 
     async def driver_left(self, driver_id: str) -> None:
         """A driver says goodbye; an owner's goodbye is `stop_runtime`."""
@@ -374,7 +417,8 @@ class SupervisorActor(ObservedActor):
         grace = self.options.stop_grace
         self._hosts.stop()
         try:
-            await asyncio.gather(*self._carry_out(self._directory.stop()), return_exceptions=True)
+            keeps = (self.settings["store"]["url"] or MEMORY) != MEMORY
+            await asyncio.gather(*self._carry_out(self._directory.stop(keeps=keeps)), return_exceptions=True)
             await self._bus.close()
             # Those that others write to while they drain go last.
             last = [name for name in (names.STORE, names.TELEMETRY) if name in self._essentials]

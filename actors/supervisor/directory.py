@@ -44,6 +44,10 @@ class Driver:
     claims: tuple[tuple[str, str], ...] = ()
 
 
+# How a session ends that was left behind by an earlier run of the runtime.
+FINISHED = "its runtime had ended"
+
+
 class Directory:
     """Drivers and sessions of one runtime."""
 
@@ -82,7 +86,7 @@ class Directory:
             driver.connected = False
             driver.lost_at = now
 
-    def driver_left(self, driver_id: str) -> list[Decision]:
+    def driver_left(self, driver_id: str) -> list[EndSession]:
         """A driver said goodbye: its handles go at once."""
         self.drivers.pop(driver_id, None)
         return self._detach_all(driver_id, "its driver left")
@@ -126,17 +130,17 @@ class Directory:
         if entry is not None and entry.opening == opening and entry.state == "open":
             entry.state, entry.actor = "passive", None
 
-    def detach(self, session_id: str, handle: str, error: str | None) -> list[Decision]:
+    def detach(self, session_id: str, handle: str, error: str | None) -> list[EndSession]:
         """A handle was left; the last one ends the session unless it stays."""
         entry = self.sessions.get(session_id)
         if entry is None or entry.handles.pop(handle, None) is None:
             return []
         return self._unless_held(entry, error)
 
-    def close(self, session_id: str) -> list[Decision]:
+    def close(self, session_id: str, error: str | None = None) -> list[EndSession]:
         """The session ends, whoever is attached; nothing is left to do where it is not open."""
         entry = self.sessions.get(session_id)
-        return [] if entry is None else self._end(entry, None)
+        return [] if entry is None else self._end(entry, error)
 
     def died(self, actor: str) -> list[str]:
         """A process is gone; the sessions that lived in it, which are passive now.
@@ -146,9 +150,10 @@ class Directory:
         lost = [entry for entry in self.sessions.values() if entry.actor == actor and entry.state == "open"]
         for entry in lost:
             self.passivated(entry.id, entry.opening)
+            entry.deaths += 1
         return [entry.id for entry in lost]
 
-    def lose(self, session_id: str, error: str) -> list[Decision]:
+    def lose(self, session_id: str, error: str) -> list[EndSession]:
         """Nothing is left of the session, in no process and no store."""
         entry = self.sessions.get(session_id)
         return [] if entry is None else self._end(entry, error, lost=True)
@@ -190,10 +195,11 @@ class Directory:
 
     # The runtime.
 
-    def stop(self) -> list[Decision]:
-        """Nothing new from now on; every session ends."""
+    def stop(self, *, keeps: bool) -> list[EndSession]:
+        """Nothing new from now on; every session ends, but those that stay where the store `keeps` them."""
         self._stopping = True
-        return [decision for entry in list(self.sessions.values()) for decision in self._end(entry, None)]
+        ending = [entry for entry in self.sessions.values() if not (keeps and entry.stay)]
+        return [decision for entry in ending for decision in self._end(entry, None)]
 
     @property
     def stopping(self) -> bool:
@@ -236,8 +242,8 @@ class Directory:
             del self.drivers[driver.id]
         return decisions
 
-    def _detach_all(self, driver_id: str, error: str) -> list[Decision]:
-        decisions: list[Decision] = []
+    def _detach_all(self, driver_id: str, error: str) -> list[EndSession]:
+        decisions: list[EndSession] = []
         for entry in list(self.sessions.values()):
             held = [handle for handle, driver in entry.handles.items() if driver == driver_id]
             for handle in held:
@@ -246,12 +252,20 @@ class Directory:
                 decisions += self._unless_held(entry, error)
         return decisions
 
-    def _unless_held(self, entry: SessionEntry, error: str | None) -> list[Decision]:
-        if entry.handles or entry.stay:
+    def idle(self, session_id: str) -> list[EndSession]:
+        """Nobody has used the session for a while: one that only had turns to finish has."""
+        entry = self.sessions.get(session_id)
+        if entry is None or not entry.finishing:
+            return []
+        entry.finishing = False
+        return self._unless_held(entry, FINISHED)
+
+    def _unless_held(self, entry: SessionEntry, error: str | None) -> list[EndSession]:
+        if entry.handles or entry.stay or entry.finishing:
             return []
         return self._end(entry, error)
 
-    def _end(self, entry: SessionEntry, error: str | None, *, lost: bool = False) -> list[Decision]:
+    def _end(self, entry: SessionEntry, error: str | None, *, lost: bool = False) -> list[EndSession]:
         if entry.state == "ending":
             return []
         entry.state = "ending"

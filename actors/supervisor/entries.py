@@ -62,12 +62,16 @@ class SessionEntry:
     stay: bool
     fingerprint: str
     placement: Placement
-    code: str
+    runs: str
     state: Literal["opening", "open", "passive", "ending"] = "opening"
     actor: str | None = None
     handles: dict[str, str] = field(default_factory=dict)
     # After a supervisor's restart: until then a session without handles waits for its drivers.
     orphan_until: float | None = None
+    # Woken for the turns that it had left when its runtime ended: it ends when they have.
+    finishing: bool = False
+    # How often its process has died.
+    deaths: int = 0
 
     @classmethod
     def of(cls, told: dict[str, Any], opening: int) -> Self:
@@ -79,8 +83,8 @@ class SessionEntry:
             told["stay"],
             told["fingerprint"],
             told["placement"],
-            told["code"],
+            told["runs"],
         )
 
     def wish(self) -> Wish:
-        return Wish(self.id, self.placement, self.code)
+        return Wish(self.id, self.placement, self.runs)

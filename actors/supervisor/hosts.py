@@ -24,11 +24,11 @@ _WEIGHT = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a session needs: `code` is the fingerprint of what it brings to run, "" for nothing."""
+    """What a session needs: `runs` is the fingerprint of the code that it brings, "" for none."""
 
     session_id: str
     placement: Placement
-    code: str = ""
+    runs: str = ""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Host:
     name: str
     state: Literal["starting", "ready", "leaving"] = "starting"
     placement: Placement | None = None
-    code: str = ""
+    runs: str = ""
     sessions: set[str] = field(default_factory=set)
 
     @property
@@ -46,7 +46,7 @@ class Host:
         return self.placement is None and self.state == "ready"
 
     def take(self, wish: Wish) -> None:
-        self.placement, self.code = wish.placement, wish.code
+        self.placement, self.runs = wish.placement, wish.runs
         self.sessions.add(wish.session_id)
 
 
@@ -103,7 +103,7 @@ class Hosts:
             return
         host.sessions.discard(session_id)
         if not host.sessions and host.state == "ready":
-            if host.code:
+            if host.runs:
                 host.state = "leaving"
             else:
                 host.placement = None
@@ -124,10 +124,10 @@ class Hosts:
         """A restarted supervisor hears of an actor."""
         self.avoid([report["name"]])
         host = self._hosts[report["name"]] = Host(report["name"], "ready")
-        host.code = report["code"]
+        host.runs = report["runs"]
         for told in report["sessions"]:
-            host.take(Wish(told["session_id"], told["placement"], report["code"]))
-        if report["stopping"] or (host.code and not host.sessions):
+            host.take(Wish(told["session_id"], told["placement"], report["runs"]))
+        if report["stopping"] or (host.runs and not host.sessions):
             host.state = "leaving"
 
     def avoid(self, taken: Iterable[str]) -> None:
@@ -192,16 +192,16 @@ class Hosts:
     def _fitting(self, wish: Wish) -> Host | None:
         """The fullest actor with room for such a session, so that others empty; else a blank one."""
         if wish.placement == "pooled":
-            shared = [host for host in self._hosts.values() if self._has_room(host, wish.code)]
+            shared = [host for host in self._hosts.values() if self._has_room(host, wish.runs)]
             if shared:
                 return max(shared, key=lambda host: len(host.sessions))
         return next((host for host in self._hosts.values() if host.blank), None)
 
-    def _has_room(self, host: Host, code: str) -> bool:
+    def _has_room(self, host: Host, runs: str) -> bool:
         return (
             host.state == "ready"
             and host.placement == "pooled"
-            and host.code == code
+            and host.runs == runs
             and len(host.sessions) < self._options.slots
         )
 
@@ -210,7 +210,7 @@ class Hosts:
 
     def _needed(self) -> int:
         """How many blank actors the waiting sessions would take."""
-        pooled = Counter(wish.code for wish in self._waiting if wish.placement == "pooled")
+        pooled = Counter(wish.runs for wish in self._waiting if wish.placement == "pooled")
         shared = sum(math.ceil(count / self._options.slots) for count in pooled.values())
         return len(self._waiting) - pooled.total() + shared
 

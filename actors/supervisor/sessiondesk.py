@@ -1,55 +1,61 @@
-"""Opens, attaches, and ends sessions: the directory's decisions carried out, one session at a time."""
+"""Opens, attaches, wakes and ends sessions: the directory's decisions carried out, one session at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from llmgine.actors.bus import BusClient, Event
-from llmgine.actors.control import ActorAway, ActorGone, Cluster, ControlOptions, Lanes, StartFailed
-from llmgine.actors.sessions import SessionEnded, SessionStarted
+from llmgine.actors.control import ControlOptions, Lanes, StartFailed
+from llmgine.actors.sessions import SessionEnded, SessionLost, SessionStarted
+from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.supervisor.directory import Directory
 from llmgine.actors.supervisor.entries import EndSession, SessionEntry, SessionNotFound
-from llmgine.actors.supervisor.hostdesk import HostDesk
+from llmgine.actors.supervisor.lodging import Lodging
+from llmgine.actors.supervisor.sessionrecords import SessionRecords, told
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
 from llmgine.actors.supervisor.work import Work
 from llmgine.providers import LlmgineError
 
 logger = logging.getLogger(__name__)
 
-# How long a session's start or end event, or the end of its turns, may hold up what follows.
+# How long a session's start or end event may hold up what follows.
 _LAST_WORD = 5.0
-# How long a session's own code may take to be loaded.
-_ADOPTION = 60.0
+# A process that dies while it takes on a sleeping session may have died of something else.
+_WAKES = 2
 
 
 class SessionDesk:
     """What the supervisor does for sessions.
 
-    Openings of one id follow each other; an ending waits for no opening but cuts it short.
+    Openings and wakes of one id follow each other; an ending waits for none of them but cuts it short.
     """
 
     def __init__(
         self,
-        cluster: Cluster,
         directory: Directory,
-        hosts: HostDesk,
+        lodging: Lodging,
+        records: SessionRecords,
         subscriptions: SubscriptionDesk,
         bus: BusClient,
         work: Work,
         options: ControlOptions,
     ) -> None:
-        self._cluster = cluster
         self._directory = directory
-        self._hosts = hosts
+        self._lodging = lodging
+        self._records = records
         self._subscriptions = subscriptions
         self._bus = bus
         self._work = work
         self._options = options
         self._lanes = Lanes()
-        self._openings: dict[str, asyncio.Task[None]] = {}
+        self._arrivals: dict[str, asyncio.Task[None]] = {}
         self._endings: dict[str, asyncio.Task[None]] = {}
+        # Code that never left this process, for as long as its session is open.
+        self._live: dict[str, SessionCode] = {}
 
     async def open(self, driver_id: str, handle: str, spec: dict[str, Any], code: Any) -> dict[str, Any]:
         """Attaches the handle to the session, which is started where it is not open; says where it lives."""
@@ -59,12 +65,21 @@ class SessionDesk:
             now = asyncio.get_running_loop().time()
             entry, new = self._directory.attach(spec, driver_id, handle, now=now)
             if new:
-                await self._start(entry, spec, code)
+                await self._arrive(entry, self._first(entry, spec, code))
+                await self._publish(SessionStarted(session_id=entry.id, opening=entry.opening))
+            elif entry.state == "passive":
+                await self._wake(entry)
             return self.describe(entry)
 
-    def locate(self, session_id: str) -> dict[str, Any]:
-        """Where the session lives; `SessionNotFound` where it is not open."""
-        return self.describe(self._directory.session(session_id))
+    async def wake(self, session_id: str, why: str) -> dict[str, Any]:
+        """Where the session lives, which is woken where it sleeps; `SessionNotFound` where it is not open."""
+        async with self._lanes.of(session_id):
+            await self.ended(session_id)
+            entry = self._directory.session(session_id)
+            if entry.state == "passive":
+                logger.info("session %s is woken: %s", session_id, why)
+                await self._wake(entry)
+            return self.describe(entry)
 
     def describe(self, entry: SessionEntry) -> dict[str, Any]:
         return {
@@ -74,8 +89,31 @@ class SessionDesk:
             "model": entry.model,
             "stay": entry.stay,
             "state": entry.state,
+            "placement": entry.placement,
             "drivers": len(set(entry.handles.values())),
         }
+
+    async def rest(self, host: str, session_ids: Iterable[str]) -> None:
+        """Lets these sessions of an actor sleep; those that are in use by now go on."""
+        async with self._still(session_ids):
+            resting = [
+                entry
+                for session_id in session_ids
+                if (entry := self._directory.sessions.get(session_id)) is not None
+                and (entry.state, entry.actor) == ("open", host)
+            ]
+            released = await self._lodging.release(host, [entry.id for entry in resting])
+            for entry in resting:
+                if entry.id in released:
+                    self._directory.passivated(entry.id, entry.opening)
+
+    @asynccontextmanager
+    async def _still(self, session_ids: Iterable[str]) -> AsyncIterator[None]:
+        """Nothing else is done for these sessions meanwhile; an ending waits for nobody."""
+        async with AsyncExitStack() as stack:
+            for session_id in sorted(session_ids):
+                await stack.enter_async_context(self._lanes.of(session_id))
+            yield
 
     def end(self, decision: EndSession) -> asyncio.Task[None]:
         """Carries out an ending; the task is done once nothing of the opening is left."""
@@ -95,85 +133,85 @@ class SessionDesk:
         if self._endings.get(session_id) is ending:
             del self._endings[session_id]
 
-    async def _start(self, entry: SessionEntry, spec: dict[str, Any], code: Any) -> None:
-        opening = self._openings[entry.id] = asyncio.create_task(
-            self._bring_up(entry, spec, code), name=f"open session {entry.id}"
-        )
-        try:
-            await asyncio.wait({opening})
-        finally:
-            del self._openings[entry.id]
-            opening.cancel()  # of no effect unless this wait was given up
-        if opening.cancelled():
-            raise SessionNotFound(f"session {entry.id!r} was ended while it was being opened; open it again")
-        opening.result()
-        await self._publish(SessionStarted(session_id=entry.id, opening=entry.opening))
+    # Coming into an actor.
 
-    async def _bring_up(self, entry: SessionEntry, spec: dict[str, Any], code: Any) -> None:
+    async def _arrive(self, entry: SessionEntry, coming: Any) -> None:
+        arrival = self._arrivals[entry.id] = asyncio.create_task(coming, name=f"bring session {entry.id} up")
         try:
-            host = await self._hosts.place(entry.wish())
-            try:
-                await self._adopt(host, {**spec, "opening": entry.opening}, code)
-            except BaseException:
-                await self._take_back(entry, host)
-                raise
+            await asyncio.wait({arrival})
+        finally:
+            del self._arrivals[entry.id]
+            arrival.cancel()  # of no effect unless this wait was given up
+        if arrival.cancelled():
+            raise SessionNotFound(f"session {entry.id!r} was ended while it was being opened; open it again")
+        arrival.result()
+
+    async def _first(self, entry: SessionEntry, spec: dict[str, Any], code: Any) -> None:
+        try:
+            kept = await self._records.keep_code(code) if code else ""
+            opening = {**spec, "opening": entry.opening, "code": kept}
+            host = await self._lodging.move_in(entry, opening, code, woken=False)
         except BaseException:
             self._directory.ended(entry.id, entry.opening)
             raise
+        if isinstance(code, SessionCode):
+            self._live[entry.id] = code
         self._directory.opened(entry.id, entry.opening, host)
 
-    async def _adopt(self, host: str, opening: dict[str, Any], code: Any) -> None:
-        try:
-            await self._cluster.call(host, "adopt", opening, code, timeout=_ADOPTION)
-        except (ActorGone, ActorAway, TimeoutError) as error:
-            raise StartFailed(
-                f"session {opening['session_id']!r} could not be opened: {error}; does a module of its tools "
-                f"end the process or block when it is imported? `ray logs` has the actor's output"
-            ) from None
+    async def _wake(self, entry: SessionEntry) -> None:
+        await self._arrive(entry, self._again(entry))
 
-    async def _take_back(self, entry: SessionEntry, host: str) -> None:
-        """The actor may have taken the session on all the same, or be busy with it still."""
-        if entry.placement == "dedicated":
-            await self._hosts.gone(host)
-        else:
-            self._work.start(self._free(entry, host), f"take session {entry.id} back from {host}")
+    async def _again(self, entry: SessionEntry) -> None:
+        row = await self._records.find(entry.id)
+        if row is None:
+            for decision in self._directory.lose(entry.id, "the store has nothing of it any more"):
+                self.end(decision)
+            raise SessionLost(f"session {entry.id!r} is gone: the store has nothing of it any more")
+        opening = {**told(row), "opening": entry.opening, "stay": entry.stay}
+        code = self._live.get(entry.id) or await self._records.code(row)
+        for attempt in range(_WAKES):
+            try:
+                host = await self._lodging.move_in(entry, opening, code, woken=True)
+            except StartFailed:
+                if attempt == _WAKES - 1:
+                    raise
+            else:
+                self._directory.opened(entry.id, entry.opening, host)
+                return
 
-    async def _free(self, entry: SessionEntry, host: str) -> None:
-        try:
-            await self._cluster.call(host, "end", entry.id, 0.0, timeout=_ADOPTION)
-        except (LlmgineError, TimeoutError) as error:
-            logger.warning("session %s may still be in %s, which ends: %s", entry.id, host, error)
-            self._hosts.retire(host)
-        self._hosts.left(entry.id, host)
+    # Going.
 
     async def _end(self, entry: SessionEntry, decision: EndSession) -> None:
-        opening = self._openings.get(entry.id)
-        if opening is not None:
-            opening.cancel()
-            await asyncio.wait({opening})
-            if opening.cancelled() or opening.exception() is not None:
+        arrival = self._arrivals.get(entry.id)
+        if arrival is not None:
+            arrival.cancel()
+            await asyncio.wait({arrival})
+            if self._directory.sessions.get(entry.id) is not entry:
                 return  # It never was open, and has tidied up after itself.
         try:
             if not decision.lost:
-                await self._finish_turns(entry)
+                await self._finish(entry)
             await self._publish(
                 SessionEnded(session_id=entry.id, opening=entry.opening, error=decision.error), wait=True
             )
             await self._subscriptions.remove_scope(entry.id)
         finally:
-            if entry.actor is not None:
-                self._hosts.left(entry.id, entry.actor)
+            self._live.pop(entry.id, None)
             self._directory.ended(entry.id, entry.opening)
 
-    async def _finish_turns(self, entry: SessionEntry) -> None:
-        if entry.actor is None:
-            return
-        grace = self._options.stop_grace
+    async def _finish(self, entry: SessionEntry) -> None:
+        """Ends the session where it lives; one that sleeps is woken where it has turns to end."""
         try:
-            await self._cluster.call(entry.actor, "end", entry.id, grace, timeout=grace + _LAST_WORD)
-        except Exception as error:
-            logger.warning("session %s did not end by itself: %s", entry.id, error)
-            self._hosts.retire(entry.actor)
+            if await self._lodging.end(entry, self._options.stop_grace):
+                return
+            row = await self._records.find(entry.id)
+            if row is not None and row.pending:
+                await self._again(entry)
+                await self._lodging.end(entry, self._options.stop_grace)
+            elif row is not None:
+                await self._records.close_row(row)
+        except (LlmgineError, TimeoutError) as error:
+            logger.warning("the end of session %s is not in the store: %s", entry.id, error)
 
     async def _publish(self, event: Event, *, wait: bool = False) -> None:
         """Publishes; a bus that cannot take it now, or a slow handler, holds up no session for long."""

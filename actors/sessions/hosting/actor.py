@@ -40,7 +40,7 @@ class SessionActor(ObservedActor):
         super().__init__(boot)
         self._session_options = SessionOptions.model_validate(boot.settings["sessions"])
         self._slots = Slots(boot.name)
-        self._code = ""
+        self._runs = ""
         self._lanes = Lanes()
         self._models: PoolClient | None = None
         self._bus: BusClient | None = None
@@ -54,7 +54,7 @@ class SessionActor(ObservedActor):
         return ("pools",)
 
     def report(self) -> dict[str, Any]:
-        return {"code": self._code, "sessions": [_told(slot) for slot in self._slots]}
+        return {"runs": self._runs, "sessions": [_told(slot) for slot in self._slots]}
 
     async def opened(self) -> None:
         await super().opened()
@@ -79,8 +79,11 @@ class SessionActor(ObservedActor):
 
     # What the supervisor asks for. Each may arrive twice.
 
-    async def adopt(self, opening: dict[str, Any], code: Any = None) -> None:
-        """Takes a session on; `code` is what `pack` wrote, or a `SessionCode` within one process."""
+    async def adopt(self, opening: dict[str, Any], code: Any = None, woken: bool = False) -> None:
+        """Takes a session on; `code` is what `pack` wrote, or a `SessionCode` within one process.
+
+        One that is `woken` goes on without code that cannot be loaded here.
+        """
         wanted = Opening.model_validate(opening)
         async with self._lanes.of(wanted.session_id):
             await self._adopt(wanted, code)
@@ -89,14 +92,14 @@ class SessionActor(ObservedActor):
         slot = self._slots.get(wanted.session_id)
         if slot is not None and slot.opening == wanted:
             return
-        if slot is not None or (self._code and self._code != wanted.code):
+        if slot is not None or (self._runs and self._runs != wanted.runs):
             raise SessionError(
                 f"{self.name} cannot take session {wanted.session_id!r}: it has an earlier opening of it, or "
                 f"has run other code"
             )
         if self._models is None or self._store is None:
             raise SessionError(f"{self.name} is not open; resolve its address first")
-        self._code = wanted.code
+        self._runs = wanted.runs
         loaded = await asyncio.to_thread(load_code, code) if code else load_code(None)
         host = await open_host(
             wanted,
@@ -110,16 +113,24 @@ class SessionActor(ObservedActor):
         )
         self._slots.put(Slot(wanted, host, self._now()))
 
-    async def end(self, session_id: str, grace: float, reason: str = "it was closed") -> int:
-        """The session takes no more turns, and those that it took on end; how many had to be cancelled."""
+    async def end(self, session_id: str, grace: float, reason: str = "it was closed") -> bool:
+        """Whether the session was here; it takes no more turns, and those that it took on have ended."""
         async with self._lanes.of(session_id):
             slot = self._slots.get(session_id)
             if slot is None:
-                return 0
-            cancelled = await slot.host.end(reason, grace)
+                return False
+            await slot.host.end(reason, grace)
             await self._say_last()
             self._slots.remove(slot, reason)
-            return cancelled
+            return True
+
+    async def leave(self, session_id: str) -> None:
+        """Lets go of the session at once, where it stands."""
+        async with self._lanes.of(session_id):
+            slot = self._slots.get(session_id)
+            if slot is not None:
+                await slot.host.end("it was taken back", 0.0)
+                self._slots.remove(slot)
 
     async def describe(self) -> list[dict[str, Any]]:
         """Every session of this actor as it stands."""
@@ -165,6 +176,6 @@ class SessionActor(ObservedActor):
 
 def _told(slot: Slot) -> dict[str, Any]:
     told = slot.opening.model_dump(
-        include={"session_id", "opening", "model", "stay", "fingerprint", "placement", "code"}
+        include={"session_id", "opening", "model", "stay", "fingerprint", "placement", "runs"}
     )
     return {**told, "closing": slot.host.describe()["closing"]}

@@ -54,7 +54,11 @@ class Opening(BaseModel):
     stay: bool = False
     fingerprint: str = ""
     placement: Literal["dedicated", "pooled"] = "dedicated"
-    code: str = Field(default="", description="the fingerprint of what it brings to run alone")
+    runs: str = Field(default="", description="the fingerprint of the code that it brings, without the rest")
+    code: str = Field(default="", description="the hash under which the store keeps that code")
+    tools: list[dict[str, Any]] = Field(
+        default_factory=list, description="what its tools are, where their code cannot be loaded"
+    )
 
     def record(self) -> dict[str, Any]:
         """What the store keeps of it, for whoever wakes the session."""

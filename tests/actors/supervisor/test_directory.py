@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmgine.actors.control import RuntimeStopping
-from llmgine.actors.supervisor.directory import Directory, Leases
+from llmgine.actors.supervisor.directory import FINISHED, Directory, Leases
 from llmgine.actors.supervisor.entries import (
     DropClient,
     EndRuntime,
@@ -25,7 +25,7 @@ def directory(*, owned: bool = True) -> Directory:
 
 def spec(session: str = "s", *, stay: bool = False, fingerprint: str = "") -> dict[str, Any]:
     told = {"session_id": session, "model": "m/x", "stay": stay, "fingerprint": fingerprint}
-    return {**told, "placement": "dedicated", "code": ""}
+    return {**told, "placement": "dedicated", "runs": ""}
 
 
 def attach(
@@ -212,10 +212,30 @@ def test_a_stopping_runtime_opens_nothing() -> None:
     known = directory()
     attach(known, "a")
     attach(known, "b", stay=True)
-    assert known.stop() == [EndSession("a", None), EndSession("b", None)]
-    assert known.stop() == []
+    assert known.stop(keeps=False) == [EndSession("a", None), EndSession("b", None)]
+    assert known.stop(keeps=False) == []
     with pytest.raises(RuntimeStopping):
         attach(known, "c")
+
+
+def test_sessions_that_stay_outlive_a_runtime_whose_store_keeps_them() -> None:
+    """They have no end then: the next launch finds them; the others end."""
+    known = directory()
+    attach(known, "a")
+    attach(known, "b", stay=True)
+    assert known.stop(keeps=True) == [EndSession("a", None)]
+
+
+def test_what_only_had_turns_to_finish_ends_when_it_is_idle() -> None:
+    """A session that was woken for its turns alone is not held by a handle, and ends when they have ended."""
+    known = directory()
+    entry = known.found({**spec(), "opening": 5}, None, 0.0)
+    entry.finishing, entry.orphan_until = True, None
+    known.opened("s", 5, "host-1")
+    assert not attach(known, handle="a")
+    assert known.detach("s", "a", None) == []
+    assert known.idle("s") == [EndSession("s", FINISHED)]
+    assert known.idle("s") == known.idle("t") == []
 
 
 def test_long_leases_are_kept() -> None:

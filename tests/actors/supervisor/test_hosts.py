@@ -16,8 +16,8 @@ def hosts(**options: Any) -> Hosts:
     return Hosts(SessionOptions(**{"warm": 0, "slots": 2, **options}))
 
 
-def wish(session: str, placement: Literal["dedicated", "pooled"] = "dedicated", code: str = "") -> Wish:
-    return Wish(session, placement, code)
+def wish(session: str, placement: Literal["dedicated", "pooled"] = "dedicated", runs: str = "") -> Wish:
+    return Wish(session, placement, runs)
 
 
 def started(known: Hosts, seconds: float = 1.0) -> list[str]:
@@ -80,7 +80,7 @@ def test_other_code_means_another_actor() -> None:
 def test_an_actor_that_ran_code_ends_with_its_last_session() -> None:
     """It serves nobody else; one that ran none is blank again, and takes whoever comes."""
     known = hosts(warm=1)
-    placed(known, wish("a", code="x"), wish("b", "pooled"))
+    placed(known, wish("a", runs="x"), wish("b", "pooled"))
     started(known)
     known.left("a", "host-1")
     known.left("b", "host-2")
@@ -165,9 +165,9 @@ def test_a_restarted_supervisor_finds_its_actors() -> None:
     """They are as they were; no name is given again; one that had run code and is empty ends."""
     known = hosts(warm=1)
     told = {"session_id": "a", "placement": "pooled"}
-    known.found({"name": "host-4", "code": "x", "sessions": [told], "stopping": False})
-    known.found({"name": "host-2", "code": "", "sessions": [], "stopping": False})
-    known.found({"name": "host-3", "code": "x", "sessions": [], "stopping": False})
+    known.found({"name": "host-4", "runs": "x", "sessions": [told], "stopping": False})
+    known.found({"name": "host-2", "runs": "", "sessions": [], "stopping": False})
+    known.found({"name": "host-3", "runs": "x", "sessions": [], "stopping": False})
     known.avoid(["host-9", "router-0", "host-of-none"])
     assert known.ends() == ["host-3"]
     assert placed(known, wish("b", "pooled", "x"), wish("c")) == ["host-4", "host-2"]
@@ -206,12 +206,12 @@ def test_no_actor_ever_breaks_its_rules(data: st.DataObject) -> None:
                     known.gone(host)
                     at = {one: place for one, place in at.items() if place[1] != host}
         for given_, host in known.assign():
-            assert code.setdefault(host, given_.code) in ("", given_.code)
-            code[host] = given_.code
+            assert code.setdefault(host, given_.runs) in ("", given_.runs)
+            code[host] = given_.runs
             at[given_.session_id] = (given_, host)
         for host in known.ends():
             assert host not in {place for _, place in at.values()}
         for host in {place for _, place in at.values()}:
             here = [one for one, place in at.values() if place == host]
             assert len(here) <= (1 if here[0].placement == "dedicated" else 2)
-            assert len({(one.placement, one.code) for one in here}) == 1
+            assert len({(one.placement, one.runs) for one in here}) == 1

@@ -11,9 +11,11 @@ import pytest
 from llmgine.actors.bus import Event
 from llmgine.actors.control import ActorGone, ControlOptions, StartFailed
 from llmgine.actors.sessions import SessionOptions
+from llmgine.actors.store.rows import SessionRow
 from llmgine.actors.supervisor.directory import Directory, Leases
 from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
 from llmgine.actors.supervisor.hostdesk import HostDesk
+from llmgine.actors.supervisor.lodging import Lodging
 from llmgine.actors.supervisor.sessiondesk import SessionDesk
 from llmgine.actors.supervisor.work import Work
 
@@ -27,23 +29,26 @@ class Desk:
         self.children = children
         self.log: list[str] = []
         self.errors: dict[str, Exception] = {}
+        self.releases: list[str] = []
         self.directory = Directory(Leases(), owned=False, first_opening=1)
         self.ending = type(children.ending)()
         work, options = Work(), ControlOptions(stop_grace=1.0)
         # None is warm, so that each session starts its own actor.
         self.hosts = HostDesk(children, work, SessionOptions(warm=0), 0.1)
-        self.desk = SessionDesk(
-            cast(Any, self), self.directory, self.hosts, cast(Any, self), cast(Any, self), work, options
-        )
+        self.rows: dict[str, SessionRow] = {}
+        this = cast(Any, self)
+        lodging = Lodging(this, self.hosts, work)
+        self.desk = SessionDesk(self.directory, lodging, this, this, this, work, options)
 
-    # What the desk acts on: the cluster, the bus, the table of subscriptions.
+    # What the desk acts on: the cluster, the bus, the table of subscriptions, the store.
 
-    async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> None:
+    async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> Any:
         self.log.append(f"{method} {name}")
         if method == "end":
             await self.ending.through(name)
         if method in self.errors:
             raise self.errors[method]
+        return {"end": True, "release": self.releases}.get(method)
 
     async def publish(self, event: Event, wait: bool = False) -> None:
         self.log.append(f"{type(event).__name__} {event.model_dump()['opening']}")
@@ -53,11 +58,20 @@ class Desk:
     async def remove_scope(self, session: str) -> None:
         self.log.append(f"unregister {session}")
 
+    async def find(self, session_id: str) -> SessionRow | None:
+        return self.rows.get(session_id)
+
+    async def code(self, row: SessionRow) -> bytes | None:
+        return None
+
+    async def close_row(self, row: SessionRow) -> None:
+        self.log.append(f"closed {row.id}")
+
     # What the tests do.
 
     def open(self, handle: str = "h", **spec: Any) -> asyncio.Task[dict[str, Any]]:
         whole = {"session_id": "s", "model": "m/x", "stay": False, "fingerprint": ""}
-        whole |= {"placement": "dedicated", "code": "", **spec}
+        whole |= {"placement": "dedicated", "runs": "", **spec}
         return asyncio.create_task(self.desk.open("d", handle, whole, None))
 
     def close(self) -> asyncio.Task[None]:
@@ -93,7 +107,7 @@ async def test_a_session_from_opening_to_end(desk: Desk) -> None:
     assert desk.directory.sessions == {}
     assert len(desk.desk._lanes) == 0
     assert not desk.desk._endings
-    assert not desk.desk._openings
+    assert not desk.desk._arrivals
 
 
 async def test_openings_of_one_id_share_one_actor(desk: Desk, until: Until) -> None:

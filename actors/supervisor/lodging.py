@@ -1,0 +1,95 @@
+"""Brings sessions into actors and out of them, one at a time each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from llmgine.actors.control import ActorAway, ActorGone, Cluster, StartFailed
+from llmgine.actors.supervisor.entries import SessionEntry
+from llmgine.actors.supervisor.hostdesk import HostDesk
+from llmgine.actors.supervisor.work import Work
+from llmgine.providers.errors import LlmgineError
+
+logger = logging.getLogger(__name__)
+
+# How long a session's own code may take to be loaded.
+_ADOPTION = 60.0
+# How long a session may take to be written down when it goes to sleep.
+_RELEASE = 30.0
+# Beyond the grace that a session was given to end, how long its answer may take.
+_LAST_WORD = 5.0
+
+
+class Lodging:
+    """What the supervisor says to the actors that sessions live in."""
+
+    def __init__(self, cluster: Cluster, hosts: HostDesk, work: Work) -> None:
+        self._cluster = cluster
+        self._hosts = hosts
+        self._work = work
+
+    async def move_in(self, entry: SessionEntry, opening: dict[str, Any], code: Any, *, woken: bool) -> str:
+        """The actor that has taken the session on; where this fails, none has it."""
+        host = await self._hosts.place(entry.wish())
+        try:
+            await self._adopt(host, opening, code, woken)
+        except BaseException:
+            await self._take_back(entry, host)
+            raise
+        return host
+
+    async def release(self, host: str, session_ids: Sequence[str]) -> list[str]:
+        """Those that sleep now; the others are in use, or cannot be written down."""
+        try:
+            released: list[str] = await self._cluster.call(
+                host, "release", list(session_ids), timeout=_RELEASE
+            )
+        except (LlmgineError, TimeoutError) as error:
+            logger.info("%s lets go of no session now: %s", host, error)
+            return []
+        for session_id in released:
+            self._hosts.left(session_id, host)
+        return released
+
+    async def end(self, entry: SessionEntry, grace: float) -> bool:
+        """Whether the session ended where it lives, its turns within `grace` seconds.
+
+        An actor that does not answer takes no more sessions.
+        """
+        host, entry.actor = entry.actor, None
+        if host is None:
+            return False
+        try:
+            ended: bool = await self._cluster.call(host, "end", entry.id, grace, timeout=grace + _LAST_WORD)
+        except Exception as error:
+            logger.warning("session %s did not end by itself: %s", entry.id, error)
+            self._hosts.retire(host)
+            ended = False
+        self._hosts.left(entry.id, host)
+        return ended
+
+    async def _adopt(self, host: str, opening: dict[str, Any], code: Any, woken: bool) -> None:
+        try:
+            await self._cluster.call(host, "adopt", opening, code, woken, timeout=_ADOPTION)
+        except (ActorGone, ActorAway, TimeoutError) as error:
+            raise StartFailed(
+                f"session {opening['session_id']!r} could not be opened: {error}; does a module of its tools "
+                f"end the process or block when it is imported? `ray logs` has the actor's output"
+            ) from None
+
+    async def _take_back(self, entry: SessionEntry, host: str) -> None:
+        """The actor may have taken the session on all the same, or be busy with it still."""
+        if entry.placement == "dedicated":
+            await self._hosts.gone(host)
+        else:
+            self._work.start(self._leave(entry, host), f"take session {entry.id} back from {host}")
+
+    async def _leave(self, entry: SessionEntry, host: str) -> None:
+        try:
+            await self._cluster.call(host, "leave", entry.id, timeout=_ADOPTION)
+        except (LlmgineError, TimeoutError) as error:
+            logger.warning("session %s may still be in %s, which ends: %s", entry.id, host, error)
+            self._hosts.retire(host)
+        self._hosts.left(entry.id, host)

@@ -1,0 +1,168 @@
+"""What becomes of sessions whose process is gone, and of those that an earlier run of the runtime left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from llmgine.actors.sessions import RuntimeOverloaded
+from llmgine.actors.store.queries import SessionFilter
+from llmgine.actors.store.rows import SessionRow
+from llmgine.actors.supervisor.directory import FINISHED, Directory
+from llmgine.actors.supervisor.entries import EndSession, SessionNotFound
+from llmgine.actors.supervisor.hostdesk import HostDesk
+from llmgine.actors.supervisor.sessiondesk import SessionDesk
+from llmgine.actors.supervisor.sessionrecords import SessionRecords, told
+from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
+from llmgine.actors.supervisor.work import Work
+from llmgine.providers.errors import LlmgineError
+
+logger = logging.getLogger(__name__)
+
+# Sessions that are put to sleep with one call.
+_BATCH = 50
+# Seconds after which the store, or an actor, is asked for again; doubled each time a session's process died.
+_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+
+
+class SessionKeeping:
+    """Keeps every open session somewhere: in an actor while it has something to do, else in the store."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        hosts: HostDesk,
+        desk: SessionDesk,
+        records: SessionRecords,
+        subscriptions: SubscriptionDesk,
+        work: Work,
+    ) -> None:
+        self._directory = directory
+        self._hosts = hosts
+        self._desk = desk
+        self._records = records
+        self._subscriptions = subscriptions
+        self._work = work
+
+    async def idle(self, host: str, session_ids: list[str]) -> None:
+        """Sessions of this actor have been quiet: they go to sleep, or end where nothing holds them."""
+        for session_id in session_ids:
+            self._end_all(self._directory.idle(session_id))
+        for first in range(0, len(session_ids), _BATCH):
+            await self._desk.rest(host, session_ids[first : first + _BATCH])
+
+    async def retire(self, host: str, why: str) -> None:
+        """An actor that is not well takes no more sessions, and lets go of each as soon as it is idle."""
+        logger.warning("%s hands its sessions on and ends: %s", host, why)
+        left = sorted(self._hosts.retire(host))
+        while left:
+            await self.idle(host, left)
+            left = sorted(self._hosts.retire(host))
+            await asyncio.sleep(_PAUSE)
+
+    async def died(self, host: str) -> None:
+        """The actor is gone; sessions that had something to do are woken elsewhere."""
+        await self._hosts.gone(host)
+        for session_id in self._directory.died(host):
+            self._work.start(self._take_up(session_id, f"{host} died"), f"take up session {session_id}")
+
+    def left(self, host: str, session_id: str) -> None:
+        """The actor has found that the session is not its own any more."""
+        entry = self._directory.sessions.get(session_id)
+        if entry is not None and (entry.state, entry.actor) == ("open", host):
+            self._hosts.left(session_id, host)
+            self._directory.passivated(session_id, entry.opening)
+            self._work.start(self._take_up(session_id, f"{host} left it"), f"take up session {session_id}")
+
+    async def restore(self, *, anew: bool) -> None:
+        """Finds the sessions that the store alone has, as soon as it can be read.
+
+        After a launch `anew` those with turns that had not ended are woken, those that stay sleep on, and
+        the others have ended with their runtime. A restarted supervisor ends none.
+        """
+        found = await self._open_rows()
+        now = asyncio.get_running_loop().time()
+        for row in found:
+            if row.id in self._directory.sessions:
+                continue
+            try:
+                entry = self._directory.found(told(row), None, now)
+            except (KeyError, TypeError) as error:
+                logger.error("session %s is left as it is, its record cannot be read: %r", row.id, error)
+                continue
+            if anew:
+                entry.orphan_until = None
+                entry.finishing = not entry.stay and row.pending > 0
+            if row.pending:
+                self._work.start(self._take_up(row.id, "it has turns to end"), f"take up session {row.id}")
+            elif anew and not entry.stay:
+                self._end_all(self._directory.close(row.id, FINISHED))
+
+    async def delete(self, session_id: str) -> None:
+        """Ends the session where it is open; nothing of it is left when this returns."""
+        self._end_all(self._directory.close(session_id))
+        await self._desk.ended(session_id)
+        await self._subscriptions.remove_scope(session_id)
+        await self._records.delete(session_id)
+
+    async def list(self, wanted: SessionFilter, after: int, limit: int) -> dict[str, Any]:
+        """Sessions that the store has, in the order of their making, with where each is now."""
+        page = await self._records.page(wanted, after, limit)
+        return {"sessions": [self._shown(row) for row in page.rows], "next": page.next}
+
+    def _shown(self, row: SessionRow) -> dict[str, Any]:
+        entry = self._directory.sessions.get(row.id)
+        return {
+            "session_id": row.id,
+            "state": "closed" if entry is None else entry.state,
+            "actor": None if entry is None else entry.actor,
+            "model": row.record.get("model"),
+            "stay": row.record.get("stay"),
+            "parent": row.record.get("parent"),
+            "opening": row.opening,
+            "turns": row.turns,
+            "messages": row.messages,
+            "pending": row.pending,
+            "created": row.created,
+            "active": row.active,
+        }
+
+    async def _open_rows(self) -> list[SessionRow]:
+        while True:
+            try:
+                return [row async for row in self._records.open()]
+            except LlmgineError as error:
+                logger.error("the sessions of the store cannot be read yet: %s", error)
+                await asyncio.sleep(_PAUSE)
+
+    async def _take_up(self, session_id: str, why: str) -> None:
+        """Wakes a session that has turns to end, however long it takes; one of which nothing is left ends."""
+        pause = _PAUSE
+        while (entry := self._directory.sessions.get(session_id)) is not None and entry.state == "passive":
+            try:
+                row = await self._records.find(session_id)
+                if row is None:
+                    self._end_all(self._directory.lose(session_id, f"{why}, and the store has nothing of it"))
+                    return
+                if not row.pending:
+                    return
+                if entry.deaths > 1:
+                    # What its turn does may be what kills its process.
+                    await asyncio.sleep(min(_PAUSE * 2**entry.deaths, _LONGEST_PAUSE))
+                await self._desk.wake(session_id, why)
+                return
+            except SessionNotFound:
+                return
+            except RuntimeOverloaded as error:
+                await asyncio.sleep(error.retry_after)
+            except Exception as error:
+                logger.warning("session %s cannot be woken yet: %s", session_id, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _end_all(self, decisions: Iterable[EndSession]) -> None:
+        for decision in decisions:
+            self._desk.end(decision)
