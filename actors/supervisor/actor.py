@@ -317,7 +317,7 @@ class SupervisorActor(ObservedActor):
     async def list_sessions(self, wanted: list[Any], after: int, limit: int) -> dict[str, Any]:
         """Sessions that the store has and where each is, and the cursor of the next ones."""
         await self._is_ready()
-        return await self._keeping.list(SessionFilter.from_wire(wanted), after, limit)
+        return await self._keeping.listed(SessionFilter.from_wire(wanted), after, limit)
 
     async def sessions_idle(self, host: str, session_ids: list[str]) -> None:
         """An actor tells of sessions that nobody has used for a while."""

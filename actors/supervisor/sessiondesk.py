@@ -102,7 +102,7 @@ class SessionDesk:
                 if (entry := self._directory.sessions.get(session_id)) is not None
                 and (entry.state, entry.actor) == ("open", host)
             ]
-            released = await self._lodging.release(host, [entry.id for entry in resting])
+            released = await self._lodging.release(host, [entry.id for entry in resting]) if resting else []
             for entry in resting:
                 if entry.id in released:
                     self._directory.passivated(entry.id, entry.opening)

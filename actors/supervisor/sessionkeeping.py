@@ -108,7 +108,7 @@ class SessionKeeping:
         await self._subscriptions.remove_scope(session_id)
         await self._records.delete(session_id)
 
-    async def list(self, wanted: SessionFilter, after: int, limit: int) -> dict[str, Any]:
+    async def listed(self, wanted: SessionFilter, after: int, limit: int) -> dict[str, Any]:
         """Sessions that the store has, in the order of their making, with where each is now."""
         page = await self._records.page(wanted, after, limit)
         return {"sessions": [self._shown(row) for row in page.rows], "next": page.next}

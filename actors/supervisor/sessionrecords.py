@@ -11,9 +11,9 @@ from typing import Any
 from llmgine.actors.code import UnsendableCode
 from llmgine.actors.sessions.hosting.code import SessionCode, pack
 from llmgine.actors.store import Fenced, StoreClient
-from llmgine.actors.store.operations import Activate, DropSession, KeepCode, PutSession
 from llmgine.actors.store.queries import Page, SessionFilter
 from llmgine.actors.store.rows import SessionRow
+from llmgine.actors.store.session_operations import Activate, DropSession, KeepCode, PutSession
 
 logger = logging.getLogger(__name__)
 

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llmgine.actors.bus import BusClient, BusOptions
+from llmgine.actors.code import CodeUnavailable
 from llmgine.actors.control import Lanes, names
 from llmgine.actors.link import Stream, StreamHandler
 from llmgine.actors.pools import PoolClient
 from llmgine.actors.sessions.errors import SessionError
 from llmgine.actors.sessions.hosting.announce import Announcer
+from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.sessions.hosting.host import KINDS
-from llmgine.actors.sessions.hosting.opening import Opening, load_code, open_host
+from llmgine.actors.sessions.hosting.missing import without_code
+from llmgine.actors.sessions.hosting.opening import Opening, load_code, model_sizes, open_host
 from llmgine.actors.sessions.hosting.slots import Slot, Slots
 from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.running.steps import unknown_size
 from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import ObservedActor
+from llmgine.providers.errors import LlmgineError
 from llmgine.providers.options import ProvidersOptions
 
 logger = logging.getLogger(__name__)
 
 # How long the last events of a session may take on their way to the bus.
 _LAST_EVENTS = 2.0
+# How long the last entries of its sessions may take on their way to the store.
+_LAST_WRITES = 5.0
+# How often sessions are looked over: as a part of the time until they count as idle, at most, and at the end.
+_LOOKS = 4
+_LONGEST_LOOK = 5.0
+_LOOK = 0.05
 
 
 class SessionActor(ObservedActor):
@@ -44,8 +56,12 @@ class SessionActor(ObservedActor):
         self._lanes = Lanes()
         self._models: PoolClient | None = None
         self._bus: BusClient | None = None
-        self._store: StoreClient | None = None
         self._announcer: Announcer | None = None
+        self._store: StoreClient | None = None
+        self._holds: Callable[[str], int | None] = unknown_size
+        self._watching: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+        self._ill = False
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return dict.fromkeys(KINDS, self._serve)
@@ -54,7 +70,7 @@ class SessionActor(ObservedActor):
         return ("pools",)
 
     def report(self) -> dict[str, Any]:
-        return {"runs": self._runs, "sessions": [_told(slot) for slot in self._slots]}
+        return {"runs": self._runs, "sessions": [_report(slot) for slot in self._slots]}
 
     async def opened(self) -> None:
         await super().opened()
@@ -70,8 +86,10 @@ class SessionActor(ObservedActor):
         )
         self._announcer = Announcer(self._bus.publish)
         self._store = StoreClient(self.peer(names.STORE))
+        self._holds = model_sizes(providers)
         # A warm actor has its links when its first session comes.
         await self._bus.start()
+        self._watching = asyncio.create_task(self._watch(), name=f"watch the sessions of {self.name}")
 
     async def on_push(self, kind: str, body: Any) -> None:
         if kind == "pools" and self._models is not None:
@@ -86,9 +104,9 @@ class SessionActor(ObservedActor):
         """
         wanted = Opening.model_validate(opening)
         async with self._lanes.of(wanted.session_id):
-            await self._adopt(wanted, code)
+            await self._adopt(wanted, code, woken)
 
-    async def _adopt(self, wanted: Opening, code: Any) -> None:
+    async def _adopt(self, wanted: Opening, code: Any, woken: bool) -> None:
         slot = self._slots.get(wanted.session_id)
         if slot is not None and slot.opening == wanted:
             return
@@ -100,18 +118,52 @@ class SessionActor(ObservedActor):
         if self._models is None or self._store is None:
             raise SessionError(f"{self.name} is not open; resolve its address first")
         self._runs = wanted.runs
-        loaded = await asyncio.to_thread(load_code, code) if code else load_code(None)
         host = await open_host(
             wanted,
-            loaded,
+            await self._loaded(wanted, code, woken),
             self._models,
             self.recorder,
             self._session_options,
             store=self._store,
             owner=self.name,
             observer=self._announcer,
+            holds=self._holds,
         )
-        self._slots.put(Slot(wanted, host, self._now()))
+        slot = Slot(wanted, host, self._now())
+        host.on_fenced = partial(self._fenced, slot)
+        self._slots.put(slot)
+
+    async def _loaded(self, wanted: Opening, code: Any, woken: bool) -> SessionCode:
+        if not wanted.runs:
+            return SessionCode()
+        try:
+            if not code:
+                raise CodeUnavailable("the store has not kept it; it did not travel beyond its own process")
+            return await asyncio.to_thread(load_code, code)
+        except CodeUnavailable as error:
+            if not woken:
+                raise
+            logger.warning("session %s wakes without its code: %s", wanted.session_id, error)
+            return without_code(wanted.tools, str(error))
+
+    def _fenced(self, slot: Slot) -> None:
+        """Another process writes for the session: whoever asks for it here is sent there."""
+        if self._slots.remove(slot):
+            self._tell("session_left", slot.session_id)
+
+    async def release(self, session_ids: Sequence[str]) -> list[str]:
+        """Those of these sessions that live in the store alone now; the others are in use."""
+        released = await asyncio.gather(*map(self._release, session_ids))
+        return [session_id for session_id, gone in zip(session_ids, released, strict=True) if gone]
+
+    async def _release(self, session_id: str) -> bool:
+        async with self._lanes.of(session_id):
+            slot = self._slots.get(session_id)
+            if slot is not None:
+                if not await slot.host.passivate():
+                    return False
+                self._slots.remove(slot)
+            return True
 
     async def end(self, session_id: str, grace: float, reason: str = "it was closed") -> bool:
         """Whether the session was here; it takes no more turns, and those that it took on have ended."""
@@ -128,9 +180,8 @@ class SessionActor(ObservedActor):
         """Lets go of the session at once, where it stands."""
         async with self._lanes.of(session_id):
             slot = self._slots.get(session_id)
-            if slot is not None:
-                await slot.host.end("it was taken back", 0.0)
-                self._slots.remove(slot)
+            if slot is not None and self._slots.remove(slot):
+                await slot.host.leave("it was taken back")
 
     async def describe(self) -> list[dict[str, Any]]:
         """Every session of this actor as it stands."""
@@ -139,15 +190,28 @@ class SessionActor(ObservedActor):
     # Going.
 
     async def drain(self, grace: float) -> None:
-        await asyncio.gather(
-            *(self.end(slot.opening.session_id, grace, "its actor stops") for slot in self._slots)
-        )
+        """Each session sleeps as soon as it is idle; what is not by then goes on where it wakes."""
+        give_up = self._now() + grace
+        while left := await self._kept():
+            if self._now() >= give_up:
+                break
+            await asyncio.sleep(_LOOK)
+        await asyncio.gather(*map(self.leave, left))
+        await self._say_last()
         if self._bus is not None:
             await self._bus.close(_LAST_EVENTS)
         if self._store is not None:
-            await self._store.close()
+            await self._store.close(_LAST_WRITES)
+
+    async def _kept(self) -> list[str]:
+        here = [slot.session_id for slot in self._slots]
+        released = await self.release(here)
+        return [session_id for session_id in here if session_id not in released]
 
     async def abandon(self) -> None:
+        for task in (self._watching, *self._telling):
+            if task is not None:
+                task.cancel()
         if self._announcer is not None:
             self._announcer.close()
         await super().abandon()
@@ -167,6 +231,32 @@ class SessionActor(ObservedActor):
         except TimeoutError:
             logger.warning("%s: its last events did not reach the bus in time", self.name)
 
+    # Watching over its sessions.
+
+    async def _watch(self) -> None:
+        idle = self._session_options.idle
+        while True:
+            await asyncio.sleep(min(idle / _LOOKS, _LONGEST_LOOK))
+            try:
+                if not self._ill and not all(slot.host.describe()["healthy"] for slot in self._slots):
+                    await self.control.call("retire_host", self.name, "threads of its tools do not come back")
+                    self._ill = True
+                if quiet := self._slots.idle(self._now(), idle):
+                    await self.control.call("sessions_idle", self.name, quiet)
+            except (LlmgineError, TimeoutError) as error:
+                logger.info("%s tells its supervisor later: %s", self.name, error)
+
+    def _tell(self, what: str, session_id: str) -> None:
+        telling = asyncio.create_task(self._told(what, session_id), name=f"{what} {session_id}")
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _told(self, what: str, session_id: str) -> None:
+        try:
+            await self.control.call(what, self.name, session_id)
+        except (LlmgineError, TimeoutError) as error:
+            logger.warning("%s could not tell its supervisor of session %s: %s", self.name, session_id, error)
+
     async def _serve(self, stream: Stream) -> None:
         await self._slots.serve(stream, self._now())
 
@@ -174,7 +264,7 @@ class SessionActor(ObservedActor):
         return asyncio.get_running_loop().time()
 
 
-def _told(slot: Slot) -> dict[str, Any]:
+def _report(slot: Slot) -> dict[str, Any]:
     told = slot.opening.model_dump(
         include={"session_id", "opening", "model", "stay", "fingerprint", "placement", "runs"}
     )

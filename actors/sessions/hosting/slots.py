@@ -23,6 +23,10 @@ class Slot:
     host: SessionHost
     used: float
 
+    @property
+    def session_id(self) -> str:
+        return self.opening.session_id
+
 
 class Slots:
     """Every session of this actor by its id, and the last that have ended here."""
@@ -35,26 +39,26 @@ class Slots:
     def __iter__(self) -> Iterator[Slot]:
         return iter(list(self._slots.values()))
 
-    def __len__(self) -> int:
-        return len(self._slots)
-
     def get(self, session_id: str) -> Slot | None:
         return self._slots.get(session_id)
 
     def put(self, slot: Slot) -> None:
-        self._ended.pop(slot.opening.session_id, None)
-        self._slots[slot.opening.session_id] = slot
+        self._ended.pop(slot.session_id, None)
+        self._slots[slot.session_id] = slot
 
-    def remove(self, slot: Slot, ended: str | None = None) -> None:
-        """The session lives here no more: it has ended for that reason, else somewhere else."""
-        session_id = slot.opening.session_id
-        if self._slots.get(session_id) is not slot:
-            return
-        del self._slots[session_id]
+    def remove(self, slot: Slot, ended: str | None = None) -> bool:
+        """The session lives here no more: it has ended for that reason, else somewhere else.
+
+        False where it was removed before.
+        """
+        if self._slots.get(slot.session_id) is not slot:
+            return False
+        del self._slots[slot.session_id]
         if ended is not None:
-            self._ended[session_id] = ended
+            self._ended[slot.session_id] = ended
             while len(self._ended) > _REMEMBERED:
                 del self._ended[next(iter(self._ended))]
+        return True
 
     async def serve(self, stream: Stream, now: float) -> None:
         """Hands the stream to its session, or says why there is none."""
@@ -66,6 +70,13 @@ class Slots:
             return
         slot.used = now
         await slot.host.serve(stream)
+
+    def idle(self, now: float, seconds: float) -> list[str]:
+        """Those that nobody has used for so long."""
+        for slot in self._slots.values():
+            if not slot.host.idle:
+                slot.used = now
+        return [slot.session_id for slot in self._slots.values() if now - slot.used >= seconds]
 
     def _missing(self, session_id: object) -> SessionError:
         if isinstance(session_id, str) and session_id in self._ended:

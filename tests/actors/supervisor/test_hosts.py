@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgine.actors.sessions import RuntimeOverloaded, SessionOptions
-from llmgine.actors.supervisor.hosts import Hosts, Wish
+from llmgine.actors.supervisor.hosts import Hosts, Placement, Wish
 
 
 def hosts(**options: Any) -> Hosts:
     return Hosts(SessionOptions(**{"warm": 0, "slots": 2, **options}))
 
 
-def wish(session: str, placement: Literal["dedicated", "pooled"] = "dedicated", runs: str = "") -> Wish:
+def wish(session: str, placement: Placement = "dedicated", runs: str = "") -> Wish:
     return Wish(session, placement, runs)
 
 
@@ -191,7 +191,7 @@ def test_no_actor_ever_breaks_its_rules(data: st.DataObject) -> None:
     for number in range(data.draw(st.integers(1, 40))):
         match data.draw(st.sampled_from(["ask", "leave", "start", "die", "retire"])):
             case "ask":
-                placement = data.draw(st.sampled_from(["dedicated", "pooled"]))
+                placement: Placement = data.draw(st.sampled_from(["dedicated", "pooled"]))
                 known.ask(Wish(str(number), placement, data.draw(st.sampled_from(["", "x", "y"]))))
             case "leave" if at:
                 session = data.draw(st.sampled_from(sorted(at)))

@@ -10,7 +10,7 @@ import pytest
 
 from llmgine.actors.bus import Event
 from llmgine.actors.control import ActorGone, ControlOptions, StartFailed
-from llmgine.actors.sessions import SessionOptions
+from llmgine.actors.sessions import SessionLost, SessionOptions
 from llmgine.actors.store.rows import SessionRow
 from llmgine.actors.supervisor.directory import Directory, Leases
 from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
@@ -76,6 +76,13 @@ class Desk:
 
     def close(self) -> asyncio.Task[None]:
         return asyncio.create_task(self._ended(self.directory.close("s")))
+
+    def sleep(self, pending: int = 0) -> None:
+        """The session's process has died, and the store has all of it."""
+        opening = self.directory.session("s").opening
+        record = {"model": "m/x", "stay": False, "fingerprint": "", "placement": "dedicated", "runs": ""}
+        self.rows["s"] = SessionRow("s", 1, "", opening=opening, record=record, pending=pending)
+        self.directory.died(self.directory.session("s").actor or "")
 
     def detach(self, handle: str = "h") -> asyncio.Task[None]:
         return asyncio.create_task(self._ended(self.directory.detach("s", handle, None)))
@@ -206,3 +213,89 @@ async def test_a_refused_handle_changes_nothing(desk: Desk) -> None:
     with pytest.raises(SessionConflict):
         await desk.open("b", fingerprint="two")
     assert desk.directory.session("s").handles == {"a": "d"}
+
+
+async def test_a_sleeping_session_is_woken_by_whoever_asks(desk: Desk, until: Until) -> None:
+    """Many who ask at once wake it once, in another actor, under its own opening; it has no second start."""
+    await desk.open()
+    desk.sleep()
+    assert desk.directory.session("s").state == "passive"
+    asked = [asyncio.create_task(desk.desk.wake("s", "test")) for _ in range(3)]
+    found = await asyncio.gather(desk.open("again"), *asked)
+    assert {(where["actor"], where["opening"], where["state"]) for where in found} == {("host-2", 1, "open")}
+    assert desk.log == ["adopt host-1", "SessionStarted 1", "adopt host-2"]
+
+
+async def test_what_is_not_open_cannot_be_woken(desk: Desk) -> None:
+    """Neither a session that never was nor one that has ended."""
+    with pytest.raises(SessionNotFound):
+        await desk.desk.wake("never", "test")
+    await desk.open()
+    await desk.close()
+    with pytest.raises(SessionNotFound):
+        await desk.desk.wake("s", "test")
+
+
+async def test_a_session_of_which_the_store_has_nothing_is_lost(desk: Desk, until: Until) -> None:
+    """Whoever asks for it is told, and it ends with the reason."""
+    await desk.open()
+    desk.sleep()
+    del desk.rows["s"]
+    with pytest.raises(SessionLost, match="has nothing of it"):
+        await desk.desk.wake("s", "test")
+    await desk.desk.ended("s")
+    assert desk.log[-2:] == ["SessionEnded 1", "unregister s"]
+
+
+async def test_a_process_that_dies_under_a_waking_session(desk: Desk) -> None:
+    """Another one is tried; the session sleeps on where that dies, too."""
+    await desk.open()
+    desk.sleep()
+    desk.errors["adopt"] = ActorGone("it has died")
+    with pytest.raises(StartFailed):
+        await desk.desk.wake("s", "test")
+    assert desk.log.count("adopt host-2") == desk.log.count("adopt host-3") == 1
+    assert desk.directory.session("s").state == "passive"
+    del desk.errors["adopt"]
+    assert (await desk.desk.wake("s", "test"))["actor"] == "host-4"
+
+
+async def test_sessions_go_to_sleep(desk: Desk) -> None:
+    """One that its actor let go of sleeps; one that is in use, or lives elsewhere by now, goes on."""
+    await desk.open()
+    await desk.desk.rest("host-1", ["s", "unknown"])
+    assert desk.directory.session("s").state == "open"
+    await desk.desk.rest("host-0", ["s"])
+    desk.releases = ["s"]
+    await desk.desk.rest("host-1", ["s"])
+    assert desk.directory.session("s").state == "passive"
+    assert desk.log[2:] == ["release host-1", "release host-1"]
+    assert len(desk.desk._lanes) == 0
+
+
+async def test_a_sleeping_session_ends_in_the_store(desk: Desk) -> None:
+    """It is closed there, without waking; one with turns to end is woken to end them."""
+    await desk.open()
+    desk.sleep()
+    await desk.close()
+    assert desk.log[2:] == ["closed s", "SessionEnded 1", "unregister s"]
+    desk.log.clear()
+    await desk.open()
+    desk.sleep(pending=1)
+    await desk.close()
+    assert desk.log[2:] == ["adopt host-3", "end host-3", "SessionEnded 2", "unregister s"]
+    assert desk.directory.sessions == {}
+
+
+async def test_closing_cuts_a_wake_short(desk: Desk, until: Until) -> None:
+    """A session that is closed while it wakes ends once, and who asked for it is told."""
+    await desk.open()
+    desk.sleep()
+    desk.children.starting.shut()
+    waking = asyncio.create_task(desk.desk.wake("s", "test"))
+    await until(lambda: desk.children.starting.came == ["host-1", "host-2"])
+    await desk.close()
+    with pytest.raises(SessionNotFound):
+        await waking
+    assert desk.log[2:] == ["closed s", "SessionEnded 1", "unregister s"]
+    desk.children.starting.open()
