@@ -185,6 +185,12 @@ def test_prompts_example_runs(clean_environ: Path) -> None:
         assert wrong in lines[3]
 
 
+def test_mcp_example_runs(clean_environ: Path) -> None:
+    """The example of an MCP server has its tool called and answers with what came of it."""
+    lines = output_of("mcp_tools.py", clean_environ)
+    assert lines == ["clock_convert_time succeeded", "Noon in Paris is evening in Tokyo."]
+
+
 def test_settings_page_is_current() -> None:
     """docs/settings.md lists every setting with its default; `make docs` writes it."""
     written = runpy.run_path(str(ROOT / "docs" / "write_settings.py"))
