@@ -19,7 +19,9 @@ from llmgine.actors.supervisor.entries import (
     EndSession,
     SessionConflict,
     SessionEntry,
+    PARENT,
     SessionNotFound,
+    holder,
 )
 
 
@@ -99,7 +101,12 @@ class Directory:
         """The session's entry with this handle on it, and whether it is new and must be opened."""
         if self._stopping:
             raise RuntimeStopping("the runtime is stopping and opens no session")
-        self.expect(driver_id, now)
+        parent = spec.get("parent")
+        if parent is None:
+            self.expect(driver_id, now)
+        else:
+            self.session(parent)
+            driver_id, handle = holder(parent), PARENT
         entry = self.sessions.get(spec["session_id"])
         if entry is None:
             entry = SessionEntry.of(spec, self._next_opening)
@@ -163,6 +170,10 @@ class Directory:
         if entry is not None and entry.opening == opening:
             del self.sessions[session_id]
 
+    def orphaned(self, parent: str) -> list[Decision]:
+        """A session has ended: so do those that only it held."""
+        return self._detach_all(holder(parent), "the session that asked it has ended")
+
     def session(self, session_id: str) -> SessionEntry:
         try:
             return self.sessions[session_id]
@@ -190,6 +201,8 @@ class Directory:
             for claimed, handle in driver.claims
             if claimed == entry.id
         }
+        if entry.parent is not None:
+            entry.handles[PARENT] = holder(entry.parent)
         self.sessions[entry.id] = entry
         return entry
 
@@ -213,6 +226,8 @@ class Directory:
         for entry in list(self.sessions.values()):
             if entry.orphan_until is not None and now >= entry.orphan_until:
                 entry.orphan_until = None
+                if entry.parent not in self.sessions:
+                    entry.handles.pop(PARENT, None)
                 decisions += self._unless_held(entry, "its drivers did not come back")
         if self._owned and not self._stopping and self._owner_overdue(now):
             self._stopping = True

@@ -9,7 +9,7 @@ LlmgineError
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from llmgine.actors.control.errors import ControlError
 from llmgine.actors.supervisor.hosts import Placement, Wish
@@ -46,14 +46,23 @@ class EndRuntime:
     reason: str
 
 
+# The handle of the session that has opened another one.
+PARENT: Final = "parent"
+
+
+def holder(session_id: str) -> str:
+    """Stands for a session that has opened others, where a driver's id would stand."""
+    return f"session:{session_id}"
+
+
 Decision = EndSession | DropClient | EndRuntime
 
 
 @dataclass(slots=True)
 class SessionEntry:
-    """One opening of a session. `handles` maps each attached handle to its driver.
+    """One opening of a session. `handles` maps each attached handle to its driver, and PARENT to `holder(parent)`.
 
-    `actor` is where it lives; a passive one lives nowhere until it is woken.
+    `parent` is the session that asks this one, which is open no longer than that one. `actor` is where it lives; a passive one lives nowhere until it is woken.
     """
 
     id: str
@@ -63,6 +72,7 @@ class SessionEntry:
     fingerprint: str
     placement: Placement
     runs: str
+    parent: str | None = None
     state: Literal["opening", "open", "passive", "ending"] = "opening"
     actor: str | None = None
     handles: dict[str, str] = field(default_factory=dict)
@@ -84,6 +94,7 @@ class SessionEntry:
             told["fingerprint"],
             told["placement"],
             told["runs"],
+            told.get("parent"),
         )
 
     def wish(self) -> Wish:

@@ -198,6 +198,8 @@ class SessionDesk:
         finally:
             self._live.pop(entry.id, None)
             self._directory.ended(entry.id, entry.opening)
+            for orphaned in self._directory.orphaned(entry.id):
+                self.end(orphaned)
 
     async def _finish(self, entry: SessionEntry) -> None:
         """Ends the session where it lives; one that sleeps is woken where it has turns to end."""

@@ -37,6 +37,12 @@ class SessionRecords:
             for row in page:
                 yield row
 
+    async def children(self, session_id: str) -> AsyncIterator[str]:
+        """The sessions that this one has opened, in the order of their making."""
+        async for page in self._store.every_session(SessionFilter(parent=session_id)):
+            for row in page:
+                yield row.id
+
     async def keep_code(self, code: Any) -> str:
         """The hash under which a later process finds the code; "" for none, and for what cannot travel."""
         if isinstance(code, SessionCode):

@@ -266,6 +266,6 @@ class SessionActor(ObservedActor):
 
 def _report(slot: Slot) -> dict[str, Any]:
     told = slot.opening.model_dump(
-        include={"session_id", "opening", "model", "stay", "fingerprint", "placement", "runs"}
+        include={"session_id", "opening", "model", "stay", "fingerprint", "placement", "runs", "parent"}
     )
     return {**told, "closing": slot.host.describe()["closing"]}

@@ -52,6 +52,7 @@ class Opening(BaseModel):
     window: Window | None = None
     recovery: RecoveryPolicy | None = None
     stay: bool = False
+    parent: str | None = Field(default=None, description="the session that asks this one")
     fingerprint: str = ""
     placement: Literal["dedicated", "pooled"] = "dedicated"
     runs: str = Field(default="", description="the fingerprint of the code that it brings, without the rest")
@@ -124,7 +125,7 @@ async def open_host(
     )
 
     def spans(request: TurnRequest) -> TurnSpans:
-        return TurnSpans(recorder, opening.session_id, request.turn_id)
+        return TurnSpans(recorder, opening.session_id, request.turn_id, parent=request.trace)
 
     journal = StoreJournal(store, opening.session_id, epoch, loaded, options, wall=wall)
     runner = TurnRunner(

@@ -117,6 +117,10 @@ class ToolSpan:
         self._span = span
         self._recorder = recorder
 
+    @property
+    def context(self) -> TraceContext:
+        return self._span.context
+
     def returned(self, result: ToolResultPart) -> None:
         attributes: dict[str, Any] = {names.LLMGINE_TOOL_OK: not result.is_error}
         if self._recorder.content:

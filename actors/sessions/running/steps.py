@@ -33,6 +33,7 @@ from llmgine.actors.sessions.running.engines import Engine, TurnView
 from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver
 from llmgine.actors.sessions.running.partial import Partial
 from llmgine.actors.sessions.running.spans import ModelSpan, TurnSpans
+from llmgine.actors.sessions.tools.context import Chain
 from llmgine.actors.sessions.tools.toolset import Toolset
 from llmgine.actors.sessions.turns.events import ToolCalled, ToolProgress, ToolReturned, TurnEvent
 from llmgine.actors.sessions.turns.limits import Limits
@@ -225,7 +226,10 @@ class Steps:
             began = asyncio.get_running_loop().time()
             with turn.spans.tool_call(call) as span:
                 result = await shared.toolset.run(
-                    call, turn.request.turn_id, lambda data: turn.emit(ToolProgress(call.id, data))
+                    call,
+                    turn.request.turn_id,
+                    lambda data: turn.emit(ToolProgress(call.id, data)),
+                    Chain(span.context, turn.request.waiting, turn.deadline - began),
                 )
                 span.returned(result)
         self._returned(turn, result, results)

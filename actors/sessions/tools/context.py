@@ -5,14 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from llmgine.actors.bus import Command, CommandResult, Event, Receipt
 from llmgine.actors.control import NotSupported
 from llmgine.actors.sessions.tools.secrets import Secrets
+from llmgine.telemetry import TraceContext
+
+if TYPE_CHECKING:
+    from llmgine.actors.sessions.tools.subsession import SubSession, SubSessions
+    from llmgine.actors.sessions.turns.events import Reply
 
 R = TypeVar("R")
 V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a call hands on to a session that it asks.
+
+    `waiting` are the sessions that wait for the turn already, `remaining` the seconds that it has left.
+    """
+
+    trace: TraceContext | None = None
+    waiting: tuple[str, ...] = ()
+    remaining: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +40,12 @@ class Call:
     turn_id: str = ""
     call_id: str = ""
     attempt: int = 1
+    chain: Chain = Chain()
+
+    @property
+    def key(self) -> str:
+        """The same for every attempt of one call, also after a crash; unique to the call."""
+        return f"{self.turn_id}:{self.call_id}"
 
 
 class ToolBus(Protocol):
@@ -48,12 +71,14 @@ class ToolContext:
         report: Callable[[Any], None] | None = None,
         bus: ToolBus | None = None,
         secrets: Secrets | None = None,
+        sessions: SubSessions | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._call = Call() if call is None else call
         self._report = report
         self._bus = bus
         self._secrets = Secrets() if secrets is None else secrets
+        self._sessions = sessions
         self._loop = loop
 
     @property
@@ -76,7 +101,7 @@ class ToolContext:
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of one call, also after a crash; unique to the call."""
-        return f"{self._call.turn_id}:{self._call.call_id}"
+        return self._call.key
 
     def progress(self, data: Any) -> None:
         """Tells whoever follows the turn how far the call is; JSON values, models and dataclasses."""
@@ -99,6 +124,18 @@ class ToolContext:
     ) -> CommandResult[R]:
         """As `session.execute`: the result says what came of it, and is never raised."""
         return await self._on_bus().execute(command, durable=durable, deadline=deadline)
+
+    async def ask(self, sub: SubSession, prompt: str) -> Reply:
+        """The reply of another session, in this turn's time and trace; raises what its turn failed with.
+
+        Asked twice in one call it is asked once, also after a crash: the prompt of a call is its own.
+        """
+        if self._sessions is None:
+            raise NotSupported(
+                "no session can be asked where this tool runs; a tool that asks one runs in its session's "
+                "process: leave process=True and remote=True out"
+            )
+        return await self._sessions.ask(sub, prompt, self._call)
 
     def wait(self, work: Coroutine[Any, Any, V]) -> V:
         """For sync tools: what `publish` or `execute` comes to, waited for in the tool's own thread."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmgine.actors.bus.pacing import full_jitter
 from llmgine.actors.sessions.options import SessionOptions
-from llmgine.actors.sessions.tools.context import Call, ToolBus, ToolContext
+from llmgine.actors.sessions.tools.context import Call, Chain, ToolBus, ToolContext
 from llmgine.actors.sessions.tools.driving import Progress, Report, unheard
 from llmgine.actors.sessions.tools.failing import CallFailed, cut, raised, told
 from llmgine.actors.sessions.tools.here import Here
@@ -19,11 +19,13 @@ from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.mcp.source import McpTools
 from llmgine.actors.sessions.tools.results import Content, as_content, masked
 from llmgine.actors.sessions.tools.secrets import Secrets
+from llmgine.actors.sessions.tools.subsession import SubSessions
 from llmgine.actors.sessions.tools.tool import Tool, as_tools
 from llmgine.providers.contracts import TextPart, ToolCallPart, ToolResultPart, ToolSpec
 
 # The longest waits before a call is made again, in seconds: the first one, and any.
 _BACKOFF = (0.2, 5.0)
+_ALONE = Chain()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class ToolPorts:
 
     session_id: str = ""
     bus: ToolBus | None = None
+    sessions: SubSessions | None = None
 
 
 class Toolset:
@@ -94,14 +97,16 @@ class Toolset:
             if tool.concurrency is not None:
                 self._slots.setdefault(tool.name, asyncio.Semaphore(tool.concurrency))
 
-    async def run(self, call: ToolCallPart, turn_id: str = "", report: Report = unheard) -> ToolResultPart:
+    async def run(
+        self, call: ToolCallPart, turn_id: str = "", report: Report = unheard, chain: Chain = _ALONE
+    ) -> ToolResultPart:
         """The call's result; whatever goes wrong is a result with `is_error` that says what.
 
         Until it is there, `report` is told how far the tool says that it is.
         """
         secrets = Secrets(self._options.secrets_folder)
         progress = Progress(report, self._options.tool_progress_bytes, secrets.masked)
-        made = Call(self._ports.session_id, turn_id, call.id)
+        made = Call(self._ports.session_id, turn_id, call.id, chain=chain)
         try:
             content, failed = await self._content(call, made, progress, secrets), False
         except CallFailed as error:
@@ -141,6 +146,7 @@ class Toolset:
                 report=report,
                 bus=self._ports.bus,
                 secrets=secrets,
+                sessions=self._ports.sessions,
                 loop=asyncio.get_running_loop(),
             )
             arguments = {**arguments, tool.context_parameter: context}

@@ -35,6 +35,7 @@ from llmgine.providers.contracts import (
     UsageSource,
 )
 from llmgine.providers.events import TextDelta, ThinkingDelta, ToolCallDelta
+from llmgine.telemetry import TraceContext
 
 # What becomes of a turn that comes while another runs: it waits, takes its place, or is refused.
 WhenBusy = Literal["queue", "interrupt", "refuse"]
@@ -52,7 +53,7 @@ class TurnRequest:
     """What was asked: seconds of `deadline` count from when the turn was accepted.
 
     `limits` and `when_busy` go over what the session says. `waiting` are the sessions of which a turn
-    waits for this one.
+    waits for this one, `trace` the span that this turn stands below.
     `recovery` is the turn's own policy, None for the session's.
     """
 
@@ -66,6 +67,7 @@ class TurnRequest:
     when_busy: WhenBusy | None = None
     waiting: tuple[str, ...] = ()
     recovery: RecoveryPolicy | None = None
+    trace: TraceContext | None = None
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -79,6 +81,7 @@ class TurnRequest:
             "when_busy": self.when_busy,
             "waiting": list(self.waiting),
             "recovery": self.recovery,
+            "trace": self.trace and self.trace.to_wire(),
         }
 
     @classmethod
@@ -95,6 +98,7 @@ class TurnRequest:
             when_busy=wire.get("when_busy"),
             waiting=tuple(wire.get("waiting") or ()),
             recovery=wire.get("recovery"),
+            trace=TraceContext.from_wire(wire["trace"]) if wire.get("trace") else None,
         )
 
 
