@@ -47,7 +47,8 @@ final for the router where its reason is. RESUME of entry 0 is no verdict: the b
 with several members has opened through another one.
 
 `floor` is the producer's lowest sequence of that session that is not settled. `extra` is None or
-`{"chain": [[subscription, session]], "since": serial, "deadline": seconds}`, each key optional.
+`{"chain": [[subscription, session]], "turns": [session], "since": serial, "deadline": seconds}`, each key
+optional; `turns` are the sessions of which a turn waits for the outcome.
 """
 
 from __future__ import annotations

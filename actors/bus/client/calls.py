@@ -11,6 +11,7 @@ from llmgine.actors.bus.client.outbox import Entry, Outbox
 from llmgine.actors.bus.client.producer import Producer
 from llmgine.actors.bus.errors import BusClosed
 from llmgine.actors.bus.handling.jobs import Job, current_job
+from llmgine.actors.bus.handling.turns import waiting_sessions
 from llmgine.actors.bus.messages import (
     Command,
     CommandResult,
@@ -168,6 +169,8 @@ class Calls:
             head = head._replace(depth=job.head.depth + 1)
             if flags and not job.answered:
                 head = head._replace(extra={**(head.extra or {}), **_chain(job)})
+        if flags and (turns := waiting_sessions()):
+            head = head._replace(extra={**(head.extra or {}), "turns": turns})
         if deadline is not None:
             head = head._replace(extra={**(head.extra or {}), "deadline": deadline})
         if self._trace is not None:

@@ -144,6 +144,7 @@ def _leader(jobs: list[Job]) -> Job:
         for link in (*job.head.chain, [job.queue.number, job.head.session]):
             if link not in chain:
                 chain.append(link)
+    head.turns = list(dict.fromkeys(session for job in jobs for session in job.head.turns))
     leader.extra = {"chain": chain}
     return leader
 

@@ -29,6 +29,7 @@ class JobHead:
         "replay_of",
         "replies",
         "session",
+        "turns",
         "wait",
         "wire_name",
     )
@@ -45,6 +46,7 @@ class JobHead:
         self.replies = self.command or self.wait
         self.laned = self.session != BUS and not self.command
         self.chain: list[list[Any]] = extra.get("chain", []) if extra else []
+        self.turns: list[str] = extra.get("turns", []) if extra else []
         self.replay_of: str | None = extra.get("replay_of") if extra else None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from llmgine.actors.sessions.context.store import ContextEntry
+from llmgine.actors.sessions.context.entries import ContextEntry
 from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.providers.contracts import LLMResponse, ToolCallPart, ToolResultPart

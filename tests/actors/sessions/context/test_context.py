@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from llmgine.actors.sessions.context.entries import Appended, ContextEntry
 from llmgine.actors.sessions.context.store import (
-    Appended,
-    ContextEntry,
     ContextStore,
     unanswered,
     with_unique_calls,

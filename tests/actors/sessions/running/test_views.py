@@ -9,12 +9,16 @@ from llmgine.actors.sessions.errors import WindowTooSmall
 from llmgine.actors.sessions.journal.records import ContextChanged
 from llmgine.actors.sessions.turns.events import TurnDone
 from llmgine.providers.catalogue import tokens
-from llmgine.providers.contracts import FinishReason
+from llmgine.providers.contracts import FinishReason, LLMRequest
 from tests.actors.sessions.words import PROVIDER_FAILED, MakeBench, failure
 
 
 def shown(at: Any, call: int = -1) -> list[str]:
     return [message.text for message in at.models.requests[call].messages]
+
+
+def size(request: LLMRequest) -> int:
+    return tokens.estimate(request).input_tokens or 0
 
 
 async def talk(at: Any, turns: int) -> None:
@@ -35,7 +39,7 @@ async def test_a_window_of_tokens_counts_what_goes_along(bench: MakeBench, scrip
     """System prompt, tools and messages together stay within the window."""
     at = bench(*[script.says("answer") for _ in range(12)], window=Window.tokens(150))
     await talk(at, 12)
-    assert max(tokens.estimate(request).input_tokens or 0 for request in at.models.requests) <= 150
+    assert max(size(request) for request in at.models.requests) <= 150
     assert len(at.models.requests[-1].messages) > 1
 
 
@@ -51,7 +55,7 @@ async def test_a_window_that_fits_the_model(bench: MakeBench, script: Any) -> No
     script_of = [script.says("answer") for _ in range(8)]
     at = bench(*script_of, window=Window.tokens(), holds=lambda model: 200)
     await talk(at, 8)
-    assert 75 < (tokens.estimate(at.models.requests[-1]).input_tokens or 0) <= 150
+    assert 75 < size(at.models.requests[-1]) <= 150
     at = bench(*script_of, window=Window.tokens())
     await talk(at, 8)
     assert len(at.models.requests[-1].messages) == 15
@@ -71,7 +75,7 @@ async def test_a_summary_takes_the_place_of_what_is_old(bench: MakeBench, script
     assert "question 4" not in asked.messages[0].text
     assert answered.messages[0].text.endswith("They count.")
     assert answered.messages[-1].text.startswith("question 4")
-    assert tokens.estimate(answered).input_tokens <= 150
+    assert size(answered) <= 150
     assert len(at.context) == 10
     (summary,) = at.context.summaries
     assert (summary.since, summary.model, summary.text) == (0, "scripted/writer", "They count.")
@@ -114,7 +118,7 @@ async def test_without_a_summary_the_turn_goes_on(bench: MakeBench, script: Any)
         at = bench(*answers, bad, script.says("ok"), script.says("Notes."), script.says("ok"), window=SUMMARY)
         await talk(at, 5)
         assert at.context.summaries == ()
-        assert tokens.estimate(at.models.requests[-1]).input_tokens <= 150
+        assert size(at.models.requests[-1]) <= 150
         assert shown(at)[-1].startswith("question 4")
         await talk(at, 1)
         assert len(at.context.summaries) == 1
