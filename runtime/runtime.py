@@ -11,6 +11,7 @@ from llmgine.actors.control import RuntimeNotFound, names
 from llmgine.actors.sessions import Engine, McpServer, SessionClient, Tool, TurnClient, session_of
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.runtime import opening
+from llmgine.runtime.approvals import Approvals
 from llmgine.runtime.bus import Bus
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.models import Models
@@ -111,6 +112,11 @@ class Runtime:
     def bus(self) -> Bus:
         """Events and commands, of all sessions."""
         return Bus(self._open())
+
+    @property
+    def approvals(self) -> Approvals:
+        """Tool calls that wait for somebody's leave."""
+        return Approvals(self._open())
 
     @property
     def pools(self) -> Pools:

@@ -146,6 +146,10 @@ class SubscriptionTable:
         """The subscriptions of one scope, in order of registration."""
         return self._by_scope.get(session, {}).values()
 
+    def scopes_of(self, wire_name: str) -> list[str]:
+        """The scopes in which there is a handler of this very class, sorted."""
+        return sorted({self._by_number[number].session for number in self._by_wire_name.get(wire_name, ())})
+
     def by_key(self, key_text: str) -> SubscriptionRecord | None:
         """The subscription of that key, as the store names it."""
         parts = key_text.split("\x1f")

@@ -28,11 +28,19 @@ from llmgine.actors.sessions.errors import (
     WouldDeadlock,
 )
 from llmgine.actors.sessions.messages import (
+    ApprovalAnswered,
+    ApprovalRequested,
     SessionEnded,
+    SessionPassivated,
     SessionStarted,
+    SessionWoken,
+    StreamDelta,
     ToolCompleted,
+    ToolProgressed,
+    ToolStarted,
     TurnCompleted,
     TurnStarted,
+    TurnSuspended,
 )
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.running.engines import (
@@ -47,6 +55,8 @@ from llmgine.actors.sessions.running.engines import (
 from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.tool import Tool, as_tools, tool
 from llmgine.actors.sessions.turns.events import (
+    ApprovalNeeded,
+    ApprovalSettled,
     Reply,
     Steered,
     StepStarted,
@@ -62,6 +72,10 @@ from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import WhenBusy
 
 __all__ = [
+    "ApprovalAnswered",
+    "ApprovalNeeded",
+    "ApprovalRequested",
+    "ApprovalSettled",
     "CallModel",
     "CodeUnavailable",
     "ContextError",
@@ -86,11 +100,14 @@ __all__ = [
     "SessionMoved",
     "SessionOptions",
     "SessionOverloaded",
+    "SessionPassivated",
     "SessionStarted",
+    "SessionWoken",
     "SinglePassEngine",
     "Steered",
     "StepLimit",
     "StepStarted",
+    "StreamDelta",
     "TimeLimit",
     "TokenLimit",
     "Tool",
@@ -99,7 +116,9 @@ __all__ = [
     "ToolChatEngine",
     "ToolCompleted",
     "ToolDefinitionError",
+    "ToolProgressed",
     "ToolReturned",
+    "ToolStarted",
     "TurnCancelled",
     "TurnClient",
     "TurnCompleted",
@@ -110,6 +129,7 @@ __all__ = [
     "TurnFailed",
     "TurnReset",
     "TurnStarted",
+    "TurnSuspended",
     "TurnView",
     "UnknownTurn",
     "UnsendableCode",

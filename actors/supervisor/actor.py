@@ -218,6 +218,7 @@ class SupervisorActor(ObservedActor):
                 pass
         if member.wants("pools"):
             member.push("pools", self._pools.table.snapshot())
+        self._subscriptions.joined(member)
 
     def _lost(self, member: Member) -> None:
         if self.stopped or self._directory.stopping:

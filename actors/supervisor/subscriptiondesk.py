@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from llmgine.actors.bus import RegistrationRefused, SubscriptionRecord, SubscriptionTable
 from llmgine.actors.control import Lanes
+from llmgine.actors.sessions.hosting.listeners import LISTENED, TABLE
 from llmgine.actors.store import StoreError
 from llmgine.actors.store.operations import DropSubscription, Operation, PutSubscription
 from llmgine.actors.supervisor.members import Member, Members
@@ -57,6 +58,8 @@ class SubscriptionDesk:
         # Filters of the whole bus by number, each with the client that it goes with.
         self._filters: dict[int, tuple[str, dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
+        # By wire name, the scopes in which events are heard that are published only then.
+        self._listened: dict[str, list[str]] = {event.__wire_name__: [] for event in LISTENED}
 
     def router_joined(self, member: Member, *, recovering: bool) -> None:
         """A restarted supervisor learns the table from its routers, a restarted router from it."""
@@ -74,10 +77,23 @@ class SubscriptionDesk:
         # No life changes it a million times a second.
         self._table.outlive(epoch // 1000)
 
+    def joined(self, member: Member) -> None:
+        """A process that asks before it publishes is told of whom there is."""
+        if member.wants(TABLE):
+            member.push(TABLE, self._listened)
+
+    async def _tell_listeners(self) -> None:
+        """Those that publish some events only for somebody hear of it when there is somebody, or no more."""
+        scopes = {event.__wire_name__: self._table.scopes_of(event.__wire_name__) for event in LISTENED}
+        if scopes != self._listened:
+            self._listened = scopes
+            await self._members.push(TABLE, scopes)
+
     async def complete(self) -> None:
         """All routers have joined: each hears of what the others knew, and may route."""
         self._complete = True
         await self._members.push(_PUSH, self._whole())
+        await self._tell_listeners()
 
     def _whole(self) -> dict[str, Any]:
         return {
@@ -105,6 +121,7 @@ class SubscriptionDesk:
                 logger.error("the durable subscription %s is left out: %s", wire.get("name"), error)
         self._restored = True
         await self._members.push(_PUSH, {"add": [one.to_wire() for one in added], "restored": True})
+        await self._tell_listeners()
 
     async def add(self, record: dict[str, Any]) -> int:
         wanted = SubscriptionRecord.from_wire(record)
@@ -130,6 +147,7 @@ class SubscriptionDesk:
     async def _tell_added(self, wanted: SubscriptionRecord) -> int:
         registered = self._table.add(wanted).subscription
         await self._members.push(_PUSH, {"add": [registered.to_wire()]})
+        await self._tell_listeners()
         return registered.number
 
     def _is_kept(self, wanted: SubscriptionRecord) -> bool:
@@ -200,6 +218,7 @@ class SubscriptionDesk:
         numbers = [subscription.number for subscription in removed if subscription is not None]
         if numbers:
             await self._members.push(_PUSH, {"remove": numbers})
+            await self._tell_listeners()
 
 
 def _nothing() -> None:

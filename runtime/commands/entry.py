@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from llmgine.providers.errors import LlmgineError
+from llmgine.runtime.commands.approvals import approvals
 from llmgine.runtime.commands.ask import ask
 from llmgine.runtime.commands.chat import chat
 from llmgine.runtime.commands.demo import demo
@@ -51,6 +52,7 @@ app.command()(down)
 app.command()(status)
 app.command()(story)
 app.command()(up)
+app.add_typer(approvals, name="approvals")
 app.add_typer(letters, name="dead-letters")
 app.add_typer(models, name="models")
 app.add_typer(scheduled, name="scheduled")

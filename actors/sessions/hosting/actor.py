@@ -67,7 +67,7 @@ class SessionActor(ObservedActor):
         return dict.fromkeys(KINDS, self._serve)
 
     def wants(self) -> tuple[str, ...]:
-        return ("pools",)
+        return ("pools", LISTENERS)
 
     def report(self) -> dict[str, Any]:
         return {"runs": self._runs, "sessions": [_report(slot) for slot in self._slots]}
@@ -84,7 +84,7 @@ class SessionActor(ObservedActor):
             self.control,
             options=options,
         )
-        self._announcer = Announcer(self._bus.publish)
+        self._announcer = Announcer(self._bus.publish, self._listeners)
         self._store = StoreClient(self.peer(names.STORE))
         self._holds = model_sizes(providers)
         # A warm actor has its links when its first session comes.
@@ -94,6 +94,8 @@ class SessionActor(ObservedActor):
     async def on_push(self, kind: str, body: Any) -> None:
         if kind == "pools" and self._models is not None:
             self._models.update(body)
+        elif kind == LISTENERS:
+            self._listeners.update(body)
 
     # What the supervisor asks for. Each may arrive twice.
 

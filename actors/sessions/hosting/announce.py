@@ -6,30 +6,136 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from llmgine.actors.bus import Event
-from llmgine.actors.sessions.messages import ToolCompleted, TurnCompleted, TurnStarted
-from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver, TurnSummary
+from llmgine.actors.sessions.hosting.listeners import Listeners
+from llmgine.actors.sessions.messages import (
+    ApprovalAnswered,
+    ApprovalRequested,
+    StreamDelta,
+    ToolCompleted,
+    ToolProgressed,
+    ToolStarted,
+    TurnCompleted,
+    TurnStarted,
+    TurnSuspended,
+)
+from llmgine.actors.sessions.running.observer import Piece, ToolSummary, TurnObserver, TurnSummary
+from llmgine.actors.store.rows import ApprovalRow
+from llmgine.providers.contracts import ToolCallPart
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Said:
+    """Pieces that concatenate, until they are published as one."""
+
+    session_id: str
+    turn_id: str
+    first: Piece
+    texts: list[str] = field(default_factory=list)
+
+    def joins(self, session_id: str, turn_id: str, piece: Piece) -> bool:
+        mine = self.first
+        return (
+            self.turn_id == turn_id
+            and self.session_id == session_id
+            and not piece.restarted
+            and (mine.step, mine.kind, mine.index) == (piece.step, piece.kind, piece.index)
+        )
+
+    def event(self) -> StreamDelta:
+        piece = self.first
+        return StreamDelta(
+            session_id=self.session_id,
+            turn_id=self.turn_id,
+            step=piece.step,
+            kind=piece.kind,
+            index=piece.index,
+            text="".join(self.texts),
+            restarted=piece.restarted,
+        )
 
 
 class Announcer(TurnObserver):
     """One event for each thing told, in order. A bus that is away holds no turn back.
 
-    At most `capacity` events wait; what is beyond, or cannot be published, is counted in `lost`.
+    At most `capacity` events wait; what is beyond, or cannot be published, is counted in `lost`. What a
+    model says, and how far a tool is, is published only where `listeners` knows of any.
     """
 
-    def __init__(self, publish: Callable[[Event], Awaitable[Any]], *, capacity: int = 1000) -> None:
+    def __init__(
+        self,
+        publish: Callable[[Event], Awaitable[Any]],
+        listeners: Listeners | None = None,
+        *,
+        capacity: int = 1000,
+    ) -> None:
         self.lost = 0
         self._publish = publish
+        self._listeners = Listeners() if listeners is None else listeners
         self._capacity = capacity
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[Event | _Said] = deque()
         self._worker: asyncio.Task[None] | None = None
 
     def turn_started(self, session_id: str, turn_id: str) -> None:
         self._say(TurnStarted(session_id=session_id, turn_id=turn_id))
+
+    def turn_suspended(self, session_id: str, turn_id: str) -> None:
+        self._say(TurnSuspended(session_id=session_id, turn_id=turn_id))
+
+    def said(self, session_id: str, turn_id: str, piece: Piece) -> None:
+        if not self._listeners.hear(StreamDelta, session_id):
+            return
+        last = self._waiting[-1] if self._waiting else None
+        if isinstance(last, _Said) and last.joins(session_id, turn_id, piece):
+            last.texts.append(piece.text)
+        else:
+            self._say(_Said(session_id, turn_id, piece, [piece.text]))
+
+    def approval_requested(self, row: ApprovalRow) -> None:
+        expires = None if row.expires is None else datetime.fromtimestamp(row.expires / 1e9, UTC)
+        self._say(
+            ApprovalRequested(
+                session_id=row.session,
+                approval_id=row.id,
+                turn_id=row.turn,
+                call_id=row.call,
+                tool=row.tool,
+                reason=row.reason,
+                expires=expires,
+            )
+        )
+
+    def approval_answered(self, row: ApprovalRow) -> None:
+        assert row.state != "pending", row.id
+        self._say(
+            ApprovalAnswered(
+                session_id=row.session,
+                approval_id=row.id,
+                turn_id=row.turn,
+                call_id=row.call,
+                tool=row.tool,
+                state=row.state,
+                by=row.by,
+                note=row.note,
+            )
+        )
+
+    def tool_started(self, session_id: str, turn_id: str, call: ToolCallPart) -> None:
+        self._say(ToolStarted(session_id=session_id, turn_id=turn_id, call_id=call.id, name=call.name))
+
+    def tool_progressed(self, session_id: str, turn_id: str, call: ToolCallPart, data: Any) -> None:
+        if self._listeners.hear(ToolProgressed, session_id):
+            self._say(
+                ToolProgressed(
+                    session_id=session_id, turn_id=turn_id, call_id=call.id, name=call.name, data=data
+                )
+            )
 
     def tool_completed(self, summary: ToolSummary) -> None:
         self._say(
@@ -70,7 +176,7 @@ class Announcer(TurnObserver):
         if self._worker is not None:
             self._worker.cancel()
 
-    def _say(self, event: Event) -> None:
+    def _say(self, event: Event | _Said) -> None:
         if len(self._waiting) >= self._capacity:
             self.lost += 1
             return
@@ -82,7 +188,8 @@ class Announcer(TurnObserver):
         try:
             while self._waiting:
                 try:
-                    await self._publish(self._waiting.popleft())
+                    next_ = self._waiting.popleft()
+                    await self._publish(next_.event() if isinstance(next_, _Said) else next_)
                 except asyncio.CancelledError:
                     self.lost += 1
                     raise

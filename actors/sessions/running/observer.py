@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any, Literal
 
-from llmgine.providers.contracts import Usage
+from llmgine.actors.store.rows import ApprovalRow
+from llmgine.providers.contracts import ToolCallPart, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,39 @@ class ToolSummary:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of what a model is saying; `restarted` says that what the step had said before is void."""
+
+    step: int
+    kind: Literal["text", "thinking"]
+    index: int
+    text: str
+    restarted: bool = False
+
+
 class TurnObserver:
     """Told of each turn and tool call as it happens; does nothing by itself. It may not wait or raise."""
 
     def turn_started(self, session_id: str, turn_id: str) -> None:
+        return
+
+    def turn_suspended(self, session_id: str, turn_id: str) -> None:
+        return
+
+    def said(self, session_id: str, turn_id: str, piece: Piece) -> None:
+        return
+
+    def approval_requested(self, row: ApprovalRow) -> None:
+        return
+
+    def approval_answered(self, row: ApprovalRow) -> None:
+        return
+
+    def tool_started(self, session_id: str, turn_id: str, call: ToolCallPart) -> None:
+        return
+
+    def tool_progressed(self, session_id: str, turn_id: str, call: ToolCallPart, data: Any) -> None:
         return
 
     def tool_completed(self, summary: ToolSummary) -> None:

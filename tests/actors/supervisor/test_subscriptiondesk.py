@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 from llmgine.actors.bus import SubscriptionRecord
+from llmgine.actors.sessions.messages import StreamDelta
 from llmgine.actors.supervisor.members import Member, Members
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk, SubscriptionStore
 
@@ -27,9 +29,13 @@ class Runtime:
     def __init__(self, *routers: Router, kept: tuple[SubscriptionRecord, ...] = ()) -> None:
         self.routers = routers
         self.kept = kept
+        self.listeners: list[dict[str, Any]] = []
         self.desk = SubscriptionDesk(cast(Members, self), cast(SubscriptionStore, self))
 
     async def push(self, table: str, body: dict[str, Any]) -> None:
+        if table == "listeners":
+            self.listeners.append(body)
+            return
         for router in self.routers:
             router.push(table, body)
 
@@ -81,3 +87,22 @@ async def test_a_router_that_comes_later_gets_everything_at_once() -> None:
     runtime.join(later, recovering=False)
     (body,) = later.told
     assert (names(body), body["restored"]) == (["kept"], True)
+
+
+async def test_who_publishes_only_for_somebody_hears_whether_there_is_anybody() -> None:
+    """When the first handler of such a class comes in a scope, and when the last has gone; not of others."""
+    runtime = Runtime()
+    await runtime.desk.complete()
+    wanted = StreamDelta.__wire_name__
+    numbers = [
+        await runtime.desk.add(replace(record(name), wire_name=class_, session=session).to_wire())
+        for name, class_, session in [
+            ("one", wanted, "s"),
+            ("two", wanted, "s"),
+            ("all", wanted, "BUS"),
+            ("any", "llmgine.Event", "BUS"),
+        ]
+    ]
+    for number in numbers:
+        await runtime.desk.remove(number)
+    assert [body[wanted] for body in runtime.listeners] == [["s"], ["BUS", "s"], ["BUS"], []]

@@ -1,0 +1,138 @@
+"""Answers approvals, once each, lets them expire, and has their sessions woken for the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from llmgine.actors.store import AlreadyAnswered, StoreError, UnknownApproval
+from llmgine.actors.store.operations import Operation
+from llmgine.actors.store.queries import Page
+from llmgine.actors.store.rows import ApprovalRow, ApprovalState
+from llmgine.actors.store.session_operations import AnswerApproval
+from llmgine.actors.supervisor.approvals import PendingApprovals
+from llmgine.actors.supervisor.members import Member, Members
+from llmgine.actors.supervisor.work import Work
+from llmgine.providers.errors import LlmgineError
+
+logger = logging.getLogger(__name__)
+
+APPROVALS = "approvals"
+# How long after a failure what has expired is answered again, and a session woken again.
+_RETRY = 1.0
+_PAGE = 500
+
+
+class ApprovalStore(Protocol):
+    """Where approvals stand, whatever becomes of who asked."""
+
+    async def write(self, operations: Sequence[Operation]) -> None: ...
+
+    async def approval(self, id: str) -> ApprovalRow | None: ...
+
+    async def approvals(
+        self, *, state: ApprovalState | None = None, after: int = 0, limit: int = 100
+    ) -> Page[ApprovalRow]: ...
+
+
+class ApprovalDesk:
+    """What the supervisor does for approvals.
+
+    `lives_in` names the actor in which a session lives, None where it sleeps; `wake` brings it back. A
+    process that hosts sessions is told to look for answers whenever it joins, so that none is missed.
+    """
+
+    def __init__(
+        self,
+        members: Members,
+        store: ApprovalStore,
+        work: Work,
+        *,
+        lives_in: Callable[[str], str | None],
+        wake: Callable[[str, str], Awaitable[Any]],
+        wall: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._members = members
+        self._store = store
+        self._work = work
+        self._lives_in = lives_in
+        self._wake = wake
+        self._wall = wall
+        self._sleep = sleep
+        self._pending = PendingApprovals()
+
+    def joined(self, member: Member) -> None:
+        """Answers may have come while it was away."""
+        if member.wants(APPROVALS):
+            member.push(APPROVALS, None)
+
+    async def restore(self) -> None:
+        """Learns what is pending, as soon as the store can be read."""
+        while True:
+            try:
+                after: int | None = 0
+                while after is not None:
+                    page = await self._store.approvals(state="pending", after=after, limit=_PAGE)
+                    for row in page.rows:
+                        self._pending.asked(row.id, row.session, row.expires)
+                    after = page.next
+                return
+            except LlmgineError as error:
+                logger.error("pending approvals cannot be read yet: %s", error)
+                await self._sleep(_RETRY)
+
+    def asked(self, id_: str, session: str, expires: int | None) -> None:
+        """A session waits for it, and has written so."""
+        self._pending.asked(id_, session, expires)
+
+    async def answer(self, id_: str, state: ApprovalState, by: str, note: str) -> None:
+        """Returns once the answer is in the store; raises AlreadyAnswered, UnknownApproval, StoreError."""
+        row = await self._store.approval(id_)
+        if row is None:
+            self._pending.answered(id_)
+            raise UnknownApproval(
+                f"no approval {id_!r} is known; `llmgine approvals list` shows those that are pending"
+            )
+        try:
+            await self._store.write([AnswerApproval(id_, state, by, note, self._wall())])
+        except AlreadyAnswered:
+            self._pending.answered(id_)
+            raise
+        self._pending.answered(id_)
+        self._work.start(self._tell(row.session, id_), f"tell session {row.session} of {id_}")
+
+    def tick(self) -> None:
+        """What time alone has decided."""
+        for id_ in self._pending.due(self._wall()):
+            self._work.start(self._expire(id_), f"let approval {id_} expire")
+
+    async def _expire(self, id_: str) -> None:
+        try:
+            await self.answer(id_, "expired", "", "")
+        except (AlreadyAnswered, UnknownApproval):
+            return
+        except StoreError as error:
+            logger.warning("approval %s has expired, and that cannot be written yet: %s", id_, error)
+            self._pending.again(id_, self._wall() + round(_RETRY * 1e9))
+
+    async def _tell(self, session: str, id_: str) -> None:
+        """The session goes on with the answer, wherever it is; one that sleeps finds it when it wakes."""
+        actor = self._lives_in(session)
+        member = next((one for one in self._members.all() if one.name == actor), None)
+        if member is not None:
+            member.push(APPROVALS, {"session": session, "id": id_})
+        elif actor is None:
+            await self._rouse(session)
+
+    async def _rouse(self, session: str) -> None:
+        while self._lives_in(session) is None:
+            try:
+                await self._wake(session, "an approval was answered")
+                return
+            except LlmgineError as error:
+                logger.warning("session %s cannot be woken for an answer yet: %s", session, error)
+                await self._sleep(_RETRY)

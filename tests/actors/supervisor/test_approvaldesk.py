@@ -1,0 +1,191 @@
+"""Answers to approvals: once each, in time, and told to the session wherever it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from llmgine.actors.store import AlreadyAnswered, StoreUnavailable, UnknownApproval
+from llmgine.actors.store.operations import Operation
+from llmgine.actors.store.queries import Page
+from llmgine.actors.store.rows import ApprovalRow, ApprovalState
+from llmgine.actors.store.session_operations import AnswerApproval
+from llmgine.actors.supervisor.approvaldesk import APPROVALS, ApprovalDesk
+from llmgine.actors.supervisor.members import Member, Members
+from llmgine.actors.supervisor.work import Work
+from llmgine.providers.errors import LlmgineError
+
+
+def row(id_: str, session: str = "s", expires: int | None = 100) -> ApprovalRow:
+    return ApprovalRow(id_, session, "s:1", "c1", "pay", b"{}", "", expires=expires)
+
+
+class Host:
+    """A process that hosts sessions, as a member."""
+
+    name = "host-1"
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def wants(self, table: str) -> bool:
+        return table == APPROVALS
+
+    def push(self, kind: str, body: Any) -> None:
+        assert kind == APPROVALS
+        self.told.append(body)
+
+
+class Runtime:
+    """A store, one host, and where sessions live, around the desk."""
+
+    def __init__(self, *rows: ApprovalRow) -> None:
+        self.rows = {one.id: one for one in rows}
+        self.now = 0
+        self.away = 0
+        self.host = Host()
+        self.homes: dict[str, str] = {}
+        self.woken: list[str] = []
+        self.asleep_for_good = 0
+        self.work = Work()
+        self.desk = ApprovalDesk(
+            cast(Members, self),
+            self,
+            self.work,
+            lives_in=self.homes.get,
+            wake=self._wake,
+            wall=lambda: self.now,
+            sleep=lambda seconds: asyncio.sleep(0),
+        )
+
+    # Its members.
+
+    def all(self) -> list[Member]:
+        return [cast(Member, self.host)]
+
+    # Its store.
+
+    def _check(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailable("the store is away")
+
+    async def write(self, operations: Sequence[Operation]) -> None:
+        self._check()
+        for operation in operations:
+            assert isinstance(operation, AnswerApproval)
+            former = self.rows[operation.id]
+            if former.state != "pending":
+                raise AlreadyAnswered(f"{former.state} by {former.by}")
+            self.rows[operation.id] = replace(
+                former, state=operation.state, by=operation.by, note=operation.note, answered=operation.time
+            )
+
+    async def approval(self, id: str) -> ApprovalRow | None:
+        self._check()
+        return self.rows.get(id)
+
+    async def approvals(
+        self, *, state: ApprovalState | None = None, after: int = 0, limit: int = 100
+    ) -> Page[ApprovalRow]:
+        self._check()
+        rows = [one for one in self.rows.values() if one.state == state]
+        return Page(tuple(rows[after : after + 1]), after + 1 if after + 1 < len(rows) else None)
+
+    async def _wake(self, session: str, why: str) -> None:
+        if self.asleep_for_good:
+            self.asleep_for_good -= 1
+            raise LlmgineError("no room")
+        self.woken.append(session)
+
+    async def rest(self) -> None:
+        while self.work._tasks:
+            await asyncio.gather(*self.work._tasks)
+
+
+async def test_an_answer_is_kept_and_told_to_the_process_where_its_session_lives() -> None:
+    """With who gave it, when, and what they said."""
+    runtime = Runtime(row("a"))
+    runtime.homes["s"] = "host-1"
+    runtime.now = 7
+    await runtime.desk.answer("a", "approved", "ann", "go on")
+    await runtime.rest()
+    answered = runtime.rows["a"]
+    assert (answered.state, answered.by, answered.note, answered.answered) == ("approved", "ann", "go on", 7)
+    assert runtime.host.told == [{"session": "s", "id": "a"}]
+    assert runtime.woken == []
+
+
+async def test_a_session_that_sleeps_is_woken_for_its_answer() -> None:
+    """As often as it takes, where there is no room for it yet."""
+    runtime = Runtime(row("a"))
+    runtime.asleep_for_good = 2
+    await runtime.desk.answer("a", "denied", "ann", "")
+    await runtime.rest()
+    assert runtime.woken == ["s"]
+    assert runtime.host.told == []
+
+
+async def test_a_second_answer_is_refused_with_the_first() -> None:
+    """Also where the first one was that its time was over."""
+    runtime = Runtime(row("a"))
+    await runtime.desk.answer("a", "denied", "ann", "")
+    with pytest.raises(AlreadyAnswered, match="denied by ann"):
+        await runtime.desk.answer("a", "approved", "bob", "")
+    with pytest.raises(UnknownApproval, match="llmgine approvals list"):
+        await runtime.desk.answer("b", "approved", "bob", "")
+
+
+async def test_an_approval_expires_at_its_time_and_its_session_hears_so() -> None:
+    """Not before; one that was answered does not."""
+    runtime = Runtime(row("a"), row("b"))
+    runtime.homes["s"] = "host-1"
+    for one in runtime.rows.values():
+        runtime.desk.asked(one.id, one.session, one.expires)
+    await runtime.desk.answer("b", "approved", "ann", "")
+    runtime.now = 99
+    runtime.desk.tick()
+    await runtime.rest()
+    assert runtime.rows["a"].state == "pending"
+    runtime.now = 100
+    runtime.desk.tick()
+    await runtime.rest()
+    assert [one.state for one in runtime.rows.values()] == ["expired", "approved"]
+    assert runtime.host.told == [{"session": "s", "id": "b"}, {"session": "s", "id": "a"}]
+
+
+async def test_what_expires_while_the_store_is_away_expires_when_it_is_back() -> None:
+    """Its time is not forgotten."""
+    runtime = Runtime(row("a"))
+    runtime.desk.asked("a", "s", 100)
+    runtime.now = 100
+    runtime.away = 1
+    runtime.desk.tick()
+    await runtime.rest()
+    assert runtime.rows["a"].state == "pending"
+    runtime.now += 2_000_000_000
+    runtime.desk.tick()
+    await runtime.rest()
+    assert runtime.rows["a"].state == "expired"
+
+
+async def test_a_new_life_learns_what_is_pending_from_the_store() -> None:
+    """All of it, as soon as that can be read."""
+    runtime = Runtime(row("a", expires=100), row("b", expires=200), row("c", expires=None))
+    runtime.away = 2
+    await runtime.desk.restore()
+    runtime.now = 1000
+    runtime.desk.tick()
+    await runtime.rest()
+    assert [one.state for one in runtime.rows.values()] == ["expired", "expired", "pending"]
+
+
+def test_a_process_that_joins_looks_for_answers() -> None:
+    """One may have come while it was away."""
+    runtime = Runtime()
+    runtime.desk.joined(cast(Member, runtime.host))
+    assert runtime.host.told == [None]
