@@ -12,7 +12,7 @@ from llmgine.runtime.commands.output import UsageRefused, note, table, write
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
-    from llmgine.runtime.approvals import Approval
+    from llmgine.runtime.approvals import Approval, ApprovalState
     from llmgine.runtime.runtime import Runtime
 
 approvals = typer.Typer(help="Tool calls that wait for somebody's leave: list, approve, deny.")
@@ -37,7 +37,7 @@ def list_approvals(
     """List pending approvals, the oldest first."""
 
     async def listed(runtime: Runtime) -> list[Approval]:
-        state = None if every else "pending"
+        state: ApprovalState | None = None if every else "pending"
         return [one async for one in runtime.approvals.list(state=state, session=session, limit=limit)]
 
     found = ask(name, listed)

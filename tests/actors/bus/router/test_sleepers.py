@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.actors.bus.router.scripted import Script
 
 
-def asleep(**fields: object) -> tuple[Script, int]:
+def asleep(**fields: Any) -> tuple[Script, int]:
     """A session whose process has gone, leaving its handler's subscription."""
     script = Script(client_lease=30.0)
     number = script.handler(client="session:s", session="s", wakes=True, **fields)

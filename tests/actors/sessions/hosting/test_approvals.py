@@ -92,7 +92,9 @@ async def asked(life: Life) -> asyncio.Task[Decision]:
 
 
 @pytest.mark.parametrize("state", ["approved", "denied", "expired"])
-async def test_a_question_waits_for_its_answer(state: ApprovalState) -> None:
+async def test_a_question_waits_for_its_answer(
+    state: Literal[approved, denied, expired],
+) -> None:
     """It is kept before anybody hears of it; whoever follows the turn or the bus hears both."""
     life = Life()
     task = await asked(life)

@@ -212,11 +212,12 @@ def test_what_is_no_handler_is_refused_where_it_is_written() -> None:
     @on(Ticket)
     async def greedy(event: Ticket, context: HandlerContext, more: int) -> None: ...
 
-    for wrong, reason in [
+    wrongs: list[tuple[Callable[..., Any], str]] = [
         (unmarked, "mark it with @on"),
         (blocking, "make it an async function"),
         (greedy, r"must take \(message\) or \(message, context\)"),
-    ]:
+    ]
+    for wrong, reason in wrongs:
         with pytest.raises(InvalidHandler, match=reason):
             as_handlers([wrong])
 
