@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -93,7 +94,7 @@ async def asked(life: Life) -> asyncio.Task[Decision]:
 
 @pytest.mark.parametrize("state", ["approved", "denied", "expired"])
 async def test_a_question_waits_for_its_answer(
-    state: Literal[approved, denied, expired],
+    state: Literal["approved", "denied", "expired"],
 ) -> None:
     """It is kept before anybody hears of it; whoever follows the turn or the bus hears both."""
     life = Life()
