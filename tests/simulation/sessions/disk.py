@@ -6,31 +6,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llmgine.actors.store.batches import Batch, Refusal
-from llmgine.actors.store.engine import MemoryEngine
 from llmgine.actors.store.errors import StoreUnavailable
-from tests.simulation.sessions.loop import SimulatedLoop, here
+from llmgine.actors.store.memory import MemoryEngine
+from tests.simulation.sessions.loop import SimulatedLoop
+from tests.simulation.sessions.witness import Witness
 
 
 class Disk:
     """Rows, and how the disk fails; `kill_store` is called where its process dies in a commit."""
 
-    def __init__(self, loop: SimulatedLoop, letters: int, letter_age: float) -> None:
+    def __init__(self, loop: SimulatedLoop, rows: MemoryEngine, witness: Witness) -> None:
         self.loop = loop
-        self.rows = MemoryEngine(letters, letter_age)
-        self.commits = 0
-        self.torn = 0
+        self.rows = rows
+        self.witness = witness
         self.away_until = 0.0
         # How often the store dies in the middle of a commit.
         self.fragile = 0.0
         self.kill_store: Callable[[], Any] = lambda: None
-        self.after: Callable[[], None] = lambda: None
 
     def commit(self, batches: Sequence[Batch], now: int) -> list[Refusal]:
-        process = here()
-        assert process is None or process.alive
         self.check()
         if self.loop.chance(self.fragile):
-            self.torn += 1
             if self.loop.chance(0.5):
                 self._apply(batches, now)
             self.kill_store()
@@ -42,10 +38,9 @@ class Disk:
             raise StoreUnavailable("the disk is away")
 
     def _apply(self, batches: Sequence[Batch], now: int) -> list[Refusal]:
-        refused = self.rows.commit(batches, now)
-        self.commits += 1
-        self.after()
-        return refused
+        refusals = self.rows.commit(batches, now)
+        self.witness.saw(batches, refusals)
+        return refusals
 
 
 class DiskEngine:
@@ -59,14 +54,27 @@ class DiskEngine:
     def commit(self, batches: Sequence[Batch], now: int) -> list[Refusal]:
         return self._disk.commit(batches, now)
 
+    @property
+    def sessions(self) -> Any:
+        return _Asked(self._disk, self._disk.rows.sessions)
+
     def close(self) -> None:
         """The rows stay."""
 
     def __getattr__(self, name: str) -> Any:
-        question = getattr(self._disk.rows, name)
+        return getattr(_Asked(self._disk, self._disk.rows), name)
 
-        def asked(*arguments: Any) -> Any:
+
+class _Asked:
+    """Questions to rows on a disk that may be away."""
+
+    def __init__(self, disk: Disk, rows: Any) -> None:
+        self._disk = disk
+        self._rows = rows
+
+    def __getattr__(self, name: str) -> Any:
+        def ask(*arguments: Any) -> Any:
             self._disk.check()
-            return question(*arguments)
+            return getattr(self._rows, name)(*arguments)
 
-        return asked
+        return ask

@@ -10,6 +10,7 @@ from unittest import mock
 import llmgine.actors.pools.actor as pools_actor
 import llmgine.actors.store.actor as store_actor
 from llmgine.actors.control import Boot, ControlClient, names
+from llmgine.actors.store.memory import MemoryEngine
 from llmgine.providers import LlmgineError
 from llmgine.runtime import opening
 from llmgine.runtime.settings import Settings
@@ -25,6 +26,7 @@ from tests.simulation.sessions.loop import Process, SimulatedLoop, Stuck
 from tests.simulation.sessions.model import ObedientModel
 from tests.simulation.sessions.plan import Plan
 from tests.simulation.sessions.tools import Desk
+from tests.simulation.sessions.witness import Witness
 
 # Seconds in which everything must have come to rest once nothing fails any more.
 _REST = 600.0
@@ -43,7 +45,9 @@ class World:
         self.cluster = SimulatedCluster(self.loop, self.network)
         self.settings = Settings(telemetry={"enabled": False}, sessions={"finished_turns": 10_000})
         bus = self.settings.bus
-        self.disk = Disk(self.loop, bus.dead_letters, bus.dead_letter_age)
+        self.witness = Witness(self.account)
+        rows = MemoryEngine(bus.dead_letters, bus.dead_letter_age)
+        self.disk = Disk(self.loop, rows, self.witness)
         self.disk.kill_store = lambda: self.cluster.crash(names.STORE)
         self.drivers: list[Driver] = []
         self.closing = False
