@@ -23,7 +23,7 @@ _ENDED = ("done", "failed", "cancelled")
 
 
 class Witness:
-    """One writer of a session at a time, journals without gaps, one end of a turn, one answer to a question."""
+    """One writer of a session at a time, journals without gaps, one end of a turn, one answer each."""
 
     def __init__(self, account: Account) -> None:
         self._account = account

@@ -26,6 +26,7 @@ from tests.simulation.sessions.loop import Process, SimulatedLoop, Stuck
 from tests.simulation.sessions.model import ObedientModel
 from tests.simulation.sessions.plan import Plan
 from tests.simulation.sessions.tools import Desk
+from tests.simulation.sessions.watcher import Watcher
 from tests.simulation.sessions.witness import Witness
 
 # Seconds in which everything must have come to rest once nothing fails any more.
@@ -50,6 +51,7 @@ class World:
         self.disk = Disk(self.loop, rows, self.witness)
         self.disk.kill_store = lambda: self.cluster.crash(names.STORE)
         self.drivers: list[Driver] = []
+        self.watcher = Watcher(self)
         self.closing = False
         self._drivers_made = 0
 
@@ -96,8 +98,6 @@ class World:
     async def _live(self) -> None:
         plan = self.plan
         await self._launch()
-        for _ in range(plan.drivers):
-            self._start_driver()
         self.account.flaky = plan.flaky_model
         self.disk.fragile = plan.fragile_disk
         faults = self.loop.create_task(misbehave(self))
@@ -112,6 +112,7 @@ class World:
         await self._within(_REST, self._drivers_end(), "the drivers come to an end")
         judge = Process("judge")
         await self._within(_REST, self.loop.start(judge, judged(self), "judge"), "the judge is answered")
+        self._kill(self.watcher.process)
         await self._within(_REST, self._stop(), "the runtime stops")
 
     async def _launch(self) -> None:
@@ -122,16 +123,18 @@ class World:
         await self.loop.start(
             launcher, opening._raise_supervisor(self.cluster, boot, opening._Fate()), "launch"
         )
+        self.watcher.begin()
+        for _ in range(self.plan.drivers):
+            self._start_driver()
 
     async def _die_and_launch(self) -> None:
         self.note("deaths of all", "every process is killed")
         for driver in list(self.drivers):
             self._end_driver(driver)
+        self._kill(self.watcher.process)
         self.cluster.destroy()
         await asyncio.sleep(self.loop.between(0.1, 2.0))
         await self._launch()
-        for _ in range(self.plan.drivers):
-            self._start_driver()
 
     def _start_driver(self) -> None:
         self._drivers_made += 1
@@ -145,8 +148,11 @@ class World:
 
     def _end_driver(self, driver: Driver) -> None:
         self.drivers.remove(driver)
-        driver.process.alive = False
-        self.network.died(driver.process)
+        self._kill(driver.process)
+
+    def _kill(self, process: Process) -> None:
+        process.alive = False
+        self.network.died(process)
 
     async def _drivers_end(self) -> None:
         await asyncio.wait({driver.work for driver in self.drivers})
