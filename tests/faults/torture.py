@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from llmgine.actors.sessions.context.store import ContextStore
-from llmgine.runtime import LlmgineError, Runtime, Session, Tool, ToolContext
+from llmgine.actors.sessions.tools.context import ToolContext
+from llmgine.runtime import LlmgineError, Runtime, Session, Tool
 
 # A model that calls both tools, waits a little, and then says what they returned.
 SETTINGS: dict[str, Any] = {
