@@ -13,13 +13,13 @@ from typing import Any
 
 from llmgine.actors.control.errors import RuntimeStopping
 from llmgine.actors.supervisor.entries import (
+    PARENT,
     Decision,
     DropClient,
     EndRuntime,
     EndSession,
     SessionConflict,
     SessionEntry,
-    PARENT,
     SessionNotFound,
     holder,
 )

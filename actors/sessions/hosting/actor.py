@@ -17,6 +17,8 @@ from llmgine.actors.sessions.errors import SessionError
 from llmgine.actors.sessions.hosting.announce import Announcer
 from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.sessions.hosting.host import KINDS
+from llmgine.actors.sessions.hosting.listeners import TABLE as LISTENERS
+from llmgine.actors.sessions.hosting.listeners import Listeners
 from llmgine.actors.sessions.hosting.missing import without_code
 from llmgine.actors.sessions.hosting.opening import Opening, load_code, model_sizes, open_host
 from llmgine.actors.sessions.hosting.slots import Slot, Slots
@@ -57,6 +59,7 @@ class SessionActor(ObservedActor):
         self._models: PoolClient | None = None
         self._bus: BusClient | None = None
         self._announcer: Announcer | None = None
+        self._listeners = Listeners()
         self._store: StoreClient | None = None
         self._holds: Callable[[str], int | None] = unknown_size
         self._watching: asyncio.Task[None] | None = None
