@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 from llmgine.actors.control import Boot, RuntimeActor
 from llmgine.actors.link import StreamHandler
-from llmgine.actors.store.engine import Engine
+from llmgine.actors.store.engine import NS, Engine
 from llmgine.actors.store.host import StoreHost
 from llmgine.actors.store.memory import MemoryEngine
 from llmgine.actors.store.options import MEMORY, StoreOptions
+from llmgine.actors.store.retention import Retention
 
 
 class StoreActor(RuntimeActor):
@@ -47,8 +48,13 @@ class StoreActor(RuntimeActor):
 def open_engine(options: StoreOptions, bus: Mapping[str, Any], *, life: int) -> Engine:
     """The engine of the store's URL; `bus` says how many dead letters are kept, and how long."""
     letters, age = bus["dead_letters"], bus["dead_letter_age"]
+    retention = Retention(options.kept_turns, _ns(options.turn_age), _ns(options.session_age))
     if options.url in (None, MEMORY):
-        return MemoryEngine(letters, age)
-    from llmgine.actors.store.sql import SqlEngine
+        return MemoryEngine(letters, age, retention)
+    from llmgine.actors.store.sql import SqlEngine, database_of
 
-    return SqlEngine(options, letters, age, life=life)
+    return SqlEngine(database_of(options), letters, age, retention, life=life)
+
+
+def _ns(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * NS)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from llmgine.actors.store.coding import size_of
 from llmgine.actors.store.errors import StoreError
 from llmgine.actors.store.operations import Operation
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,18 +121,21 @@ class Batcher:
         return batches
 
 
-class Latest:
-    """The latest number of each name; the names that were longest not heard of are forgotten."""
+class Latest(Generic[V]):
+    """The latest value of each name; the names that were longest not heard of are forgotten."""
 
     def __init__(self, most: int = 4_096) -> None:
         self._most = most
-        self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._values: OrderedDict[str, V] = OrderedDict()
 
-    def get(self, name: str) -> int | None:
-        return self._numbers.get(name)
+    def get(self, name: str) -> V | None:
+        return self._values.get(name)
 
-    def put(self, name: str, number: int) -> None:
-        self._numbers[name] = number
-        self._numbers.move_to_end(name)
-        if len(self._numbers) > self._most:
-            self._numbers.popitem(last=False)
+    def put(self, name: str, value: V) -> None:
+        self._values[name] = value
+        self._values.move_to_end(name)
+        if len(self._values) > self._most:
+            self._values.popitem(last=False)
+
+    def clear(self) -> None:
+        self._values.clear()

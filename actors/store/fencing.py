@@ -88,7 +88,7 @@ class Fence:
 
     def _activate(self, operation: session_ops.Activate) -> ops.Operation | None:
         now = self.session(operation.session)
-        if (now.epoch, now.owner) == (operation.epoch, operation.owner):
+        if now.epoch and (now.epoch, now.owner) == (operation.epoch, operation.owner):
             return None
         if now.epoch != operation.expected or operation.epoch <= now.epoch:
             raise _fenced(operation.session, now, operation.expected)
@@ -139,7 +139,7 @@ class Fence:
 
     def _owned(self, operation: Any) -> Standing:
         now = self.session(operation.session)
-        if now.epoch != operation.epoch:
+        if now.epoch != operation.epoch or not now.epoch:
             raise _fenced(operation.session, now, operation.epoch)
         return now
 
@@ -175,6 +175,13 @@ class Fence:
         )
         return operation
 
+    def _set_aside(self, operation: ops.SetAside) -> ops.Operation | None:
+        if operation.kind == session_ops.PutSession.code:
+            self.sessions[operation.id] = replace(self.session(operation.id), epoch=0, owner="")
+        elif operation.kind == session_ops.PutApproval.code:
+            self._approvals[operation.id] = None
+        return operation
+
     def _drop_session(self, operation: session_ops.DropSession) -> ops.Operation | None:
         self.sessions[operation.session] = NOWHERE
         self._forget({operation.session})
@@ -193,6 +200,7 @@ _JUDGES: Final[dict[type, Callable[[Fence, Any], ops.Operation | None]]] = {
     session_ops.PutBlob: Fence._if_owned,
     session_ops.DropBlobs: Fence._if_owned,
     session_ops.DropSession: Fence._drop_session,
+    ops.SetAside: Fence._set_aside,
 }
 
 
@@ -207,6 +215,9 @@ def mentioned(operations: Iterable[ops.Operation]) -> tuple[set[str], set[str]]:
             case session_ops.PutApproval(_, row):
                 approvals.add(row.id)
                 sessions.add(row.session)
+            case ops.SetAside(kind, id):
+                if kind == session_ops.PutSession.code:
+                    sessions.add(id)
             case _ if type(operation) in _JUDGES:
                 sessions.add(operation.session)  # type: ignore[union-attr]  # all others have one
     return sessions, approvals

@@ -16,7 +16,13 @@ from llmgine.actors.store.answers import answer_of
 from llmgine.actors.store.batches import Batch, Batcher, Latest, Refusal
 from llmgine.actors.store.coding import from_wire
 from llmgine.actors.store.engine import Engine
-from llmgine.actors.store.errors import OperationRefused, StoreError, StoreUnavailable
+from llmgine.actors.store.errors import (
+    OperationRefused,
+    StoreDamaged,
+    StoreError,
+    StoreReplaced,
+    StoreUnavailable,
+)
 from llmgine.actors.store.options import StoreOptions
 from llmgine.actors.store.writer import Writer
 
@@ -51,7 +57,7 @@ class StoreHost:
         self._sleep = sleep
         self._batcher = Batcher(self.options.group_operations, self.options.group_bytes)
         self._writers: dict[str, Writer] = {}
-        self._lives = Latest()  # the latest epoch of each process
+        self._lives: Latest[int] = Latest()  # the latest epoch of each process
         self._away: str | None = None
         self._broken: StoreError | None = None
         self._closed = False
@@ -264,7 +270,7 @@ class StoreHost:
         try:
             answer = await self._ask(stream.header)
         except StoreError as error:
-            if not isinstance(error, StoreUnavailable):
+            if isinstance(error, StoreDamaged | StoreReplaced):
                 self._break(error)
             raise StreamReset(error.code, str(error)) from error
         await stream.send(answer)

@@ -21,13 +21,12 @@ from llmgine.actors.store.queries import (
     Page,
     SessionFilter,
 )
-from llmgine.actors.store.retention import Retention
+from llmgine.actors.store.retention import KEEP_ALL, Retention
 from llmgine.actors.store.rows import ApprovalRow, JournalRow, LetterRow, ScheduleRow, SessionRow, TurnRow
 from llmgine.actors.store.session_ledger import SessionLedger
 
 R = TypeVar("R")
 
-KEEP_ALL: Final = Retention()
 # Batches that were refused and may come again.
 _MOST_REFUSED: Final = 4_096
 
@@ -41,7 +40,7 @@ class MemoryEngine:
         self.ledger = Ledger(max_letters)
         self._letter_age = round(letter_age * NS)
         self._retention = retention
-        self._tickets = Latest()
+        self._tickets: Latest[int] = Latest()
         self._refused: OrderedDict[tuple[str, int], StoreError] = OrderedDict()
 
     @property
@@ -103,6 +102,10 @@ class MemoryEngine:
             "letters": len(ledger.letters),
             "schedules": len(ledger.schedules),
             "subscriptions": len(ledger.subscriptions),
+            "sessions": len(ledger.sessions.rows),
+            "turns": len(ledger.sessions.turns),
+            "approvals": len(ledger.sessions.approvals),
+            "blobs": len(ledger.sessions.blobs),
             "damaged": len(ledger.aside),
         }
 

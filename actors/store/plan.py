@@ -8,6 +8,10 @@ from typing import Any
 
 from llmgine.actors.store import operations as ops
 from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
+from llmgine.actors.store.session_operations import DropBlobs, DropSession, PutBlob, SetEntriesAside
+from llmgine.actors.store.session_plan import SessionRun
+
+Last = ops.SetAside | SetEntriesAside | DropSession
 
 
 @dataclass(slots=True)
@@ -24,21 +28,22 @@ class Run:
     schedules_gone: list[str] = field(default_factory=list)
     subscriptions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     subscriptions_gone: list[str] = field(default_factory=list)
-    aside: ops.SetAside | None = None
+    sessions: SessionRun = field(default_factory=SessionRun)
+    last: Last | None = None
 
 
 def runs_of(operations: Iterable[ops.Operation]) -> list[Run]:
     """The operations in their order, but gathered as far as that makes no difference.
 
     Whatever changes or takes away a row comes after all rows that are put in; a row that is put in
-    after its like was changed or taken away therefore begins another run. So does what follows a row
-    that was set aside, for that takes it away last.
+    after its like was changed or taken away therefore begins another run. So does what follows rows
+    that were set aside, or a session that was dropped, for these are taken away last.
     """
     runs = [Run()]
     changed: set[tuple[str, str]] = set()
     for operation in operations:
         put = _put(operation)
-        if runs[-1].aside or put in changed:
+        if runs[-1].last or put in changed:
             runs.append(Run())
             changed.clear()
         if put is None:
@@ -54,6 +59,8 @@ def _put(operation: ops.Operation) -> tuple[str, str] | None:
             return operation.code, row.id
         case ops.PutSubscription(key):
             return operation.code, key
+        case PutBlob(session, _, hash):
+            return operation.code, f"{session}/{hash}"
     return None
 
 
@@ -68,6 +75,8 @@ def _changed(operation: ops.Operation) -> list[tuple[str, str]]:
             return [(ops.PutSchedule.code, id)]
         case ops.DropSubscription(key):
             return [(ops.PutSubscription.code, key)]
+        case DropBlobs(session, _, hashes):
+            return [(PutBlob.code, f"{session}/{hash}") for hash in hashes]
     return []
 
 
@@ -93,7 +102,7 @@ def _gather(run: Run, operation: ops.Operation) -> None:
             run.subscriptions.append((key, record))
         case ops.DropSubscription(key):
             run.subscriptions_gone.append(key)
-        case ops.SetAside():
-            run.aside = operation
+        case ops.SetAside() | SetEntriesAside() | DropSession():
+            run.last = operation
         case _:
-            raise ValueError(f"no table takes {operation.code!r}")
+            run.sessions.gather(operation)

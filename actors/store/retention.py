@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-FINISHED: Final = ("done", "failed", "cancelled")
 # Code that no session refers to may be on its way to one for so long.
 CODE_AGE: Final = 3_600 * 1_000_000_000
 
@@ -17,3 +16,6 @@ class Retention:
     turns: int = 1_000
     turn_age: int | None = None
     session_age: int | None = None
+
+
+KEEP_ALL: Final = Retention()

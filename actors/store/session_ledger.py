@@ -10,7 +10,7 @@ from llmgine.actors.store import operations as ops
 from llmgine.actors.store import session_operations as session_ops
 from llmgine.actors.store.fencing import Standing
 from llmgine.actors.store.numbered import Rows
-from llmgine.actors.store.retention import CODE_AGE, FINISHED, Retention
+from llmgine.actors.store.retention import CODE_AGE, Retention
 from llmgine.actors.store.rows import ApprovalRow, SessionRow, TurnRow
 
 R = TypeVar("R")
@@ -117,7 +117,7 @@ class SessionLedger:
         for row in list(self.approvals.values()):
             if row.state == "pending" and row.expires is not None and row.expires <= now:
                 self.approvals.put(row.id, replace(row, state="expired", answered=row.expires))
-        _keep(self.turns, lambda row: row.ended if row.state in FINISHED else None, now, retention)
+        _keep(self.turns, lambda row: row.ended, now, retention)
         _keep(self.approvals, lambda row: row.answered, now, retention)
         named = {row.record.get("code") for row in self.rows.values()}
         for hash, (_, time) in list(self.code.items()):

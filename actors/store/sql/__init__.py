@@ -1,3 +1,4 @@
-from llmgine.actors.store.sql.database import SqlEngine
+from llmgine.actors.store.sql.engine import SqlEngine
+from llmgine.actors.store.sql.opening import database_of
 
-__all__ = ["SqlEngine"]
+__all__ = ["SqlEngine", "database_of"]

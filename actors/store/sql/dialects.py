@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -24,14 +25,21 @@ class Compiled:
     def __init__(self, dialect: sa.Dialect, statement: Any, names: Sequence[str]) -> None:
         compiled = statement.compile(dialect=dialect)
         self._sql = str(compiled)
-        self._names = None if compiled.positiontup == list(names) else names
+        self._arranged = _arranging(list(names), compiled.positiontup)
 
     def run(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> int:
         """How many rows of the table it met, where the database tells."""
-        if self._names is None:
-            return connection.exec_driver_sql(self._sql, rows).rowcount
-        named = [dict(zip(self._names, row, strict=True)) for row in rows]
-        return connection.exec_driver_sql(self._sql, named).rowcount
+        return connection.exec_driver_sql(self._sql, self._arranged(rows)).rowcount
+
+
+def _arranging(names: list[str], places: list[str] | None) -> Callable[[Any], Any]:
+    """How rows become what the database takes: by name, or in the order of its places."""
+    if places is None:
+        return lambda rows: [dict(zip(names, row, strict=True)) for row in rows]
+    if places == names:
+        return lambda rows: rows
+    order = itemgetter(*map(names.index, places))
+    return lambda rows: list(map(order, rows))
 
 
 def insert(dialect: sa.Dialect, table: sa.Table) -> Any:
@@ -40,11 +48,11 @@ def insert(dialect: sa.Dialect, table: sa.Table) -> Any:
     return kind.insert(table)
 
 
-def upsert(dialect: sa.Dialect, table: sa.Table, key: str, names: Sequence[str]) -> Any:
-    """Put a row with these columns in; one whose key is there takes its place."""
+def upsert(dialect: sa.Dialect, table: sa.Table, key: Sequence[str], names: Sequence[str]) -> Any:
+    """Put a row with these columns in; it takes the place of one with the same key."""
     statement = insert(dialect, table).values({name: sa.bindparam(name) for name in names})
-    changed = {name: statement.excluded[name] for name in names if name != key}
-    return statement.on_conflict_do_update(index_elements=[key], set_=changed)
+    changed = {name: statement.excluded[name] for name in names if name not in key}
+    return statement.on_conflict_do_update(index_elements=key, set_=changed)
 
 
 def delete(connection: sa.Connection, column: sa.Column[str], ids: Sequence[str]) -> int:

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from llmgine.actors.store.rows import JournalRow
 from llmgine.actors.store.sql.dialects import Compiled, chunks, delete, insert
-from llmgine.actors.store.sql.tables import JOURNAL, journal_values, pack
+from llmgine.actors.store.sql.tables import JOURNAL
+from llmgine.actors.store.sql.values import journal_values, pack
 
 _COLUMNS: Final = [column.name for column in JOURNAL.columns if column.name != "number"]
 

@@ -1,4 +1,4 @@
-"""The version of the tables: a new file has the latest, an older one is brought up to it step by step."""
+"""The version of the tables: new ones have the latest, older ones are brought up to it step by step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ import sqlalchemy as sa
 
 from llmgine.actors.store.errors import StoreDamaged
 from llmgine.actors.store.sql.tables import META, METADATA
+from llmgine.actors.store.sql.version_2 import VERSION_2
 
 Migration = Callable[[sa.Connection], None]
 
+
+def _sessions(connection: sa.Connection) -> None:
+    """Version 2: tables of sessions, refused batches, and whose the damaged rows were."""
+    for statement in VERSION_2:
+        connection.exec_driver_sql(statement)
+
+
 # The first of them brings version 1 to version 2, and so on. None is ever changed.
-MIGRATIONS: Final[tuple[Migration, ...]] = ()
+MIGRATIONS: Final[tuple[Migration, ...]] = (_sessions,)
 
 
 def migrate(

@@ -11,14 +11,17 @@ from llmgine.actors.store.operations import SetAside
 from llmgine.actors.store.queries import LINEAGE_SEPARATOR, PAGE_BYTES, LetterFilter, Page
 from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
 from llmgine.actors.store.sql.tables import (
+    APPROVALS,
+    BLOBS,
     DAMAGED,
     JOURNAL,
     LETTERS,
     SCHEDULES,
+    SESSIONS,
     SUBSCRIPTIONS,
-    record_of,
-    row_of,
+    TURNS,
 )
+from llmgine.actors.store.sql.values import record_of, row_of
 
 R = TypeVar("R")
 
@@ -27,6 +30,10 @@ _COUNTED: Final = {
     "letters": LETTERS,
     "schedules": SCHEDULES,
     "subscriptions": SUBSCRIPTIONS,
+    "sessions": SESSIONS,
+    "turns": TURNS,
+    "approvals": APPROVALS,
+    "blobs": BLOBS,
     "damaged": DAMAGED,
 }
 NO_COUNTS: Final = dict.fromkeys(_COUNTED, 0)
@@ -39,7 +46,7 @@ def last_message(connection: sa.Connection) -> int:
 def journal(connection: sa.Connection, after: int, upto: int, limit: int) -> Page[JournalRow]:
     wanted = JOURNAL.select().where(JOURNAL.c.number > after, JOURNAL.c.number <= upto)
     ordered = wanted.order_by(JOURNAL.c.number)
-    return _page(connection, ordered, limit, "journal", lambda row: row_of(JournalRow, row))
+    return page_of(connection, ordered, limit, "journal", lambda row: row_of(JournalRow, row))
 
 
 def letters(
@@ -49,7 +56,7 @@ def letters(
     if before is not None:
         conditions.append(LETTERS.c.number < before)
     ordered = LETTERS.select().where(*conditions).order_by(LETTERS.c.number.desc())
-    return _page(connection, ordered, limit, "letter", lambda row: row_of(LetterRow, row))
+    return page_of(connection, ordered, limit, "letter", lambda row: row_of(LetterRow, row))
 
 
 def letter(connection: sa.Connection, id: str) -> LetterRow | None:
@@ -70,13 +77,13 @@ def count_letters(connection: sa.Connection, wanted: LetterFilter) -> int:
 
 def schedules(connection: sa.Connection, after: int, limit: int) -> Page[ScheduleRow]:
     ordered = SCHEDULES.select().where(SCHEDULES.c.number > after).order_by(SCHEDULES.c.number)
-    return _page(connection, ordered, limit, "schedule", lambda row: row_of(ScheduleRow, row))
+    return page_of(connection, ordered, limit, "schedule", lambda row: row_of(ScheduleRow, row))
 
 
 def subscriptions(connection: sa.Connection, after: int, limit: int) -> Page[dict[str, Any]]:
     table = SUBSCRIPTIONS
     ordered = table.select().where(table.c.number > after).order_by(table.c.number)
-    return _page(connection, ordered, limit, "subscription", record_of)
+    return page_of(connection, ordered, limit, "subscription", record_of)
 
 
 def aside(connection: sa.Connection, limit: int) -> list[SetAside]:
@@ -108,7 +115,7 @@ def letter_conditions(wanted: LetterFilter) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-def _page(
+def page_of(
     connection: sa.Connection, ordered: sa.Select[Any], limit: int, kind: str, read: Callable[[Any], R]
 ) -> Page[R]:
     """As many rows as a page holds, which ends at a number of bytes too."""
@@ -124,14 +131,14 @@ def _page(
             try:
                 rows.append(read(row))
             except ValueError as error:
-                damaged.append(SetAside(kind, _name(row), str(error)))
+                damaged.append(SetAside(kind, _name(kind, row), str(error)))
     return Page(tuple(rows), None, tuple(damaged))
 
 
-def _name(row: Any) -> str:
+def _name(kind: str, row: Any) -> str:
     """By its id where that can be read, else by its number."""
     name = row[1]
-    if isinstance(name, str):
+    if isinstance(name, str) and kind != "turn":
         try:
             name.encode()
             return name

@@ -10,9 +10,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from llmgine.actors.store.errors import StoreDamaged, StoreError, StoreUnavailable
+from llmgine.actors.store.options import sqlite_path
 
 # The log beside the file is cut back to this size once it has been worked off.
 _LOG_BYTES: Final = 16 << 20
+# Pages of the file that are given back at a time.
+_PAGES: Final = 1_000
 
 # What says something of the values alone, and not of the store.
 _VALUES: Final = {
@@ -35,8 +38,80 @@ _MENDS: Final = {
 }
 
 
-def create_engine(path: Path, busy_timeout: float) -> sa.Engine:
-    """Connections to the file, which is made, for its owner's eyes only, where it is not there."""
+class SqliteDatabase:
+    """A file, which is made, for its owner's eyes only, where it is not there."""
+
+    def __init__(self, url: str, busy_timeout: float) -> None:
+        self.path = Path(sqlite_path(url)).expanduser().absolute()
+        self._busy_timeout = busy_timeout
+        self._identity: tuple[int, int] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+    def is_there(self) -> bool:
+        return self.path.exists()
+
+    def engine(self) -> sa.Engine:
+        _make(self.path)
+        self._identity = _identity(self.path)
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(self.path)),
+            poolclass=sa.NullPool,
+            connect_args={"timeout": self._busy_timeout, "check_same_thread": False},
+        )
+        sa.event.listen(engine, "connect", _prepare)
+        sa.event.listen(engine, "begin", _begin)
+        return engine
+
+    def check(self, connection: sa.Connection) -> None:
+        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            raise damaged(self.path, " ".join(str(found).replace("*", "").split()))
+
+    def begin_opening(self, connection: sa.Connection) -> None:
+        """Every transaction that may write is alone."""
+
+    def must_be_there(self) -> None:
+        if _identity(self.path) != self._identity:
+            raise damaged(self.path, "it was removed or replaced while it was in use")
+
+    def give_back(self, connection: sa.Connection) -> None:
+        _pragma(connection, f"incremental_vacuum({_PAGES})")
+
+    def leave(self, connection: sa.Connection) -> None:
+        """One file stays behind, without a log beside it."""
+        _pragma(connection, "optimize")
+        _pragma(connection, "wal_checkpoint(TRUNCATE)")
+
+    def size(self, connection: sa.Connection) -> int:
+        files = [self.path, self.path.with_name(f"{self.path.name}-wal")]
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def error(self, error: Exception) -> StoreError | None:
+        original = getattr(error, "orig", None) or error
+        code = getattr(original, "sqlite_errorcode", 0) & 0xFF  # the rest only says more of the same
+        if not code or code in _VALUES:
+            return None
+        if code in _DAMAGE:
+            return damaged(self.path, str(original))
+        mends = _MENDS.get(code, "it is tried again")
+        return StoreUnavailable(f"the store at {self.path}: {original}; {mends}")
+
+    def is_busy(self, error: Exception) -> bool:
+        code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
+        return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def damaged(path: Path, what: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"the store at {path} is damaged: {what}; end the runtime, keep a copy of the file and of the one "
+        f"with -wal beside it, and put a backup in its place, or what `sqlite3 {path.name} .recover` saves"
+    )
+
+
+def _make(path: Path) -> None:
     try:
         if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,14 +122,6 @@ def create_engine(path: Path, busy_timeout: float) -> sa.Engine:
         raise StoreUnavailable(
             f"the store's file {path} cannot be made: {error.strerror}; mend its folder, or set store.url"
         ) from None
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        poolclass=sa.NullPool,
-        connect_args={"timeout": busy_timeout, "check_same_thread": False},
-    )
-    sa.event.listen(engine, "connect", _prepare)
-    sa.event.listen(engine, "begin", _begin)
-    return engine
 
 
 def _sync(folder: Path) -> None:
@@ -86,38 +153,15 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
-def store_error(path: Path, error: Exception) -> StoreError | None:
-    """What an error of the database says about the store; None where it is about the values."""
-    original = getattr(error, "orig", None) or error
-    code = getattr(original, "sqlite_errorcode", 0) & 0xFF  # the rest only says more of the same
-    if not code or code in _VALUES:
+def _pragma(connection: sa.Connection, pragma: str) -> None:
+    """Outside of transactions, where these are allowed."""
+    raw: Any = connection.connection.driver_connection
+    raw.executescript(f"PRAGMA {pragma}")  # to its end, also where it has rows without columns
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
         return None
-    if code in _DAMAGE:
-        return damaged(path, str(original))
-    return StoreUnavailable(f"the store at {path}: {original}; {_MENDS.get(code, 'it is tried again')}")
-
-
-def is_locked(error: Exception) -> bool:
-    """Whether another process writes just now: all is well with the connection."""
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def is_about_values(error: Exception) -> bool:
-    """Whether the database, or the way to it, refused what was to be written."""
-    refused = (sa.exc.DBAPIError, sqlite3.Error, OverflowError, TypeError, ValueError)
-    return isinstance(error, refused) and store_error(Path(), error) is None
-
-
-def damaged(path: Path, what: str) -> StoreDamaged:
-    return StoreDamaged(
-        f"the store at {path} is damaged: {what}; end the runtime, keep a copy of the file and of the one "
-        f"with -wal beside it, and put a backup in its place, or what `sqlite3 {path.name} .recover` saves"
-    )
-
-
-def check(path: Path, connection: sa.Connection) -> None:
-    """`StoreDamaged` where the file is not a whole database."""
-    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-    if found != "ok":
-        raise damaged(path, " ".join(str(found).replace("*", "").split()))
+    return found.st_dev, found.st_ino

@@ -8,33 +8,43 @@ from typing import Any
 import msgpack
 import sqlalchemy as sa
 
-from llmgine.actors.store.ledger import MAX_ASIDE
+from llmgine.actors.store.ledger import KEY_SEPARATOR, MAX_ASIDE
 from llmgine.actors.store.operations import PutLetter, SetAside
-from llmgine.actors.store.plan import Run
+from llmgine.actors.store.plan import Last, Run
 from llmgine.actors.store.rows import LetterRow
+from llmgine.actors.store.session_operations import DropSession, SetEntriesAside
 from llmgine.actors.store.sql.dialects import chunks, delete, upsert
 from llmgine.actors.store.sql.journaling import JournalStatements
+from llmgine.actors.store.sql.sessions import SessionStatements, drop_session
 from llmgine.actors.store.sql.tables import (
-    BY_KIND,
     DAMAGED,
+    ENTRIES,
     JOURNAL,
     LETTERS,
-    NAMES,
     SCHEDULES,
+    SNAPSHOTS,
     SUBSCRIPTIONS,
-    pack,
-    values_of,
 )
+from llmgine.actors.store.sql.values import BY_KIND, NAMES, pack, values_of
 
 
 def put(connection: sa.Connection, table: sa.Table, key: str, rows: Sequence[dict[str, Any]]) -> None:
     """Put the rows in; one whose key is there takes its place."""
     if rows:
-        connection.execute(upsert(connection.dialect, table, key, list(rows[0])), rows)
+        connection.execute(upsert(connection.dialect, table, [key], list(rows[0])), rows)
 
 
-def carry_out(connection: sa.Connection, journal: JournalStatements, run: Run) -> int:
+class Statements:
+    """What is compiled once."""
+
+    def __init__(self, dialect: sa.Dialect) -> None:
+        self.journal = JournalStatements(dialect)
+        self.sessions = SessionStatements(dialect)
+
+
+def carry_out(connection: sa.Connection, statements: Statements, run: Run) -> int:
     """All operations of the run, in the order of its fields; by how many there are more dead letters."""
+    journal = statements.journal
     journal.put(connection, run.journal)
     journal.mark_handed(connection, run.handed)
     journal.done(connection, run.done)
@@ -46,8 +56,9 @@ def carry_out(connection: sa.Connection, journal: JournalStatements, run: Run) -
     kept = [{"key": key, "record": pack(record)} for key, record in run.subscriptions]
     put(connection, SUBSCRIPTIONS, "key", kept)
     delete(connection, SUBSCRIPTIONS.c.key, run.subscriptions_gone)
-    if run.aside is not None and _set_aside(connection, run.aside) and run.aside.kind == PutLetter.code:
-        more -= 1
+    statements.sessions.carry_out(connection, run.sessions)
+    if run.last is not None:
+        more -= _take_away(connection, run.last)
     return more
 
 
@@ -75,6 +86,31 @@ def _put_letters(connection: sa.Connection, rows: Sequence[LetterRow]) -> int:
     return len(ids) - known
 
 
+def _take_away(connection: sa.Connection, operation: Last) -> int:
+    """How many dead letters that takes away."""
+    match operation:
+        case SetAside(kind):
+            return int(_set_aside(connection, operation) and kind == PutLetter.code)
+        case SetEntriesAside():
+            _set_entries_aside(connection, operation)
+            return 0
+        case DropSession(session):
+            return drop_whole_session(connection, session)
+
+
+def drop_whole_session(connection: sa.Connection, session: str) -> int:
+    """What it wrote, and what the bus keeps in its scope; how many dead letters that were."""
+    drop_session(connection, session)
+    for table in (JOURNAL, SCHEDULES, DAMAGED):
+        connection.execute(table.delete().where(table.c.session == session))
+    key = SUBSCRIPTIONS.c.key
+    scope = f"{session}{KEY_SEPARATOR}"
+    # Keys of the scope begin with it: they stand before whatever begins with the next character.
+    after = f"{session}{chr(ord(KEY_SEPARATOR) + 1)}"
+    connection.execute(SUBSCRIPTIONS.delete().where(key >= scope, key < after))
+    return connection.execute(LETTERS.delete().where(LETTERS.c.session == session)).rowcount
+
+
 def _set_aside(connection: sa.Connection, operation: SetAside) -> bool:
     """Move a row, as it stands, to the damaged ones, and say whether it was there.
 
@@ -89,16 +125,47 @@ def _set_aside(connection: sa.Connection, operation: SetAside) -> bool:
     found = connection.execute(table.select().where(named).with_only_columns(*map(_raw, table.c))).first()
     if found is None:
         return False
-    content = msgpack.packb(dict(found._mapping), unicode_errors="surrogateescape")
     connection.execute(table.delete().where(table.c.number == found.number))
-    connection.execute(DAMAGED.delete().where(DAMAGED.c.kind == operation.kind, DAMAGED.c.id == operation.id))
-    connection.execute(
-        DAMAGED.insert().values(
-            kind=operation.kind, id=operation.id, reason=operation.reason, content=content
-        )
-    )
-    keep_newest(connection, DAMAGED, MAX_ASIDE)
+    row = dict(found._mapping)
+    _shelve(connection, operation, row, _whose(operation.kind, row))
     return True
+
+
+def _whose(kind: str, row: dict[str, Any]) -> str | None:
+    """The session of a row, where that can be read."""
+    value = row[{"session": "id", "subscription": "key"}.get(kind, "session")]
+    try:
+        session: str = value.split(KEY_SEPARATOR)[0]
+        session.encode()
+    except (AttributeError, TypeError, UnicodeEncodeError):
+        return None
+    return session
+
+
+def _set_entries_aside(connection: sa.Connection, operation: SetEntriesAside) -> None:
+    """A journal from some entry on, and the snapshot where it reaches there."""
+    session, first = operation.session, operation.first
+    covers = SNAPSHOTS.select().where(SNAPSHOTS.c.session == session, SNAPSHOTS.c.upto >= first)
+    snapshot = connection.execute(covers.with_only_columns(*map(_raw, SNAPSHOTS.c))).first()
+    if snapshot is not None:
+        first = 0
+        connection.execute(SNAPSHOTS.delete().where(SNAPSHOTS.c.session == session))
+        aside = SetAside("entry", f"{session}/0", operation.reason)
+        _shelve(connection, aside, dict(snapshot._mapping), session)
+    wanted = (ENTRIES.c.session == session, ENTRIES.c.number >= first)
+    newest = ENTRIES.select().where(*wanted).order_by(ENTRIES.c.number.desc()).limit(MAX_ASIDE)
+    for row in reversed(connection.execute(newest.with_only_columns(*map(_raw, ENTRIES.c))).all()):
+        aside = SetAside("entry", f"{session}/{row.number}", operation.reason)
+        _shelve(connection, aside, dict(row._mapping), session)
+    connection.execute(ENTRIES.delete().where(*wanted))
+
+
+def _shelve(connection: sa.Connection, aside: SetAside, row: dict[str, Any], session: str | None) -> None:
+    content = msgpack.packb(row, unicode_errors="surrogateescape")
+    connection.execute(DAMAGED.delete().where(DAMAGED.c.kind == aside.kind, DAMAGED.c.id == aside.id))
+    shelved = {"kind": aside.kind, "id": aside.id, "reason": aside.reason}
+    connection.execute(DAMAGED.insert().values(**shelved, content=content, session=session))
+    keep_newest(connection, DAMAGED, MAX_ASIDE)
 
 
 def _raw(column: sa.Column[Any]) -> sa.ColumnElement[Any]:

@@ -1,14 +1,10 @@
-"""The tables of the store, and its rows as they stand there."""
+"""The tables of the store."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, Final
+from typing import Final
 
-import msgpack
 import sqlalchemy as sa
-
-from llmgine.actors.store.rows import JournalRow, LetterRow, Row, ScheduleRow
 
 METADATA: Final = sa.MetaData()
 
@@ -18,25 +14,38 @@ def _number() -> sa.Column[int]:
     return sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True)
 
 
-def _text(name: str, *, unique: bool = False, null: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, unique=unique or None, nullable=null)
+def _text(name: str, *, unique: bool = False, null: bool = False, key: bool = False) -> sa.Column[str]:
+    """Texts are the same, and stand in an order, by their bytes alone."""
+    kind = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+    return sa.Column(name, kind, unique=unique or None, nullable=null, primary_key=key)
 
 
-def _integer(name: str, *, null: bool = False) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, nullable=null)
+def _integer(name: str, *, null: bool = False, key: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=null, primary_key=key, autoincrement=False)
 
 
 def _bytes(name: str, *, null: bool = False) -> sa.Column[bytes]:
     return sa.Column(name, sa.LargeBinary, nullable=null)
 
 
-META: Final = sa.Table("meta", METADATA, sa.Column("name", sa.Text, primary_key=True), _text("value"))
+META: Final = sa.Table("meta", METADATA, _text("name", key=True), _text("value"))
 
 WRITERS: Final = sa.Table(
     "writers",
     METADATA,
-    sa.Column("writer", sa.Text, primary_key=True),
+    _text("writer", key=True),
     _integer("ticket"),
+    _integer("time"),
+)
+
+# Batches that were refused and may come again.
+REFUSED: Final = sa.Table(
+    "refused",
+    METADATA,
+    _text("writer", key=True),
+    _integer("ticket", key=True),
+    _text("code"),
+    _text("text"),
     _integer("time"),
 )
 
@@ -103,116 +112,101 @@ SUBSCRIPTIONS: Final = sa.Table(
     "subscriptions", METADATA, _number(), _text("key", unique=True), _bytes("record")
 )
 
+# `session` is whose the row was.
 DAMAGED: Final = sa.Table(
-    "damaged", METADATA, _number(), _text("kind"), _text("id"), _text("reason"), _bytes("content")
+    "damaged",
+    METADATA,
+    _number(),
+    _text("kind"),
+    _text("id"),
+    _text("reason"),
+    _bytes("content"),
+    _text("session", null=True),
 )
 
-# Fields that hold more than one value stand packed.
-_PACKED: Final = frozenset({"pending", "errors", "extra", "record"})
-BY_ROW: Final[dict[type[Row], sa.Table]] = {
-    JournalRow: JOURNAL,
-    LetterRow: LETTERS,
-    ScheduleRow: SCHEDULES,
-}
-BY_KIND: Final = {
-    "journal": JOURNAL,
-    "letter": LETTERS,
-    "schedule": SCHEDULES,
-    "subscription": SUBSCRIPTIONS,
-}
-# What a row of each kind is known by.
-NAMES: Final = {
-    "journal": JOURNAL.c.id,
-    "letter": LETTERS.c.id,
-    "schedule": SCHEDULES.c.id,
-    "subscription": SUBSCRIPTIONS.c.key,
-}
-_TYPES: Final[dict[type[Any], type | tuple[type, ...]]] = {
-    sa.Text: str,
-    sa.BigInteger: int,
-    sa.LargeBinary: bytes,
-    sa.Boolean: bool,
-    sa.Double: (int, float),
-}
+# `parent` and `code` stand in the record too.
+SESSIONS: Final = sa.Table(
+    "sessions",
+    METADATA,
+    _number(),
+    _text("id", unique=True),
+    _integer("epoch"),
+    _text("owner"),
+    _text("state"),
+    _integer("opening"),
+    _bytes("record"),
+    _integer("pending"),
+    _integer("turns"),
+    _integer("messages"),
+    _integer("created"),
+    _integer("active"),
+    _text("parent", null=True),
+    _text("code", null=True),
+)
+sa.Index("sessions_by_state", SESSIONS.c.state, SESSIONS.c.active)
+sa.Index("sessions_by_parent", SESSIONS.c.parent)
+sa.Index("sessions_by_code", SESSIONS.c.code)
+_WITH_TURNS: Final = SESSIONS.c.pending > 0
+sa.Index("sessions_with_turns", SESSIONS.c.number, sqlite_where=_WITH_TURNS, postgresql_where=_WITH_TURNS)
 
+# `crc` is the body's CRC-32.
+ENTRIES: Final = sa.Table(
+    "entries",
+    METADATA,
+    _text("session", key=True),
+    _integer("number", key=True),
+    _integer("crc"),
+    _bytes("body"),
+)
+SNAPSHOTS: Final = sa.Table(
+    "snapshots", METADATA, _text("session", key=True), _integer("upto"), _integer("crc"), _bytes("body")
+)
 
-def pack(value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value)
-    return packed
+TURNS: Final = sa.Table(
+    "turns",
+    METADATA,
+    _number(),
+    _text("id"),
+    _text("session"),
+    _text("state"),
+    _bytes("request"),
+    _bytes("outcome", null=True),
+    _text("trace"),
+    _integer("created"),
+    _integer("ended", null=True),
+    sa.UniqueConstraint("session", "id"),
+    sa.Index("turns_by_session", "session", "number"),
+    sa.Index("turns_by_end", "ended"),
+)
 
+APPROVALS: Final = sa.Table(
+    "approvals",
+    METADATA,
+    _number(),
+    _text("id", unique=True),
+    _text("session"),
+    _text("turn"),
+    _text("call"),
+    _text("tool"),
+    _bytes("arguments"),
+    _text("reason"),
+    _text("state"),
+    _integer("created"),
+    _integer("expires", null=True),
+    _integer("answered", null=True),
+    _text("by"),
+    _text("note"),
+    sa.Index("approvals_by_session", "session", "number"),
+    sa.Index("approvals_by_state", "state", "expires"),
+    sa.Index("approvals_by_answer", "answered"),
+)
 
-def journal_values(row: JournalRow) -> tuple[Any, ...]:
-    """The values of the table's columns but the number, in their order."""
-    return (
-        row.id,
-        row.producer,
-        row.epoch,
-        row.session,
-        row.sequence,
-        row.lineage,
-        row.flags,
-        row.depth,
-        row.body,
-        pack(row.pending),
-        row.time,
-        row.replay_of,
-        row.handed,
-    )
-
-
-def values_of(row: LetterRow | ScheduleRow) -> dict[str, Any]:
-    """The values of the row's columns by name."""
-    return {
-        one.name: pack(getattr(row, one.name)) if one.name in _PACKED else getattr(row, one.name)
-        for one in fields(row)
-    }
-
-
-def row_of(kind: type[Row], found: sa.Row[Any]) -> Any:
-    """The row as it was put in; ValueError, with the reason, for one that nobody here can have put in."""
-    values = found._mapping
-    return kind(**{one.name: _read(BY_ROW[kind].c[one.name], values[one.name]) for one in fields(kind)})
-
-
-def record_of(found: sa.Row[Any]) -> dict[str, Any]:
-    """A subscription's record; ValueError for what is none."""
-    _read(SUBSCRIPTIONS.c.key, found.key)
-    record: dict[str, Any] = _read(SUBSCRIPTIONS.c.record, found.record)
-    return record
-
-
-def _read(column: sa.Column[Any], value: Any) -> Any:
-    if value is None and column.nullable:
-        return None
-    if not isinstance(value, _TYPES[type(column.type)]):
-        raise ValueError(f"{column.name} is a {type(value).__name__}")
-    if isinstance(value, str) and not value.isascii():
-        value.encode()  # what is no UTF-8 was read with surrogates, which raises here
-    if column.name not in _PACKED:
-        return value
-    try:
-        unpacked = msgpack.unpackb(value)
-    except Exception as error:  # msgpack has errors of many kinds
-        raise ValueError(f"{column.name} cannot be unpacked: {error}") from None
-    return _CHECKS[column.name](unpacked)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return tuple(value)
-    raise ValueError("pending is no list of texts")
-
-
-def _errors(value: Any) -> tuple[tuple[str, str, int], ...]:
-    if isinstance(value, list) and all(isinstance(one, list) and len(one) == 3 for one in value):
-        return tuple((kind, text, time) for kind, text, time in value)
-    raise ValueError("errors is no list of [kind, text, time]")
-
-
-def _table(value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return value
-    raise ValueError("it is no table of values")
-
-
-_CHECKS: Final = {"pending": _texts, "errors": _errors, "extra": _table, "record": _table}
+BLOBS: Final = sa.Table("blobs", METADATA, _text("hash", key=True), _bytes("body"))
+BLOB_USES: Final = sa.Table(
+    "blob_uses",
+    METADATA,
+    _text("session", key=True),
+    _text("hash", key=True),
+    sa.Index("uses_by_hash", "hash"),
+)
+CODE: Final = sa.Table("code", METADATA, _text("hash", key=True), _bytes("body"), _integer("time"))

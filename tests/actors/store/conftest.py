@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from llmgine.actors.store import StoreClient, StoreOptions
 from llmgine.actors.store.engine import Engine
 from llmgine.actors.store.host import StoreHost
 from llmgine.actors.store.memory import MemoryEngine
-from llmgine.actors.store.sql import SqlEngine
+from llmgine.actors.store.retention import KEEP_ALL, Retention
+from llmgine.actors.store.sql import SqlEngine, database_of
+from tests.actors.store.server import Server, started
 
 MakeEngine = Callable[..., SqlEngine]
 
@@ -24,17 +27,80 @@ def sql(tmp_path: Path) -> Iterator[MakeEngine]:
     """Makes engines over one file, each the next life of it; all are closed in the end."""
     made: list[SqlEngine] = []
 
-    def make(*, file: str = "store.db", letters: int = 100, age: float = 1e-6, **options: Any) -> SqlEngine:
+    def make(
+        *,
+        file: str = "store.db",
+        letters: int = 100,
+        age: float = 1e-6,
+        retention: Retention = KEEP_ALL,
+        **options: Any,
+    ) -> SqlEngine:
         url = f"sqlite:///{tmp_path / 'data' / file}"
-        engine = SqlEngine(
-            StoreOptions(url=url, **options), max_letters=letters, letter_age=age, life=len(made) + 1
-        )
+        database = database_of(StoreOptions(url=url, **options))
+        engine = SqlEngine(database, letters, age, retention, life=len(made) + 1)
         made.append(engine)
         return engine
 
     yield make
     for engine in made:
         engine.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One PostgreSQL server for all tests; its data goes with it."""
+    with TemporaryDirectory(prefix="llmgine-postgres-") as folder:
+        server = started(Path(folder) / "data")
+        yield server
+        server.stop(at_once=True)
+
+
+@pytest.fixture
+def postgres(request: pytest.FixtureRequest) -> Iterator[MakeEngine]:
+    """Makes engines over places of the server, one for each name of a file, each the next life of it."""
+    server: Server = request.getfixturevalue("server")
+    places: dict[str, str] = {}
+    made: list[SqlEngine] = []
+
+    def make(
+        *,
+        file: str = "store.db",
+        letters: int = 100,
+        age: float = 1e-6,
+        retention: Retention = KEEP_ALL,
+        **options: Any,
+    ) -> SqlEngine:
+        if file not in places:
+            places[file] = server.place()
+        database = database_of(StoreOptions(url=places[file], **options))
+        made.append(SqlEngine(database, letters, age, retention, life=len(made) + 1))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def make(request: pytest.FixtureRequest) -> Callable[..., Engine]:
+    """Makes engines of each kind; those of one file go on with what is in it."""
+
+    def in_memory(
+        *, file: str = "", letters: int = 100, age: float = 1e-6, retention: Retention = KEEP_ALL
+    ) -> Engine:
+        return MemoryEngine(letters, age, retention)
+
+    if request.param == "memory":
+        return in_memory
+    made: Callable[..., Engine] = request.getfixturevalue("sql" if request.param == "sqlite" else "postgres")
+    return made
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def lasting(request: pytest.FixtureRequest) -> MakeEngine:
+    """Makes engines that have a next life."""
+    made: MakeEngine = request.getfixturevalue("sql" if request.param == "sqlite" else "postgres")
+    return made
 
 
 class Net:

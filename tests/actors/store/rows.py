@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from llmgine.actors.store.ledger import Ledger
 from llmgine.actors.store.operations import (
     DropJournal,
     DropLetters,
@@ -23,7 +24,20 @@ from llmgine.actors.store.operations import (
 )
 from llmgine.actors.store.queries import Page
 from llmgine.actors.store.rows import ApprovalRow, JournalRow, LetterRow, ScheduleRow, TurnRow
-from llmgine.actors.store.session_operations import PutBlob
+from llmgine.actors.store.session_operations import (
+    Activate,
+    AnswerApproval,
+    AppendEntries,
+    DropBlobs,
+    DropSession,
+    KeepCode,
+    PutApproval,
+    PutBlob,
+    PutSession,
+    PutSnapshot,
+    PutTurn,
+    SetEntriesAside,
+)
 
 
 def message(sequence: int = 1, **changes: Any) -> JournalRow:
@@ -166,3 +180,68 @@ filters_of = {
     "since": st.none() | _times,
     "until": st.none() | _times,
 }
+
+# Sessions: what somebody wants to write, made an operation by how things stand.
+
+Intent = tuple[str, str, int, bytes]
+SESSIONS: Final = ("s", "t|")
+_KINDS: Final = (
+    *("activate", "change", "append", "append", "snapshot", "turn", "turn", "approval", "answer"),
+    *("blob", "blobs_gone", "code", "cut", "drop", "session_aside", "turn_aside", "bus", "late"),
+)
+intents: st.SearchStrategy[Intent] = st.tuples(
+    st.sampled_from(_KINDS), st.sampled_from(SESSIONS), st.integers(0, 3), _bodies
+)
+
+
+def wanted(intent: Intent, ledger: Ledger) -> Operation:
+    """Mostly what is admitted, and now and then what is not."""
+    kind, session, number, body = intent
+    now = ledger.sessions.standing(session)
+    place = f"{session}{number}"
+    match kind:
+        case "activate":
+            return Activate(session, now.epoch - (number == 3), now.epoch + 1, f"host-{number}", 10 + number)
+        case "change":
+            record = {"parent": "s" if number else None, "code": f"c{number}", "body": body}
+            names = ["turns", "pending", "active", "opening"][: number + 1]
+            closed = {"state": "closed"} if number == 1 else {}
+            return PutSession(
+                session, now.epoch, {**dict.fromkeys(names, number), "record": record, **closed}
+            )
+        case "append":
+            return AppendEntries(session, now.epoch, now.head + 2 - number, (body, b"next"))
+        case "snapshot":
+            return PutSnapshot(session, now.epoch, max(0, now.head + 1 - number), body)
+        case "cut":
+            return SetEntriesAside(session, now.epoch, max(1, now.head + 1 - number), "torn")
+        case "turn":
+            ended = {"state": "done", "outcome": body, "ended": 5 * number} if number % 2 else {}
+            return PutTurn(now.epoch, turn(f"{number}", session=session, **ended))
+        case "approval":
+            row = approval(f"a{number}", session=session, arguments=body, expires=None if number else 20)
+            return PutApproval(now.epoch, row)
+        case "answer":
+            return AnswerApproval(f"a{number}", "denied" if body else "approved", "ann", "", 18 + number)
+        case "blob":
+            return blob(f"h{number}", session=session, epoch=now.epoch, body=b"h%d" % number)
+        case "blobs_gone":
+            return DropBlobs(session, now.epoch, (f"h{number}", "h1"))
+        case "code":
+            return KeepCode(f"c{number}", b"c%d" % number, number)
+        case "drop":
+            return DropSession(session)
+        case "session_aside":
+            return SetAside("session", session, "why")
+        case "turn_aside":
+            return SetAside("turn", f"{session}/{number}", "why")
+        case "bus":
+            kept = message(number, session=session, pending=("a",))
+            puts: list[Operation] = [
+                PutJournal(kept),
+                PutLetter(letter(place, session=session)),
+                PutSchedule(schedule(place, session=session)),
+                PutSubscription(f"{session}\x1f{number}", {"n": number}),
+            ]
+            return puts[number]
+    return PutSession(session, max(0, now.epoch - 1), {"turns": 77})

@@ -98,7 +98,7 @@ def test_a_group_is_bounded_in_bytes_but_takes_one_batch_of_any_size() -> None:
 
 def test_only_so_many_names_are_remembered() -> None:
     """Those that were not heard of for longest go first."""
-    latest = Latest(2)
+    latest: Latest[int] = Latest(2)
     for name, number in (("a", 1), ("b", 1), ("a", 2), ("c", 1)):
         latest.put(name, number)
     assert [latest.get(name) for name in "abc"] == [2, None, 1]

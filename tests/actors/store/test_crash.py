@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from llmgine.actors.store import StoreOptions
-from llmgine.actors.store.sql import SqlEngine
+from llmgine.actors.store.sql import SqlEngine, database_of
 from tests.actors.store import rows
 
 KILLS = 3
@@ -43,7 +43,7 @@ def test_what_was_acknowledged_outlives_a_kill_at_any_moment(tmp_path: Path) -> 
     moments = random.Random(7)
     for life in range(KILLS):
         acknowledged |= acknowledged_until_killed(path, 1 + life * 1_000_000, moments.randint(1, 120))
-        engine = SqlEngine(StoreOptions(url=f"sqlite:///{path}"), 100, 60.0, life=10**9 + life)
+        engine = SqlEngine(database_of(StoreOptions(url=f"sqlite:///{path}")), 100, 60.0, life=10**9 + life)
         found = batches_in(engine)
         engine.close()
         assert acknowledged <= found.keys()

@@ -1,4 +1,4 @@
-"""What every engine does, in memory and over SQL, measured by a ledger."""
+"""What every engine does, in memory and over each database, measured by a ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from llmgine.actors.store.batches import Batch
 from llmgine.actors.store.engine import Engine
 from llmgine.actors.store.ledger import Ledger
-from llmgine.actors.store.memory import MemoryEngine
 from llmgine.actors.store.operations import (
     DropLetters,
     HandlerDone,
@@ -29,14 +28,6 @@ from tests.actors.store import rows
 EVERY = LetterFilter()
 FILES = itertools.count()
 MakeEngine = Callable[..., Engine]
-
-
-@pytest.fixture(params=["memory", "sql"])
-def make(request: pytest.FixtureRequest, sql: MakeEngine) -> MakeEngine:
-    def in_memory(*, file: str = "", letters: int = 100, age: float = 1e-6) -> Engine:
-        return MemoryEngine(letters, age)
-
-    return sql if request.param == "sql" else in_memory
 
 
 @pytest.fixture
@@ -75,12 +66,16 @@ def check_same(engine: Engine, ledger: Ledger) -> None:
         "letters": len(ledger.letters),
         "schedules": len(ledger.schedules),
         "subscriptions": len(ledger.subscriptions),
+        "sessions": len(ledger.sessions.rows),
+        "turns": len(ledger.sessions.turns),
+        "approvals": len(ledger.sessions.approvals),
+        "blobs": len(ledger.sessions.blobs),
         "damaged": len(ledger.aside),
     }
 
 
 @settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

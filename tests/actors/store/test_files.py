@@ -28,10 +28,16 @@ from llmgine.actors.store.operations import (
 from llmgine.actors.store.queries import LetterFilter, Page
 from llmgine.actors.store.sql import SqlEngine, migrations
 from llmgine.actors.store.sql.migrations import migrate
+from llmgine.actors.store.sql.sqlite import SqliteDatabase
 from llmgine.actors.store.sql.tables import JOURNAL, LETTERS, META
 from tests.actors.store import rows
 
 MakeEngine = Callable[..., SqlEngine]
+
+
+def path_of(engine: SqlEngine) -> Path:
+    assert isinstance(engine.database, SqliteDatabase)
+    return engine.database.path
 
 
 def write(engine: SqlEngine, *operations: Operation, ticket: int = 1) -> None:
@@ -46,8 +52,14 @@ def kept(engine: SqlEngine) -> list[int]:
 @contextmanager
 def beside(engine: SqlEngine) -> Iterator[sqlite3.Connection]:
     """Another process's connection to the file."""
-    with closing(sqlite3.connect(engine.path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path_of(engine), isolation_level=None)) as connection:
         yield connection
+
+
+def checkpoint(engine: SqlEngine) -> None:
+    """What stands in the log goes into the file."""
+    with beside(engine) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 # How it comes to be.
@@ -69,17 +81,17 @@ def test_nothing_is_made_by_asking_or_tidying(sql: MakeEngine) -> None:
     assert engine.aside(9) == []
     assert engine.status()["messages"] == 0
     engine.tidy(5)
-    assert not engine.path.parent.exists()
+    assert not path_of(engine).parent.exists()
 
 
 def test_the_file_is_for_its_owner_alone(sql: MakeEngine) -> None:
     """So are its folder and the log beside it; a closed store is one file."""
     engine = sql()
     write(engine, PutJournal(rows.message()))
-    files = list(engine.path.parent.iterdir())
-    assert {file.stat().st_mode & 0o077 for file in [engine.path.parent, *files]} == {0}
+    files = list(path_of(engine).parent.iterdir())
+    assert {file.stat().st_mode & 0o077 for file in [path_of(engine).parent, *files]} == {0}
     engine.close()
-    assert list(engine.path.parent.iterdir()) == [engine.path]
+    assert list(path_of(engine).parent.iterdir()) == [path_of(engine)]
 
 
 def test_every_commit_is_synchronous_and_writers_go_before(sql: MakeEngine) -> None:
@@ -107,10 +119,12 @@ def test_what_was_committed_is_there_in_the_next_life(sql: MakeEngine) -> None:
     assert second.subscriptions(0, 9).rows == ({"name": "n"},)
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "postgresql://host/db", "/var/store.db", ""])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", "postgresql://", "mysql://u@h/d", "/var/store.db", ""]
+)
 def test_an_url_that_names_no_store_is_refused(url: str) -> None:
     """With the ones that do."""
-    with pytest.raises(ValidationError, match="sqlite:///PATH or memory://"):
+    with pytest.raises(ValidationError, match="sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory://"):
         StoreOptions(url=url)
 
 
@@ -195,7 +209,7 @@ def test_a_file_of_another_version_is_refused_and_left_alone(sql: MakeEngine, ve
 def test_a_file_of_somebody_else_is_refused(sql: MakeEngine) -> None:
     """Nothing is added to another program's tables."""
     engine = sql()
-    engine.path.parent.mkdir()
+    path_of(engine).parent.mkdir()
     with beside(engine) as connection:
         connection.execute("CREATE TABLE journal (entry TEXT)")
     with pytest.raises(StoreDamaged, match="somebody else's tables"):
@@ -210,12 +224,12 @@ def test_a_file_of_somebody_else_is_refused(sql: MakeEngine) -> None:
 def test_a_file_that_is_no_database_is_reported(sql: MakeEngine) -> None:
     """It is left as it is."""
     engine = sql()
-    engine.path.parent.mkdir()
-    engine.path.write_bytes(b"something else entirely" * 100)
+    path_of(engine).parent.mkdir()
+    path_of(engine).write_bytes(b"something else entirely" * 100)
     for use in (lambda: write(engine), engine.last_message):
         with pytest.raises(StoreDamaged, match="is damaged"):
             use()
-    assert engine.path.read_bytes() == b"something else entirely" * 100
+    assert path_of(engine).read_bytes() == b"something else entirely" * 100
 
 
 def test_damaged_pages_are_found_when_the_file_is_opened(sql: MakeEngine) -> None:
@@ -223,20 +237,20 @@ def test_damaged_pages_are_found_when_the_file_is_opened(sql: MakeEngine) -> Non
     first = sql()
     write(first, *(PutJournal(rows.message(number, body=bytes(2_000))) for number in range(200)))
     first.close()
-    content = bytearray(first.path.read_bytes())
+    content = bytearray(path_of(first).read_bytes())
     for page in range(5, len(content) // 4096, 3):
         content[page * 4096 : page * 4096 + 64] = os.urandom(64)
-    first.path.write_bytes(content)
+    path_of(first).write_bytes(content)
     with pytest.raises(StoreDamaged, match=r"is damaged.*recover"):
         write(sql(), PutJournal(rows.message(999)))
-    assert first.path.read_bytes() == content
+    assert path_of(first).read_bytes() == content
 
 
 def test_a_file_that_was_taken_away_stops_the_writer(sql: MakeEngine) -> None:
     """What is written to a file without a name is lost: nothing is acknowledged."""
     engine = sql()
     write(engine, PutJournal(rows.message(1)))
-    engine.path.rename(engine.path.with_name("moved.db"))
+    path_of(engine).rename(path_of(engine).with_name("moved.db"))
     with pytest.raises(StoreDamaged, match="removed or replaced"):
         write(engine, PutJournal(rows.message(2)), ticket=2)
 
@@ -356,7 +370,7 @@ def test_a_file_that_cannot_be_written_is_said(sql: MakeEngine) -> None:
 def test_a_folder_that_cannot_be_made_is_said(sql: MakeEngine) -> None:
     """With the setting that names another."""
     engine = sql()
-    engine.path.parent.write_text("a file stands where the folder should be")
+    path_of(engine).parent.write_text("a file stands where the folder should be")
     with pytest.raises(StoreUnavailable, match=r"cannot be made.*store\.url"):
         write(engine)
 
@@ -398,11 +412,11 @@ def test_what_is_gone_gives_its_space_back(sql: MakeEngine) -> None:
     messages = [rows.message(number, body=bytes(4_000)) for number in range(500)]
     write(engine, *map(PutJournal, messages))
     write(engine, *(DropJournal(one.id) for one in messages), ticket=2)
-    engine._opened()._pragma("wal_checkpoint(TRUNCATE)")
-    before = engine.path.stat().st_size
+    checkpoint(engine)
+    before = path_of(engine).stat().st_size
     engine.tidy(5)
-    engine._opened()._pragma("wal_checkpoint(TRUNCATE)")
-    assert engine.path.stat().st_size < before / 5
+    checkpoint(engine)
+    assert path_of(engine).stat().st_size < before / 5
 
 
 def test_old_dead_letters_go_in_portions_and_writers_are_forgotten(sql: MakeEngine) -> None:

@@ -81,7 +81,7 @@ def in_order_of_kinds(run: Run) -> list[Operation]:
         *map(DropSchedule, run.schedules_gone),
         *(PutSubscription(key, record) for key, record in run.subscriptions),
         *map(DropSubscription, run.subscriptions_gone),
-        *([run.aside] if run.aside else []),
+        *([run.last] if run.last else []),
     ]
 
 

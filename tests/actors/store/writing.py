@@ -9,12 +9,12 @@ from llmgine.actors.link import Address, Identity, MemoryTransport, Peer
 from llmgine.actors.store import StoreClient, StoreOptions
 from llmgine.actors.store.host import StoreHost
 from llmgine.actors.store.operations import HandlerDone, PutJournal
-from llmgine.actors.store.sql import SqlEngine
+from llmgine.actors.store.sql import SqlEngine, database_of
 from tests.actors.store import rows
 
 
 async def write(path: str, first: int) -> None:
-    engine = SqlEngine(StoreOptions(url=f"sqlite:///{path}"), 100, 60.0, life=first)
+    engine = SqlEngine(database_of(StoreOptions(url=f"sqlite:///{path}")), 100, 60.0, life=first)
     host = StoreHost(engine)
     host.start()
     transport = MemoryTransport()

@@ -1,0 +1,109 @@
+"""Removes what is too old or too much, in transactions of which none takes long."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from llmgine.actors.store.plan import Run
+from llmgine.actors.store.retention import CODE_AGE, Retention
+from llmgine.actors.store.sql.statements import drop_whole_session
+from llmgine.actors.store.sql.tables import APPROVALS, CODE, LETTERS, REFUSED, SESSIONS, TURNS, WRITERS
+
+# Rows that are removed, or sessions that are looked at, in one transaction.
+_ROWS: Final = 1_000
+_SESSIONS: Final = 50
+
+# What ends, with the time of its end, None before.
+_ENDED: Final = ((TURNS, TURNS.c.ended), (APPROVALS, APPROVALS.c.answered))
+
+
+class Tidying:
+    """Works on the writer's connection; `check` raises where another process writes now."""
+
+    def __init__(self, connection: sa.Connection, check: Callable[[], None]) -> None:
+        self._connection = connection
+        self._check = check
+        self._touched: set[str] = set()
+
+    def touch(self, runs: Iterable[Run]) -> None:
+        """These sessions may have more than is kept of them."""
+        for run in runs:
+            self._touched.update(row.session for row in run.sessions.turns.values() if row.ended is not None)
+            self._touched.update(row.session for row in run.sessions.approvals)
+
+    def letters(self, before: int) -> Iterator[int]:
+        """How many were removed, portion by portion."""
+        return self._remove(LETTERS, LETTERS.c.time < before)
+
+    def writers(self, before: int) -> None:
+        for table in (WRITERS, REFUSED):
+            self._run(table.delete().where(table.c.time < before))
+
+    def approvals(self, now: int) -> None:
+        """Those whose time is over have expired."""
+        late = (APPROVALS.c.state == "pending", APPROVALS.c.expires <= now)
+        some = sa.select(APPROVALS.c.number).where(*late).limit(_ROWS)
+        expire = APPROVALS.update().where(APPROVALS.c.number.in_(some))
+        while self._run(expire.values(state="expired", answered=APPROVALS.c.expires)) == _ROWS:
+            pass
+
+    def turns(self, now: int, retention: Retention) -> None:
+        """And approvals, of which as much is kept."""
+        while self._touched:
+            some = list(islice(self._touched, _SESSIONS))
+            with self._connection.begin():
+                self._check()
+                for session in some:
+                    for table, ended in _ENDED:
+                        self._connection.execute(_too_many(table, ended, session, retention.turns))
+            self._touched.difference_update(some)
+        if retention.turn_age is not None:
+            for table, ended in _ENDED:
+                deque(self._remove(table, ended < now - retention.turn_age), 0)
+
+    def code(self, now: int) -> None:
+        """What no session's record names."""
+        named = sa.exists().where(SESSIONS.c.code == CODE.c.hash)
+        self._run(CODE.delete().where(CODE.c.time < now - CODE_AGE, ~named))
+
+    def closed_sessions(self, now: int, retention: Retention) -> Iterator[str]:
+        """Those that were closed too long ago, of which each is to be dropped before the next."""
+        if retention.session_age is None:
+            return
+        old = (SESSIONS.c.state == "closed", SESSIONS.c.active < now - retention.session_age)
+        some = _ROWS
+        while some == _ROWS:
+            with self._connection.begin():
+                found = list(self._connection.scalars(sa.select(SESSIONS.c.id).where(*old).limit(_ROWS)))
+            yield from found
+            some = len(found)
+
+    def drop(self, session: str) -> int:
+        """How many dead letters there were of it."""
+        with self._connection.begin():
+            self._check()
+            return drop_whole_session(self._connection, session)
+
+    def _remove(self, table: sa.Table, condition: sa.ColumnElement[bool]) -> Iterator[int]:
+        some = sa.select(table.c.number).where(condition).limit(_ROWS)
+        removed = _ROWS
+        while removed == _ROWS:
+            removed = self._run(table.delete().where(table.c.number.in_(some)))
+            yield removed
+
+    def _run(self, statement: Any) -> int:
+        with self._connection.begin():
+            self._check()
+            return self._connection.execute(statement).rowcount
+
+
+def _too_many(table: sa.Table, ended: sa.Column[Any], session: str, most: int) -> sa.Delete:
+    """What of a session has ended, but for the newest."""
+    mine = sa.select(table.c.number).where(table.c.session == session, ended.is_not(None))
+    last_kept = mine.order_by(table.c.number.desc()).offset(most).limit(1).scalar_subquery()
+    return table.delete().where(table.c.session == session, ended.is_not(None), table.c.number <= last_kept)
