@@ -26,7 +26,7 @@ from llmgine.actors.sessions.tools.toolset import Toolset
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.actors.store import Fenced
-from llmgine.actors.store.operations import Activate, PutSession, SetEntriesAside
+from llmgine.actors.store.session_operations import Activate, PutSession, SetEntriesAside
 from llmgine.providers.catalogue.profiles import profiler
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.names import resolve

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from llmgine.actors.sessions.context.store import Appended, ContextStore
+from llmgine.actors.sessions.context.entries import Appended
+from llmgine.actors.sessions.context.store import ContextStore
 from llmgine.actors.sessions.errors import ContextError
 from llmgine.actors.sessions.journal.blobs import put_back, take_out
 from llmgine.actors.sessions.journal.entries import (

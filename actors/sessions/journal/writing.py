@@ -23,16 +23,16 @@ from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.turns.events import TurnDone, TurnFailed, to_wire
 from llmgine.actors.sessions.turns.turn import TurnState
 from llmgine.actors.store import Fenced, StoreError, StoreUnavailable
-from llmgine.actors.store.operations import (
+from llmgine.actors.store.operations import Operation
+from llmgine.actors.store.rows import TurnRow
+from llmgine.actors.store.session_operations import (
     AppendEntries,
     DropBlobs,
-    Operation,
     PutBlob,
     PutSession,
     PutSnapshot,
     PutTurn,
 )
-from llmgine.actors.store.rows import TurnRow
 
 logger = logging.getLogger(__name__)
 

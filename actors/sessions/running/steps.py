@@ -133,8 +133,8 @@ class Steps:
             span.answered(response)
         message = with_unique_calls(response.message, self._conversation.context)
         response = response.model_copy(update={"message": message})
-        entry = self._conversation.context.append(message) if has_content(message) else None
-        self._journal.append(ModelAnswered(turn_id, step, response, entry and entry.sequence))
+        sequence = self._conversation.context.append(message).sequence if has_content(message) else None
+        self._journal.append(ModelAnswered(turn_id, step, response, sequence))
         turn.partial.clear()
         turn.tally.answered(response)
         return response
