@@ -1,6 +1,7 @@
 """The journal of a live session: writes what its turns say, in order and together, into the store.
 
-What is appended within one turn of the loop is one batch. Nothing waits for it but who flushes.
+What is appended within 2 ms is one batch, unless somebody flushes. Nothing else waits for it: a model is
+called before the writing of what was asked begins.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from llmgine.actors.sessions.journal.records import JournalRecord, TurnBegan, Tu
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.turns.events import TurnDone, TurnFailed, to_wire
 from llmgine.actors.sessions.turns.turn import TurnState
-from llmgine.actors.store import Fenced, StoreError, StoreUnavailable
+from llmgine.actors.store import Fenced, OperationRefused, StoreError, StoreUnavailable
 from llmgine.actors.store.operations import Operation
 from llmgine.actors.store.rows import TurnRow
 from llmgine.actors.store.session_operations import (
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 # One batch is one message on a link, whose frames are bounded.
 _MESSAGE_BYTES: Final = 8 << 20
+# Seconds in which what is appended gathers to one batch.
+_GATHERING: Final = 0.002
 
 
 class StoreJournal:
@@ -69,7 +72,7 @@ class StoreJournal:
         self._rows = {turn_id: self._row(queued) for turn_id, queued in self.state.queue.items()}
         self._records: list[JournalRecord] = []
         self._changed: dict[str, TurnRow] = {}  # rows of turns that are to be written
-        self._scheduled = False
+        self._gathering: asyncio.TimerHandle | None = None
         self._handed = self._settled = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._broken: StoreError | None = None
@@ -164,19 +167,30 @@ class StoreJournal:
         self.closed = True
         self._records.clear()
         self._changed.clear()
+        if self._gathering is not None:
+            self._gathering.cancel()
         self._wake()
 
     # Writing.
 
     def _soon(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._write)
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(_GATHERING, self._write)
 
     def _write(self) -> None:
-        self._scheduled = False
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         if self.closed or not (self._records or self._changed):
             return
+        try:
+            self._write_batch()
+        except Exception as error:  # what cannot be written down must not pass for kept
+            logger.exception("session %s has what no journal can hold", self._session)
+            self._broken = self._broken or OperationRefused(f"it cannot be kept: {error}")
+            self._wake()
+
+    def _write_batch(self) -> None:
         records, self._records = self._records, []
         changed, self._changed = self._changed, {}
         bodies: list[bytes] = []

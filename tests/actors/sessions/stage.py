@@ -95,6 +95,10 @@ class Stage:
         self.awake.set()
         return process
 
+    async def settle(self) -> None:
+        """All that the session has said so far is in the store."""
+        await self.host._journal.flush()
+
     async def kill(self) -> None:
         """The session's process is gone in this moment; what the store had not committed never was."""
         self.awake.clear()

@@ -97,8 +97,7 @@ async def test_a_tool_in_flight(stage: Stage, script: Any, idempotent: bool, rec
     )
     turn = await soon(session.submit("a"))
     await effects.gate.inside.wait()
-    # The tool that may run twice is not waited for: what it did is in the store by the next batch.
-    await stage.processes[-1].store.flush(5.0)
+    await stage.settle()
     await stage.kill()
     await stage.wake(script.says("done"), tools=tools, recovery=recovery)
     if recovery == "fail" and not idempotent:
@@ -126,7 +125,7 @@ async def test_finished_steps_are_kept(stage: Stage, script: Any) -> None:
     session = await stage.open(script.says("Wait.", calls=(script.call("pay"),)), [gate], tools=(pay,))
     turn = await soon(session.submit("a"))
     await gate.inside.wait()
-    await stage.processes[-1].store.flush(5.0)
+    await stage.settle()
     await stage.kill()
     await stage.wake(script.says("done"), tools=(pay,))
     events: list[Any] = [event async for event in session.turn(turn.id).stream()]

@@ -97,7 +97,7 @@ class Desk:
 
 
 async def test_what_is_appended_together_is_one_batch() -> None:
-    """Nothing is written while a turn of the loop lasts; what it appended is one batch with its row."""
+    """Nothing is written before it has gathered; what was appended meanwhile is one batch with its row."""
     desk = Desk()
     turn = desk.queue(1)
     desk.journal.append(TurnBegan(turn, 0, trace_id="t" * 32))
@@ -203,6 +203,14 @@ async def test_snapshots_take_the_place_of_entries(options: dict[str, int]) -> N
     assert len([body async for page in desk.store.entries("s1") for body in page]) < 20
     loaded = await load(desk.store, "s1")
     assert (loaded.head, list(loaded.state.queue)) == (30, list(desk.journal.state.queue))
+
+
+async def test_what_cannot_be_written_breaks_the_journal() -> None:
+    """A record that no entry can hold is an error to whoever waits, not a gap."""
+    desk = Desk()
+    desk.journal.append(TurnBegan("s1:1", object()))  # type: ignore[arg-type]
+    with pytest.raises(OperationRefused, match="cannot be kept"):
+        await desk.journal.flush()
 
 
 async def test_blobs_go_when_nothing_refers_to_them() -> None:
