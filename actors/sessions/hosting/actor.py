@@ -139,7 +139,7 @@ class SessionActor(ObservedActor):
         self._slots.put(slot)
 
     async def _loaded(self, wanted: Opening, code: Any, woken: bool) -> SessionCode:
-        if not wanted.runs:
+        if not (wanted.runs or code):
             return SessionCode()
         try:
             if not code:
