@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,7 +68,7 @@ async def said(session: Any) -> list[str]:
 async def test_an_idle_session_sleeps_and_answers_again(
     runtime: Runtime, eventually: Eventually, placement: Any
 ) -> None:
-    """It holds no actor meanwhile, wakes with its whole history and its tools, and neither ends nor starts."""
+    """No actor holds it; it wakes with its history and its tools, and has one start and one end."""
     heard: list[Event] = []
     await runtime.bus.register_event_handler(SessionStarted, heard.append, name="starts")
     await runtime.bus.register_event_handler(SessionEnded, heard.append, name="ends")
