@@ -425,8 +425,11 @@ class SupervisorActor(ObservedActor):
             last = [name for name in (names.STORE, names.TELEMETRY) if name in self._essentials]
             mine = {self.name, *last}
             others = [name for name in await self.cluster.names() if name not in mine]
-            ends = (self._children.end(name, grace) for name in others)
-            await asyncio.gather(*ends, return_exceptions=True)
+            # Sessions that stay let their turns end, which takes providers and routers.
+            hosts = [name for name in others if names.parse_host(name) is not None]
+            for together in (hosts, [name for name in others if name not in hosts]):
+                ends = (self._children.end(name, grace) for name in together)
+                await asyncio.gather(*ends, return_exceptions=True)
             await self.drained()
             await self._store.close()
             for name in last:

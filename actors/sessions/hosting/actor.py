@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # How long the last events of a session may take on their way to the bus.
 _LAST_EVENTS = 2.0
 # How long the last entries of its sessions may take on their way to the store.
-_LAST_WRITES = 5.0
+_LAST_WRITES = 1.0
 # How often sessions are looked over: as a part of the time until they count as idle, at most, and at the end.
 _LOOKS = 4
 _LONGEST_LOOK = 5.0
@@ -202,9 +202,8 @@ class SessionActor(ObservedActor):
                 break
             await asyncio.sleep(_LOOK)
         await asyncio.gather(*map(self.leave, left))
-        await self._say_last()
         if self._bus is not None:
-            await self._bus.close(_LAST_EVENTS)
+            await self._bus.close(_LAST_EVENTS / 2)
         if self._store is not None:
             await self._store.close(_LAST_WRITES)
 

@@ -28,7 +28,7 @@ class Stage:
     """The keeping of sessions over doubles of actors, the bus and the store; `log` is what happened."""
 
     def __init__(self, children: Any) -> None:
-        self.children = children
+        self.actors = children
         self.log: list[str] = []
         self.rows: dict[str, SessionRow] = {}
         self.away = False
@@ -80,14 +80,34 @@ class Stage:
     async def close_row(self, row: SessionRow) -> None:
         self.log.append(f"closed {row.id}")
 
+    async def children(self, session_id: str) -> AsyncIterator[str]:
+        for row in self.rows.values():
+            if row.record["parent"] == session_id:
+                yield row.id
+
     async def delete(self, session_id: str) -> None:
         self.log.append(f"deleted {session_id}")
 
     # What the tests do.
 
-    def has(self, session: str, *, stay: bool = False, pending: int = 0, state: Any = "open") -> None:
+    def has(
+        self,
+        session: str,
+        *,
+        stay: bool = False,
+        pending: int = 0,
+        state: Any = "open",
+        parent: str | None = None,
+    ) -> None:
         """The store has this session."""
-        record = {"model": "m/x", "stay": stay, "fingerprint": "", "placement": "pooled", "runs": ""}
+        record: dict[str, Any] = {
+            "model": "m/x",
+            "stay": stay,
+            "fingerprint": "",
+            "placement": "pooled",
+            "runs": "",
+        }
+        record["parent"] = parent
         self.rows[session] = SessionRow(session, 1, "", state, 5, record, pending=pending)
 
     async def lives(self, session: str, *, stay: bool = False, pending: int = 0) -> str:
@@ -116,7 +136,7 @@ async def test_sessions_with_something_to_do_are_woken_elsewhere(stage: Stage, u
     await until(lambda: stage.log == ["adopt busy"])
     assert (stage.state("busy"), stage.state("quiet")) == ("open", "passive")
     assert stage.directory.sessions["busy"].actor != host
-    assert host not in stage.children.alive
+    assert host not in stage.actors.alive
 
 
 async def test_a_session_that_died_with_its_store_ends(stage: Stage, until: Until) -> None:
@@ -164,7 +184,7 @@ async def test_an_actor_that_is_not_well_is_emptied(stage: Stage, until: Until) 
     host = await stage.lives("s")
     await stage.keeping.retire(host, "threads are stuck")
     assert stage.state("s") == "passive"
-    await until(lambda: host not in stage.children.alive)
+    await until(lambda: host not in stage.actors.alive)
     assert (await stage.desk.wake("s", "test"))["actor"] != host
 
 
@@ -214,11 +234,12 @@ async def test_a_restarted_supervisor_ends_none(stage: Stage) -> None:
 
 
 async def test_deleting_leaves_nothing(stage: Stage) -> None:
-    """An open session ends first; one that is not open is deleted all the same."""
+    """An open session ends first, those that it had opened go with it; one that is not open goes, too."""
     await stage.lives("s")
+    stage.has("s/helper/1", state="closed", parent="s")
     await stage.keeping.delete("s")
     await stage.keeping.delete("other")
-    assert stage.log == ["end s", "SessionEnded s", "deleted s", "deleted other"]
+    assert stage.log == ["end s", "SessionEnded s", "deleted s/helper/1", "deleted s", "deleted other"]
 
 
 async def test_all_sessions_are_listed(stage: Stage) -> None:
