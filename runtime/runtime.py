@@ -8,7 +8,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from llmgine.actors.control import RuntimeNotFound, names
-from llmgine.actors.sessions import Engine, McpServer, SessionClient, Tool, TurnClient, session_of
+from llmgine.actors.sessions import (
+    Engine,
+    McpServer,
+    SessionClient,
+    Tool,
+    ToolPolicy,
+    TurnClient,
+    session_of,
+)
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.runtime import opening
 from llmgine.runtime.approvals import Approvals
@@ -141,14 +149,15 @@ class Runtime:
         system: str | None = None,
         tools: Sequence[Tool[..., Any] | Callable[..., Any] | McpServer] = (),
         engine: Engine | None = None,
+        policy: ToolPolicy | None = None,
         stay: bool = False,
         placement: Placement | None = None,
     ) -> Session:
         """A conversation: opened, or attached to where one of that id is open.
 
-        `model` is `provider/model`; tools are typed functions; `stay=True` keeps the session when its
-        last driver leaves; `placement`, "dedicated" or "pooled", is by default that of the settings.
-        Raises `UnknownModel` and `ToolDefinitionError` at once.
+        `model` is `provider/model`; tools are typed functions, and `policy` decides on their calls;
+        `stay=True` keeps the session when its last driver leaves; `placement`, "dedicated" or "pooled",
+        is by default that of the settings. Raises `UnknownModel` and `ToolDefinitionError` at once.
         """
         return Session(
             self._open(),
@@ -157,6 +166,7 @@ class Runtime:
             system=system,
             tools=tools,
             engine=engine,
+            policy=policy,
             stay=stay,
             placement=placement,
         )

@@ -34,6 +34,7 @@ from llmgine.actors.sessions import (
     TurnEvent,
 )
 from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint
+from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
 from llmgine.providers import InvalidRequest, LlmgineError, Message
 from llmgine.providers.names import resolve
 from llmgine.runtime.checks import C, E, Handler, R, checked_deadline
@@ -64,6 +65,7 @@ class Session:
         system: str | None,
         tools: Sequence[Tool[..., Any] | Callable[..., Any] | McpServer],
         engine: Engine | None,
+        policy: ToolPolicy | None,
         stay: bool,
         placement: Placement | None,
     ) -> None:
@@ -73,8 +75,12 @@ class Session:
         self._driver = driver
         self._system = system
         # What is no tool is refused here, where it was written.
-        code = SessionCode(tuple(tools), engine or ToolChatEngine())  # type: ignore[arg-type]
-        self._code = code if tools or engine else None
+        code = SessionCode(
+            tuple(tools),  # type: ignore[arg-type]
+            engine or ToolChatEngine(),
+            policy=policy or ByApproval(),
+        )
+        self._code = code if tools or engine or policy else None
         self._stay = stay
         self._placement = placement or driver.settings.sessions.placement
         self._handle = uuid.uuid4().hex

@@ -20,6 +20,7 @@ from llmgine.actors.control.options import ControlOptions
 from llmgine.actors.link.options import LinkOptions
 from llmgine.actors.pools.options import PoolsOptions
 from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.tools import secrets
 from llmgine.actors.store.options import StoreOptions
 from llmgine.providers.options import ProvidersOptions
 from llmgine.runtime.settings_errors import Given, SettingsError, describe, merge, unknown_variable
@@ -139,6 +140,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         head = name.upper().removeprefix(PREFIX).split("__")[0].lower()
         if not name.upper().startswith(PREFIX) or name.upper() == CONFIG_VARIABLE:
             continue
+        if name.upper().startswith(secrets.VARIABLE):
+            continue  # for tools, which ask for it by name
         if head not in Settings.model_fields:
             raise SettingsError(unknown_variable(name, Settings))
     try:

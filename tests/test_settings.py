@@ -182,6 +182,11 @@ def test_unknown_variable(variable: str, nearest: str) -> None:
     assert nearest in message.replace(variable, "", 1)
 
 
+def test_secrets_of_tools_are_no_settings() -> None:
+    """Variables that hold secrets for tools stand beside the settings."""
+    assert load_settings(environ={"LLMGINE_SECRET_SHOP_KEY": "sesame"}) == Settings()
+
+
 def test_foreign_variables_are_left_alone() -> None:
     """Variables without our prefix are nobody's business here."""
     assert load_settings(environ={"LLM_X": "1", "PATH": "/bin", "MY_LLMGINE_X": "1"}) == Settings()

@@ -8,6 +8,7 @@ from llmgine.actors.sessions.errors import (
     CostLimit,
     EngineFailed,
     LimitReached,
+    MissingSecret,
     OutcomeUnknown,
     RuntimeOverloaded,
     SessionBusy,
@@ -20,6 +21,7 @@ from llmgine.actors.sessions.errors import (
     TimeLimit,
     TokenLimit,
     ToolDefinitionError,
+    ToolError,
     TurnCancelled,
     TurnDeadline,
     TurnError,
@@ -52,7 +54,9 @@ from llmgine.actors.sessions.running.engines import (
     ToolChatEngine,
     TurnView,
 )
+from llmgine.actors.sessions.tools.context import Result, ToolContext
 from llmgine.actors.sessions.tools.mcp.server import McpServer
+from llmgine.actors.sessions.tools.policy import Allow, Ask, ByApproval, Deny, ToolPolicy
 from llmgine.actors.sessions.tools.tool import Tool, as_tools, tool
 from llmgine.actors.sessions.turns.events import (
     ApprovalNeeded,
@@ -62,6 +66,7 @@ from llmgine.actors.sessions.turns.events import (
     StepStarted,
     ToolCall,
     ToolCalled,
+    ToolProgress,
     ToolReturned,
     TurnDone,
     TurnEvent,
@@ -72,23 +77,29 @@ from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import WhenBusy
 
 __all__ = [
+    "Allow",
     "ApprovalAnswered",
     "ApprovalNeeded",
     "ApprovalRequested",
     "ApprovalSettled",
+    "Ask",
+    "ByApproval",
     "CallModel",
     "CodeUnavailable",
     "ContextError",
     "ContextStore",
     "CostLimit",
+    "Deny",
     "Engine",
     "EngineFailed",
     "Finish",
     "LimitReached",
     "Limits",
     "McpServer",
+    "MissingSecret",
     "OutcomeUnknown",
     "Reply",
+    "Result",
     "RunTools",
     "RuntimeOverloaded",
     "SessionBusy",
@@ -115,7 +126,11 @@ __all__ = [
     "ToolCalled",
     "ToolChatEngine",
     "ToolCompleted",
+    "ToolContext",
     "ToolDefinitionError",
+    "ToolError",
+    "ToolPolicy",
+    "ToolProgress",
     "ToolProgressed",
     "ToolReturned",
     "ToolStarted",

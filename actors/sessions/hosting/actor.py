@@ -15,6 +15,7 @@ from llmgine.actors.link import Stream, StreamHandler
 from llmgine.actors.pools import PoolClient
 from llmgine.actors.sessions.errors import SessionError
 from llmgine.actors.sessions.hosting.announce import Announcer
+from llmgine.actors.sessions.hosting.bus import SessionBus
 from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.sessions.hosting.host import KINDS
 from llmgine.actors.sessions.hosting.listeners import TABLE as LISTENERS
@@ -24,6 +25,7 @@ from llmgine.actors.sessions.hosting.opening import Opening, load_code, model_si
 from llmgine.actors.sessions.hosting.slots import Slot, Slots
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.running.steps import unknown_size
+from llmgine.actors.sessions.tools.toolset import ToolPorts
 from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.errors import LlmgineError
@@ -120,7 +122,7 @@ class SessionActor(ObservedActor):
                 f"{self.name} cannot take session {wanted.session_id!r}: it has an earlier opening of it, or "
                 f"has run other code"
             )
-        if self._models is None or self._store is None:
+        if self._models is None or self._store is None or self._bus is None:
             raise SessionError(f"{self.name} is not open; resolve its address first")
         self._runs = wanted.runs
         host = await open_host(
@@ -133,6 +135,7 @@ class SessionActor(ObservedActor):
             owner=self.name,
             observer=self._announcer,
             holds=self._holds,
+            ports=ToolPorts(wanted.session_id, SessionBus(self._bus, wanted.session_id)),
         )
         slot = Slot(wanted, host, self._now())
         host.on_fenced = partial(self._fenced, slot)

@@ -1,4 +1,4 @@
-"""A session's tools and engine, as they travel to its process and are told from others."""
+"""What a session runs that is its user's own, as it travels to its process and is told from others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from llmgine.actors import code as travelling
 from llmgine.actors.sessions.errors import ToolDefinitionError
 from llmgine.actors.sessions.running.engines import Engine, ToolChatEngine
 from llmgine.actors.sessions.tools.mcp.server import McpServer
+from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
 from llmgine.actors.sessions.tools.tool import Tool, as_tools
 
 
@@ -25,6 +26,7 @@ class SessionCode:
     tools: tuple[Tool[..., Any], ...] = ()
     engine: Engine = field(default_factory=ToolChatEngine)
     servers: tuple[McpServer, ...] = ()
+    policy: ToolPolicy = field(default_factory=ByApproval)
 
     def __post_init__(self) -> None:
         given: tuple[Any, ...] = tuple(self.tools)
@@ -36,11 +38,17 @@ class SessionCode:
             if times > 1:
                 raise ToolDefinitionError(name, "two MCP servers have this name; give one of them another")
 
+    @property
+    def deciders(self) -> tuple[tuple[Any, str], ...]:
+        """The objects that decide for the session, each with the name of the method that does."""
+        return (self.engine, "next"), (self.policy, "decide")
+
 
 def pack(code: SessionCode) -> bytes:
     """The code as bytes for `unpack` in another process; UnsendableCode names what cannot go along."""
-    roots = [*(tool.function for tool in code.tools), type(code.engine)]
-    return travelling.pack(code, parts=(*code.tools, code.engine), roots=roots)
+    deciders = [decider for decider, _ in code.deciders]
+    roots = [*(tool.function for tool in code.tools), *map(type, deciders)]
+    return travelling.pack(code, parts=(*code.tools, *deciders), roots=roots)
 
 
 def unpack(data: bytes) -> SessionCode:
@@ -49,9 +57,10 @@ def unpack(data: bytes) -> SessionCode:
 
 
 def fingerprint(code: SessionCode) -> str:
-    """Equal for equal tools and engine in every process of one Python version, which packed bytes are not.
+    """Equal for equal code in every process of one Python version, which packed bytes are not.
 
-    It sees what the model sees of each tool, its options, and the compiled body of its function.
+    It sees what the model sees of each tool, its options, and the compiled body of its function; of the
+    engine and the policy their class, their repr, and the body of the method that decides.
     """
     digest = hashlib.sha256()
     for item in code.tools:
@@ -60,10 +69,11 @@ def fingerprint(code: SessionCode) -> str:
         digest.update(_body(getattr(item.function, "__code__", None)))
     for server in code.servers:
         digest.update(server.declared().encode())
-    engine = type(code.engine)
-    shown = "" if engine.__repr__ is object.__repr__ else repr(code.engine)
-    digest.update(f"{engine.__qualname__} {shown}".encode())
-    digest.update(_body(getattr(engine.next, "__code__", None)))
+    for decider, method in code.deciders:
+        kind: Any = type(decider)
+        shown = "" if kind.__repr__ is object.__repr__ else repr(decider)
+        digest.update(f"{kind.__qualname__} {shown}".encode())
+        digest.update(_body(getattr(getattr(decider, method, None), "__code__", None)))
     return digest.hexdigest()
 
 

@@ -22,7 +22,7 @@ from llmgine.actors.sessions.running.observer import TurnObserver
 from llmgine.actors.sessions.running.runner import TurnRunner
 from llmgine.actors.sessions.running.spans import TurnSpans
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, unknown_size
-from llmgine.actors.sessions.tools.toolset import Toolset
+from llmgine.actors.sessions.tools.toolset import ToolPorts, Toolset
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.actors.store import Fenced
@@ -99,6 +99,7 @@ async def open_host(
     owner: str = "",
     observer: TurnObserver | None = None,
     holds: Callable[[str], int | None] = unknown_size,
+    ports: ToolPorts | None = None,
     wall: Callable[[], int] = time.time_ns,
 ) -> SessionHost:
     """A session ready to serve, as the store has it; its turns that had not ended go on.
@@ -106,7 +107,7 @@ async def open_host(
     From here on this process alone, named `owner`, writes for it: `SessionMoved` where another has taken it
     meanwhile.
     """
-    toolset = Toolset(code.tools, options, servers=code.servers)
+    toolset = Toolset(code.tools, options, ports, servers=code.servers)
     epoch, loaded = await _activate(opening, store, owner, wall)
     toolset.open()
     conversation = Conversation(
@@ -115,6 +116,7 @@ async def open_host(
         context=loaded.state.context,
         engine=code.engine,
         toolset=toolset,
+        policy=code.policy,
         system=opening.system,
         options=dict(opening.options),
         window=opening.window,

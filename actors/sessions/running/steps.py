@@ -34,6 +34,7 @@ from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver
 from llmgine.actors.sessions.running.partial import Partial
 from llmgine.actors.sessions.running.spans import ModelSpan, TurnSpans
 from llmgine.actors.sessions.tools.context import Chain
+from llmgine.actors.sessions.tools.policy import Ask, ByApproval, Deny, ToolPolicy, decide
 from llmgine.actors.sessions.tools.toolset import Toolset
 from llmgine.actors.sessions.turns.events import ToolCalled, ToolProgress, ToolReturned, TurnEvent
 from llmgine.actors.sessions.turns.limits import Limits
@@ -74,6 +75,7 @@ class Conversation:
     limits: Limits = field(default_factory=Limits)
     window: Window | None = None
     holds: Callable[[str], int | None] = unknown_size
+    policy: ToolPolicy = field(default_factory=ByApproval)
     parallel_tools: int = 8
     recovery: RecoveryPolicy = "retry"
 
@@ -217,6 +219,10 @@ class Steps:
             turn.emit(ToolCalled(call))
             self._returned(turn, unknown, results)
             return
+        refusal = self._refusal(turn, call)
+        if refusal is not None:
+            self._returned(turn, unanswered(call, refusal), results)
+            return
         async with gate:
             idempotent = shared.toolset.is_idempotent(call.name)
             self._journal.append(ToolBegan(turn.request.turn_id, call, idempotent))
@@ -239,6 +245,18 @@ class Steps:
                 shared.session_id, turn.request.turn_id, call.id, call.name, not result.is_error, seconds
             )
         )
+
+    def _refusal(self, turn: Turn, call: ToolCallPart) -> str | None:
+        """Why the call does not run; None where it may."""
+        tool = self._conversation.toolset.tools.get(call.name)
+        if tool is None:
+            return None
+        match decide(self._conversation.policy, call, tool, turn.view):
+            case Deny(reason):
+                return f"this call is not allowed: {reason}"
+            case Ask():
+                return "this call needs an approval, and nobody is there to give it"
+        return None
 
     def _returned(self, turn: Turn, result: ToolResultPart, results: dict[str, ToolResultPart]) -> None:
         results[result.call_id] = result

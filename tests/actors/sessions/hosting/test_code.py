@@ -14,7 +14,8 @@ import pytest
 from llmgine.actors.code import CodeUnavailable, UnsendableCode
 from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint, pack, unpack
 from llmgine.actors.sessions.running.engines import SinglePassEngine, Step, ToolChatEngine, TurnView
-from llmgine.actors.sessions.tools.tool import tool
+from llmgine.actors.sessions.tools.policy import ByApproval
+from llmgine.actors.sessions.tools.tool import Tool, tool
 
 pytest.importorskip("ray.cloudpickle")
 
@@ -238,6 +239,32 @@ def test_fingerprints_are_equal_in_every_process(tmp_path: Path) -> None:
     changed = python(script.replace('["no"]', '["nay"]'), cwd=tmp_path)
     assert first == second != changed
     assert fingerprint(SessionCode((), SinglePassEngine())) != fingerprint(SessionCode())
+
+
+def test_fingerprints_see_options_and_deciders() -> None:
+    """Another option of a tool, or another policy, makes other code."""
+
+    class Closed(ByApproval):
+        pass
+
+    def same(**options: Any) -> SessionCode:
+        return SessionCode((Tool(count.function, **options),))
+
+    told = {
+        fingerprint(code)
+        for code in (
+            same(),
+            *(same(**{name: True}) for name in ("idempotent", "approval", "trusted", "process", "remote")),
+            same(retries=1),
+            same(timeout=1.0),
+            same(concurrency=1),
+            same(process=True, memory=10**9),
+            same(remote=True, num_cpus=2.0),
+            SessionCode((count,), policy=Closed()),
+        )
+    }
+    assert len(told) == 12
+    assert fingerprint(same()) == fingerprint(SessionCode((count.function,)))
 
 
 def test_the_registry_is_left_as_it_was() -> None:
