@@ -42,6 +42,18 @@ class SessionOptions(BaseModel):
     tool_timeout: float = Field(
         default=60.0, gt=0, description="seconds for a tool that sets no timeout itself"
     )
+    tool_start: float = Field(
+        default=60.0,
+        gt=0,
+        description="seconds that a tool which runs elsewhere may wait for its process, or for room on the "
+        "cluster, before its own time begins",
+    )
+    process_memory: int | None = Field(
+        default=2 * 1024 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="bytes that a call of a process tool may take which sets no memory itself; "
+        "none: no bound",
+    )
     tool_result_bytes: int = Field(
         default=256 * 1024,
         ge=1024,

@@ -156,7 +156,7 @@ class SessionHost:
         last events, when it returns.
         """
         left = await self.queue.end(reason, grace)
-        await self.conversation.toolset.mcp.close()
+        await self.conversation.toolset.close()
         try:
             self._journal.snapshot()
             self._journal.put(state="closed", pending=0)

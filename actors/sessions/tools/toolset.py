@@ -11,12 +11,14 @@ from typing import Any
 
 from llmgine.actors.bus.pacing import full_jitter
 from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.tools.away import Order, followed
 from llmgine.actors.sessions.tools.context import Call, Chain, ToolBus, ToolContext
 from llmgine.actors.sessions.tools.driving import Progress, Report, unheard
 from llmgine.actors.sessions.tools.failing import CallFailed, cut, raised, told
 from llmgine.actors.sessions.tools.here import Here
 from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.mcp.source import McpTools
+from llmgine.actors.sessions.tools.process.workshop import Workshop
 from llmgine.actors.sessions.tools.results import Content, as_content, masked
 from llmgine.actors.sessions.tools.secrets import Secrets
 from llmgine.actors.sessions.tools.subsession import SubSessions
@@ -56,11 +58,12 @@ class Toolset:
         self._ports = ToolPorts() if ports is None else ports
         self._sleep = sleep
         self._here = Here()
+        self._workshop = Workshop(tool for tool in self._own.values() if tool.process)
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._make_slots()
 
     def open(self) -> None:
-        """Begins to connect to the MCP servers; `ready` waits for them, and `mcp.close` ends them."""
+        """Begins to connect to the MCP servers; `ready` waits for them."""
         self.mcp.open()
 
     async def ready(self) -> tuple[ToolSpec, ...]:
@@ -87,6 +90,11 @@ class Toolset:
         """Whether a call may run twice; an unknown tool has no effect, so it may."""
         tool = self.tools.get(name)
         return tool is None or tool.idempotent
+
+    async def close(self) -> None:
+        """Ends what runs in processes of its own, MCP servers included."""
+        self._workshop.close()
+        await self.mcp.close()
 
     def _other_tools(self) -> None:
         self.tools = {**self._own, **self.mcp.tools(self._own)}
@@ -128,8 +136,9 @@ class Toolset:
         async with self._slots.get(call.name) or nullcontext():
             while True:
                 try:
-                    value = await self._attempt(tool, arguments, made, report, secrets)
-                    return as_content(tool.name, value, self._options.tool_result_bytes)
+                    if tool.isolated:
+                        return await self._away(tool, call.arguments or {}, made, report)
+                    return await self._attempt(tool, arguments, made, report, secrets)
                 except CallFailed as failed:
                     if not failed.again or made.attempt > tool.retries:
                         raise _after(made.attempt, failed) from None
@@ -138,7 +147,7 @@ class Toolset:
 
     async def _attempt(
         self, tool: Tool[..., Any], arguments: dict[str, Any], made: Call, report: Report, secrets: Secrets
-    ) -> Any:
+    ) -> Content:
         timeout = tool.timeout or self._options.tool_timeout
         if tool.context_parameter is not None:
             context = ToolContext(
@@ -150,7 +159,29 @@ class Toolset:
                 loop=asyncio.get_running_loop(),
             )
             arguments = {**arguments, tool.context_parameter: context}
-        return await self._here.run(tool, arguments, report, timeout)
+        value = await self._here.run(tool, arguments, report, timeout)
+        return as_content(tool.name, value, self._options.tool_result_bytes)
+
+    async def _away(
+        self, tool: Tool[..., Any], arguments: dict[str, Any], made: Call, report: Report
+    ) -> Content:
+        options = self._options
+        order = Order(
+            tool=tool.name,
+            arguments=arguments,
+            call=made,
+            result_bytes=options.tool_result_bytes,
+            progress_bytes=options.tool_progress_bytes,
+            memory=tool.memory or options.process_memory,
+            secrets_folder=None if options.secrets_folder is None else str(options.secrets_folder),
+        )
+        return await followed(
+            self._workshop.frames(order),
+            tool,
+            report,
+            timeout=tool.timeout or options.tool_timeout,
+            patience=options.tool_start,
+        )
 
 
 def _validated(tool: Tool[..., Any], call: ToolCallPart) -> dict[str, Any]:
