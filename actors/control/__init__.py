@@ -1,6 +1,6 @@
 from llmgine.actors.control.actor import RuntimeActor
 from llmgine.actors.control.client import ControlClient
-from llmgine.actors.control.cluster import Boot, Cluster, SpawnOptions, World
+from llmgine.actors.control.cluster import Boot, Cluster, SpawnOptions, TaskOptions, Tasks, World
 from llmgine.actors.control.errors import (
     ActorAway,
     ActorGone,
@@ -13,6 +13,7 @@ from llmgine.actors.control.errors import (
     RuntimeNotFound,
     RuntimeStopping,
     StartFailed,
+    TaskFailed,
 )
 from llmgine.actors.control.ground import Ground
 from llmgine.actors.control.lanes import Lanes
@@ -43,5 +44,8 @@ __all__ = [
     "RuntimeStopping",
     "SpawnOptions",
     "StartFailed",
+    "TaskFailed",
+    "TaskOptions",
+    "Tasks",
     "World",
 ]

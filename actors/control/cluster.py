@@ -6,7 +6,8 @@ them needs to come to life in a new process; it travels to each actor in its `Bo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmgine.actors.link import Address, Transport
@@ -27,12 +28,39 @@ class SpawnOptions:
     node: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """What a task holds of the node that runs it, from its beginning to its end."""
+
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+
+class Tasks(Protocol):
+    """Work that runs once in a process of the cluster, wherever there is room."""
+
+    def stream(
+        self, work: Callable[..., Iterator[bytes]], *arguments: Any, options: TaskOptions
+    ) -> AsyncGenerator[bytes]:
+        """What the work yields; `TaskFailed` where its process died. Closing it ends that process.
+
+        `work` is found by its name over there, and is no code of a user's own.
+        """
+        ...
+
+
 class Cluster(Protocol):
     """Actors of one runtime, by name."""
 
     @property
     def node(self) -> str:
         """The node that this process stands on."""
+        ...
+
+    @property
+    def tasks(self) -> Tasks | None:
+        """None where there is one process only."""
         ...
 
     async def spawn(self, boot: Boot, actor: type[RuntimeActor], options: SpawnOptions) -> None:

@@ -5,6 +5,7 @@ LlmgineError
     ├── ActorGone          no actor of that name lives, and none will come back by itself
     ├── ActorAway          the actor is there and could not be reached now; asking again is right
     ├── NameTaken          an actor of that name lives already
+    ├── TaskFailed         a task of the cluster died, or could not be made
     ├── StartFailed        an actor of the runtime could not be started; says what may be missing
     ├── ClusterGone        the cluster itself is gone, and the runtime with it
     ├── RuntimeExists      a runtime of that name already runs
@@ -33,6 +34,10 @@ class ActorAway(ControlError):
 
 class NameTaken(ControlError):
     """An actor of that name lives already."""
+
+
+class TaskFailed(ControlError):
+    """A task of the cluster died before it had said all, or could not be made."""
 
 
 class StartFailed(ControlError):

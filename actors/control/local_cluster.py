@@ -18,6 +18,7 @@ class LocalCluster:
     """
 
     node = "local"
+    tasks = None
 
     def __init__(self) -> None:
         self._actors: dict[str, RuntimeActor] = {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from ray.exceptions import (
     ActorUnavailableError,
     GetTimeoutError,
     RayActorError,
+    RayError,
     RaySystemError,
     RayTaskError,
 )
@@ -26,8 +28,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from llmgine.actors.control import names
 from llmgine.actors.control.actor import RuntimeActor
-from llmgine.actors.control.cluster import Boot, SpawnOptions
-from llmgine.actors.control.errors import ActorAway, ActorGone, ControlError, NameTaken
+from llmgine.actors.control.cluster import Boot, SpawnOptions, TaskOptions
+from llmgine.actors.control.errors import ActorAway, ActorGone, ControlError, NameTaken, TaskFailed
 from llmgine.actors.control.head import Head, in_thread
 from llmgine.actors.link import Address, LinkOptions, SocketTransport
 
@@ -41,6 +43,7 @@ class RayCluster:
     def __init__(self, runtime: str) -> None:
         self._namespace = names.namespace(runtime)
         self._handles: dict[str, Any] = {}
+        self.tasks = RayTasks()
         self._head = Head(str(ray.get_runtime_context().gcs_address))
 
     @property
@@ -142,6 +145,36 @@ class RayCluster:
             raise ActorAway(f"{name} failed the call: {_first_line(error)}") from None
         except RaySystemError as error:
             raise ControlError(f"Ray failed: {_first_line(error)}") from None
+
+
+class RayTasks:
+    """Tasks of the Ray cluster, which may use any node that has what they ask for."""
+
+    async def stream(
+        self, work: Callable[..., Iterator[bytes]], *arguments: Any, options: TaskOptions
+    ) -> AsyncGenerator[bytes]:
+        remote = _remote_work(work).options(
+            num_cpus=options.num_cpus,
+            num_gpus=options.num_gpus,
+            resources=dict(options.resources) or None,
+            num_returns="streaming",
+            max_retries=0,
+        )
+        # The first one of its kind is made known to the GCS, and that blocks.
+        yielded = await in_thread(remote.remote, *arguments)
+        try:
+            async for reference in yielded:
+                item: bytes = await reference
+                yield item
+        except RayError as error:
+            raise TaskFailed(_first_line(error)) from None
+        finally:
+            await in_thread(ray.cancel, yielded, force=True)
+
+
+@functools.cache
+def _remote_work(work: Callable[..., Iterator[bytes]]) -> Any:
+    return ray.remote(work)
 
 
 @dataclass(frozen=True, slots=True)

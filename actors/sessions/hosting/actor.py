@@ -135,7 +135,11 @@ class SessionActor(ObservedActor):
             owner=self.name,
             observer=self._announcer,
             holds=self._holds,
-            ports=ToolPorts(wanted.session_id, SessionBus(self._bus, wanted.session_id)),
+            ports=ToolPorts(
+                wanted.session_id,
+                SessionBus(self._bus, wanted.session_id),
+                tasks=self.cluster.tasks,
+            ),
         )
         slot = Slot(wanted, host, self._now())
         host.on_fenced = partial(self._fenced, slot)

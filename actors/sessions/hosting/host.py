@@ -147,7 +147,7 @@ class SessionHost:
             self._gone = reason
             self._journal.close()
             await self.queue.leave(f"session {self.session_id!r} is not in this process any more: {reason}")
-            await self.conversation.toolset.mcp.close()
+            await self.conversation.toolset.close()
 
     async def end(self, reason: str, grace: float) -> int:
         """Takes no more turns, lets those that were taken on end within `grace` seconds, cancels the rest.

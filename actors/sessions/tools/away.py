@@ -7,15 +7,17 @@ up by the other. Only the tool itself travels as code, once for many calls.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from llmgine.actors import code as travelling
 from llmgine.actors.sessions.tools.context import Call, ToolContext
 from llmgine.actors.sessions.tools.driving import Progress, Report, driven, exhausted, runs_on_loop
 from llmgine.actors.sessions.tools.failing import CallFailed, raised
@@ -40,12 +42,22 @@ class Order:
     secrets_folder: str | None = None
 
     def to_wire(self) -> bytes:
-        return to_json(asdict(self))
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        call = self.call
+        whose = [call.session_id, call.turn_id, call.call_id, call.attempt]
+        return to_json({**fields, "call": whose})
 
     @classmethod
     def from_wire(cls, wire: bytes) -> Order:
         fields = from_json(wire)
-        return cls(**{**fields, "call": Call(**fields["call"])})
+        return cls(**{**fields, "call": Call(*fields["call"])})
+
+
+def pack_tools(tools: Mapping[str, Tool[..., Any]]) -> bytes:
+    """Tools as bytes, by name, for `travelling.unpack`; UnsendableCode names what cannot go along."""
+    return travelling.pack(
+        dict(tools), parts=list(tools.values()), roots=[tool.function for tool in tools.values()]
+    )
 
 
 def carry_out(tool: Tool[..., Any], order: Order, emit: Callable[[bytes], None]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from llmgine.actors.bus.pacing import full_jitter
+from llmgine.actors.control import Tasks
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.tools.away import Order, followed
 from llmgine.actors.sessions.tools.context import Call, Chain, ToolBus, ToolContext
@@ -19,6 +20,7 @@ from llmgine.actors.sessions.tools.here import Here
 from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.mcp.source import McpTools
 from llmgine.actors.sessions.tools.process.workshop import Workshop
+from llmgine.actors.sessions.tools.remote import RemoteTools
 from llmgine.actors.sessions.tools.results import Content, as_content, masked
 from llmgine.actors.sessions.tools.secrets import Secrets
 from llmgine.actors.sessions.tools.subsession import SubSessions
@@ -37,6 +39,7 @@ class ToolPorts:
     session_id: str = ""
     bus: ToolBus | None = None
     sessions: SubSessions | None = None
+    tasks: Tasks | None = None
 
 
 class Toolset:
@@ -59,6 +62,9 @@ class Toolset:
         self._sleep = sleep
         self._here = Here()
         self._workshop = Workshop(tool for tool in self._own.values() if tool.process)
+        tasks = self._ports.tasks
+        remote = [tool for tool in self._own.values() if tool.remote]
+        self._remote = None if tasks is None else RemoteTools(remote, tasks)
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._make_slots()
 
@@ -136,19 +142,21 @@ class Toolset:
         async with self._slots.get(call.name) or nullcontext():
             while True:
                 try:
-                    if tool.isolated:
-                        return await self._away(tool, call.arguments or {}, made, report)
-                    return await self._attempt(tool, arguments, made, report, secrets)
+                    elsewhere = self._elsewhere(tool)
+                    if elsewhere is not None:
+                        order = self._order(tool, call.arguments or {}, made)
+                        return await self._followed(tool, elsewhere(order), report)
+                    return await self._called(tool, arguments, made, report, secrets)
                 except CallFailed as failed:
                     if not failed.again or made.attempt > tool.retries:
                         raise _after(made.attempt, failed) from None
                 await self._sleep(full_jitter(*_BACKOFF, made.attempt, random.random))
                 made = replace(made, attempt=made.attempt + 1)
 
-    async def _attempt(
+    async def _called(
         self, tool: Tool[..., Any], arguments: dict[str, Any], made: Call, report: Report, secrets: Secrets
     ) -> Content:
-        timeout = tool.timeout or self._options.tool_timeout
+        """One attempt in this process."""
         if tool.context_parameter is not None:
             context = ToolContext(
                 made,
@@ -159,14 +167,23 @@ class Toolset:
                 loop=asyncio.get_running_loop(),
             )
             arguments = {**arguments, tool.context_parameter: context}
-        value = await self._here.run(tool, arguments, report, timeout)
+        value = await self._here.run(tool, arguments, report, self._timeout(tool))
         return as_content(tool.name, value, self._options.tool_result_bytes)
 
-    async def _away(
-        self, tool: Tool[..., Any], arguments: dict[str, Any], made: Call, report: Report
-    ) -> Content:
+    async def _followed(self, tool: Tool[..., Any], frames: AsyncGenerator[bytes], report: Report) -> Content:
+        """One attempt in another process, which says these frames."""
+        patience = self._options.tool_start
+        return await followed(frames, tool, report, timeout=self._timeout(tool), patience=patience)
+
+    def _elsewhere(self, tool: Tool[..., Any]) -> Callable[[Order], AsyncGenerator[bytes]] | None:
+        """Where the tool runs; None for this process, where remote ones run too if it is the only one."""
+        if tool.process:
+            return self._workshop.frames
+        return self._remote.frames if tool.remote and self._remote is not None else None
+
+    def _order(self, tool: Tool[..., Any], arguments: dict[str, Any], made: Call) -> Order:
         options = self._options
-        order = Order(
+        return Order(
             tool=tool.name,
             arguments=arguments,
             call=made,
@@ -175,13 +192,9 @@ class Toolset:
             memory=tool.memory or options.process_memory,
             secrets_folder=None if options.secrets_folder is None else str(options.secrets_folder),
         )
-        return await followed(
-            self._workshop.frames(order),
-            tool,
-            report,
-            timeout=tool.timeout or options.tool_timeout,
-            patience=options.tool_start,
-        )
+
+    def _timeout(self, tool: Tool[..., Any]) -> float:
+        return tool.timeout or self._options.tool_timeout
 
 
 def _validated(tool: Tool[..., Any], call: ToolCallPart) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class SimulatedCluster:
     """A `Cluster`; calls take time both ways, and an answer whose actor died in between is lost."""
 
     node = "simulated"
+    tasks = None
 
     def __init__(self, loop: SimulatedLoop, network: Network) -> None:
         self.loop = loop

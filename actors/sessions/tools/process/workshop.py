@@ -13,8 +13,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import Any
 
-from llmgine.actors import code as travelling
-from llmgine.actors.sessions.tools.away import Order
+from llmgine.actors.sessions.tools.away import Order, pack_tools
 from llmgine.actors.sessions.tools.failing import CallFailed
 from llmgine.actors.sessions.tools.process.wire import framed, read_frame
 from llmgine.actors.sessions.tools.tool import Tool
@@ -112,13 +111,7 @@ class Workshop:
 
     async def _start(self) -> socket.socket:
         if self._packed is None:
-            tools = self._tools
-            self._packed = await asyncio.to_thread(
-                travelling.pack,
-                tools,
-                parts=list(tools.values()),
-                roots=[tool.function for tool in tools.values()],
-            )
+            self._packed = await asyncio.to_thread(pack_tools, self._tools)
         ours, theirs = socket.socketpair()
         try:
             await asyncio.to_thread(_spawn, theirs)
