@@ -126,9 +126,6 @@ def _begin(connection: sa.Connection) -> None:
 
 def _mends(said: str) -> str:
     """What mends an error without a number: the server did not say it."""
-    for part, mends in (("password", _MENDS["28"]), ("authentication", _MENDS["28"])):
-        if part in said:
-            return mends
-    if "does not exist" in said:
-        return _MENDS["3D"]
-    return _MENDS["08"]
+    if any(part in said for part in ("password", "authentication", "role ")):
+        return _MENDS["28"]
+    return _MENDS["3D" if "does not exist" in said else "08"]

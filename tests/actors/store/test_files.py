@@ -1,24 +1,21 @@
-"""The store's file: how it comes to be, what damages it, what keeps it from being written."""
+"""The store's file: how it comes to be, and what keeps it from being written."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import sqlalchemy as sa
 from pydantic import ValidationError
 
 from llmgine.actors.store import StoreOptions
 from llmgine.actors.store.batches import Batch
-from llmgine.actors.store.errors import OperationRefused, StoreDamaged, StoreReplaced, StoreUnavailable
+from llmgine.actors.store.errors import (
+    OperationRefused,
+    StoreReplaced,
+    StoreUnavailable,
+)
 from llmgine.actors.store.operations import (
     DropJournal,
-    Operation,
     PutJournal,
     PutLetter,
     PutSchedule,
@@ -26,40 +23,12 @@ from llmgine.actors.store.operations import (
     SetAside,
 )
 from llmgine.actors.store.queries import LetterFilter, Page
-from llmgine.actors.store.sql import SqlEngine, migrations
-from llmgine.actors.store.sql.migrations import migrate
-from llmgine.actors.store.sql.sqlite import SqliteDatabase
-from llmgine.actors.store.sql.tables import JOURNAL, LETTERS, META
+from llmgine.actors.store.sql import SqlEngine
+from llmgine.actors.store.sql.tables import JOURNAL, LETTERS
 from tests.actors.store import rows
+from tests.actors.store.files import beside, checkpoint, kept, path_of, write
 
 MakeEngine = Callable[..., SqlEngine]
-
-
-def path_of(engine: SqlEngine) -> Path:
-    assert isinstance(engine.database, SqliteDatabase)
-    return engine.database.path
-
-
-def write(engine: SqlEngine, *operations: Operation, ticket: int = 1) -> None:
-    assert engine.commit([Batch.of("w", ticket, operations)], 1) == []
-
-
-def kept(engine: SqlEngine) -> list[int]:
-    last = engine.last_message()
-    return [row.sequence for row in rows.all_pages(lambda after: engine.journal(after, last, 1_000))]
-
-
-@contextmanager
-def beside(engine: SqlEngine) -> Iterator[sqlite3.Connection]:
-    """Another process's connection to the file."""
-    with closing(sqlite3.connect(path_of(engine), isolation_level=None)) as connection:
-        yield connection
-
-
-def checkpoint(engine: SqlEngine) -> None:
-    """What stands in the log goes into the file."""
-    with beside(engine) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 # How it comes to be.
@@ -126,203 +95,6 @@ def test_an_url_that_names_no_store_is_refused(url: str) -> None:
     """With the ones that do."""
     with pytest.raises(ValidationError, match="sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory://"):
         StoreOptions(url=url)
-
-
-# Versions.
-
-
-def older_file(path: Path) -> None:
-    """A file of version 1 of some tables, with a row."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(
-            """CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-               CREATE TABLE thing (number INTEGER PRIMARY KEY, name TEXT NOT NULL);
-               INSERT INTO meta VALUES ('version', '1');
-               INSERT INTO thing (name) VALUES ('old');"""
-        )
-
-
-def add_size(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("ALTER TABLE thing ADD COLUMN size INTEGER NOT NULL DEFAULT 7")
-
-
-def double_size(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("UPDATE thing SET size = 2 * size")
-
-
-def stumble(connection: sa.Connection) -> None:
-    raise ZeroDivisionError
-
-
-def test_an_older_file_is_brought_up_step_by_step_and_once(tmp_path: Path) -> None:
-    """Each migration runs in its order, on what the one before left, and never again."""
-    path = tmp_path / "old.db"
-    older_file(path)
-    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
-    for steps in ([add_size], [add_size, double_size], [add_size, double_size]):
-        with engine.begin() as connection:
-            migrate(connection, steps)
-    with engine.begin() as connection:
-        assert connection.exec_driver_sql("SELECT name, size FROM thing").all() == [("old", 14)]
-        assert connection.execute(sa.select(META.c.value)).scalar() == "3"
-
-
-def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    """The steps before it are undone too."""
-    path = tmp_path / "old.db"
-    older_file(path)
-    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
-    sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-    with pytest.raises(ZeroDivisionError), engine.begin() as connection:
-        migrate(connection, [add_size, stumble])
-    with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT * FROM thing").fetchall() == [(1, "old")]
-        assert other.execute("SELECT value FROM meta").fetchone() == ("1",)
-
-
-def test_a_new_file_has_the_latest_version(sql: MakeEngine) -> None:
-    """No migration runs on it."""
-    engine = sql()
-    write(engine)
-    with beside(engine) as connection:
-        [version] = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-    assert version == str(1 + len(migrations.MIGRATIONS))
-
-
-@pytest.mark.parametrize("version", ["999", "", "-1", "soon"])
-def test_a_file_of_another_version_is_refused_and_left_alone(sql: MakeEngine, version: str) -> None:
-    """A later one names what mends it; one that is none is damage."""
-    write(sql(), PutJournal(rows.message()))
-    engine = sql()
-    with beside(engine) as connection:
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'version'", [version])
-    match = "install the llmgine that wrote it" if version == "999" else "which is none"
-    with pytest.raises(StoreDamaged, match=match):
-        write(engine, DropJournal(rows.message().id))
-    with pytest.raises(StoreDamaged, match=match):
-        engine.last_message()
-    with beside(engine) as connection:
-        assert connection.execute("SELECT count(*) FROM journal").fetchone() == (1,)
-
-
-def test_a_file_of_somebody_else_is_refused(sql: MakeEngine) -> None:
-    """Nothing is added to another program's tables."""
-    engine = sql()
-    path_of(engine).parent.mkdir()
-    with beside(engine) as connection:
-        connection.execute("CREATE TABLE journal (entry TEXT)")
-    with pytest.raises(StoreDamaged, match="somebody else's tables"):
-        write(engine)
-    with beside(engine) as connection:
-        assert len(connection.execute("SELECT * FROM sqlite_master").fetchall()) == 1
-
-
-# Damage.
-
-
-def test_a_file_that_is_no_database_is_reported(sql: MakeEngine) -> None:
-    """It is left as it is."""
-    engine = sql()
-    path_of(engine).parent.mkdir()
-    path_of(engine).write_bytes(b"something else entirely" * 100)
-    for use in (lambda: write(engine), engine.last_message):
-        with pytest.raises(StoreDamaged, match="is damaged"):
-            use()
-    assert path_of(engine).read_bytes() == b"something else entirely" * 100
-
-
-def test_damaged_pages_are_found_when_the_file_is_opened(sql: MakeEngine) -> None:
-    """Before anything is written to it."""
-    first = sql()
-    write(first, *(PutJournal(rows.message(number, body=bytes(2_000))) for number in range(200)))
-    first.close()
-    content = bytearray(path_of(first).read_bytes())
-    for page in range(5, len(content) // 4096, 3):
-        content[page * 4096 : page * 4096 + 64] = os.urandom(64)
-    path_of(first).write_bytes(content)
-    with pytest.raises(StoreDamaged, match=r"is damaged.*recover"):
-        write(sql(), PutJournal(rows.message(999)))
-    assert path_of(first).read_bytes() == content
-
-
-def test_a_file_that_was_taken_away_stops_the_writer(sql: MakeEngine) -> None:
-    """What is written to a file without a name is lost: nothing is acknowledged."""
-    engine = sql()
-    write(engine, PutJournal(rows.message(1)))
-    path_of(engine).rename(path_of(engine).with_name("moved.db"))
-    with pytest.raises(StoreDamaged, match="removed or replaced"):
-        write(engine, PutJournal(rows.message(2)), ticket=2)
-
-
-def test_a_missing_table_is_damage(sql: MakeEngine) -> None:
-    """A statement of ours that the database does not understand is no fault of the values."""
-    engine = sql()
-    write(engine)
-    with beside(engine) as connection:
-        connection.execute("DROP TABLE journal")
-    with pytest.raises(StoreDamaged, match="no such table"):
-        write(engine, PutJournal(rows.message()), ticket=2)
-
-
-DAMAGES: list[tuple[str, str, Any]] = [
-    ("journal", "body", "text"),
-    ("journal", "pending", b"\xc1"),
-    ("journal", "pending", b"\x91\x07"),
-    ("journal", "epoch", "seven"),
-    ("journal", "lineage", b"\xff\xfe"),
-    ("letters", "errors", b"\x91\x92\x01\x02"),
-    ("letters", "attempts", 1.5),
-    ("schedules", "extra", b"\x90"),
-    ("schedules", "at", "tomorrow"),
-    ("schedules", "id", b"\xff\xfe"),
-    ("subscriptions", "record", b"\x07"),
-    ("subscriptions", "key", b"\xff\xfe"),
-]
-
-
-@pytest.mark.parametrize(("table", "column", "value"), DAMAGES)
-def test_a_row_that_cannot_be_read_is_named_and_set_aside(
-    sql: MakeEngine, table: str, column: str, value: Any
-) -> None:
-    """The others are read, and it is kept among the damaged ones with the reason."""
-    engine = sql()
-    for number in (1, 2):
-        write(
-            engine,
-            PutJournal(rows.message(number)),
-            PutLetter(rows.letter(str(number))),
-            PutSchedule(rows.schedule(str(number))),
-            PutSubscription(str(number), {"n": number}),
-            ticket=number,
-        )
-    as_text = isinstance(value, bytes) and column in ("lineage", "id", "key")
-    with beside(engine) as connection:
-        place = "CAST(? AS TEXT)" if as_text else "?"
-        connection.execute(f"UPDATE {table} SET {column} = {place} WHERE number = 1", [value])
-    pages: dict[str, Page[Any]] = {
-        "journal": engine.journal(0, 9, 9),
-        "letters": engine.letters(LetterFilter(), None, 9),
-        "schedules": engine.schedules(0, 9),
-        "subscriptions": engine.subscriptions(0, 9),
-    }
-    [damaged] = pages[table].damaged
-    assert len(pages[table].rows) == 1
-    write(engine, *pages[table].damaged, ticket=3)
-    assert engine.aside(9) == [damaged]
-    assert engine.status()[{"journal": "messages"}.get(table, table)] == 1
-    with beside(engine) as connection:
-        [content] = connection.execute("SELECT content FROM damaged").fetchone()
-    assert b"number" in content
-
-
-def test_a_dead_letter_that_cannot_be_read_is_none(sql: MakeEngine) -> None:
-    """Asked for by its id; a listing sets it aside."""
-    engine = sql()
-    write(engine, PutLetter(rows.letter("x")))
-    with beside(engine) as connection:
-        connection.execute("UPDATE letters SET errors = 'x'")
-    assert engine.letter("x") is None
 
 
 # What keeps it from being written.
@@ -449,6 +221,12 @@ def test_reading_uses_indexes(sql: MakeEngine) -> None:
             f"DELETE FROM {JOURNAL.name} WHERE id = 'x' AND pending = x'00'",
             f"SELECT number FROM {LETTERS.name} WHERE time < 5",
             f"SELECT * FROM {JOURNAL.name} WHERE number > 5 ORDER BY number LIMIT 3",
+            "DELETE FROM entries WHERE session = 's' AND number < 3",
+            "SELECT max(number) FROM entries WHERE session = 's'",
+            "SELECT * FROM turns WHERE session = 's' AND number < 9 ORDER BY number DESC LIMIT 3",
+            "SELECT * FROM sessions WHERE pending > 0 AND number > 5 ORDER BY number",
+            "SELECT number FROM approvals WHERE state = 'pending' AND expires < 5",
+            "SELECT hash FROM blob_uses WHERE hash = 'h'",
         ):
             [plan] = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
             assert "SEARCH" in plan[3]
