@@ -169,7 +169,10 @@ async def _activate(
     except Fenced as error:
         raise SessionMoved(f"session {session_id!r} was opened elsewhere at the same time: {error}") from None
     if row is None:
-        return epoch, Loaded()
+        row = await store.session(session_id)
+        if row is None or not row.head:
+            return epoch, Loaded()
+        # What stood in its row was damaged; its journal is here.
     # Nobody else writes from here on, so what is read is all there is.
     loaded = await load(store, session_id)
     damage = loaded.state.damage

@@ -38,7 +38,7 @@ async def load(store: SessionStore, session_id: str) -> Loaded:
             blobs = await _fetch(store, loaded, [body])
             loaded.state, loaded.head = SessionState.from_snapshot(body, blobs), upto
     except (EntryDamaged, Unreadable) as error:
-        loaded.state.damage = (1, str(error))
+        loaded.state.damage = (0, str(error))
         return loaded
     state = loaded.state
     try:

@@ -10,6 +10,8 @@ import pytest
 from llmgine.actors.sessions.errors import OutcomeUnknown, SessionMoved, TurnCancelled, TurnDeadline
 from llmgine.actors.sessions.tools.tool import tool
 from llmgine.actors.sessions.turns.events import TurnDone, TurnReset
+from llmgine.actors.store.operations import SetAside
+from llmgine.actors.store.session_operations import Activate, AppendEntries, PutSnapshot
 from llmgine.providers.events import TextDelta
 from tests.actors.sessions.stage import Stage, soon
 
@@ -220,3 +222,33 @@ async def test_a_deadline_goes_on_over_a_death(stage: Stage, script: Any) -> Non
     await stage.wake([script.Gate()])
     with pytest.raises(TurnDeadline):
         await soon(turn.result())
+
+
+async def test_a_session_whose_row_was_damaged_has_its_history(stage: Stage, script: Any) -> None:
+    """Opened as a new one it goes on after what is there, and loses nothing that it says from then on."""
+    session = await stage.open(script.says("one"))
+    await soon(session.ask("a"))
+    await stage.settle()
+    await stage.kill()
+    stage.engine.ledger.apply([SetAside("session", "s1", "it is no table of values")])
+    await stage.wake(script.says("two"))
+    await soon(session.ask("b"))
+    await stage.settle()
+    await stage.kill()
+    await stage.wake()
+    assert await texts(session) == ["a", "one", "b", "two"]
+
+
+@pytest.mark.parametrize("upto", [0, 1])
+async def test_a_damaged_snapshot_is_out_of_the_way_once(stage: Stage, script: Any, upto: int) -> None:
+    """The session begins anew, and what it says from then on is there the next time."""
+    ledger = stage.engine.ledger
+    ledger.apply([Activate("s1", 0, 1, "h", 1), AppendEntries("s1", 1, 1, (b"?",))])
+    ledger.apply([PutSnapshot("s1", 1, upto, b"no snapshot")])
+    session = await stage.open(script.says("one"))
+    await soon(session.ask("a"))
+    await stage.settle()
+    await stage.kill()
+    await stage.wake()
+    assert await texts(session) == ["a", "one"]
+    assert "entry s1/0" in ledger.aside
