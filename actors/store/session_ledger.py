@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -87,7 +87,7 @@ class SessionLedger:
                 self.references.setdefault(session, set()).add(hash)
             case session_ops.DropBlobs(session, _, hashes):
                 self.references.get(session, set()).difference_update(hashes)
-                self._drop_unreferenced()
+                self._drop_unused(hashes)
             case session_ops.KeepCode(hash, body, time):
                 self.code[hash] = (body, time)
 
@@ -109,8 +109,7 @@ class SessionLedger:
         self.snapshots.pop(session, None)
         self.turns.drop_where(lambda row: row.session == session)
         self.approvals.drop_where(lambda row: row.session == session)
-        self.references.pop(session, None)
-        self._drop_unreferenced()
+        self._drop_unused(self.references.pop(session, ()))
 
     def expire(self, now: int, retention: Retention) -> list[str]:
         """Sessions that were closed too long ago, after all else that is too old was removed."""
@@ -134,9 +133,11 @@ class SessionLedger:
         )
         self.rows.put(row.id, replace(row, epoch=operation.epoch, owner=operation.owner))
 
-    def _drop_unreferenced(self) -> None:
-        named = set().union(*self.references.values())
-        self.blobs = {hash: body for hash, body in self.blobs.items() if hash in named}
+    def _drop_unused(self, hashes: Iterable[str]) -> None:
+        """Those of them that nobody refers to."""
+        for hash in hashes:
+            if not any(hash in named for named in self.references.values()):
+                self.blobs.pop(hash, None)
 
 
 def _keep(rows: Rows[R], ended: Callable[[Any], int | None], now: int, retention: Retention) -> None:

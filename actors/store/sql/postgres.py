@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -54,6 +55,10 @@ class PostgresDatabase:
         return True
 
     def engine(self) -> sa.Engine:
+        if find_spec("psycopg") is None:
+            raise StoreUnavailable(
+                f"the store at {self.url} needs psycopg: `pip install 'llmgine-ray[postgres]'` where it runs"
+            )
         engine = sa.create_engine(
             self._url,
             poolclass=sa.NullPool,

@@ -97,6 +97,14 @@ def test_every_commit_is_on_the_disk_whatever_is_set_for_others(server: Server) 
         assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
 
 
+def test_a_missing_driver_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extra that brings it."""
+    monkeypatch.setattr("llmgine.actors.store.sql.postgres.find_spec", lambda name: None)
+    engine = SqlEngine(database_of(StoreOptions(url="postgresql://ann@host/db")), 100, 1.0, life=1)
+    with pytest.raises(StoreUnavailable, match=r"llmgine-ray\[postgres\]"):
+        engine.last_message()
+
+
 # What it says.
 
 
