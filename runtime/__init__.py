@@ -89,6 +89,7 @@ from llmgine.actors.sessions import (
     SessionWoken,
     SinglePassEngine,
     StreamDelta,
+    SubSession,
     Tool,
     ToolCalled,
     ToolChatEngine,
@@ -112,6 +113,7 @@ from llmgine.actors.sessions import (
     TurnStarted,
     TurnSuspended,
     UnknownTurn,
+    session_tool,
     tool,
 )
 from llmgine.actors.store import (
@@ -162,6 +164,7 @@ from llmgine.runtime.prompts import Prompt, PromptError, PromptRefused, PromptVa
 from llmgine.runtime.runtime import Runtime
 from llmgine.runtime.schedules import ScheduledEvent
 from llmgine.runtime.session import Session
+from llmgine.runtime.sessions import SessionInfo, Sessions, TurnInfo
 from llmgine.runtime.settings import Settings, load_settings
 from llmgine.runtime.settings_errors import SettingsError
 
@@ -272,12 +275,14 @@ __all__ = [
     "SessionEnded",
     "SessionError",
     "SessionFilter",
+    "SessionInfo",
     "SessionLost",
     "SessionNotFound",
     "SessionOverloaded",
     "SessionPassivated",
     "SessionStarted",
     "SessionWoken",
+    "Sessions",
     "Settings",
     "SettingsError",
     "SinglePassEngine",
@@ -289,6 +294,7 @@ __all__ = [
     "StoryLine",
     "StreamDelta",
     "StreamEvent",
+    "SubSession",
     "Subscription",
     "TextDelta",
     "ThinkingDelta",
@@ -313,6 +319,7 @@ __all__ = [
     "TurnError",
     "TurnEvent",
     "TurnFailed",
+    "TurnInfo",
     "TurnReset",
     "TurnStarted",
     "TurnSuspended",
@@ -327,5 +334,6 @@ __all__ = [
     "answers",
     "load_settings",
     "on",
+    "session_tool",
     "tool",
 ]

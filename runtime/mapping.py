@@ -10,17 +10,20 @@ import asyncio
 import hashlib
 import random
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from llmgine.actors.bus.pacing import full_jitter
-from llmgine.actors.sessions import Reply, RuntimeOverloaded
+from llmgine.actors.sessions import Reply, RuntimeOverloaded, TurnDone, TurnFailed
+from llmgine.actors.sessions.client.client import with_output
+from llmgine.actors.sessions.journal.loading import last_event
+from llmgine.actors.sessions.turns.events import from_wire
 from llmgine.providers import InvalidRequest, LlmgineError, Message, ProviderError, UnknownModel
-from llmgine.runtime.checks import checked_prompt
-from llmgine.runtime.session import Session
+from llmgine.providers.layers.output_type import OutputType
+from llmgine.runtime.driver import Driver
+from llmgine.runtime.session import Session, checked_prompt
 
 # Between two attempts at one prompt, in seconds: the first wait, and the longest.
 _PAUSES = (0.5, 30.0)
@@ -28,20 +31,27 @@ _PAUSES = (0.5, 30.0)
 # Errors that the next attempt would meet again.
 _FINAL = (InvalidRequest, UnknownModel)
 
+# Each session has one turn.
+_KEY = "map"
+
 Advance = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class MapPlan:
-    """What becomes of each prompt. `open` makes the session of an id that one attempt runs in."""
+    """What becomes of each prompt.
+
+    `run` is one attempt in the session of an id; `kept` is what an earlier one there came to, None where
+    it has come to nothing yet.
+    """
 
     name: str
-    open: Callable[[str], Session]
-    ask: dict[str, Any] = field(default_factory=dict)
+    run: Callable[[str, str | Message], Awaitable[Reply]]
+    kept: Callable[[str], Awaitable[Reply | LlmgineError | None]]
     concurrency: int = 8
     retries: int = 2
     return_exceptions: bool = False
-    sleep: Callable[[float], Any] = asyncio.sleep
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
@@ -53,7 +63,7 @@ class MapPlan:
 async def run_map(
     prompts: Iterable[str | Message], plan: MapPlan, *, progress: bool | None
 ) -> list[Reply | LlmgineError]:
-    """The replies in the order of the prompts; the first error that is final ends it, or stands in its place."""
+    """The replies in the order of the prompts; an error that is final ends it, or stands in its place."""
     asked = [checked_prompt(prompt) for prompt in prompts]
     results: list[Reply | LlmgineError | None] = [None] * len(asked)
     waiting = iter(enumerate(asked))
@@ -89,19 +99,23 @@ async def _work(
 
 
 async def _answered(plan: MapPlan, place: str, prompt: str | Message) -> Reply:
-    """The reply, after as many attempts as it takes; each has a session of its own, which no failed one marks."""
-    attempt = 1
+    """The reply, after as many attempts as it takes; each has a session of its own, which begins anew."""
+    attempt, failed = 1, 0
+    while (kept := await plan.kept(f"{place}.{attempt}")) is not None:
+        if isinstance(kept, Reply):
+            return kept
+        attempt += 1
     while True:
         try:
-            async with plan.open(f"{place}.{attempt}") as session:
-                return await session.ask(prompt, key="map", **plan.ask)
+            return await plan.run(f"{place}.{attempt}", prompt)
         except RuntimeOverloaded as error:
             await plan.sleep(error.retry_after)
             continue
         except LlmgineError as error:
-            if attempt > plan.retries or not _may_pass(error):
+            failed += 1
+            if failed > plan.retries or not _may_pass(error):
                 raise
-        await plan.sleep(full_jitter(*_PAUSES, attempt, random.random))
+        await plan.sleep(full_jitter(*_PAUSES, failed, random.random))
         attempt += 1
 
 
@@ -133,6 +147,50 @@ def _bar(total: int, name: str) -> Iterator[Advance]:
         yield lambda: progress.advance(task)
 
 
-def map_name(name: str | None) -> str:
-    """The map's name, which its sessions' ids begin with; a fresh one where it has none."""
-    return f"map-{uuid.uuid4().hex[:8]}" if name is None else name
+class MapSessions:
+    """The sessions that a map's attempts run in. Those of a map without a name go when it is over."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        open_session: Callable[[str], Session],
+        *,
+        named: bool,
+        output: Any = None,
+        deadline: float | None = None,
+    ) -> None:
+        self._driver = driver
+        self._open = open_session
+        self._named = named
+        self._output = output
+        self._deadline = deadline
+
+    async def run(self, session_id: str, prompt: str | Message) -> Reply:
+        """One attempt; cancelling it cancels its turn."""
+        try:
+            async with self._open(session_id) as session:
+                turn = await session.submit(prompt, key=_KEY, output=self._output, deadline=self._deadline)
+                try:
+                    return await turn.result()
+                except asyncio.CancelledError:
+                    turn.cancel_soon()
+                    raise
+        finally:
+            if not self._named:
+                self._driver.undo(self._delete(session_id))
+
+    async def kept(self, session_id: str) -> Reply | LlmgineError | None:
+        """What this attempt came to in an earlier run of the map; None where it goes on, or never was."""
+        if not self._named:
+            return None
+        last = last_event(await self._driver.store.turn(session_id, f"{session_id}:{_KEY}"))
+        if last is None:
+            return None
+        kind = None if self._output is None else OutputType(self._output)
+        event = with_output(from_wire(last), kind)
+        if isinstance(event, TurnDone):
+            return event.reply
+        return event.error if isinstance(event, TurnFailed) else None
+
+    async def _delete(self, session_id: str) -> None:
+        await self._driver.control.call("delete_session", session_id)

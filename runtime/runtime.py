@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +12,7 @@ from llmgine.actors.control import RuntimeNotFound, names
 from llmgine.actors.sessions import (
     Engine,
     McpServer,
+    Reply,
     SessionClient,
     Tool,
     ToolPolicy,
@@ -18,13 +20,16 @@ from llmgine.actors.sessions import (
     session_of,
 )
 from llmgine.actors.telemetry import TelemetryClient
+from llmgine.providers import LlmgineError, Message
 from llmgine.runtime import opening
 from llmgine.runtime.approvals import Approvals
 from llmgine.runtime.bus import Bus
 from llmgine.runtime.driver import Driver
+from llmgine.runtime.mapping import MapPlan, MapSessions, run_map
 from llmgine.runtime.models import Models
 from llmgine.runtime.pools import Pools
-from llmgine.runtime.session import Placement, Session
+from llmgine.runtime.session import Placement, Session, checked_id
+from llmgine.runtime.sessions import Sessions
 from llmgine.runtime.settings import Settings, load_settings
 
 _QUERY_TIMEOUT = 10.0
@@ -132,6 +137,11 @@ class Runtime:
         return Pools(self._open().control, self._open().settings.providers)
 
     @property
+    def sessions(self) -> Sessions:
+        """What is kept of sessions, whether they are open or not."""
+        return Sessions(self._open())
+
+    @property
     def models(self) -> Models:
         """Models called by their names, without a session."""
         return self._open().models
@@ -170,6 +180,48 @@ class Runtime:
             stay=stay,
             placement=placement,
         )
+
+    async def map(
+        self,
+        prompts: Iterable[str | Message],
+        *,
+        model: str,
+        name: str | None = None,
+        concurrency: int = 8,
+        retries: int = 2,
+        return_exceptions: bool = False,
+        progress: bool | None = None,
+        output: Any = None,
+        deadline: float | None = None,
+        **session: Any,
+    ) -> list[Reply | LlmgineError]:
+        """The replies to many prompts, in their order, each asked in a session of its own.
+
+        `concurrency` of them run at the same time; one that fails is asked again up to `retries` times where
+        that may help. The first that fails for good ends the map with its error; with `return_exceptions`
+        its error stands in its place. A map with a `name` that was interrupted, or has more prompts by now,
+        takes what is done from the store and asks for the rest. `output` and `deadline`, in seconds, are
+        for each turn; a bar shows the `progress` on terminals. Further options are those of `session`.
+        """
+        chosen = f"map-{uuid.uuid4().hex[:8]}" if name is None else checked_id(name)
+        placement = None if session.get("tools") or session.get("engine") else "pooled"
+        options = {"placement": placement, **session}
+        sessions = MapSessions(
+            self._open(),
+            lambda id: self.session(id, model=model, **options),
+            named=name is not None,
+            output=output,
+            deadline=deadline,
+        )
+        plan = MapPlan(
+            chosen,
+            sessions.run,
+            sessions.kept,
+            concurrency=concurrency,
+            retries=retries,
+            return_exceptions=return_exceptions,
+        )
+        return await run_map(prompts, plan, progress=progress)
 
     def turn(self, turn_id: str) -> TurnClient:
         """The handle of a turn that any driver submitted; its session may be open, sleep, or have ended."""

@@ -180,14 +180,19 @@ class Session:
         self,
         prompt: str | Message,
         *,
+        key: str | None = None,
         output: Any = None,
         model: str | None = None,
         deadline: float | None = None,
         **options: Any,
     ) -> TurnClient:
-        """The turn's handle as soon as the session has taken it on."""
+        """The turn's handle as soon as the session has taken it on, which no crash takes back.
+
+        The turn of a `key` is taken on once: submitted again, this is the handle of the first one.
+        """
         return await self._asked().submit(
             checked_prompt(prompt),
+            key=key,
             output=output,
             model=self._model(model),
             deadline=checked_deadline(deadline),

@@ -81,7 +81,7 @@ def from_json(data: str | bytes) -> SessionCopy:
             raise InvalidRequest(f"this is no exported session: its format is {value['format']!r}")
         if value["version"] > VERSION:
             raise InvalidRequest(
-                f"the export has version {value['version']}, and this llmgine reads up to {VERSION}; update it"
+                f"the export has version {value['version']}, this llmgine reads up to {VERSION}; update it"
             )
         record = {name: value["record"][name] for name in _RECORD if name in value["record"]}
         return SessionCopy(record, ContextStore.from_json(json.dumps(value["context"]).encode()))

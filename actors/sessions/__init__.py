@@ -57,6 +57,7 @@ from llmgine.actors.sessions.running.engines import (
 from llmgine.actors.sessions.tools.context import Result, ToolContext
 from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.policy import Allow, Ask, ByApproval, Deny, ToolPolicy
+from llmgine.actors.sessions.tools.subsession import SubSession, session_tool
 from llmgine.actors.sessions.tools.tool import Tool, as_tools, tool
 from llmgine.actors.sessions.turns.events import (
     ApprovalNeeded,
@@ -119,6 +120,7 @@ __all__ = [
     "StepLimit",
     "StepStarted",
     "StreamDelta",
+    "SubSession",
     "TimeLimit",
     "TokenLimit",
     "Tool",
@@ -154,5 +156,6 @@ __all__ = [
     "as_tools",
     "new_turn_id",
     "session_of",
+    "session_tool",
     "tool",
 ]

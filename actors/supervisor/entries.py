@@ -60,9 +60,11 @@ Decision = EndSession | DropClient | EndRuntime
 
 @dataclass(slots=True)
 class SessionEntry:
-    """One opening of a session. `handles` maps each attached handle to its driver, and PARENT to `holder(parent)`.
+    """One opening of a session.
 
-    `parent` is the session that asks this one, which is open no longer than that one. `actor` is where it lives; a passive one lives nowhere until it is woken.
+    `handles` maps each attached handle to its driver, and PARENT to `holder(parent)`: `parent` is the session
+    that asks this one, which is open no longer than that one. `actor` is where it lives; a passive one lives
+    nowhere until it is woken.
     """
 
     id: str

@@ -105,7 +105,7 @@ class SessionKeeping:
         """Ends the session, with those that it has opened; nothing of them is left when this returns."""
         self._end_all(self._directory.close(session_id))
         await self._desk.ended(session_id)
-        async for child in self._records.children(session_id):
+        async for child in self._records.opened_by(session_id):
             await self.delete(child)
         await self._subscriptions.remove_scope(session_id)
         await self._records.delete(session_id)

@@ -37,7 +37,7 @@ class SessionRecords:
             for row in page:
                 yield row
 
-    async def children(self, session_id: str) -> AsyncIterator[str]:
+    async def opened_by(self, session_id: str) -> AsyncIterator[str]:
         """The sessions that this one has opened, in the order of their making."""
         async for page in self._store.every_session(SessionFilter(parent=session_id)):
             for row in page:

@@ -22,6 +22,7 @@ from llmgine.runtime.commands.models import models
 from llmgine.runtime.commands.output import UsageRefused, fail
 from llmgine.runtime.commands.running import INTERRUPTED
 from llmgine.runtime.commands.scheduled import scheduled
+from llmgine.runtime.commands.sessions import sessions
 from llmgine.runtime.commands.status import status
 from llmgine.runtime.commands.story import story
 from llmgine.runtime.commands.up import up
@@ -56,6 +57,7 @@ app.add_typer(approvals, name="approvals")
 app.add_typer(letters, name="dead-letters")
 app.add_typer(models, name="models")
 app.add_typer(scheduled, name="scheduled")
+app.add_typer(sessions, name="sessions")
 
 
 def execute(arguments: Sequence[str]) -> int:

@@ -45,9 +45,11 @@ from llmgine.providers.layers.output_type import OutputType
 _cancelling: set[asyncio.Task[None]] = set()
 
 
-def new_turn_id(session_id: str) -> str:
-    """An id that no other turn has and that names its session."""
-    return f"{session_id}:{uuid.uuid4().hex}"
+def new_turn_id(session_id: str, key: str | None = None) -> str:
+    """An id that names its session, and that no other turn has but one of the same key."""
+    if key is not None and (not key or ":" in key):
+        raise InvalidRequest(f"key= is some characters without a colon, not {key!r}")
+    return f"{session_id}:{uuid.uuid4().hex if key is None else key}"
 
 
 def session_of(turn_id: str) -> str:
@@ -105,13 +107,17 @@ class SessionClient:
         self,
         prompt: str | Message,
         *,
+        key: str | None = None,
         output: Any = None,
         model: str | None = None,
         deadline: float | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> TurnClient:
-        """The turn's handle once the session has taken it on; it runs to its end without further help."""
-        turn = self._turn(prompt, output, model, deadline, options)
+        """The turn's handle once the session has taken it on; it runs to its end without further help.
+
+        The turn of a `key` is taken on once: submitted again, this is the handle of the first one.
+        """
+        turn = self._turn(prompt, output, model, deadline, options, key)
         await turn.accepted()
         return turn
 
@@ -139,10 +145,11 @@ class SessionClient:
         model: str | None,
         deadline: float | None,
         options: Mapping[str, Any] | None,
+        key: str | None = None,
     ) -> TurnClient:
         kind = None if output is None else OutputType(output)
         request = TurnRequest(
-            turn_id=new_turn_id(self.session_id),
+            turn_id=new_turn_id(self.session_id, key),
             prompt=Message.user(prompt) if isinstance(prompt, str) else prompt,
             model=model,
             deadline=deadline,
@@ -188,13 +195,13 @@ class TurnClient:
         """
         async with aclosing(self._follow("events", from_)) as events:
             async for event in events:
-                yield self._with_output(event)
+                yield with_output(event, self._output)
 
     async def result(self) -> Reply:
         """The reply, however long it takes; raises what the turn failed with."""
         async with aclosing(self._follow("result")) as events:
             async for event in events:
-                last = self._with_output(event)
+                last = with_output(event, self._output)
                 if isinstance(last, TurnDone):
                     return last.reply
                 if isinstance(last, TurnFailed):
@@ -220,18 +227,6 @@ class TurnClient:
 
     def _header(self) -> dict[str, Any]:
         return {"session": self.session_id, "turn_id": self.id}
-
-    def _with_output(self, event: TurnEvent) -> TurnEvent:
-        if self._output is None or not isinstance(event, TurnDone):
-            return event
-        reply = event.reply
-        try:
-            value = (
-                self._output.parse(reply.text) if reply.output is None else self._output.value(reply.output)
-            )
-        except OutputInvalid as error:
-            return TurnFailed(error, Message(role="assistant", parts=reply.parts))
-        return TurnDone(reply.model_copy(update={"output": value}))
 
     async def _follow(self, reply: str, from_: int = 0) -> AsyncGenerator[TurnEvent]:
         """The turn's events over as many connections as it takes; `reply` says which of them."""
@@ -278,6 +273,18 @@ class TurnClient:
             return None
         wire = await self._link.ended(self.id)
         return None if wire is None else from_wire(wire)
+
+
+def with_output(event: TurnEvent, output: OutputType | None) -> TurnEvent:
+    """The event with its reply's output as a value of that type; a failure where it is none."""
+    if output is None or not isinstance(event, TurnDone):
+        return event
+    reply = event.reply
+    try:
+        value = output.parse(reply.text) if reply.output is None else output.value(reply.output)
+    except OutputInvalid as error:
+        return TurnFailed(error, Message(role="assistant", parts=reply.parts))
+    return TurnDone(reply.model_copy(update={"output": value}))
 
 
 # Fields of a request that the session itself says, with the place where they are set.

@@ -23,6 +23,7 @@ from llmgine.actors.sessions.hosting.listeners import Listeners
 from llmgine.actors.sessions.hosting.missing import without_code
 from llmgine.actors.sessions.hosting.opening import Opening, load_code, model_sizes, open_host
 from llmgine.actors.sessions.hosting.slots import Slot, Slots
+from llmgine.actors.sessions.hosting.subsessions import AskedSessions
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.running.steps import unknown_size
 from llmgine.actors.sessions.tools.toolset import ToolPorts
@@ -135,15 +136,21 @@ class SessionActor(ObservedActor):
             owner=self.name,
             observer=self._announcer,
             holds=self._holds,
-            ports=ToolPorts(
-                wanted.session_id,
-                SessionBus(self._bus, wanted.session_id),
-                tasks=self.cluster.tasks,
-            ),
+            ports=self._ports(wanted.session_id, live=isinstance(code, SessionCode)),
         )
         slot = Slot(wanted, host, self._now())
         host.on_fenced = partial(self._fenced, slot)
         self._slots.put(slot)
+
+    def _ports(self, session_id: str, *, live: bool) -> ToolPorts:
+        assert self._bus is not None
+        providers = ProvidersOptions.model_validate(self.settings["providers"])
+        return ToolPorts(
+            session_id,
+            SessionBus(self._bus, session_id),
+            AskedSessions(session_id, self.control, self.peer, providers, live=live),
+            tasks=self.cluster.tasks,
+        )
 
     async def _loaded(self, wanted: Opening, code: Any, woken: bool) -> SessionCode:
         if not (wanted.runs or code):

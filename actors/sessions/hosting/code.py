@@ -13,6 +13,7 @@ from llmgine.actors.sessions.errors import ToolDefinitionError
 from llmgine.actors.sessions.running.engines import Engine, ToolChatEngine
 from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
+from llmgine.actors.sessions.tools.subsession import SessionTool, SubSession
 from llmgine.actors.sessions.tools.tool import Tool, as_tools
 
 
@@ -47,8 +48,19 @@ class SessionCode:
 def pack(code: SessionCode) -> bytes:
     """The code as bytes for `unpack` in another process; UnsendableCode names what cannot go along."""
     deciders = [decider for decider, _ in code.deciders]
-    roots = [*(tool.function for tool in code.tools), *map(type, deciders)]
-    return travelling.pack(code, parts=(*code.tools, *deciders), roots=roots)
+    return travelling.pack(code, parts=(*code.tools, *deciders), roots=_roots(code))
+
+
+def _roots(code: SessionCode) -> list[Any]:
+    """The functions and classes from which the user's own modules are reached."""
+    roots = [*(tool.function for tool in code.tools), *(type(decider) for decider, _ in code.deciders)]
+    return roots + [root for _, asked in _asked(code) for root in _roots(asked)]
+
+
+def _asked(code: SessionCode) -> list[tuple[SubSession, SessionCode]]:
+    """The sessions that its tools ask, with their code."""
+    subs = [item.sub for item in code.tools if isinstance(item, SessionTool)]
+    return [(sub, SessionCode(sub.tools, sub.engine or ToolChatEngine())) for sub in subs]
 
 
 def unpack(data: bytes) -> SessionCode:
@@ -67,6 +79,9 @@ def fingerprint(code: SessionCode) -> str:
         digest.update(item.spec.model_dump_json().encode())
         digest.update(repr(item.options).encode())
         digest.update(_body(getattr(item.function, "__code__", None)))
+    for sub, asked in _asked(code):
+        digest.update(repr((sub.name, sub.model, sub.system, sub.keep, sub.depth)).encode())
+        digest.update(fingerprint(asked).encode())
     for server in code.servers:
         digest.update(server.declared().encode())
     for decider, method in code.deciders:

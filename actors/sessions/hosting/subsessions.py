@@ -59,7 +59,7 @@ class AskedSessions:
         waiting = (*call.chain.waiting, self._session_id)
         if len(waiting) > sub.depth:
             raise EngineFailed(
-                f"{len(waiting)} sessions would wait for each other; {sub.name!r} allows a depth of {sub.depth}"
+                f"{len(waiting)} sessions would wait for each other; {sub.name!r} allows depth={sub.depth}"
             )
         key = hashlib.sha256(call.key.encode()).hexdigest()[:16]
         child = f"{self._session_id}/{sub.name}" if sub.keep else f"{self._session_id}/{sub.name}/{key}"

@@ -74,6 +74,11 @@ class Stage:
     async def page(self, wanted: SessionFilter, after: int, limit: int) -> Page[SessionRow]:
         return Page(tuple(filter(wanted.admits, self.rows.values())), None)
 
+    async def opened_by(self, session_id: str) -> AsyncIterator[str]:
+        for row in self.rows.values():
+            if row.record.get("parent") == session_id:
+                yield row.id
+
     async def code(self, row: SessionRow) -> bytes | None:
         return None
 
