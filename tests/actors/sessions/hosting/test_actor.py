@@ -34,6 +34,7 @@ OPENING = {
     "fingerprint": "f",
     "placement": "pooled",
     "runs": "",
+    "parent": None,
 }
 
 
@@ -120,7 +121,7 @@ async def test_a_session_from_adopt_to_end(stage: Stage) -> None:
 
 async def test_tools_of_the_session(stage: Stage) -> None:
     """The tools that a session was opened with are what its model may call."""
-    await stage.call("adopt", {**OPENING, "model": "scripted/tool"}, SessionCode((get_weather,)))
+    await stage.call("adopt", {**OPENING, "model": "scripted/tool", "runs": "c"}, SessionCode((get_weather,)))
     reply = await asyncio.wait_for(stage.session.ask("weather?"), 10)
     assert [call.name for call in reply.tool_calls] == ["get_weather"]
     assert "Sunny in" in reply.text
