@@ -11,12 +11,15 @@ from typing import Any, Self
 from llmgine.actors.control import RuntimeNotFound, names
 from llmgine.actors.sessions import (
     Engine,
+    Limits,
     McpServer,
     Reply,
     SessionClient,
     Tool,
     ToolPolicy,
     TurnClient,
+    WhenBusy,
+    Window,
     session_of,
 )
 from llmgine.actors.telemetry import TelemetryClient
@@ -162,12 +165,18 @@ class Runtime:
         policy: ToolPolicy | None = None,
         stay: bool = False,
         placement: Placement | None = None,
+        window: Window | None = None,
+        limits: Limits | None = None,
+        when_busy: WhenBusy | None = None,
     ) -> Session:
         """A conversation: opened, or attached to where one of that id is open.
 
         `model` is `provider/model`; tools are typed functions, and `policy` decides on their calls;
         `stay=True` keeps the session when its last driver leaves; `placement`, "dedicated" or "pooled",
-        is by default that of the settings. Raises `UnknownModel` and `ToolDefinitionError` at once.
+        is by default that of the settings. `window` is how much of the conversation its models see, all by
+        default; `limits` bound each of its turns; `when_busy` says what becomes of one that comes while
+        another runs: "queue", as by default, "interrupt" or "refuse". Raises `UnknownModel` and
+        `ToolDefinitionError` at once.
         """
         return Session(
             self._open(),
@@ -179,6 +188,9 @@ class Runtime:
             policy=policy,
             stay=stay,
             placement=placement,
+            window=window,
+            limits=limits,
+            when_busy=when_busy,
         )
 
     async def map(

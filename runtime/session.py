@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack, get_args
 
 from pydantic_core import PydanticSerializationError
 
@@ -24,6 +25,8 @@ from llmgine.actors.bus import (
 from llmgine.actors.control import RuntimeNotFound, RuntimeStopping
 from llmgine.actors.sessions import (
     Engine,
+    Found,
+    Limits,
     McpServer,
     Reply,
     SessionClient,
@@ -32,7 +35,10 @@ from llmgine.actors.sessions import (
     ToolChatEngine,
     TurnClient,
     TurnEvent,
+    WhenBusy,
+    Window,
 )
+from llmgine.actors.sessions.context.store import PINNED
 from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint
 from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
 from llmgine.providers import InvalidRequest, LlmgineError, Message
@@ -68,6 +74,9 @@ class Session:
         policy: ToolPolicy | None,
         stay: bool,
         placement: Placement | None,
+        window: Window | None,
+        limits: Limits | None,
+        when_busy: WhenBusy | None,
     ) -> None:
         self.id = checked_id(session_id or f"s-{uuid.uuid4().hex[:12]}")
         self.model = str(resolve(model, driver.settings.providers))
@@ -82,6 +91,14 @@ class Session:
         )
         self._code = code if tools or engine or policy else None
         self._stay = stay
+        if window is not None and window.model is not None:
+            writer = str(resolve(window.model, driver.settings.providers))
+            window = window.model_copy(update={"model": writer})
+        self._ways = {
+            "window": window and window.model_dump(mode="json"),
+            "limits": limits and limits.model_dump(mode="json"),
+            "when_busy": checked_when_busy(when_busy),
+        }
         self._placement = placement or driver.settings.sessions.placement
         self._handle = uuid.uuid4().hex
         self._client: SessionClient | None = None
@@ -98,6 +115,7 @@ class Session:
             "placement": self._placement,
             "runs": "" if self._code is None else fingerprint(self._code),
             "tools": [tool.spec.model_dump(mode="json") for tool in self._tools()],
+            **self._ways,
         }
         driver = self._driver
         driver.attached.add((self.id, self._handle))
@@ -138,18 +156,24 @@ class Session:
         output: Any = None,
         model: str | None = None,
         deadline: float | None = None,
+        limits: Limits | None = None,
+        when_busy: WhenBusy | None = None,
         **options: Any,
     ) -> Reply:
         """Runs a turn and returns its reply; raises what the turn failed with.
 
         `model` answers this turn only; `output`, a pydantic model or another type, asks for an answer
-        of that shape; `deadline` is in seconds. Further options go to the engine, as `tool_choice`.
+        of that shape; `deadline` is in seconds. `limits` and `when_busy` go over the session's. Further
+        options go to the engine, as `tool_choice`. WouldDeadlock where a turn of this session waits for
+        the code that asks.
         """
         return await self._asked().ask(
             checked_prompt(prompt),
             output=output,
             model=self._model(model),
             deadline=checked_deadline(deadline),
+            limits=limits,
+            when_busy=checked_when_busy(when_busy),
             options=options,
         )
 
@@ -160,6 +184,8 @@ class Session:
         output: Any = None,
         model: str | None = None,
         deadline: float | None = None,
+        limits: Limits | None = None,
+        when_busy: WhenBusy | None = None,
         **options: Any,
     ) -> AsyncGenerator[TurnEvent]:
         """The turn's events as they come; the last is `done` or `error`. Leaving it early cancels nothing."""
@@ -168,6 +194,8 @@ class Session:
             output=output,
             model=self._model(model),
             deadline=checked_deadline(deadline),
+            limits=limits,
+            when_busy=checked_when_busy(when_busy),
             options=options,
         )
         try:
@@ -184,6 +212,8 @@ class Session:
         output: Any = None,
         model: str | None = None,
         deadline: float | None = None,
+        limits: Limits | None = None,
+        when_busy: WhenBusy | None = None,
         **options: Any,
     ) -> TurnClient:
         """The turn's handle as soon as the session has taken it on, which no crash takes back.
@@ -196,12 +226,41 @@ class Session:
             output=output,
             model=self._model(model),
             deadline=checked_deadline(deadline),
+            limits=limits,
+            when_busy=checked_when_busy(when_busy),
             options=options,
         )
+
+    async def steer(self, message: str | Message) -> bool:
+        """Says something to the turn that runs, which reads it before its next model call and its end.
+
+        Kept when it returns True. False where no turn runs: then nothing was said.
+        """
+        return await self._asked().steer(checked_prompt(message))
 
     async def history(self) -> tuple[Message, ...]:
         """The conversation as it stands."""
         return await self._asked().history()
+
+    async def search(self, query: str, *, limit: int = 20) -> tuple[Found, ...]:
+        """The newest messages that hold every word of the query, whatever its case; newest first."""
+        return await self._asked().search(query, limit)
+
+    async def note(self, message: int, key: str, value: Any) -> None:
+        """Notes a JSON value at a message, by its number in the history; None takes it away."""
+        await self._asked().note(message, key, value)
+
+    async def notes(self) -> dict[int, dict[str, Any]]:
+        """What was noted, by the message's number and the note's key."""
+        return await self._asked().notes()
+
+    async def pin(self, message: int) -> None:
+        """Keeps a message in view of the models, whatever the window leaves out."""
+        await self._asked().note(message, PINNED, True)
+
+    async def unpin(self, message: int) -> None:
+        """Lets the window leave a message out again."""
+        await self._asked().note(message, PINNED, None)
 
     async def describe(self) -> dict[str, Any]:
         """What the session says of itself."""
@@ -264,10 +323,11 @@ class Session:
 
     def _fingerprint(self) -> str:
         """What must be equal for two handles to share a session; empty where this one brings nothing."""
-        if self._code is None and self._system is None:
+        if self._code is None and self._system is None and not any(self._ways.values()):
             return ""
         code = "" if self._code is None else fingerprint(self._code)
-        return hashlib.sha256(f"{code}\n{self._system or ''}".encode()).hexdigest()
+        ways = json.dumps(self._ways, sort_keys=True)
+        return hashlib.sha256(f"{code}\n{ways}\n{self._system or ''}".encode()).hexdigest()
 
     def _model(self, model: str | None) -> str:
         """The handle's own model, whatever the driver that opened the session chose."""
@@ -289,6 +349,13 @@ def checked_prompt(prompt: str | Message) -> str | Message:
             why = "it holds lone surrogates, which are no text; read it with errors='replace'"
         raise InvalidRequest(f"the prompt is refused: {why}") from None
     return prompt
+
+
+def checked_when_busy(when_busy: WhenBusy | None) -> WhenBusy | None:
+    """What becomes of a turn while another runs, or `InvalidRequest` that says what can."""
+    if when_busy is None or when_busy in get_args(WhenBusy):
+        return when_busy
+    raise InvalidRequest(f"when_busy is one of {', '.join(get_args(WhenBusy))}, not {when_busy!r}")
 
 
 def checked_id(session_id: str) -> str:

@@ -2,7 +2,10 @@
 
 from llmgine.actors.code import CodeUnavailable, UnsendableCode
 from llmgine.actors.sessions.client.client import SessionClient, TurnClient, new_turn_id, session_of
+from llmgine.actors.sessions.context.entries import Summary
+from llmgine.actors.sessions.context.search import Found
 from llmgine.actors.sessions.context.store import ContextStore
+from llmgine.actors.sessions.context.window import Window
 from llmgine.actors.sessions.errors import (
     ContextError,
     CostLimit,
@@ -51,6 +54,7 @@ from llmgine.actors.sessions.running.engines import (
     Finish,
     RunTools,
     SinglePassEngine,
+    Step,
     ToolChatEngine,
     TurnView,
 )
@@ -94,6 +98,7 @@ __all__ = [
     "Engine",
     "EngineFailed",
     "Finish",
+    "Found",
     "LimitReached",
     "Limits",
     "McpServer",
@@ -117,10 +122,12 @@ __all__ = [
     "SessionWoken",
     "SinglePassEngine",
     "Steered",
+    "Step",
     "StepLimit",
     "StepStarted",
     "StreamDelta",
     "SubSession",
+    "Summary",
     "TimeLimit",
     "TokenLimit",
     "Tool",
@@ -151,6 +158,7 @@ __all__ = [
     "UnknownTurn",
     "UnsendableCode",
     "WhenBusy",
+    "Window",
     "WindowTooSmall",
     "WouldDeadlock",
     "as_tools",

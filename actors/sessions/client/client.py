@@ -11,10 +11,11 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from pydantic_core import to_jsonable_python
 
+from llmgine.actors.bus.handling.turns import waiting_sessions
 from llmgine.actors.control.errors import ControlError
 from llmgine.actors.link import Stream
 from llmgine.actors.sessions.client.asking import (
@@ -27,7 +28,8 @@ from llmgine.actors.sessions.client.asking import (
     is_passing,
     open_stream,
 )
-from llmgine.actors.sessions.errors import SessionClosed, TurnError, UnknownTurn
+from llmgine.actors.sessions.context.search import Found
+from llmgine.actors.sessions.errors import SessionClosed, TurnError, UnknownTurn, WouldDeadlock
 from llmgine.actors.sessions.turns.events import (
     Reply,
     TurnDone,
@@ -36,7 +38,8 @@ from llmgine.actors.sessions.turns.events import (
     from_wire,
     is_terminal,
 )
-from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.actors.sessions.turns.limits import Limits
+from llmgine.actors.sessions.turns.turn import TurnRequest, WhenBusy
 from llmgine.providers.contracts import Message
 from llmgine.providers.errors import InvalidRequest, LlmgineError, OutputInvalid
 from llmgine.providers.layers.output_type import OutputType
@@ -60,6 +63,17 @@ def session_of(turn_id: str) -> str:
     return session_id
 
 
+class Asking(TypedDict, total=False):
+    """How a turn is asked for; what is not given is as the session has it."""
+
+    output: Any
+    model: str | None
+    deadline: float | None
+    limits: Limits | None
+    when_busy: WhenBusy | None
+    options: Mapping[str, Any] | None
+
+
 class SessionClient:
     """Asks a session for turns and what it knows; any number of them, from any task of one loop.
 
@@ -71,53 +85,30 @@ class SessionClient:
         self._link = link
         self._patience = patience
 
-    async def ask(
-        self,
-        prompt: str | Message,
-        *,
-        output: Any = None,
-        model: str | None = None,
-        deadline: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> Reply:
+    async def ask(self, prompt: str | Message, **asking: Unpack[Asking]) -> Reply:
         """The turn's reply; raises what the turn failed with. Cancelling this wait cancels the turn."""
-        turn = self._turn(prompt, output, model, deadline, options)
+        turn = self._turn(prompt, self._waiting(), **asking)
         try:
             return await turn.result()
         except asyncio.CancelledError:
             turn.cancel_soon()
             raise
 
-    async def stream(
-        self,
-        prompt: str | Message,
-        *,
-        output: Any = None,
-        model: str | None = None,
-        deadline: float | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> AsyncGenerator[TurnEvent]:
+    async def stream(self, prompt: str | Message, **asking: Unpack[Asking]) -> AsyncGenerator[TurnEvent]:
         """The turn's events, the last one `TurnDone` or `TurnFailed`; the turn goes on when this is left."""
-        turn = self._turn(prompt, output, model, deadline, options)
+        turn = self._turn(prompt, self._waiting(), **asking)
         async with aclosing(turn.stream()) as events:
             async for event in events:
                 yield event
 
     async def submit(
-        self,
-        prompt: str | Message,
-        *,
-        key: str | None = None,
-        output: Any = None,
-        model: str | None = None,
-        deadline: float | None = None,
-        options: Mapping[str, Any] | None = None,
+        self, prompt: str | Message, *, key: str | None = None, **asking: Unpack[Asking]
     ) -> TurnClient:
         """The turn's handle once the session has taken it on; it runs to its end without further help.
 
         The turn of a `key` is taken on once: submitted again, this is the handle of the first one.
         """
-        turn = self._turn(prompt, output, model, deadline, options, key)
+        turn = self._turn(prompt, (), key, **asking)
         await turn.accepted()
         return turn
 
@@ -138,14 +129,48 @@ class SessionClient:
     def _header(self) -> dict[str, Any]:
         return {"session": self.session_id}
 
+    async def steer(self, message: str | Message) -> bool:
+        """Says something to the turn that runs, for its next model call; False where none runs."""
+        return await _steer(self._link, "session.steer", self._header(), message, self._patience)
+
+    async def search(self, query: str, limit: int) -> tuple[Found, ...]:
+        """The newest messages that hold every word of the query."""
+        header = {**self._header(), "query": query, "limit": limit}
+        found = await ask_link(self._link, "session.search", header, self._patience)
+        return tuple(Found.model_validate_json(one) for one in found)
+
+    async def note(self, message: int, key: str, value: Any) -> None:
+        """Notes a JSON value at a message, by its number; kept when it returns."""
+        header = {**self._header(), "message": message, "key": key, "value": _plain_value(value)}
+        await ask_link(self._link, "session.note", header, self._patience)
+
+    async def notes(self) -> dict[int, dict[str, Any]]:
+        """What was noted, by the message's number and the note's key."""
+        (notes,) = await ask_link(self._link, "session.notes", self._header(), self._patience)
+        return {int(number): dict(one) for number, one in notes.items()}
+
+    def _waiting(self) -> tuple[str, ...]:
+        """The sessions whose turns wait for the answer; WouldDeadlock where this one is among them."""
+        waiting = waiting_sessions()
+        if self.session_id in waiting:
+            raise WouldDeadlock(
+                f"a turn of session {self.session_id!r} waits for this code, so what it asks that session "
+                "would never be answered; submit() the turn without waiting for it, or ask another session"
+            )
+        return waiting
+
     def _turn(
         self,
         prompt: str | Message,
-        output: Any,
-        model: str | None,
-        deadline: float | None,
-        options: Mapping[str, Any] | None,
+        waiting: tuple[str, ...],
         key: str | None = None,
+        *,
+        output: Any = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        limits: Limits | None = None,
+        when_busy: WhenBusy | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> TurnClient:
         kind = None if output is None else OutputType(output)
         request = TurnRequest(
@@ -155,6 +180,9 @@ class SessionClient:
             deadline=deadline,
             output=None if kind is None else kind.schema,
             options=plain_options(options or {}),
+            limits=limits,
+            when_busy=when_busy,
+            waiting=waiting,
         )
         patience = self._patience if deadline is None else min(deadline, self._patience)
         return TurnClient(request.turn_id, self._link, output=kind, request=request, patience=patience)
@@ -212,6 +240,10 @@ class TurnClient:
         """Cancels the turn, also one that waits; False where it had ended before."""
         (cancelled,) = await ask_link(self._link, "turn.cancel", self._header(), self._patience)
         return bool(cancelled)
+
+    async def steer(self, message: str | Message) -> bool:
+        """Says something to the turn, for its next model call; False where it has ended."""
+        return await _steer(self._link, "turn.steer", self._header(), message, self._patience)
 
     def cancel_soon(self) -> None:
         """Cancels without waiting for it; nothing is said of a cancel that does not arrive."""
@@ -287,12 +319,28 @@ def with_output(event: TurnEvent, output: OutputType | None) -> TurnEvent:
     return TurnDone(reply.model_copy(update={"output": value}))
 
 
+async def _steer(
+    link: Link, kind: str, header: dict[str, Any], message: str | Message, patience: float
+) -> bool:
+    said = Message.user(message) if isinstance(message, str) else message
+    wire = {**header, "steer": uuid.uuid4().hex, "message": said.model_dump_json().encode()}
+    (taken,) = await ask_link(link, kind, wire, patience)
+    return bool(taken)
+
+
 # Fields of a request that the session itself says, with the place where they are set.
 _SET_ELSEWHERE = {
     "messages": "the session holds its conversation",
     "system": "runtime.session(system=…) sets it",
     "tools": "runtime.session(tools=…) sets them",
 }
+
+
+def _plain_value(value: Any) -> Any:
+    try:
+        return to_jsonable_python(value)
+    except ValueError as error:
+        raise InvalidRequest(f"a note holds what is no JSON: {error}") from None
 
 
 def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,16 +17,19 @@ from pydantic import ValidationError
 
 from llmgine.actors.link import LinkBroken, Stream, StreamHandler
 from llmgine.actors.sessions.client.asking import ACCEPTED, REFUSED
+from llmgine.actors.sessions.context.search import search
 from llmgine.actors.sessions.errors import SessionMoved, UnknownTurn, error_to_wire
 from llmgine.actors.sessions.hosting.live import LiveTurn
 from llmgine.actors.sessions.hosting.queue import TurnQueue
 from llmgine.actors.sessions.journal.keeping import SessionStore
 from llmgine.actors.sessions.journal.loading import last_event
+from llmgine.actors.sessions.journal.records import ContextChanged
 from llmgine.actors.sessions.journal.writing import StoreJournal
 from llmgine.actors.sessions.running.steps import Conversation
 from llmgine.actors.sessions.turns.events import TurnReset, to_wire
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.actors.store import StoreError
+from llmgine.providers.contracts import Message
 from llmgine.providers.errors import InvalidRequest, LlmgineError
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,12 @@ KINDS = (
     "turn.attach",
     "turn.result",
     "turn.cancel",
+    "turn.steer",
+    "session.steer",
     "session.history",
+    "session.search",
+    "session.note",
+    "session.notes",
     "session.describe",
 )
 
@@ -206,6 +214,19 @@ class SessionHost:
                 return _follow(await self.find(str(header.get("turn_id"))), {"reply": "result"})
             case "turn.cancel":
                 return await self._on_cancel(str(header.get("turn_id")))
+            case "turn.steer":
+                return await self._on_steer(await self.find(str(header.get("turn_id"))), header)
+            case "session.steer":
+                return await self._on_steer(self.queue.running, header)
+            case "session.search":
+                found = search(self.conversation.context.view(), str(header["query"]), int(header["limit"]))
+                return _say(*(one.model_dump_json().encode() for one in found))
+            case "session.note":
+                return await self._on_note(header)
+            case "session.notes":
+                return _say(
+                    {number: dict(notes) for number, notes in self.conversation.context.notes.items()}
+                )
             case "session.history":
                 return _say(*(part.model_dump_json().encode() for part in self.conversation.context.view()))
             case _:
@@ -241,6 +262,23 @@ class SessionHost:
         cancelled = self.queue.cancel(found)
         await self._journal.flush()
         return _say(cancelled)
+
+    async def _on_steer(self, turn: LiveTurn | list[Any] | None, header: dict[str, Any]) -> Answer:
+        """Told once it is kept; a turn that is not here any more has ended."""
+        message = Message.model_validate_json(header["message"])
+        if message.role != "user":
+            raise InvalidRequest(f"what is said to a turn is a message of role user, not {message.role}")
+        taken = isinstance(turn, LiveTurn) and self.queue.steer(turn, str(header["steer"]), message)
+        if taken:
+            await self._journal.flush()
+        return _say(taken)
+
+    async def _on_note(self, header: dict[str, Any]) -> Answer:
+        context = self.conversation.context
+        entry = context.note(int(header["message"]), str(header["key"]), header["value"])
+        self._journal.append(ContextChanged("", entry))
+        await self._journal.flush()
+        return _say(True)
 
 
 def _say(*messages: Any) -> Answer:

@@ -11,6 +11,7 @@ from llmgine.actors.sessions.client.asking import MOVED
 from llmgine.actors.sessions.journal.state import Progress
 from llmgine.actors.sessions.running.runner import outcome_of
 from llmgine.actors.sessions.turns.events import TurnEvent, TurnFailed, TurnReset, to_wire
+from llmgine.actors.sessions.turns.steering import Steering
 from llmgine.actors.sessions.turns.turn import TurnLog, TurnRequest, TurnState
 
 
@@ -18,16 +19,22 @@ class LiveTurn:
     """One turn in its session's process: its log, and who waits for it to grow.
 
     `epoch` is the session's while this log is written; offsets into it mean nothing in another.
-    `progress` is how far the turn had come in a process that died.
+    `progress` is how far the turn had come in a process that died, `steering` what is said to it.
     """
 
     def __init__(
-        self, request: TurnRequest, deadline: float, epoch: int, progress: Progress | None = None
+        self,
+        request: TurnRequest,
+        deadline: float,
+        epoch: int,
+        progress: Progress | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self.request = request
         self.deadline = deadline
         self.epoch = epoch
         self.progress = progress
+        self.steering = steering or Steering()
         self.log = TurnLog()
         self.state: TurnState = "waiting"
         self.task: asyncio.Task[None] | None = None

@@ -24,7 +24,7 @@ from llmgine.actors.sessions.running.spans import TurnSpans
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, unknown_size
 from llmgine.actors.sessions.tools.toolset import ToolPorts, Toolset
 from llmgine.actors.sessions.turns.limits import Limits
-from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.actors.sessions.turns.turn import TurnRequest, WhenBusy
 from llmgine.actors.store import Fenced
 from llmgine.actors.store.session_operations import Activate, PutSession, SetEntriesAside
 from llmgine.providers.catalogue.profiles import profiler
@@ -51,6 +51,7 @@ class Opening(BaseModel):
     limits: Limits | None = None
     window: Window | None = None
     recovery: RecoveryPolicy | None = None
+    when_busy: WhenBusy | None = None
     stay: bool = False
     parent: str | None = Field(default=None, description="the session that asks this one")
     fingerprint: str = ""
@@ -137,7 +138,7 @@ async def open_host(
         journal=journal,
         observer=TurnObserver() if observer is None else observer,
     )
-    queue = TurnQueue(opening.session_id, epoch, runner, journal, options, wall)
+    queue = TurnQueue(opening.session_id, epoch, runner, journal, options, wall, opening.when_busy or "queue")
     host = SessionHost(conversation, queue, journal, store, epoch)
     journal.on_fenced = host.fenced
     queue.resume(loaded.state)

@@ -11,23 +11,27 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 from llmgine.actors.sessions.errors import (
     EngineFailed,
+    SessionBusy,
     SessionClosed,
     SessionOverloaded,
     TurnCancelled,
     TurnDeadline,
 )
 from llmgine.actors.sessions.hosting.live import LiveTurn
-from llmgine.actors.sessions.journal.records import CancelAsked, TurnEnded, TurnQueued
+from llmgine.actors.sessions.journal.records import CancelAsked, SteerAsked, TurnEnded, TurnQueued
 from llmgine.actors.sessions.journal.state import SessionState
 from llmgine.actors.sessions.journal.writing import StoreJournal
 from llmgine.actors.sessions.options import RecoveryPolicy, SessionOptions
 from llmgine.actors.sessions.running.runner import TurnRunner, outcome_of
 from llmgine.actors.sessions.turns.events import TurnFailed
-from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.actors.sessions.turns.steering import Steering
+from llmgine.actors.sessions.turns.turn import TurnRequest, WhenBusy
+from llmgine.providers.contracts import Message
 from llmgine.providers.errors import InvalidRequest, LlmgineError
 
 log = logging.getLogger(__name__)
@@ -44,6 +48,7 @@ class TurnQueue:
         journal: StoreJournal,
         options: SessionOptions,
         wall: Callable[[], int],
+        when_busy: WhenBusy = "queue",
     ) -> None:
         self.closing: str | None = None
         self.counts = {"submitted": 0, "done": 0, "failed": 0, "cancelled": 0, "refused": 0}
@@ -55,6 +60,7 @@ class TurnQueue:
         self._journal = journal
         self._options = options
         self._wall = wall
+        self._when_busy: WhenBusy = when_busy
         self._turns: dict[str, LiveTurn] = {}
         self._finished: deque[LiveTurn] = deque()
         self._finished_bytes = 0
@@ -79,6 +85,7 @@ class TurnQueue:
         known = self._turns.get(request.turn_id)
         if known is not None:
             return known
+        request = replace(request, when_busy=request.when_busy or self._when_busy)
         try:
             self._admit(request)
         except LlmgineError:
@@ -89,6 +96,10 @@ class TurnQueue:
         queued = TurnQueued(request, now, now + round(seconds * 1e9))
         self._journal.append(queued)
         turn = self._enqueue(LiveTurn(request, self._until(queued), self._epoch))
+        if request.when_busy == "interrupt" and self.running is not None:
+            self.cancel(
+                self.running, f"the turn was cancelled, because turn {request.turn_id} took its place"
+            )
         self._start()
         return turn
 
@@ -96,10 +107,11 @@ class TurnQueue:
         """Takes up the turns that the session had not ended, each with the time that is left of it."""
         progress = state.progress
         begun = None if progress is None else progress.turn_id
-        for queued in sorted(state.queue.values(), key=lambda one: one.request.turn_id != begun):
+        for queued in sorted(state.queue.values(), key=lambda one: one.request.turn_id == begun):
             request = queued.request
             how_far = progress if request.turn_id == begun else None
-            self._enqueue(LiveTurn(request, self._until(queued), self._epoch, how_far))
+            steering = Steering(state.steering.get(request.turn_id))
+            self._enqueue(LiveTurn(request, self._until(queued), self._epoch, how_far, steering))
         self._start()
 
     def cancel(self, turn: LiveTurn, reason: str = "the turn was cancelled") -> bool:
@@ -113,7 +125,16 @@ class TurnQueue:
         if not turn.cancelling:  # a second one would cut short what the first one leaves in order
             turn.cancelling = True
             self._journal.append(CancelAsked(turn.request.turn_id))
-            turn.task.cancel()
+            turn.task.cancel(reason)
+        return True
+
+    def steer(self, turn: LiveTurn, steer: str, message: Message) -> bool:
+        """Says something to a turn that has not ended, once for each id; False where it never reads it."""
+        if turn.steering.knows(steer):
+            return True
+        if turn.log.terminal is not None or turn.cancelling or not turn.steering.take(steer, message):
+            return False
+        self._journal.append(SteerAsked(turn.request.turn_id, steer, message))
         return True
 
     async def end(self, reason: str, grace: float) -> int:
@@ -149,7 +170,10 @@ class TurnQueue:
         if turn.progress is None:
             turn.expiry = asyncio.get_running_loop().call_at(turn.deadline, self._expire, turn)
         self._turns[turn.request.turn_id] = turn
-        self.waiting.append(turn)
+        if turn.request.when_busy == "interrupt" or turn.progress is not None:
+            self.waiting.appendleft(turn)
+        else:
+            self.waiting.append(turn)
         self.counts["submitted"] += 1
         return turn
 
@@ -167,6 +191,14 @@ class TurnQueue:
         if request.recovery not in (None, *get_args(RecoveryPolicy)):
             known = ", ".join(get_args(RecoveryPolicy))
             raise InvalidRequest(f"recovery= is one of {known}, not {request.recovery!r}")
+        if request.when_busy not in get_args(WhenBusy):
+            known = ", ".join(get_args(WhenBusy))
+            raise InvalidRequest(f"when_busy= is one of {known}, not {request.when_busy!r}")
+        if request.when_busy == "refuse" and (self.running is not None or self.waiting):
+            raise SessionBusy(
+                f"a turn runs in session {self._session_id!r}; ask once it has ended, or with "
+                "when_busy='queue' or 'interrupt'"
+            )
         if self._journal.trouble is not None:
             raise self._journal.trouble
         if len(self.waiting) >= self._options.queue:
@@ -187,7 +219,13 @@ class TurnQueue:
             turn.expiry.cancel()
         turn.state = "running"
         turn.task = asyncio.create_task(
-            self._runner.run(turn.request, turn.emit, deadline=turn.deadline, progress=turn.progress),
+            self._runner.run(
+                turn.request,
+                turn.emit,
+                deadline=turn.deadline,
+                progress=turn.progress,
+                steering=turn.steering,
+            ),
             name=f"turn {turn.request.turn_id}",
         )
         await asyncio.wait({turn.task})

@@ -28,6 +28,8 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "turn_queued": records.TurnQueued,
     "turn_began": records.TurnBegan,
     "cancel_asked": records.CancelAsked,
+    "steer_asked": records.SteerAsked,
+    "steer_read": records.SteerRead,
     "context_changed": records.ContextChanged,
     "model_called": records.ModelCalled,
     "streamed": records.Streamed,

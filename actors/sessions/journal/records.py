@@ -12,7 +12,7 @@ from typing import Literal
 from llmgine.actors.sessions.context.entries import ContextEntry
 from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.turns.turn import TurnRequest
-from llmgine.providers.contracts import LLMResponse, ToolCallPart, ToolResultPart
+from llmgine.providers.contracts import LLMResponse, Message, ToolCallPart, ToolResultPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,28 @@ class CancelAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class SteerAsked:
+    """Something was said to the turn, for its next model call to read."""
+
+    turn_id: str
+    steer: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class SteerRead:
+    """What was said to the turn is the entry `sequence` of the conversation."""
+
+    turn_id: str
+    steer: str
+    message: Message
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContextChanged:
+    """The conversation changed otherwise; `turn_id` is empty where no turn did it."""
+
     turn_id: str
     entry: ContextEntry
 
@@ -127,6 +148,8 @@ JournalRecord = (
     TurnQueued
     | TurnBegan
     | CancelAsked
+    | SteerAsked
+    | SteerRead
     | ContextChanged
     | ModelCalled
     | Streamed

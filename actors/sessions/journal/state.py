@@ -32,6 +32,8 @@ from llmgine.actors.sessions.journal.records import (
     JournalRecord,
     ModelAnswered,
     ModelCalled,
+    SteerAsked,
+    SteerRead,
     Streamed,
     ToolBegan,
     ToolEnded,
@@ -75,7 +77,7 @@ class Progress:
                     self.pieces.clear()
                 self.pieces += record.pieces
                 return
-            case ContextChanged() | TurnQueued() | TurnEnded():
+            case ContextChanged() | TurnQueued() | TurnEnded() | SteerAsked():
                 return
             case ModelCalled():
                 self.pieces.clear()
@@ -112,6 +114,8 @@ class SessionState:
         self.context = ContextStore() if context is None else context
         self.queue: dict[str, TurnQueued] = {}
         self.progress: Progress | None = None
+        # What was said to each of these turns, by its id; None where the turn has read it.
+        self.steering: dict[str, dict[str, Message | None]] = {}
         self.turns = 0  # that have ended
         self.skipped: list[tuple[int, str]] = []  # entries of kinds that are not known here
         self.damage: tuple[int, str] | None = None  # the first entry that cannot be read, and why
@@ -123,6 +127,8 @@ class SessionState:
                 self.context.apply(entry)
             case ModelAnswered(response=response, sequence=int(sequence)):
                 self.context.apply(Appended(sequence=sequence, message=response.message))
+            case SteerRead(message=message, sequence=sequence):
+                self.context.apply(Appended(sequence=sequence, message=message))
             case ToolsAnswered(calls=calls, sequence=sequence):
                 ended = {} if self.progress is None else self.progress.ended
                 if missing := [call for call in calls if call not in ended]:
@@ -138,12 +144,18 @@ class SessionState:
                 self.queue[request.turn_id] = record
             case TurnBegan(turn_id=turn_id):
                 self.progress = Progress(record) if turn_id in self.queue else None
+            case SteerAsked(turn_id=turn_id, steer=steer, message=message):
+                if turn_id in self.queue:
+                    self.steering.setdefault(turn_id, {})[steer] = message
             case TurnEnded(turn_id=turn_id):
+                self.steering.pop(turn_id, None)
                 if self.queue.pop(turn_id, None) is not None:
                     self.turns += 1
                 if self.progress is not None and self.progress.turn_id == turn_id:
                     self.progress = None
             case _:
+                if isinstance(record, SteerRead):
+                    self.steering.setdefault(record.turn_id, {})[record.steer] = None
                 if self.progress is not None and self.progress.turn_id == record.turn_id:
                     self.progress.note(record)
 
@@ -171,11 +183,20 @@ class SessionState:
             "v": SNAPSHOT,
             "context": json.loads(self.context.to_json()),
             "queue": [_plain(record) for record in self.queue.values()],
+            "steering": [_plain(record) for record in self._unread()],
             "turn": [_plain(record) for record in running],
             "turns": self.turns,
         }
         value, places, blobs = take_out(value, blob_bytes)
         return Entry(json.dumps({**value, "blobs": places}).encode(), blobs)
+
+    def _unread(self) -> list[JournalRecord]:
+        return [
+            SteerAsked(turn_id, steer, message)
+            for turn_id, said in self.steering.items()
+            for steer, message in said.items()
+            if message is not None
+        ]
 
     @classmethod
     def from_snapshot(
@@ -193,7 +214,7 @@ class SessionState:
             if version > SNAPSHOT:
                 raise Unreadable(f"the snapshot has version {version}, and this one reads {SNAPSHOT}")
             state = cls(ContextStore.from_json(json.dumps(value["context"]).encode()))
-            for kept in (*value["queue"], *value["turn"]):
+            for kept in (*value["queue"], *value.get("steering", ()), *value["turn"]):
                 state.note(read_entry(json.dumps(kept).encode(), {}, upcasters))
             state.turns = int(value["turns"])
         except (LookupError, TypeError, ValueError, ContextError) as error:

@@ -6,11 +6,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from llmgine.actors.sessions.journal.records import ModelAnswered, ModelCalled, ToolBegan, ToolEnded
+from llmgine.actors.sessions.journal.records import (
+    ModelAnswered,
+    ModelCalled,
+    SteerRead,
+    ToolBegan,
+    ToolEnded,
+)
 from llmgine.actors.sessions.journal.recovery import continuation
 from llmgine.actors.sessions.journal.state import Progress
 from llmgine.actors.sessions.running.steps import Turn
-from llmgine.actors.sessions.turns.events import ToolCalled, ToolReturned, TurnEvent
+from llmgine.actors.sessions.turns.events import Steered, ToolCalled, ToolReturned, TurnEvent
 from llmgine.providers.contracts import LLMResponse, TextPart, ThinkingPart, ToolCallPart
 from llmgine.providers.events import TextDelta, ThinkingDelta, ToolCallDelta, ToolCallStart
 
@@ -18,6 +24,7 @@ from llmgine.providers.events import TextDelta, ThinkingDelta, ToolCallDelta, To
 def resume(turn: Turn, progress: Progress) -> None:
     """Brings a turn that has just begun to where it was; its readers are told its finished steps."""
     calls: dict[str, ToolCallPart] = {}
+    unanswered = False
     model = turn.view.model
     for record in progress.records:
         match record:
@@ -28,6 +35,10 @@ def resume(turn: Turn, progress: Progress) -> None:
                 for event in _told(response):
                     turn.emit(event)
                 turn.tally.answered(response)
+                unanswered = False
+            case SteerRead(message=message):
+                turn.emit(Steered(message))
+                unanswered = True
             case ToolBegan(call=call):
                 calls[call.id] = call
             case ToolEnded(result=result):
@@ -36,6 +47,8 @@ def resume(turn: Turn, progress: Progress) -> None:
                 turn.emit(ToolReturned(result))
                 turn.tally.returned(result)
     last = progress.answers[-1].response if progress.answers else None
+    if unanswered and progress.results is None:
+        last = None  # What was said after its last answer is answered first.
     turn.view = replace(turn.view, answer=last, results=progress.results, steps=turn.tally.steps)
     turn.partial.restore(progress.pieces)
     turn.continuation = continuation(progress)

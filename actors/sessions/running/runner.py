@@ -29,6 +29,7 @@ from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, Ste
 from llmgine.actors.sessions.running.views import Views
 from llmgine.actors.sessions.turns.events import Reply, TurnDone, TurnEvent, TurnFailed
 from llmgine.actors.sessions.turns.limits import Limits
+from llmgine.actors.sessions.turns.steering import Steering
 from llmgine.actors.sessions.turns.turn import TurnRequest, served_by
 from llmgine.providers.contracts import Message, Usage
 from llmgine.providers.errors import InvalidRequest, LlmgineError
@@ -63,14 +64,17 @@ class TurnRunner:
         *,
         deadline: float,
         progress: Progress | None = None,
+        steering: Steering | None = None,
     ) -> None:
         """Runs the turn to its terminal event; `deadline` is the loop's time.
 
-        `progress` is how far it had come in a process that died. Cancelling this task cancels the turn: it
-        still emits its terminal event and then returns. Where the journal is closed it returns without.
+        `progress` is how far it had come in a process that died, `steering` what is said to it. Cancelling
+        this task cancels the turn: it still emits its terminal event and then returns. Where the journal is
+        closed it returns without.
         """
         began = asyncio.get_running_loop().time()
         turn = self._begin(request, emit, deadline, progress)
+        turn.steering = steering or turn.steering
         error: LlmgineError | None = None
         seconds = turn.limits.seconds
         until = deadline if seconds is None else min(deadline, began + seconds)
@@ -78,9 +82,9 @@ class TurnRunner:
         try:
             async with timer:
                 await self._steps(turn)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancel:
             _own_cancel()
-            error = TurnCancelled("the turn was cancelled")
+            error = TurnCancelled(str(cancel) or "the turn was cancelled")
         except LlmgineError as raised:
             error = raised
         except Exception as raised:
@@ -132,6 +136,8 @@ class TurnRunner:
         if len(self._conversation.context) == turn.mark:
             self._do.append(turn, turn.request.prompt)
         for _ in range(_ENGINE_STEPS):
+            if turn.begins_call:
+                self._do.hear(turn)
             turn.view = replace(turn.view, messages=await self._views.of(turn))
             match self._next(turn.view):
                 case CallModel(request):
@@ -144,7 +150,11 @@ class TurnRunner:
                 case Finish(error):
                     if error is not None:
                         raise error
-                    return
+                    if turn.steering.end():
+                        return
+                    # Something was said after the last answer: the engine is asked as before any.
+                    self._do.repair(turn.request.turn_id, "this call was not run")
+                    turn.view = replace(turn.view, answer=None, results=None)
         raise EngineFailed(f"the engine has not finished within {_ENGINE_STEPS} steps")
 
     def _within_limits(self, turn: Turn) -> None:
@@ -168,6 +178,7 @@ class TurnRunner:
     # The end
 
     async def _end(self, turn: Turn, error: LlmgineError | None, began: float) -> None:
+        turn.steering.close()
         partial = None if error is None else turn.partial.message()
         self._settle(turn, error, partial)
         told = self._last(turn, error, partial)
@@ -220,7 +231,8 @@ class TurnRunner:
         kept = partial if isinstance(error, TurnCancelled | TurnDeadline | TimeLimit) else None
         if kept is not None:
             self._do.append(turn, kept)
-        if len(context) == turn.mark + 1:
+        told = context.view()[turn.mark :]
+        if told and all(message.role == "user" for message in told):
             self._journal.append(ContextChanged(turn_id, context.rollback(turn.mark)))
 
     def _reply(self, turn: Turn) -> Reply:

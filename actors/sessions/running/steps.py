@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from llmgine.actors.bus.handling.turns import waited_for_by
 from llmgine.actors.sessions.context.store import (
     ContextStore,
     UniqueCalls,
@@ -22,6 +23,7 @@ from llmgine.actors.sessions.journal.records import (
     ContextChanged,
     ModelAnswered,
     ModelCalled,
+    SteerRead,
     Streamed,
     ToolBegan,
     ToolEnded,
@@ -36,8 +38,9 @@ from llmgine.actors.sessions.running.spans import ModelSpan, TurnSpans
 from llmgine.actors.sessions.tools.context import Chain
 from llmgine.actors.sessions.tools.policy import Ask, ByApproval, Deny, ToolPolicy, decide
 from llmgine.actors.sessions.tools.toolset import Toolset
-from llmgine.actors.sessions.turns.events import ToolCalled, ToolProgress, ToolReturned, TurnEvent
+from llmgine.actors.sessions.turns.events import Steered, ToolCalled, ToolProgress, ToolReturned, TurnEvent
 from llmgine.actors.sessions.turns.limits import Limits
+from llmgine.actors.sessions.turns.steering import Steering
 from llmgine.actors.sessions.turns.turn import TurnRequest, TurnTally
 from llmgine.providers.contracts import LLMRequest, LLMResponse, Message, ToolCallPart, ToolResultPart
 from llmgine.providers.errors import ErrorKind, ProviderError
@@ -97,7 +100,13 @@ class Turn:
     limits: Limits
     tally: TurnTally = field(default_factory=TurnTally)
     partial: Partial = field(default_factory=Partial)
+    steering: Steering = field(default_factory=Steering)
     continuation: Continuation = field(default_factory=Continuation)
+
+    @property
+    def begins_call(self) -> bool:
+        """Whether a model call is to be expected next, and not tools or the end."""
+        return self.view.answer is None or self.view.results is not None
 
 
 class Steps:
@@ -120,6 +129,15 @@ class Steps:
         entry = self._conversation.context.repair(reason)
         if entry is not None:
             self._journal.append(ContextChanged(turn_id, entry))
+
+    def hear(self, turn: Turn) -> None:
+        """What was said to the turn enters the conversation, once no call waits for its result."""
+        context = self._conversation.context
+        for steer, message in () if context.open_calls else turn.steering.waiting:
+            sequence = context.append(message).sequence
+            self._journal.append(SteerRead(turn.request.turn_id, steer, message, sequence))
+            turn.steering.read(steer)
+            turn.emit(Steered(message))
 
     async def call(self, turn: Turn, request: LLMRequest) -> LLMResponse:
         """The model's answer, appended; raises what the call failed with."""
@@ -231,12 +249,13 @@ class Steps:
             turn.emit(ToolCalled(call))
             began = asyncio.get_running_loop().time()
             with turn.spans.tool_call(call) as span:
-                result = await shared.toolset.run(
-                    call,
-                    turn.request.turn_id,
-                    lambda data: turn.emit(ToolProgress(call.id, data)),
-                    Chain(span.context, turn.request.waiting, turn.deadline - began),
-                )
+                with waited_for_by((*turn.request.waiting, shared.session_id)):
+                    result = await shared.toolset.run(
+                        call,
+                        turn.request.turn_id,
+                        lambda data: turn.emit(ToolProgress(call.id, data)),
+                        Chain(span.context, turn.request.waiting, turn.deadline - began),
+                    )
                 span.returned(result)
         self._returned(turn, result, results)
         seconds = asyncio.get_running_loop().time() - began

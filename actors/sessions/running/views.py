@@ -92,9 +92,8 @@ class Views:
     async def _summarise_in_time(self, turn: Turn, window: Window, sight: Sight, above: int) -> None:
         """Makes a new summary where the last one leaves more than `above` to be shown."""
         context, last = self._conversation.context, self._newest()
-        view = turn.view
-        if context.open_calls or (view.answer is not None and view.results is None):
-            return  # Tools or the end come next, and no model call.
+        if context.open_calls or not turn.begins_call:
+            return
         upto, notes = 0, 0
         if last is not None:
             upto, notes = last.upto, tokens.of_message(summary_message(last))

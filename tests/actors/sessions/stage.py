@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -72,13 +73,18 @@ class Stage:
         return self.driver()
 
     async def wake(
-        self, *script: Any, tools: tuple[Any, ...] = (), engine: Engine | None = None, **options: Any
+        self,
+        *script: Any,
+        tools: tuple[Any, ...] = (),
+        engine: Engine | None = None,
+        opening: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> Process:
         name = f"host-{len(self.processes) + 1}"
         self.models, self.observer = ScriptedModels(*script), Recorded()
         store = self.store(name)
         self.host = await open_host(
-            Opening(session_id="s1", model="scripted/test", system="Be brief."),
+            Opening(session_id="s1", model="scripted/test", system="Be brief.", **(opening or {})),
             SessionCode(tools, ToolChatEngine() if engine is None else engine),
             self.models,
             SpanRecorder("test"),
