@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import runpy
 import subprocess
@@ -183,6 +184,36 @@ def test_prompts_example_runs(clean_environ: Path) -> None:
     assert lines[:3] == ["- grass", "- snow", "Which of these is white?"]
     for wrong in ("color is unknown", "colour is missing", "items: "):
         assert wrong in lines[3]
+
+
+def test_own_engine_example_runs(clean_environ: Path) -> None:
+    """The example of an engine plans, acts and answers, and ends at its limit with an error that says so."""
+    lines = output_of("own_engine.py", clean_environ)
+    assert lines[0] == "There are four left. (3 model calls)"
+    assert [line.split()[0] for line in lines[1:-1]] == [
+        "user",
+        "assistant",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
+    assert "limits=Limits(steps=" in lines[-1]
+
+
+def test_long_conversation_example_runs(clean_environ: Path) -> None:
+    """The example shows summaries now and then, notes, a search, a refused turn and a steered one."""
+    lines = output_of("long_conversation.py", clean_environ)
+    read = [int(line.split()[3]) for line in lines if line.startswith("turn ")]
+    assert 1 <= sum(later < before for before, later in itertools.pairwise(read)) <= 3
+    assert lines[len(read) :] == [
+        "the conversation has 16 messages",
+        "{0: {'pinned': True}, 1: {'rating': 5}}",
+        "message 3 by the assistant: Our train has come to stop 2 of its long way",
+        "SessionBusy",
+        "said: True",
+        *("step_started", "steered", "step_started"),
+        "five",
+    ]
 
 
 def test_mcp_example_runs(clean_environ: Path) -> None:

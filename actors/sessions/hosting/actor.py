@@ -82,7 +82,6 @@ class SessionActor(ObservedActor):
         await super().opened()
         providers = ProvidersOptions.model_validate(self.settings["providers"])
         self._models = PoolClient(self.control, self.peer, providers)
-        self._holds = model_sizes(providers)
         options = BusOptions.model_validate(self.settings["bus"])
         self._bus = BusClient(
             self.name,
