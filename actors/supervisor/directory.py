@@ -116,8 +116,8 @@ class Directory:
             return entry, True
         if spec["fingerprint"] and spec["fingerprint"] != entry.fingerprint:
             raise SessionConflict(
-                f"session {entry.id!r} is open with other tools, engine or system prompt; attach to it "
-                f"without them, close it first, or choose another id"
+                f"session {entry.id!r} is open with other tools, engine, system prompt, window or limits; "
+                f"attach to it without them, close it first, or choose another id"
             )
         entry.stay = entry.stay or spec["stay"]
         entry.handles[handle] = driver_id

@@ -28,7 +28,7 @@ async def test_a_command_knows_whose_turn_waits(world: World) -> None:
 
     async def look(command: Look) -> list[str]:
         if command.deeper:
-            return (await server.execute(Look(session_id="s2"))).unwrap()
+            return list((await server.execute(Look(session_id="s2"))).unwrap())
         return list(waiting_sessions())
 
     await server.register_command_handler(Look, look)

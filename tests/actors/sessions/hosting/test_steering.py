@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.sessions.errors import ProviderError, TurnCancelled
+from llmgine.actors.sessions.errors import TurnCancelled
 from llmgine.actors.sessions.hosting.opening import Opening
 from llmgine.actors.sessions.running.engines import SinglePassEngine
 from llmgine.actors.sessions.turns.events import Steered, StepStarted, TurnDone
 from llmgine.providers.contracts import Message
-from llmgine.providers.errors import InvalidRequest
+from llmgine.providers.errors import InvalidRequest, ProviderError
 from tests.actors.sessions.stage import Stage, soon
 from tests.actors.sessions.words import PROVIDER_FAILED
 
@@ -160,7 +160,7 @@ async def test_said_twice_is_read_once(stage: Stage, script: Any) -> None:
 def test_an_opening_says_when_busy() -> None:
     """What the driver sends of windows, limits and queues is read as it was meant."""
     wire = {"window": {"kind": "tokens"}, "limits": {"cost": "0.10"}, "when_busy": "refuse"}
-    opening = Opening(session_id="s1", model="m", **wire)  # type: ignore[arg-type]
+    opening = Opening(session_id="s1", model="m", **wire)
     assert opening.record()["limits"]["cost"] == "0.10"
     assert Opening(session_id="s1", opening=1, **opening.record()) == opening
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgine.actors.sessions.turns.events import Reply, StepStarted, ToolReturned, TurnDone, TurnEvent
+from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import REPLY_RESULTS_BYTES, TurnLog, TurnRequest, TurnTally
 from llmgine.providers.contracts import (
     FinishReason,
@@ -183,5 +185,8 @@ def test_requests_cross_the_wire() -> None:
         "s:1", Message.user("hi"), "p/m", 3.5, OutputSchema(json_schema={"type": "object"}), {"seed": 1}
     )
     assert TurnRequest.from_wire(request.to_wire()) == request
+    limits = Limits(tokens=9, cost=Decimal("0.1"))
+    bounded = replace(request, limits=limits, when_busy="interrupt", waiting=("a", "b"))
+    assert TurnRequest.from_wire(bounded.to_wire()) == bounded
     plain = TurnRequest("s:2", Message.user("hi"))
     assert TurnRequest.from_wire(plain.to_wire()) == plain
