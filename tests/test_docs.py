@@ -222,6 +222,18 @@ def test_mcp_example_runs(clean_environ: Path) -> None:
     assert lines == ["clock_convert_time succeeded", "Noon in Paris is evening in Tokyo."]
 
 
+def test_tools_example_runs(clean_environ: Path) -> None:
+    """The example of tools shows progress, a retry, a crash, a secret's mask and what its policy denies."""
+    lines = output_of("tools.py", clean_environ)
+    assert lines[:2] == ["  shelf 1 of 2", "  shelf 2 of 2"]
+    assert lines[2].startswith('+ {"items":24,')
+    assert lines[3] == "+ 2.5"
+    assert lines[4].startswith("- The arguments of price are wrong: item: ")
+    assert lines[5] == "- measure failed: its process was ended by SIGABRT."
+    assert lines[6].endswith("three is the deepest")
+    assert lines[7:] == ["+ 20.00 euro given back, signed [secret seal]", "- The drawer holds 50 euro."]
+
+
 def test_settings_page_is_current() -> None:
     """docs/settings.md lists every setting with its default; `make docs` writes it."""
     written = runpy.run_path(str(ROOT / "docs" / "write_settings.py"))
