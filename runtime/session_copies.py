@@ -12,7 +12,7 @@ from llmgine.actors.sessions import ContextError, ContextStore
 from llmgine.actors.sessions.journal.loading import load
 from llmgine.actors.sessions.journal.state import SessionState
 from llmgine.actors.store import Fenced, StoreClient, StoreDamaged
-from llmgine.actors.store.operations import Activate, PutBlob, PutSession, PutSnapshot
+from llmgine.actors.store.session_operations import Activate, PutBlob, PutSession, PutSnapshot
 from llmgine.actors.supervisor.entries import SessionConflict
 from llmgine.providers import InvalidRequest
 

@@ -170,7 +170,7 @@ class Directory:
         if entry is not None and entry.opening == opening:
             del self.sessions[session_id]
 
-    def orphaned(self, parent: str) -> list[Decision]:
+    def orphaned(self, parent: str) -> list[EndSession]:
         """A session has ended: so do those that only it held."""
         return self._detach_all(holder(parent), "the session that asked it has ended")
 

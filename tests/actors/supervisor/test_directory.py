@@ -288,3 +288,48 @@ def test_what_the_store_alone_has_is_passive() -> None:
     assert known.tick(200.0) == []
     assert attach(known, "t")
     assert known.session("t").opening == 6
+
+
+def child(to: Directory, session: str, parent: str) -> bool:
+    entry, new = to.attach({**spec(session), "parent": parent}, parent, "any", now=0.0)
+    if new:
+        to.opened(entry.id, entry.opening, f"host-of-{session}")
+    return new
+
+
+def test_a_session_that_another_opened_ends_with_it() -> None:
+    """It is held by that one, whatever becomes of drivers, and no longer than it is there."""
+    known = directory()
+    attach(known, "p", stay=True)
+    assert child(known, "p/c", "p")
+    assert not child(known, "p/c", "p")
+    assert not any(isinstance(decision, EndSession) for decision in known.tick(1000.0))
+    opening = known.session("p").opening
+    assert known.orphaned("other") == []
+    known.ended("p", opening)
+    assert known.orphaned("p") == [EndSession("p/c", "the session that asked it has ended")]
+
+
+def test_a_session_that_another_opened_is_let_go_by_it() -> None:
+    """Its handle is off: it ends, and the one that asked goes on."""
+    known = directory()
+    attach(known, "p")
+    child(known, "p/c", "p")
+    assert known.detach("p/c", "parent", None) == [EndSession("p/c", None)]
+    assert known.session("p").state == "open"
+
+
+def test_only_an_open_session_opens_others() -> None:
+    """One that has ended asks nobody."""
+    with pytest.raises(SessionNotFound):
+        child(directory(), "p/c", "p")
+
+
+def test_after_a_restart_a_session_is_held_by_the_one_that_opened_it() -> None:
+    """It stays while that one is there too, and ends after the lease where it is not."""
+    for parents, ends in ((["p"], []), ([], ["p/c"])):
+        known = directory(owned=False)
+        for session in [*parents, "p/c"]:
+            told = {**spec(session, stay=session == "p"), "opening": 1}
+            known.found({**told, "parent": "p" if session == "p/c" else None}, "host-1", 0.0)
+        assert [end.session_id for end in known.tick(31.0) if isinstance(end, EndSession)] == ends

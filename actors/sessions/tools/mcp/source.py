@@ -15,7 +15,7 @@ from llmgine.actors.sessions.tools.mcp.connection import McpConnection, Unavaila
 from llmgine.actors.sessions.tools.mcp.content import as_parts, as_text
 from llmgine.actors.sessions.tools.mcp.names import distinct, namespaced
 from llmgine.actors.sessions.tools.mcp.server import McpServer, Secrets
-from llmgine.actors.sessions.tools.tool import Tool
+from llmgine.actors.sessions.tools.tool import Tool, ToolOptions
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +79,13 @@ def _tool(connection: McpConnection, name: str, listed: Any) -> Tool[..., Any]:
 
     hints = listed.annotations
     repeatable = hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
+    options: ToolOptions = {"idempotent": repeatable, **connection.server.options}
     return Tool.from_schema(
         call,
         name=name,
         description=listed.description or listed.title or "",
         parameters={"type": "object", "properties": {}, **listed.input_schema},
-        **{"idempotent": repeatable, **connection.server.options},
+        **options,
     )
 
 

@@ -19,7 +19,7 @@ PIXEL = base64.b64decode(
 
 def toolbox() -> Any:
     """A server with a tool for each kind of result."""
-    server: Any = MCPServer("toolbox", log_level="ERROR")
+    server = MCPServer("toolbox", log_level="ERROR")
 
     @server.tool()
     def add(a: int, b: int) -> int:
