@@ -211,7 +211,7 @@ def count(text: str) -> int:
 
 def test_there_and_back() -> None:
     """What is packed is unpacked equal: tools with their options, and the engine."""
-    code = unpack(pack(SessionCode(as_tools([count]), SinglePassEngine())))
+    code = unpack(pack(SessionCode((count,), SinglePassEngine())))
     (made,) = code.tools
     assert (made.spec, made.timeout, made.idempotent) == (count.spec, 5, True)
     assert made("abc") == 3
@@ -260,7 +260,7 @@ def test_fingerprints_see_options_and_deciders() -> None:
             same(concurrency=1),
             same(process=True, memory=10**9),
             same(remote=True, num_cpus=2.0),
-            SessionCode(as_tools([count]), policy=Closed()),
+            SessionCode((count,), policy=Closed()),
         )
     }
     assert len(told) == 12
@@ -272,9 +272,9 @@ def test_the_registry_is_left_as_it_was() -> None:
     from ray import cloudpickle
 
     before = cloudpickle.list_registry_pickle_by_value()
-    pack(SessionCode(as_tools([count])))
+    pack(SessionCode((count,)))
     with pytest.raises(UnsendableCode):
-        pack(SessionCode(as_tools([count]), Holds()))
+        pack(SessionCode((count,), Holds()))
     assert cloudpickle.list_registry_pickle_by_value() == before
 
 
@@ -293,7 +293,7 @@ class Holds:
 def test_what_cannot_travel_is_named() -> None:
     """An object that cannot be pickled is an error that names it and says what mends it."""
     with pytest.raises(UnsendableCode, match=r"Holds.*inside the function") as caught:
-        pack(SessionCode(as_tools([count]), Holds()))
+        pack(SessionCode((count,), Holds()))
     assert "lock" in str(caught.value)
 
 
