@@ -107,9 +107,10 @@ class SupervisorActor(ObservedActor):
             options=BusOptions.model_validate(self.settings["bus"]),
         )
         records = SessionRecords(self._store, f"{self.name}-{self.identity.epoch}", time.time_ns)
+        lodging = Lodging(self.cluster, self._hosts, self._work)
         self._sessions = SessionDesk(
             self._directory,
-            Lodging(self.cluster, self._hosts, self._work),
+            lodging,
             records,
             self._subscriptions,
             self._bus,
@@ -117,7 +118,7 @@ class SupervisorActor(ObservedActor):
             self.options,
         )
         self._keeping = SessionKeeping(
-            self._directory, self._hosts, self._sessions, records, self._subscriptions, self._work
+            self._directory, self._hosts, self._sessions, lodging, records, self._subscriptions, self._work
         )
         children = [name for name in await self.cluster.names() if name != self.name]
         self._deployments = DeploymentDesk(self.cluster, self._children, self._subscriptions, self._work)

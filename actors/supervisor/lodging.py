@@ -70,6 +70,15 @@ class Lodging:
         self._hosts.left(entry.id, host)
         return ended
 
+    async def leave(self, session_id: str, host: str) -> None:
+        """The session is in this actor no more, whatever the actor thought."""
+        try:
+            await self._cluster.call(host, "leave", session_id, timeout=_ADOPTION)
+        except (LlmgineError, TimeoutError) as error:
+            logger.warning("session %s may still be in %s, which ends: %s", session_id, host, error)
+            self._hosts.retire(host)
+        self._hosts.left(session_id, host)
+
     async def _adopt(self, host: str, opening: dict[str, Any], code: Any, woken: bool) -> None:
         try:
             await self._cluster.call(host, "adopt", opening, code, woken, timeout=_ADOPTION)
@@ -84,12 +93,4 @@ class Lodging:
         if entry.placement == "dedicated":
             await self._hosts.gone(host)
         else:
-            self._work.start(self._leave(entry, host), f"take session {entry.id} back from {host}")
-
-    async def _leave(self, entry: SessionEntry, host: str) -> None:
-        try:
-            await self._cluster.call(host, "leave", entry.id, timeout=_ADOPTION)
-        except (LlmgineError, TimeoutError) as error:
-            logger.warning("session %s may still be in %s, which ends: %s", entry.id, host, error)
-            self._hosts.retire(host)
-        self._hosts.left(entry.id, host)
+            self._work.start(self.leave(entry.id, host), f"take session {entry.id} back from {host}")

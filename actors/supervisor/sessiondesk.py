@@ -10,7 +10,7 @@ from typing import Any
 
 from llmgine.actors.bus import BusClient, Event
 from llmgine.actors.control import ControlOptions, Lanes, StartFailed
-from llmgine.actors.sessions import SessionEnded, SessionLost, SessionStarted
+from llmgine.actors.sessions import SessionEnded, SessionLost, SessionMoved, SessionStarted
 from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.supervisor.directory import Directory
 from llmgine.actors.supervisor.entries import EndSession, SessionEntry, SessionNotFound
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 # How long a session's start or end event may hold up what follows.
 _LAST_WORD = 5.0
-# A process that dies while it takes on a sleeping session may have died of something else.
-_WAKES = 2
 
 
 class SessionDesk:
@@ -66,7 +64,8 @@ class SessionDesk:
             entry, new = self._directory.attach(spec, driver_id, handle, now=now)
             if new:
                 await self._arrive(entry, self._first(entry, spec, code))
-                await self._publish(SessionStarted(session_id=entry.id, opening=entry.opening))
+                started = SessionStarted(session_id=entry.id, opening=entry.opening)
+                self._work.start(self._publish(started), f"tell of session {entry.id}")
             elif entry.state == "passive":
                 await self._wake(entry)
             return self.describe(entry)
@@ -150,7 +149,7 @@ class SessionDesk:
         try:
             kept = await self._records.keep_code(code) if code else ""
             opening = {**spec, "opening": entry.opening, "code": kept}
-            host = await self._lodging.move_in(entry, opening, code, woken=False)
+            host = await self._move_in(entry, opening, code, woken=False)
         except BaseException:
             self._directory.ended(entry.id, entry.opening)
             raise
@@ -169,15 +168,21 @@ class SessionDesk:
             raise SessionLost(f"session {entry.id!r} is gone: the store has nothing of it any more")
         opening = {**told(row), "opening": entry.opening, "stay": entry.stay}
         code = self._live.get(entry.id) or await self._records.code(row)
-        for attempt in range(_WAKES):
-            try:
-                host = await self._lodging.move_in(entry, opening, code, woken=True)
-            except StartFailed:
-                if attempt == _WAKES - 1:
-                    raise
-            else:
-                self._directory.opened(entry.id, entry.opening, host)
-                return
+        host = await self._move_in(entry, opening, code, woken=True)
+        self._directory.opened(entry.id, entry.opening, host)
+
+    async def _move_in(self, entry: SessionEntry, opening: dict[str, Any], code: Any, *, woken: bool) -> str:
+        """The actor that has the session now; a second one is tried where the first says nothing of it."""
+        try:
+            return await self._lodging.move_in(entry, opening, code, woken=woken)
+        except SessionMoved as error:
+            # An actor that an earlier life of the supervisor had given it to was as fast.
+            logger.info("session %s is taken again: %s", entry.id, error)
+        except StartFailed as error:
+            if not woken:
+                raise
+            logger.warning("session %s is woken again: %s", entry.id, error)
+        return await self._lodging.move_in(entry, opening, code, woken=woken)
 
     # Going.
 

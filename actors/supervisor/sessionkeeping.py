@@ -13,6 +13,7 @@ from llmgine.actors.store.rows import SessionRow
 from llmgine.actors.supervisor.directory import FINISHED, Directory
 from llmgine.actors.supervisor.entries import EndSession, SessionNotFound
 from llmgine.actors.supervisor.hostdesk import HostDesk
+from llmgine.actors.supervisor.lodging import Lodging
 from llmgine.actors.supervisor.sessiondesk import SessionDesk
 from llmgine.actors.supervisor.sessionrecords import SessionRecords, told
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
@@ -36,6 +37,7 @@ class SessionKeeping:
         directory: Directory,
         hosts: HostDesk,
         desk: SessionDesk,
+        lodging: Lodging,
         records: SessionRecords,
         subscriptions: SubscriptionDesk,
         work: Work,
@@ -43,6 +45,7 @@ class SessionKeeping:
         self._directory = directory
         self._hosts = hosts
         self._desk = desk
+        self._lodging = lodging
         self._records = records
         self._subscriptions = subscriptions
         self._work = work
@@ -51,8 +54,16 @@ class SessionKeeping:
         """Sessions of this actor have been quiet: they go to sleep, or end where nothing holds them."""
         for session_id in session_ids:
             self._end_all(self._directory.idle(session_id))
+        self._disown(host, session_ids)
         for first in range(0, len(session_ids), _BATCH):
             await self._desk.rest(host, session_ids[first : first + _BATCH])
+
+    def _disown(self, host: str, session_ids: list[str]) -> None:
+        """What an earlier life of the supervisor gave to this actor, and a later one to another, it drops."""
+        for session_id in session_ids:
+            entry = self._directory.sessions.get(session_id)
+            if entry is None or entry.actor not in (host, None):
+                self._work.start(self._lodging.leave(session_id, host), f"take session {session_id} back")
 
     async def retire(self, host: str, why: str) -> None:
         """An actor that is not well takes no more sessions, and lets go of each as soon as it is idle."""

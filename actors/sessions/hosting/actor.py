@@ -137,6 +137,7 @@ class SessionActor(ObservedActor):
             observer=self._announcer,
             holds=self._holds,
             ports=self._ports(wanted.session_id, live=isinstance(code, SessionCode)),
+            anew=not woken,
         )
         slot = Slot(wanted, host, self._now())
         host.on_fenced = partial(self._fenced, slot)

@@ -102,14 +102,17 @@ async def open_host(
     holds: Callable[[str], int | None] = unknown_size,
     ports: ToolPorts | None = None,
     wall: Callable[[], int] = time.time_ns,
+    anew: bool = False,
 ) -> SessionHost:
     """A session ready to serve, as the store has it; its turns that had not ended go on.
+
+    One that is opened `anew` is not looked up before it turns out to be there.
 
     From here on this process alone, named `owner`, writes for it: `SessionMoved` where another has taken it
     meanwhile.
     """
     toolset = Toolset(code.tools, options, ports, servers=code.servers)
-    epoch, loaded = await _activate(opening, store, owner, wall)
+    epoch, loaded = await _activate(opening, store, owner, wall, anew)
     toolset.open()
     conversation = Conversation(
         session_id=opening.session_id,
@@ -146,11 +149,11 @@ async def open_host(
 
 
 async def _activate(
-    opening: Opening, store: SessionStore, owner: str, wall: Callable[[], int]
+    opening: Opening, store: SessionStore, owner: str, wall: Callable[[], int], anew: bool
 ) -> tuple[int, Loaded]:
     """The session's new epoch, and the session as its last writer left it."""
     session_id = opening.session_id
-    row = await store.session(session_id)
+    row = None if anew else await store.session(session_id)
     known, record = (0, {}) if row is None else (row.epoch, row.record)
     now = wall()
     epoch = max(known + 1, now)
@@ -168,6 +171,8 @@ async def _activate(
             ]
         )
     except Fenced as error:
+        if anew:
+            return await _activate(opening, store, owner, wall, anew=False)
         raise SessionMoved(f"session {session_id!r} was opened elsewhere at the same time: {error}") from None
     if row is None:
         row = await store.session(session_id)

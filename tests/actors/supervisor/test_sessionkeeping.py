@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -39,7 +40,7 @@ class Stage:
         lodging = Lodging(this, hosts, work)
         desk = SessionDesk(self.directory, lodging, this, this, this, work, ControlOptions())
         self.hosts, self.desk = hosts, desk
-        self.keeping = SessionKeeping(self.directory, hosts, desk, this, this, work)
+        self.keeping = SessionKeeping(self.directory, hosts, desk, lodging, this, this, work)
 
     # Actors, bus and subscriptions.
 
@@ -120,6 +121,7 @@ class Stage:
         self.has(session, stay=stay, pending=pending)
         spec = {**self.rows[session].record, "session_id": session}
         where = await self.desk.open("d", "h", spec, None)
+        await asyncio.sleep(0)  # its start is told beside the answer
         self.log.clear()
         return str(where["actor"])
 
