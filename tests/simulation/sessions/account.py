@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,8 @@ class Asked:
     ended: float | None = None
     answer: str | None = None
     error: str = ""
+    # Somebody was told that its cancel came in time.
+    cancelled: bool = False
 
 
 @dataclass
@@ -56,7 +59,11 @@ class Account:
         self.seed = seed
         # How often a model call fails.
         self.flaky = 0.0
+        # What the disk holds of a turn, by session and id: its state, None where it holds nothing.
+        self.kept: Callable[[str, str], str | None] = lambda session, turn_id: None
         self.asks: dict[str, Asked] = {}
+        # Turns whose good end somebody was told.
+        self.told: set[str] = set()
         self.effects: dict[str, Effect] = {}
         self.counters: Counter[str] = Counter()
         self.violation: Violation | None = None
@@ -91,14 +98,19 @@ class Account:
     def taken_on(self, asked: Asked, turn_id: str) -> None:
         asked.turn_id, asked.taken_on = turn_id, self.loop.now
         self.tell(f"{asked.name} is taken on as {turn_id}")
+        kept = self.kept(asked.session, turn_id)
+        self.must(kept is not None, 1, f"{asked.name} was taken on before it was kept")
 
-    def answered(self, asked: Asked, text: str) -> None:
+    def answered(self, asked: Asked, turn_id: str, text: str) -> None:
         self.tell(f"{asked.name} is answered: {text}")
-        asked.ended, asked.answer = self.loop.now, text
+        asked.turn_id, asked.ended, asked.answer = turn_id, self.loop.now, text
+        self.told.add(turn_id)
         self.counters["turns done"] += 1
-        self.must(
-            text == f"answer {asked.name}", 1, f"{asked.name} was answered with {text!r}, another's answer"
-        )
+        right = text == f"answer {asked.name}"
+        self.must(right, 1, f"{asked.name} was answered with {text!r}, another's answer")
+        self.must(not asked.cancelled, 1, f"{asked.name} was cancelled, and is answered")
+        kept = self.kept(asked.session, turn_id)
+        self.must(kept == "done", 1, f"{asked.name} was answered while it was kept as {kept}")
 
     def failed(self, asked: Asked, error: BaseException) -> None:
         asked.ended, asked.error = self.loop.now, f"{type(error).__name__}: {error}"

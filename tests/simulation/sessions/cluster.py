@@ -97,6 +97,15 @@ class SimulatedCluster:
             self._end(life, ActorGone)
         return True
 
+    def disown(self, name: str, seconds: float) -> None:
+        """The actor is gone for all who ask, and its process lives on until it dies, too."""
+        life = self._lives.pop(name)
+        process, life.process = life.process, None
+        assert process is not None
+        self._end(life, ActorGone)
+        self.network.cut(process)
+        self.loop.call_later(seconds, self._die, process, context=self._nowhere())
+
     def destroy(self) -> None:
         """Every actor dies for good."""
         for life in list(self._lives.values()):
@@ -113,11 +122,14 @@ class SimulatedCluster:
     def _end(self, life: _Life, error: type[Exception]) -> None:
         process, life.process, life.instance = life.process, None, None
         if process is not None:
-            process.alive = False
-            self.network.died(process)
+            self._die(process)
         for answer in life.calls:
             self._settle(answer, error(f"{life.boot.name} was ended during a call"))
         life.calls.clear()
+
+    def _die(self, process: Process) -> None:
+        process.alive = False
+        self.network.died(process)
 
     def _deliver(self, answer: asyncio.Future[Any], name: str, method: str, arguments: Any) -> None:
         life = self._lives.get(name)

@@ -15,6 +15,7 @@ async def misbehave(world: World) -> None:
     plan, loop = world.plan, world.loop
     acts: list[tuple[float, Callable[[], None]]] = [
         *((rate, lambda kind=kind: _crash(world, kind)) for kind, rate in sorted(plan.crashes.items())),
+        (plan.ghosts, lambda: _ghost(world)),
         (plan.stalls, lambda: _stall(world)),
         (plan.breaks, lambda: _break(world)),
         (plan.slow_links, lambda: _slow(world)),
@@ -47,6 +48,15 @@ def _crash(world: World, kind: str) -> None:
 
 
 _PREFIXES = {"session": ("session-", "host-")}
+
+
+def _ghost(world: World) -> None:
+    """A session's actor is taken for dead, as with its node, and goes on for a while."""
+    hit = [name for name in world.cluster.actors() if name.startswith(_PREFIXES["session"])]
+    if hit:
+        name, seconds = world.loop.random.choice(hit), world.loop.between(0.1, 5.0)
+        world.note("ghost", f"{name} is taken for dead, and is dead in {seconds:.3f} s")
+        world.cluster.disown(name, seconds)
 
 
 def _stall(world: World) -> None:

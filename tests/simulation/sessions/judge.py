@@ -49,4 +49,4 @@ async def _outcome(world: World, runtime: Runtime, asked: Asked) -> None:
     except (TurnError, ProviderError) as error:
         must(asked.answer is None, 1, f"{asked.name} was answered, and later its outcome is {error!r}")
     else:
-        world.account.answered(asked, reply.text)
+        world.account.answered(asked, reply.turn_id, reply.text)

@@ -160,6 +160,12 @@ class Network:
             wire.break_off()
         return len(hit)
 
+    def cut(self, process: Process) -> None:
+        """Every link that the process has breaks; it may dial anew."""
+        for wire in self._wires:
+            if wire.other is not None and process in (wire.process, wire.other.process):
+                wire.break_off()
+
     def died(self, process: Process) -> None:
         """The machine closes what the process had open."""
         for wire in self._wires:

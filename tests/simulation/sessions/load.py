@@ -50,7 +50,8 @@ class Driver:
         while not world.closing:
             name = f"s{chance.random.randrange(world.plan.sessions)}"
             try:
-                async with runtime.session(name, model=MODEL, tools=TOOLS, stay=True) as session:
+                stay = chance.chance(world.plan.stays)
+                async with runtime.session(name, model=MODEL, tools=TOOLS, stay=stay) as session:
                     world.note("openings", f"{self} has opened {name}")
                     for _ in range(chance.random.randint(1, 4)):
                         if not world.closing:
@@ -81,16 +82,14 @@ class Driver:
         except LlmgineError as error:
             self.world.account.failed(asked, error)
         else:
-            asked.turn_id = reply.turn_id
-            self.world.account.answered(asked, reply.text)
+            self.world.account.answered(asked, reply.turn_id, reply.text)
 
     async def _streams(self, session: Session) -> None:
         asked = self._prompt(session)
         try:
             async for event in session.stream(asked.prompt):
                 if isinstance(event, TurnDone):
-                    asked.turn_id = event.reply.turn_id
-                    self.world.account.answered(asked, event.reply.text)
+                    self.world.account.answered(asked, event.reply.turn_id, event.reply.text)
                 elif isinstance(event, TurnFailed):
                     self.world.account.failed(asked, event.error)
         except LlmgineError as error:
@@ -104,12 +103,12 @@ class Driver:
             self.world.account.taken_on(asked, turn.id)
             if self.world.loop.chance(0.3):
                 await asyncio.sleep(self.world.loop.between(0.0, 0.2))
-                await turn.cancel()
+                asked.cancelled = await turn.cancel()
             reply = await turn.result()
         except LlmgineError as error:
             self.world.account.failed(asked, error)
         else:
-            self.world.account.answered(asked, reply.text)
+            self.world.account.answered(asked, reply.turn_id, reply.text)
 
     async def _submits_and_goes(self, session: Session) -> None:
         asked = self._prompt(session)

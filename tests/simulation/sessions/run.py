@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.simulation.sessions.account import Violation
+from tests.simulation.sessions.bugs import BUGS
 from tests.simulation.sessions.plan import make_plan
 from tests.simulation.sessions.world import World
 
@@ -43,3 +44,13 @@ def simulate_all(seeds: range) -> Iterator[Outcome]:
     context = multiprocessing.get_context("spawn")
     with context.Pool(os.cpu_count()) as pool:
         yield from pool.imap_unordered(simulate, seeds, chunksize=_TOGETHER)
+
+
+def catch(bug: str, seeds: range) -> Outcome | None:
+    """The first seed that notices a deliberate bug and is clean without it; None where none does."""
+    for seed in seeds:
+        with BUGS[bug]():
+            outcome = simulate(seed)
+        if outcome.story and not simulate(seed).story:
+            return outcome
+    return None

@@ -17,13 +17,13 @@ class Desk:
     account: Account
 
 
-@tool(idempotent=True)
+@tool(idempotent=True, trusted=True)
 async def look(key: str) -> str:
     """Looks at something; may be done any number of times."""
     return await _work(key, idempotent=True)
 
 
-@tool(timeout=3.0)
+@tool(timeout=3.0, trusted=True)
 async def act(key: str) -> str:
     """Changes the world; must not be done twice."""
     return await _work(key, idempotent=False)

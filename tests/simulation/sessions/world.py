@@ -25,6 +25,7 @@ from tests.simulation.sessions.load import Driver
 from tests.simulation.sessions.loop import Process, SimulatedLoop, Stuck
 from tests.simulation.sessions.model import ObedientModel
 from tests.simulation.sessions.plan import Plan
+from tests.simulation.sessions.reading import Reader
 from tests.simulation.sessions.tools import Desk
 from tests.simulation.sessions.watcher import Watcher
 from tests.simulation.sessions.witness import Witness
@@ -44,11 +45,14 @@ class World:
         self.account = Account(plan.seed, self.loop)
         self.network = Network(self.loop)
         self.cluster = SimulatedCluster(self.loop, self.network)
-        self.settings = Settings(telemetry={"enabled": False}, sessions={"finished_turns": 10_000})
+        self.settings = Settings(telemetry={"enabled": False}, sessions=plan.sessions_are)
         bus = self.settings.bus
         self.witness = Witness(self.account)
         rows = MemoryEngine(bus.dead_letters, bus.dead_letter_age)
         self.disk = Disk(self.loop, rows, self.witness)
+        self.reader = Reader(self.account, rows.ledger.sessions)
+        self.witness.looks.append(self.reader.glance)
+        self.account.kept = self._kept
         self.disk.kill_store = lambda: self.cluster.crash(names.STORE)
         self.drivers: list[Driver] = []
         self.watcher = Watcher(self)
@@ -89,6 +93,10 @@ class World:
 
     # Inside
 
+    def _kept(self, session: str, turn_id: str) -> str | None:
+        row = self.disk.rows.ledger.sessions.turns.get(f"{session}/{turn_id}")
+        return None if row is None else row.state
+
     def _open_engine(self, *options: Any, life: int) -> DiskEngine:
         return DiskEngine(self.disk)
 
@@ -101,10 +109,10 @@ class World:
         self.account.flaky = plan.flaky_model
         self.disk.fragile = plan.fragile_disk
         faults = self.loop.create_task(misbehave(self))
-        for _ in range(plan.deaths_of_all + 1):
+        for _ in range(plan.deaths_of_all):
             await asyncio.sleep(plan.seconds / (plan.deaths_of_all + 1))
-            if self.loop.now < plan.seconds * 0.9:
-                await self._die_and_launch()
+            await self._die_and_launch()
+        await asyncio.sleep(plan.seconds / (plan.deaths_of_all + 1))
         faults.cancel()
         relent(self)
         self.closing = True
@@ -112,6 +120,8 @@ class World:
         await self._within(_REST, self._drivers_end(), "the drivers come to an end")
         judge = Process("judge")
         await self._within(_REST, self.loop.start(judge, judged(self), "judge"), "the judge is answered")
+        for session in list(self.disk.rows.ledger.sessions.rows):
+            self.reader.look(session)
         self._kill(self.watcher.process)
         await self._within(_REST, self._stop(), "the runtime stops")
 

@@ -1,0 +1,120 @@
+"""Deliberate bugs, for tests of the simulation only: each breaks one promise and must be noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+from llmgine.actors.sessions.hosting.host import SessionHost
+from llmgine.actors.sessions.hosting.queue import TurnQueue
+from llmgine.actors.sessions.journal.recovery import Continuation
+from llmgine.actors.sessions.journal.state import SessionState
+from llmgine.actors.sessions.journal.writing import StoreJournal
+from llmgine.actors.sessions.running import resuming
+from llmgine.actors.store.fencing import Fence
+from llmgine.actors.store.memory import MemorySessions
+
+Bug = Callable[[], AbstractContextManager[Any]]
+
+BUGS: dict[str, Bug] = {}
+
+
+def _bug(owner: Any, name: str) -> Callable[[Callable[..., Any]], Bug]:
+    """The function replaces that method; it gets the real one first."""
+
+    def decorate(wrong: Callable[..., Any]) -> Bug:
+        @contextmanager
+        def switched_on() -> Iterator[None]:
+            right = getattr(owner, name)
+            with mock.patch.object(owner, name, lambda *args, **kwargs: wrong(right, *args, **kwargs)):
+                yield
+
+        BUGS[wrong.__name__.replace("_", " ")] = switched_on
+        return switched_on
+
+    return decorate
+
+
+# The store
+
+
+@_bug(Fence, "_owned")
+def no_fencing(right: Any, fence: Fence, operation: Any) -> Any:
+    return fence.session(operation.session)
+
+
+@_bug(Fence, "_activate")
+def double_activation(right: Any, fence: Fence, operation: Any) -> Any:
+    """Whoever comes has it, as if nobody had come in between."""
+    now = fence.session(operation.session)
+    fence.sessions[operation.session] = replace(now, epoch=operation.epoch, owner=operation.owner)
+    return operation
+
+
+@_bug(Fence, "_answer")
+def answered_twice(right: Any, fence: Fence, operation: Any) -> Any:
+    return operation
+
+
+@_bug(MemorySessions, "snapshot")
+def lost_snapshot(right: Any, sessions: MemorySessions, session: str) -> Any:
+    return None
+
+
+# The journal
+
+
+@_bug(StoreJournal, "flush")
+async def answer_before_journal(right: Any, journal: StoreJournal) -> None:
+    return
+
+
+@_bug(StoreJournal, "_write")
+def entries_out_of_order(right: Any, journal: StoreJournal) -> None:
+    journal._records.reverse()
+    right(journal)
+
+
+@_bug(StoreJournal, "_failed")
+def fenced_and_deaf(right: Any, journal: StoreJournal, error: Any) -> None:
+    """Goes on as if what was refused had been written."""
+    journal._done(())
+
+
+@_bug(SessionState, "to_snapshot")
+def snapshot_without_queue(right: Any, state: SessionState, blob_bytes: int) -> Any:
+    queue, state.queue = state.queue, {}
+    try:
+        return right(state, blob_bytes)
+    finally:
+        state.queue = queue
+
+
+# Turns
+
+
+@_bug(resuming, "continuation")
+def run_again_although_not_idempotent(right: Any, progress: Any) -> Any:
+    return Continuation(right(progress).results)
+
+
+@_bug(TurnQueue, "resume")
+def waiting_turns_dropped(right: Any, queue: TurnQueue, state: SessionState) -> None:
+    begun = None if state.progress is None else state.progress.turn_id
+    state.queue = {turn_id: one for turn_id, one in state.queue.items() if turn_id == begun}
+    right(queue, state)
+
+
+@_bug(SessionHost, "_ended")
+async def resent_turn_doubled(right: Any, host: SessionHost, turn_id: str) -> None:
+    return None
+
+
+@_bug(TurnQueue, "resume")
+def begun_turn_begun_anew(right: Any, queue: TurnQueue, state: SessionState) -> None:
+    """What it had done already is done once more."""
+    state.progress = None
+    right(queue, state)
