@@ -28,8 +28,11 @@ class Engine(Protocol):
         """Keeps all batches, together, but those refused; what was committed before is not done again."""
         ...
 
-    def tidy(self, now: int) -> None:
-        """Removes what has grown too old and gives space back."""
+    def tidy(self, now: int) -> bool:
+        """Removes some of what is too old or too much, and gives space back; whether there is more to do.
+
+        A commit may come in between, and no call takes long.
+        """
         ...
 
     @property

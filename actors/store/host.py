@@ -250,8 +250,9 @@ class StoreHost:
         while True:
             await self._sleep(self.options.tidy_interval)
             try:
-                if self._broken is None:
-                    await self._in(self._writing, self._engine.tidy, self._clock())
+                now = self._clock()
+                while self._broken is None and await self._in(self._writing, self._engine.tidy, now):
+                    pass
             except StoreUnavailable as error:
                 logger.warning("the store was not tidied: %s", error)
             except StoreError as error:

@@ -60,9 +60,10 @@ class MemoryEngine:
             self._refused.popitem(last=False)
         return [Refusal(batch, error) for batch, error in refused if error is not None]
 
-    def tidy(self, now: int) -> None:
+    def tidy(self, now: int) -> bool:
         self.ledger.expire(now - self._letter_age)
         self.ledger.tidy(now, self._retention)
+        return False
 
     def last_message(self) -> int:
         return self.ledger.journal.last

@@ -67,10 +67,11 @@ class SqlEngine:
         # Something in one of them cannot be written: the others are, each by itself.
         return [refusal for batch in batches for refusal in self.commit([batch], now)]
 
-    def tidy(self, now: int) -> None:
-        if self._is_there():
-            with self._writing() as writer:
-                writer.tidy(now - self._letter_age, now - _WRITER_AGE, now, self._retention)
+    def tidy(self, now: int) -> bool:
+        if not self._is_there():
+            return False
+        with self._writing() as writer:
+            return writer.tidy(now - self._letter_age, now - _WRITER_AGE, now, self._retention)
 
     def close(self) -> None:
         with self._opening:

@@ -1,8 +1,7 @@
-"""Removes what is too old or too much, in transactions of which none takes long."""
+"""Removes what is too old or too much, in steps of one transaction each, of which none takes long."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
@@ -23,7 +22,10 @@ _ENDED: Final = ((TURNS, TURNS.c.ended), (APPROVALS, APPROVALS.c.answered))
 
 
 class Tidying:
-    """Works on the writer's connection; `check` raises where another process writes now."""
+    """Works on the writer's connection; `check` raises where another process writes now.
+
+    Steps are yielded with the number of rows that they met.
+    """
 
     def __init__(self, connection: sa.Connection, check: Callable[[], None]) -> None:
         self._connection = connection
@@ -37,22 +39,21 @@ class Tidying:
             self._touched.update(row.session for row in run.sessions.approvals)
 
     def letters(self, before: int) -> Iterator[int]:
-        """How many were removed, portion by portion."""
+        """How many were removed."""
         return self._remove(LETTERS, LETTERS.c.time < before)
 
-    def writers(self, before: int) -> None:
+    def writers(self, before: int) -> Iterator[int]:
         for table in (WRITERS, REFUSED):
-            self._run(table.delete().where(table.c.time < before))
+            yield self._run(table.delete().where(table.c.time < before))
 
-    def approvals(self, now: int) -> None:
+    def approvals(self, now: int) -> Iterator[int]:
         """Those whose time is over have expired."""
         late = (APPROVALS.c.state == "pending", APPROVALS.c.expires <= now)
         some = sa.select(APPROVALS.c.number).where(*late).limit(_ROWS)
         expire = APPROVALS.update().where(APPROVALS.c.number.in_(some))
-        while self._run(expire.values(state="expired", answered=APPROVALS.c.expires)) == _ROWS:
-            pass
+        yield from self._repeat(expire.values(state="expired", answered=APPROVALS.c.expires))
 
-    def turns(self, now: int, retention: Retention) -> None:
+    def turns(self, now: int, retention: Retention) -> Iterator[int]:
         """And approvals, of which as much is kept."""
         while self._touched:
             some = list(islice(self._touched, _SESSIONS))
@@ -62,14 +63,15 @@ class Tidying:
                     for table, ended in _ENDED:
                         self._connection.execute(_too_many(table, ended, session, retention.turns))
             self._touched.difference_update(some)
+            yield len(some)
         if retention.turn_age is not None:
             for table, ended in _ENDED:
-                deque(self._remove(table, ended < now - retention.turn_age), 0)
+                yield from self._remove(table, ended < now - retention.turn_age)
 
-    def code(self, now: int) -> None:
+    def code(self, now: int) -> Iterator[int]:
         """What no session's record names."""
         named = sa.exists().where(SESSIONS.c.code == CODE.c.hash)
-        self._run(CODE.delete().where(CODE.c.time < now - CODE_AGE, ~named))
+        yield self._run(CODE.delete().where(CODE.c.time < now - CODE_AGE, ~named))
 
     def closed_sessions(self, now: int, retention: Retention) -> Iterator[str]:
         """Those that were closed too long ago, of which each is to be dropped before the next."""
@@ -91,10 +93,14 @@ class Tidying:
 
     def _remove(self, table: sa.Table, condition: sa.ColumnElement[bool]) -> Iterator[int]:
         some = sa.select(table.c.number).where(condition).limit(_ROWS)
-        removed = _ROWS
-        while removed == _ROWS:
-            removed = self._run(table.delete().where(table.c.number.in_(some)))
-            yield removed
+        yield from self._repeat(table.delete().where(table.c.number.in_(some)))
+
+    def _repeat(self, statement: Any) -> Iterator[int]:
+        """Until it meets less than a whole portion."""
+        met = _ROWS
+        while met == _ROWS:
+            met = self._run(statement)
+            yield met
 
     def _run(self, statement: Any) -> int:
         with self._connection.begin():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -57,6 +57,7 @@ class StoreWriter:
         refused = upsert(dialect, REFUSED, ["writer", "ticket"], _REFUSED)
         self._put_refused = Compiled(dialect, refused, _REFUSED)
         self._tidying = Tidying(self._connection, self._check_life)
+        self._steps: Iterator[int] | None = None
 
     def reader(self) -> sa.Connection:
         """Another connection, which only reads."""
@@ -93,17 +94,32 @@ class StoreWriter:
             self._keep_tickets({batch.writer: batch.ticket}, now)
         self._tickets.put(batch.writer, batch.ticket)
 
-    def tidy(self, letters_before: int, writers_before: int, now: int, retention: Retention) -> None:
-        """Remove what is of an earlier time, or more than is kept, and give space back."""
+    def tidy(self, letters_before: int, writers_before: int, now: int, retention: Retention) -> bool:
+        """A step of removing what is of an earlier time, or more than is kept; whether others follow."""
+        if self._steps is None:
+            self._steps = self._tidy(letters_before, writers_before, now, retention)
+        try:
+            next(self._steps)
+        except BaseException as error:
+            self._steps = None
+            if not isinstance(error, StopIteration):
+                raise
+        return self._steps is not None
+
+    def _tidy(
+        self, letters_before: int, writers_before: int, now: int, retention: Retention
+    ) -> Iterator[int]:
         for removed in self._tidying.letters(letters_before):
             self._letters -= removed
-        self._tidying.writers(writers_before)
-        self._tidying.approvals(now)
-        self._tidying.turns(now, retention)
-        self._tidying.code(now)
+            yield removed
+        yield from self._tidying.writers(writers_before)
+        yield from self._tidying.approvals(now)
+        yield from self._tidying.turns(now, retention)
+        yield from self._tidying.code(now)
         for session in self._tidying.closed_sessions(now, retention):
             self._letters -= self._tidying.drop(session)
             self._standings.put(session, NOWHERE)
+            yield 1
         self._database.give_back(self._connection)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from llmgine.actors.store.engine import Engine
 from llmgine.actors.store.ledger import Ledger
 from llmgine.actors.store.operations import (
     DropJournal,
@@ -120,6 +121,12 @@ def all_pages(ask: Callable[[int], Page[Any]]) -> list[Any]:
         found += page.rows
         after = page.next
     return found
+
+
+def tidy(engine: Engine, now: int) -> None:
+    """To its end."""
+    while engine.tidy(now):
+        pass
 
 
 _names = st.sampled_from(["a", "b", "c", "Ü\x1f|'\""])

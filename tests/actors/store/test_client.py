@@ -417,12 +417,13 @@ async def test_housekeeping_goes_on_by_itself(net: Any, until: Any, monkeypatch:
     tidied: list[int] = []
     engine = Faulty()
 
-    def tidy(now: int) -> None:
+    def tidy(now: int) -> bool:
         tidied.append(now)
         if len(tidied) == 1:
             raise StoreUnavailable("locked")
         if len(tidied) == 3:
             raise StoreDamaged("found while tidying")
+        return False
 
     monkeypatch.setattr(engine, "tidy", tidy)
     await net.open(engine, tidy_interval=0.001)

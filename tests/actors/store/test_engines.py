@@ -24,6 +24,7 @@ from llmgine.actors.store.operations import (
 )
 from llmgine.actors.store.queries import PAGE_BYTES, LetterFilter
 from tests.actors.store import rows
+from tests.actors.store.rows import tidy
 
 EVERY = LetterFilter()
 FILES = itertools.count()
@@ -103,7 +104,7 @@ def test_whatever_is_committed_reads_as_the_ledger_says(
     admitted = [row for row in ledger.letters.values() if wanted.admits(row)]
     assert list(engine.letters(wanted, None, 100).rows) == admitted[::-1]
     assert engine.count_letters(wanted) == len(admitted)
-    engine.tidy(before + 1)
+    tidy(engine, before + 1)
     ledger.expire(before)
     check_same(engine, ledger)
     engine.close()
@@ -182,7 +183,7 @@ def test_dead_letters_are_counted_exactly_through_every_way_to_go(make: MakeEngi
     assert [row.id for row in engine.letters(EVERY, None, 9).rows] == ["e", "d", "c"]
     writer.write(PutLetter(rows.letter("f", time=2_000)))
     assert [row.id for row in engine.letters(EVERY, None, 9).rows] == ["f", "e", "d"]
-    engine.tidy(1_010)
+    tidy(engine, 1_010)
     writer.write(*(PutLetter(rows.letter(id, time=2_000)) for id in "gh"))
     assert [row.id for row in engine.letters(EVERY, None, 9).rows] == ["h", "g", "f"]
 

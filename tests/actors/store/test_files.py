@@ -27,6 +27,7 @@ from llmgine.actors.store.sql import SqlEngine
 from llmgine.actors.store.sql.tables import JOURNAL, LETTERS
 from tests.actors.store import rows
 from tests.actors.store.files import beside, checkpoint, kept, path_of, write
+from tests.actors.store.rows import tidy
 
 MakeEngine = Callable[..., SqlEngine]
 
@@ -49,7 +50,7 @@ def test_nothing_is_made_by_asking_or_tidying(sql: MakeEngine) -> None:
     assert engine.count_letters(LetterFilter()) == 0
     assert engine.aside(9) == []
     assert engine.status()["messages"] == 0
-    engine.tidy(5)
+    tidy(engine, 5)
     assert not path_of(engine).parent.exists()
 
 
@@ -156,7 +157,7 @@ def test_of_two_stores_on_one_file_the_later_writes(sql: MakeEngine) -> None:
     with pytest.raises(StoreReplaced, match="another process has opened the store"):
         write(first, PutJournal(rows.message(3)), ticket=3)
     with pytest.raises(StoreReplaced):
-        first.tidy(5)
+        tidy(first, 5)
     assert kept(second) == [1, 2]
 
 
@@ -186,7 +187,7 @@ def test_what_is_gone_gives_its_space_back(sql: MakeEngine) -> None:
     write(engine, *(DropJournal(one.id) for one in messages), ticket=2)
     checkpoint(engine)
     before = path_of(engine).stat().st_size
-    engine.tidy(5)
+    tidy(engine, 5)
     checkpoint(engine)
     assert path_of(engine).stat().st_size < before / 5
 
@@ -195,9 +196,9 @@ def test_old_dead_letters_go_in_portions_and_writers_are_forgotten(sql: MakeEngi
     """However many there are."""
     engine = sql(letters=10_000, age=1e-9)
     write(engine, *(PutLetter(rows.letter(str(number), time=number)) for number in range(2_500)))
-    engine.tidy(2_501)
+    tidy(engine, 2_501)
     assert engine.count_letters(LetterFilter()) == 0
-    engine.tidy(86_400 * 1_000_000_000 + 2)
+    tidy(engine, 86_400 * 1_000_000_000 + 2)
     with beside(engine) as connection:
         assert connection.execute("SELECT count(*) FROM writers").fetchone() == (0,)
 

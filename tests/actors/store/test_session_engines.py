@@ -32,6 +32,7 @@ from llmgine.actors.store.session_operations import (
     SetEntriesAside,
 )
 from tests.actors.store import rows
+from tests.actors.store.rows import tidy
 
 FILES = itertools.count()
 EVERY = SessionFilter()
@@ -145,7 +146,7 @@ def test_whatever_sessions_write_reads_as_the_ledger_says(
         both.commit(batches)
     both.check()
     for now in (21, 21 + CODE_AGE):
-        both.engine.tidy(now)
+        tidy(both.engine, now)
         both.ledger.expire(now - 1_000)
         both.ledger.tidy(now, retention)
         both.check()
@@ -273,7 +274,7 @@ def test_an_approval_is_answered_once_and_expires_by_itself(both: Both) -> None:
     ]
     [error] = both.commit(answers)
     assert isinstance(error, AlreadyAnswered)
-    both.engine.tidy(50)
+    tidy(both.engine, 50)
     both.ledger.tidy(50, Retention())
     both.check()
     states = [
@@ -310,10 +311,26 @@ def test_code_is_kept_while_a_session_names_it(both: Both) -> None:
     both.write(
         KeepCode("c1", b"one", 1), KeepCode("c2", b"two", 1), PutSession("s", 5, {"record": {"code": "c1"}})
     )
-    both.engine.tidy(2)
+    tidy(both.engine, 2)
     assert both.engine.sessions.code("c2") == b"two"
-    both.engine.tidy(2 + CODE_AGE)
+    tidy(both.engine, 2 + CODE_AGE)
     assert [both.engine.sessions.code(hash) for hash in ("c1", "c2")] == [b"one", None]
+
+
+def test_tidying_lets_commits_through(lasting: MakeEngine) -> None:
+    """It goes in steps, between which a batch is committed."""
+    engine = lasting(retention=Retention(turns=1))
+    both = Both(engine)
+    for number in range(120):
+        session = f"s{number}"
+        ended = [rows.turn(f"{turn}", session=session, state="done", ended=1) for turn in range(3)]
+        both.write(Activate(session, 0, 1, "h", 1), *(PutTurn(1, turn) for turn in ended))
+    steps = 0
+    while engine.tidy(5):
+        steps += 1
+        both.write(PutSession("s0", 1, {"messages": steps}))
+    assert steps > 5
+    assert engine.status()["turns"] == 120
 
 
 @pytest.mark.parametrize(
