@@ -9,6 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from llmgine.actors.store import StoreOptions
+from llmgine.actors.store.queries import SessionFilter
 from llmgine.actors.store.sql import SqlEngine, database_of
 from tests.actors.store import rows
 
@@ -36,6 +37,17 @@ def batches_in(engine: SqlEngine) -> dict[int, set[int]]:
     return found
 
 
+def entries_in(engine: SqlEngine) -> set[int]:
+    """The batches of which there is an entry in the journal of their session."""
+    found: set[int] = set()
+    for session in rows.all_pages(lambda after: engine.sessions.sessions(SessionFilter(), after, 1_000)):
+        journal = engine.sessions.entries(session.id, 0, 1_000)
+        assert journal.damage is None
+        assert [number for number, _ in journal.rows] == list(range(1, session.head + 1))
+        found.update(int(body) for _, body in journal.rows)
+    return found
+
+
 def test_what_was_acknowledged_outlives_a_kill_at_any_moment(tmp_path: Path) -> None:
     """Each life goes on with the file of the one before; nothing is missing, and nothing half there."""
     path = tmp_path / "store.db"
@@ -44,8 +56,9 @@ def test_what_was_acknowledged_outlives_a_kill_at_any_moment(tmp_path: Path) -> 
     for life in range(KILLS):
         acknowledged |= acknowledged_until_killed(path, 1 + life * 1_000_000, moments.randint(1, 120))
         engine = SqlEngine(database_of(StoreOptions(url=f"sqlite:///{path}")), 100, 60.0, life=10**9 + life)
-        found = batches_in(engine)
+        found, entries = batches_in(engine), entries_in(engine)
         engine.close()
         assert acknowledged <= found.keys()
+        assert entries == found.keys()
         assert all(found[batch] == {1, 2, 3} for batch in acknowledged)
         assert all(places in ({1, 2, 3}, {0, 1, 2, 3}) for places in found.values())

@@ -321,10 +321,11 @@ def test_tidying_lets_commits_through(lasting: MakeEngine) -> None:
     """It goes in steps, between which a batch is committed."""
     engine = lasting(retention=Retention(turns=1))
     both = Both(engine)
-    for number in range(120):
-        session = f"s{number}"
+    batches: list[list[Operation]] = []
+    for session in (f"s{number}" for number in range(120)):
         ended = [rows.turn(f"{turn}", session=session, state="done", ended=1) for turn in range(3)]
-        both.write(Activate(session, 0, 1, "h", 1), *(PutTurn(1, turn) for turn in ended))
+        batches.append([Activate(session, 0, 1, "h", 1), *(PutTurn(1, turn) for turn in ended)])
+    both.commit(batches)
     steps = 0
     while engine.tidy(5):
         steps += 1

@@ -9,6 +9,7 @@ from llmgine.actors.link import Address, Identity, MemoryTransport, Peer
 from llmgine.actors.store import StoreClient, StoreOptions
 from llmgine.actors.store.host import StoreHost
 from llmgine.actors.store.operations import HandlerDone, PutJournal
+from llmgine.actors.store.session_operations import Activate, AppendEntries
 from llmgine.actors.store.sql import SqlEngine, database_of
 from tests.actors.store import rows
 
@@ -26,9 +27,12 @@ async def write(path: str, first: int) -> None:
     client = StoreClient(Peer("store", resolve, transport, Identity("router-0", "router", first)))
 
     async def writer(number: int) -> None:
-        for batch in range(first + number, sys.maxsize, 8):
-            kept = [rows.message(4 * batch + place) for place in range(4)]
-            await client.write(list(map(PutJournal, kept)))
+        session = f"{first}-{number}"
+        await client.write([Activate(session, 0, 1, "router-0", 1)])
+        for place, batch in enumerate(range(first + number, sys.maxsize, 8), 1):
+            kept = [rows.message(4 * batch + part) for part in range(4)]
+            entry = AppendEntries(session, 1, place, (b"%d" % batch,))
+            await client.write([*map(PutJournal, kept), entry])
             await client.write([HandlerDone(kept[0].id, kept[0].pending[0])])
             print(batch, flush=True)
 
