@@ -26,14 +26,16 @@ LlmgineError
     ├── SessionBusy          a turn runs already, and this one was not to wait
     └── SessionOverloaded    too many turns wait in this session
 
-A failed model call is raised as its own `ProviderError`, unwrapped; an answer that is not what `output=`
-asked for as the providers' `OutputInvalid`; code that cannot travel as `UnsendableCode` or `CodeUnavailable`.
+A failed model call is raised as its own `ProviderError`, unwrapped, a turn that cannot be kept as the
+store's `StoreError`; an answer that is not what `output=` asked for as the providers' `OutputInvalid`; code
+that cannot travel as `UnsendableCode` or `CodeUnavailable`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import llmgine.actors.store.errors as store_errors
 import llmgine.providers.errors as provider_errors
 from llmgine.actors.code import CodeUnavailable
 from llmgine.providers.errors import LlmgineError, ProviderError
@@ -178,6 +180,10 @@ _TRAVELLING: dict[str, type[LlmgineError]] = {
         UnknownTurn,
         SessionBusy,
         SessionOverloaded,
+        store_errors.StoreUnavailable,
+        store_errors.StoreDamaged,
+        store_errors.StoreReplaced,
+        store_errors.OperationRefused,
         provider_errors.UnknownModel,
         provider_errors.ModelNotInstalled,
         provider_errors.MissingKey,

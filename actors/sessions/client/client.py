@@ -185,11 +185,16 @@ class SessionClient:
             waiting=waiting,
         )
         patience = self._patience if deadline is None else min(deadline, self._patience)
-        return TurnClient(request.turn_id, self._link, output=kind, request=request, patience=patience)
+        return TurnClient(
+            request.turn_id, self._link, output=kind, request=request, fresh=key is None, patience=patience
+        )
 
 
 class TurnClient:
-    """One turn: its events, its result, its cancel. Made by `SessionClient`."""
+    """One turn: its events, its result, its cancel. Made by `SessionClient`.
+
+    A `fresh` one has an id that nobody has used, so its session need not look whether it has ended before.
+    """
 
     def __init__(
         self,
@@ -198,6 +203,7 @@ class TurnClient:
         *,
         output: Any = None,
         request: TurnRequest | None = None,
+        fresh: bool = False,
         patience: float = PATIENCE,
     ) -> None:
         self.id = turn_id
@@ -208,7 +214,7 @@ class TurnClient:
         )
         self._request = request
         self._patience = patience
-        self._sent = False
+        self._sent = not fresh
 
     async def accepted(self) -> None:
         """Returns once the session has taken the turn on; raises why it was refused."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -10,12 +9,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.actors.sessions.context.window import Window
-from llmgine.actors.sessions.errors import SessionMoved
+from llmgine.actors.sessions.hosting.activating import activate
 from llmgine.actors.sessions.hosting.code import SessionCode, unpack
 from llmgine.actors.sessions.hosting.host import SessionHost
 from llmgine.actors.sessions.hosting.queue import TurnQueue
 from llmgine.actors.sessions.journal.keeping import SessionStore
-from llmgine.actors.sessions.journal.loading import Loaded, load
 from llmgine.actors.sessions.journal.writing import StoreJournal
 from llmgine.actors.sessions.options import RecoveryPolicy, SessionOptions
 from llmgine.actors.sessions.running.observer import TurnObserver
@@ -25,15 +23,11 @@ from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, unk
 from llmgine.actors.sessions.tools.toolset import ToolPorts, Toolset
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest, WhenBusy
-from llmgine.actors.store import Fenced
-from llmgine.actors.store.session_operations import Activate, PutSession, SetEntriesAside
 from llmgine.providers.catalogue.profiles import profiler
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.names import resolve
 from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import SpanRecorder
-
-logger = logging.getLogger(__name__)
 
 
 class Opening(BaseModel):
@@ -112,7 +106,10 @@ async def open_host(
     meanwhile.
     """
     toolset = Toolset(code.tools, options, ports, servers=code.servers)
-    epoch, loaded = await _activate(opening, store, owner, wall, anew)
+    changes = {"state": "open", "opening": opening.opening}
+    epoch, loaded = await activate(
+        store, opening.session_id, changes, opening.record(), owner=owner, now=wall(), anew=anew
+    )
     toolset.open()
     conversation = Conversation(
         session_id=opening.session_id,
@@ -144,48 +141,7 @@ async def open_host(
     queue = TurnQueue(opening.session_id, epoch, runner, journal, options, wall, opening.when_busy or "queue")
     host = SessionHost(conversation, queue, journal, store, epoch)
     journal.on_fenced = host.fenced
+    if loaded.state.damage is not None:
+        journal.snapshot()
     queue.resume(loaded.state)
     return host
-
-
-async def _activate(
-    opening: Opening, store: SessionStore, owner: str, wall: Callable[[], int], anew: bool
-) -> tuple[int, Loaded]:
-    """The session's new epoch, and the session as its last writer left it."""
-    session_id = opening.session_id
-    row = None if anew else await store.session(session_id)
-    known, record = (0, {}) if row is None else (row.epoch, row.record)
-    now = wall()
-    epoch = max(known + 1, now)
-    changes = {
-        "state": "open",
-        "opening": opening.opening,
-        "record": {**record, **opening.record()},
-        "active": now,
-    }
-    try:
-        await store.write(
-            [
-                Activate(session_id, known, epoch, owner, now),
-                PutSession(session_id, epoch, changes),
-            ]
-        )
-    except Fenced as error:
-        if anew:
-            return await _activate(opening, store, owner, wall, anew=False)
-        raise SessionMoved(f"session {session_id!r} was opened elsewhere at the same time: {error}") from None
-    if row is None:
-        row = await store.session(session_id)
-        if row is None or not row.head:
-            return epoch, Loaded()
-        # What stood in its row was damaged; its journal is here.
-    # Nobody else writes from here on, so what is read is all there is.
-    loaded = await load(store, session_id)
-    damage = loaded.state.damage
-    if damage is not None:
-        number, reason = damage
-        logger.error("session %s goes on from before entry %d: %s", session_id, number, reason)
-        await store.write([SetEntriesAside(session_id, epoch, number, reason)])
-    for number, reason in loaded.state.skipped:
-        logger.warning("entry %d of session %s is passed over: %s", number, session_id, reason)
-    return epoch, loaded

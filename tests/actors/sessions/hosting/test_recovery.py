@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from llmgine.actors.sessions.client.client import TurnClient
 from llmgine.actors.sessions.errors import OutcomeUnknown, SessionMoved, TurnCancelled, TurnDeadline
 from llmgine.actors.sessions.tools.tool import tool
 from llmgine.actors.sessions.turns.events import TurnDone, TurnReset
+from llmgine.actors.sessions.turns.turn import TurnRequest
+from llmgine.actors.store import StoreUnavailable
 from llmgine.actors.store.operations import SetAside
 from llmgine.actors.store.session_operations import Activate, AppendEntries, PutSnapshot
+from llmgine.providers.contracts import Message
 from llmgine.providers.events import TextDelta
 from tests.actors.sessions.stage import Stage, soon
 
@@ -252,3 +256,72 @@ async def test_a_damaged_snapshot_is_out_of_the_way_once(stage: Stage, script: A
     await stage.wake()
     assert await texts(session) == ["a", "one"]
     assert "entry s1/0" in ledger.aside
+
+
+async def test_a_turn_with_an_id_of_ones_own_runs_once(stage: Stage, script: Any) -> None:
+    """A turn that is asked for again under its id, by anybody, after any death, is answered by the first."""
+    request = TurnRequest("s1:mine", Message.user("a"))
+    session = await stage.open(script.says("once"))
+    link = session._link
+    assert (await soon(TurnClient("s1:mine", link, request=request).result())).text == "once"
+    await stage.kill()
+    await stage.wake(script.says("twice"))
+    assert (await soon(TurnClient("s1:mine", link, request=request).result())).text == "once"
+    assert stage.models.requests == []
+
+
+async def test_submit_is_acknowledged_when_it_is_kept(stage: Stage, script: Any) -> None:
+    """A submit returns once the turn is in the store; where that cannot be, it is refused and never runs."""
+    session = await stage.open(script.says("1"), store_timeout=0.05)
+    turn = await soon(session.submit("a"))
+    row = await stage.processes[-1].store.turn("s1", turn.id)
+    assert row is not None
+    await soon(turn.result())
+    await stage.stop_store()
+    with pytest.raises(StoreUnavailable, match="store_timeout"):
+        await soon(session.submit("b"))
+    await stage.start()
+    await stage.settle()
+    assert await texts(session) == ["a", "1"]
+    assert (await soon(session.describe()))["turns"]["cancelled"] == 1
+
+
+async def test_a_store_that_is_away_fails_the_turn(stage: Stage, script: Any) -> None:
+    """A turn that cannot be kept is not told as done; its text has come all the same."""
+    gate = script.Gate()
+    session = await stage.open([gate, *script.says("one")], script.says("two"), store_timeout=0.05)
+    events: list[Any] = []
+
+    async def read() -> None:
+        async for event in session.stream("a"):
+            events.append(event)
+
+    reading = asyncio.create_task(read())
+    await gate.inside.wait()
+    await stage.stop_store()
+    gate.go_on.set()
+    await soon(reading)
+    assert [event.type for event in events] == ["step_started", "text_delta", "error"]
+    assert isinstance(events[-1].error, StoreUnavailable)
+    await stage.start()
+    await stage.settle()
+    assert (await soon(session.ask("b"))).text == "two"
+
+
+async def test_a_session_with_a_damaged_journal(stage: Stage, script: Any) -> None:
+    """A session whose journal is damaged opens with what came before, says so, and goes on."""
+    session = await stage.open(script.says("one"), script.says("two"))
+    assert (await soon(session.ask("a"))).text == "one"
+    await stage.settle()
+    entries = stage.engine.sessions._ledger.entries["s1"]
+    last = max(entries)
+    assert (await soon(session.ask("b"))).text == "two"
+    await stage.kill()
+    entries[last + 3] = b"{"
+    await stage.wake(script.says("three"))
+    assert "no entry" in (await soon(session.describe()))["damage"]
+    assert (await soon(session.ask("c"))).text == "three"
+    await stage.kill()
+    await stage.wake()
+    assert (await texts(session))[-1] == "three"
+    assert (await soon(session.describe()))["damage"] is None
