@@ -120,7 +120,8 @@ class TurnQueue:
             self.waiting.remove(turn)
             self._fail(turn, TurnCancelled(f"{reason} before it began"))
             return True
-        if turn.log.terminal is not None or turn.task is None:
+        has_ended = turn.request.turn_id not in self._journal.state.queue  # its readers may not know yet
+        if has_ended or turn.task is None:
             return False
         if not turn.cancelling:  # a second one would cut short what the first one leaves in order
             turn.cancelling = True
@@ -143,13 +144,12 @@ class TurnQueue:
         if self._worker is not None:
             await asyncio.wait({self._worker}, timeout=grace)
         left = [turn for turn in self._turns.values() if turn.log.terminal is None]
-        for turn in left:
-            self.cancel(turn, f"the session ended ({reason})")
+        cancelled = sum(self.cancel(turn, f"the session ended ({reason})") for turn in left)
         if self._worker is not None:
             await self._worker
         if self._telling:
             await asyncio.wait(self._telling)
-        return len(left)
+        return cancelled
 
     async def leave(self, reason: str) -> None:
         """Stops where it stands, without a word to the journal: the turns go on elsewhere, or sleep."""

@@ -181,7 +181,8 @@ class TurnRunner:
         turn.steering.close()
         partial = None if error is None else turn.partial.message()
         self._settle(turn, error, partial)
-        told = self._last(turn, error, partial)
+        told = TurnDone(self._reply(turn)) if error is None else TurnFailed(error, partial)
+        self._journal.end(TurnEnded(turn.request.turn_id, outcome_of(error)), told)
         try:
             await self._journal.flush()
         except Exception as raised:  # what is not kept must not be told as done
@@ -191,17 +192,11 @@ class TurnRunner:
                     if isinstance(raised, LlmgineError)
                     else EngineFailed(f"the turn could not be kept: {type(raised).__name__}: {raised}")
                 )
-                told = self._last(turn, error, None)
+                told = TurnFailed(error)
         if self._journal.closed:
             turn.spans.end(turn.tally, SessionMoved.__name__)
             return
         self._tell(turn, error, told, asyncio.get_running_loop().time() - began)
-
-    def _last(self, turn: Turn, error: LlmgineError | None, partial: Message | None) -> TurnDone | TurnFailed:
-        """The turn's terminal event, which is kept with its end."""
-        event = TurnDone(self._reply(turn)) if error is None else TurnFailed(error, partial)
-        self._journal.end(TurnEnded(turn.request.turn_id, outcome_of(error)), event)
-        return event
 
     def _tell(
         self, turn: Turn, error: LlmgineError | None, event: TurnDone | TurnFailed, seconds: float

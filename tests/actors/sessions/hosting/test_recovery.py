@@ -272,7 +272,7 @@ async def test_a_turn_with_an_id_of_ones_own_runs_once(stage: Stage, script: Any
 
 async def test_submit_is_acknowledged_when_it_is_kept(stage: Stage, script: Any) -> None:
     """A submit returns once the turn is in the store; where that cannot be, it is refused and never runs."""
-    session = await stage.open(script.says("1"), store_timeout=0.05)
+    session = await stage.open(script.says("1"), [script.Gate()], store_timeout=0.05)
     turn = await soon(session.submit("a"))
     row = await stage.processes[-1].store.turn("s1", turn.id)
     assert row is not None
@@ -325,3 +325,20 @@ async def test_a_session_with_a_damaged_journal(stage: Stage, script: Any) -> No
     await stage.wake()
     assert (await texts(session))[-1] == "three"
     assert (await soon(session.describe()))["damage"] is None
+
+
+async def test_a_turn_that_has_ended_cannot_be_cancelled(stage: Stage, script: Any, eventually: Any) -> None:
+    """A cancel that comes while a turn's end is on its way to the store changes nothing: it ends once."""
+    gate = script.Gate()
+    session = await stage.open([gate, *script.says("one")])
+    turn = await soon(session.submit("a"))
+    await gate.inside.wait()
+    await stage.stop_store()
+    gate.go_on.set()
+    await eventually(lambda: turn.id not in stage.host._journal.state.queue)
+    cancelling = asyncio.create_task(turn.cancel())
+    ending = asyncio.create_task(stage.host.end("closed", 0.0))
+    await stage.start()
+    assert await soon(cancelling) is False
+    assert await soon(ending) == 0
+    assert (await soon(turn.result())).text == "one"
