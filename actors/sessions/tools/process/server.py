@@ -51,9 +51,12 @@ def _load(packed: bytes | None) -> Tools | str:
         raise SystemExit(0)
     try:
         tools: Tools = travelling.unpack(packed, dict)
-        return tools
     except BaseException as error:  # code of the user's own, which may even try to exit
         return f"the tool cannot be loaded in a process of its own: {error}"
+    for tool in tools.values():
+        with suppress(Exception):  # only so that no call need make the validator
+            tool.validate({})
+    return tools
 
 
 def _keep(data: socket.socket, status: socket.socket, tools: Tools | str) -> NoReturn:

@@ -15,7 +15,7 @@ from llmgine.actors.code import CodeUnavailable, UnsendableCode
 from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint, pack, unpack
 from llmgine.actors.sessions.running.engines import SinglePassEngine, Step, ToolChatEngine, TurnView
 from llmgine.actors.sessions.tools.policy import ByApproval
-from llmgine.actors.sessions.tools.tool import Tool, tool
+from llmgine.actors.sessions.tools.tool import Tool, as_tools, tool
 
 pytest.importorskip("ray.cloudpickle")
 
@@ -264,7 +264,7 @@ def test_fingerprints_see_options_and_deciders() -> None:
         )
     }
     assert len(told) == 12
-    assert fingerprint(same()) == fingerprint(SessionCode((count.function,)))
+    assert fingerprint(same()) == fingerprint(SessionCode(as_tools([count.function])))
 
 
 def test_the_registry_is_left_as_it_was() -> None:

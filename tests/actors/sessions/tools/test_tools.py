@@ -13,6 +13,7 @@ import pydantic
 import pytest
 
 from llmgine.actors.sessions.errors import ToolDefinitionError
+from llmgine.actors.sessions.tools.context import ToolContext
 from llmgine.actors.sessions.tools.tool import Tool, as_tools, tool
 
 
@@ -326,3 +327,93 @@ def test_what_is_returned_need_not_be_known() -> None:
         return zone
 
     assert list(tool(now).spec.parameters["properties"]) == ["zone"]
+
+
+class Refund(pydantic.BaseModel):
+    """Give money back.
+
+    Attributes:
+        amount: In euro.
+    """
+
+    amount: float = pydantic.Field(gt=0)
+    reason: Annotated[str, pydantic.Field(description="For the books.")] = "none"
+
+    @pydantic.model_validator(mode="after")
+    def _explained(self) -> "Refund":
+        if self.amount > 50 and self.reason == "none":
+            raise ValueError("more than 50 needs a reason")
+        return self
+
+    async def run(self, context: ToolContext) -> str:
+        return f"{context.call_id}: {self.amount}, {self.reason}"
+
+
+class Called(pydantic.BaseModel):
+    text: str
+
+    def __call__(self) -> str:
+        return self.text.upper()
+
+
+def test_models_are_tools() -> None:
+    """A pydantic model with `run` is a tool: its fields are the arguments, its validators hold."""
+    made, called = as_tools([Refund, Called])
+    assert (made.name, made.description) == ("Refund", "Give money back.")
+    properties = made.spec.parameters["properties"]
+    assert properties["amount"] == {"type": "number", "exclusiveMinimum": 0, "description": "In euro."}
+    assert properties["reason"] == {"type": "string", "description": "For the books.", "default": "none"}
+    assert made.spec.parameters["required"] == ["amount"]
+    assert made.is_async
+    assert made.context_parameter == "context"
+    assert made.validate({"amount": "5"}) == {"self": Refund(amount=5)}
+    with pytest.raises(ValueError, match="more than 50 needs a reason"):
+        made.validate({"amount": 60})
+    assert called.function(**called.validate({"text": "a"})) == "A"
+
+
+class Asks(pydantic.BaseModel):
+    text: str
+
+    def run(self, other: int) -> str:
+        return self.text * other
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"), [(Place, "no method `run"), (Asks, "takes 'other'.*make it a field")]
+)
+def test_models_that_cannot_run(model: Any, reason: str) -> None:
+    """A model without a method, or whose method wants more than the fields, is refused."""
+    with pytest.raises(ToolDefinitionError, match=reason):
+        tool(model)
+
+
+async def test_tools_of_a_schema() -> None:
+    """A tool may bring its schema: its function takes what the model gave, as it is."""
+
+    def look(arguments: dict[str, Any], context: ToolContext) -> Any:
+        return arguments
+
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    made = Tool.from_schema(look, name="look", description="Look.", parameters=schema, retries=1)
+    assert (made.spec.parameters, made.description, made.retries) == (schema, "Look.", 1)
+    assert made.validate({"a": "x"}) == {"arguments": {"a": "x"}}
+    assert pickle.loads(pickle.dumps(tool(google))).options == tool(google).options
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"retries": -1}, "retries is -1"),
+        ({"process": True, "remote": True}, "exclude each other"),
+        ({"memory": 10}, "give process=True with it"),
+        ({"process": True, "memory": 0}, "memory is 0"),
+        ({"num_cpus": 1}, "give remote=True with it"),
+        ({"remote": True, "resources": {"press": -1}}, "less than nothing"),
+        ({"speed": 1}, "there is no option 'speed'"),
+    ],
+)
+def test_options_that_do_not_fit(options: dict[str, Any], reason: str) -> None:
+    """Options that mean nothing, or nothing together, are refused with what mends them."""
+    with pytest.raises(ToolDefinitionError, match=reason):
+        tool(**options)(google)

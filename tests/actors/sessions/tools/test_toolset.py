@@ -2,6 +2,9 @@
 
 import asyncio
 import contextvars
+import dataclasses
+import datetime
+import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -65,6 +68,12 @@ async def test_sync_function_that_gives_an_awaitable() -> None:
     assert (await run(starts)).text == "later"
 
 
+@dataclasses.dataclass
+class Window:
+    begin: datetime.date
+    days: set[int]
+
+
 class Point(pydantic.BaseModel):
     x: int
 
@@ -78,6 +87,8 @@ class Point(pydantic.BaseModel):
         (Point(x=1), '{"x":1}'),
         ([Point(x=1)], '[{"x":1}]'),
         ([], "[]"),
+        (Window(datetime.date(2026, 1, 2), {3}), '{"begin":"2026-01-02","days":[3]}'),
+        (b"plain bytes", '"plain bytes"'),
     ],
 )
 def test_results_as_text(value: Any, text: str) -> None:
@@ -95,6 +106,49 @@ def test_results_as_parts() -> None:
     assert small == TextPart(text="see")
     assert isinstance(note, TextPart)
     assert "2000 bytes was left out" in note.text
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"\x89PNG\r\n\x1a\n", ImagePart),
+        (b"\xff\xd8\xff\xe0", ImagePart),
+        (b"GIF89a", ImagePart),
+        (b"RIFF\0\0\0\0WEBP", ImagePart),
+        (b"RIFF\0\0\0\0WAVE", AudioPart),
+        (b"%PDF-1.7", DocumentPart),
+    ],
+)
+def test_bytes_that_say_what_they_are(begin: bytes, part: type[Any]) -> None:
+    """Bytes of a picture, a sound or a PDF are told as such; a picture that is too large is left out."""
+    (made,) = as_content("t", begin + b"rest", 1000)
+    assert isinstance(made, part)
+    assert made.data == begin + b"rest"
+    assert "left out" in str(as_content("t", begin + bytes(1000), 1000))
+
+
+async def test_a_tool_that_forks_is_not_two_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy of the process that a tool's fork leaves ends where the tool returns, and answers nobody."""
+    read, write = os.pipe()
+    loop = asyncio.get_running_loop()
+    tell = loop.call_soon_threadsafe
+
+    def telling(*arguments: Any) -> Any:
+        os.write(write, b"%d " % os.getpid())
+        return tell(*arguments)
+
+    def forks() -> str:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        return "one of two"
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", telling)
+    result = await run(forks)
+    assert (result.text, result.is_error) == ("one of two", False)
+    os.close(write)
+    assert {int(process) for process in os.read(read, 1000).split()} == {os.getpid()}
+    os.close(read)
 
 
 def test_results_are_bounded() -> None:

@@ -170,7 +170,7 @@ def forks() -> int:
     return 1
 
 
-WELL = [volume, later, picture, counts, counts_async, chatters, floods, asks, forks]
+WELL: list[Callable[..., Any]] = [volume, later, picture, counts, counts_async, chatters, floods, asks, forks]
 BAD: list[Callable[..., Any]] = [
     *(raises, refuses, exits, leaves, crashes, kills_itself, kills_its_group, kills_its_keeper, publishes),
 ]
