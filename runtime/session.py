@@ -100,6 +100,8 @@ class Session:
             "when_busy": checked_when_busy(when_busy),
         }
         self._placement = placement or driver.settings.sessions.placement
+        if self._placement == "pooled":
+            code.check_shared()
         self._handle = uuid.uuid4().hex
         self._client: SessionClient | None = None
 
