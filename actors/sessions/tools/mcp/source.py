@@ -14,8 +14,8 @@ from llmgine.actors.sessions.tools.failing import CallFailed
 from llmgine.actors.sessions.tools.mcp.connection import McpConnection, Unavailable
 from llmgine.actors.sessions.tools.mcp.content import as_parts, as_text
 from llmgine.actors.sessions.tools.mcp.names import distinct, namespaced
-from llmgine.actors.sessions.tools.mcp.server import McpServer, Secrets
-from llmgine.actors.sessions.tools.tool import Tool, ToolOptions
+from llmgine.actors.sessions.tools.mcp.server import McpOptions, McpServer, Secrets
+from llmgine.actors.sessions.tools.tool import Tool
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _tool(connection: McpConnection, name: str, listed: Any) -> Tool[..., Any]:
 
     hints = listed.annotations
     repeatable = hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
-    options: ToolOptions = {"idempotent": repeatable, **connection.server.options}
+    options: McpOptions = {"idempotent": repeatable, **connection.server.options}
     return Tool.from_schema(
         call,
         name=name,
