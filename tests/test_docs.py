@@ -234,6 +234,24 @@ def test_tools_example_runs(clean_environ: Path) -> None:
     assert lines[7:] == ["+ 20.00 euro given back, signed [secret seal]", "- The drawer holds 50 euro."]
 
 
+def test_batch_example_runs(clean_environ: Path) -> None:
+    """The example of many prompts asks each one once, although the map runs twice."""
+    assert output_of("batch.py", clean_environ) == [
+        "7 Describe house number 1.",
+        "8 Describe the hill.",
+        "[1, 1, 1, 1, 1, 1, 1, 1]",
+    ]
+
+
+def test_subsessions_example_runs(clean_environ: Path) -> None:
+    """The example of sessions that ask sessions tells the reply of the one that was asked, and keeps it."""
+    assert output_of("subsessions.py", clean_environ) == [
+        "clerk: On shelf 3.",
+        "You find the tea on shelf 3.",
+        "asked by shop: 4 messages, closed",
+    ]
+
+
 def test_settings_page_is_current() -> None:
     """docs/settings.md lists every setting with its default; `make docs` writes it."""
     written = runpy.run_path(str(ROOT / "docs" / "write_settings.py"))

@@ -166,17 +166,20 @@ async def test_a_crash_of_the_one_that_asks_asks_nothing_twice(
 
 
 async def test_any_tool_may_ask_a_session(clean_environ: Path) -> None:
-    """A tool with a context asks a session that it describes itself."""
+    """A tool with a context asks sessions that it describes itself, each prompt once."""
     echo = SubSession("echo", "scripted/echo")
 
     @tool
     async def helper(prompt: str, context: ToolContext) -> str:
         """Asks an echo."""
-        return (await context.ask(echo, prompt)).text + "!"
+        asked = [prompt, "other", prompt]
+        replies = [await context.ask(echo, one) for one in asked]
+        assert [reply.text for reply in replies] == asked
+        return f"{len({reply.turn_id for reply in replies})} turns"
 
     async with opened() as runtime, runtime.session(model="scripted/once", tools=[helper]) as session:
         reply = await session.ask("go")
-    assert [call.result.text for call in reply.tool_calls] == ["only!"]
+    assert [call.result.text for call in reply.tool_calls] == ["2 turns"]
 
 
 def test_a_bad_depth_is_refused() -> None:

@@ -52,7 +52,7 @@ class AskedSessions:
         self._live = live
 
     async def ask(self, sub: SubSession, prompt: str, call: Call) -> Reply:
-        """The reply to a turn whose id is the call's own, so that it is asked once.
+        """The reply to a turn whose id is that of the attempt and the prompt, so that it is asked once.
 
         A session that is not kept ends with it.
         """
@@ -61,7 +61,8 @@ class AskedSessions:
             raise EngineFailed(
                 f"{len(waiting)} sessions would wait for each other; {sub.name!r} allows depth={sub.depth}"
             )
-        key = hashlib.sha256(call.key.encode()).hexdigest()[:16]
+        asked = f"{call.key}\n{call.attempt}\n{prompt}"
+        key = hashlib.sha256(asked.encode(errors="replace")).hexdigest()[:16]
         child = f"{self._session_id}/{sub.name}" if sub.keep else f"{self._session_id}/{sub.name}/{key}"
         request = TurnRequest(
             turn_id=f"{child}:{key}",

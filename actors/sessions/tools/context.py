@@ -128,7 +128,7 @@ class ToolContext:
     async def ask(self, sub: SubSession, prompt: str) -> Reply:
         """The reply of another session, in this turn's time and trace; raises what its turn failed with.
 
-        Asked twice in one call it is asked once, also after a crash: the prompt of a call is its own.
+        A prompt that one attempt of a call asks twice is asked once, also after a crash.
         """
         if self._sessions is None:
             raise NotSupported(
