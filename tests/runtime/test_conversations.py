@@ -44,7 +44,7 @@ async def again(text: str = "") -> str:
 async def read(session: Any, turns: int) -> int:
     """The most words that a model was given in one of these turns; scripted models count a token for each."""
     replies = [await session.ask("five words in each prompt") for _ in range(turns)]
-    return max(reply.usage.input_tokens for reply in replies)
+    return max(int(reply.usage.input_tokens or 0) for reply in replies)
 
 
 async def test_a_window_holds_after_sleep(runtime: Runtime, eventually: Callable[..., Any]) -> None:

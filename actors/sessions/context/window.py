@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmgine.actors.sessions.errors import WindowTooSmall
 from llmgine.providers.contracts import Contract, Message
@@ -35,6 +35,12 @@ class Window(Contract):
     keep: int | None = Field(default=None, ge=1)
     model: str | None = None
 
+    @model_validator(mode="after")
+    def _keeps_less(self) -> Self:
+        if self.most is not None and self.keep is not None and 2 * self.keep > self.most:
+            raise ValueError("keep= is at most half of above=, or each turn would need a new summary")
+        return self
+
     @classmethod
     def messages(cls, most: int) -> Self:
         """At most so many messages."""
@@ -50,7 +56,7 @@ class Window(Contract):
         """A summary in place of the older messages, made anew when more than `above` tokens are shown.
 
         `model` writes it, by default the turn's own; `keep` is how many tokens of the newest messages stay
-        as they are, by default a quarter of `above`, which is by default as for `tokens`.
+        as they are, at most half of `above` and by default a quarter; `above` is by default as for `tokens`.
         """
         return cls(kind="summary", most=above, keep=keep, model=model)
 

@@ -99,7 +99,8 @@ class Views:
             upto, notes = last.upto, tokens.of_message(summary_message(last))
         if sight.size_from(upto) + notes <= above:
             return
-        end = sight.summary_end(window.keep or max(1, above // 4), after=upto)
+        keep = max(1, above // 4 if window.keep is None else min(window.keep, above // 2))
+        end = sight.summary_end(keep, after=upto)
         if end is None:
             return
         model = window.model or turn.view.model

@@ -153,5 +153,7 @@ def test_windows_are_checked_where_they_are_made() -> None:
     """A window that shows nothing is refused; one travels as JSON."""
     with pytest.raises(ValidationError):
         Window.messages(0)
+    with pytest.raises(ValidationError, match="half of above"):
+        Window.summary(above=100, keep=60)
     window = Window.summary(model="local/smollm2", above=1000)
     assert Window.model_validate_json(window.model_dump_json()) == window
