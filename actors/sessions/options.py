@@ -92,6 +92,11 @@ class SessionOptions(BaseModel):
         "run twice: `retry` tells the model that its outcome is unknown, `ask` waits for an approval to run "
         "it again, `fail` fails the turn",
     )
+    approval_expiry: float | None = Field(
+        default=86_400.0,
+        gt=0,
+        description="seconds that a tool call waits for leave before it counts as denied; null for ever",
+    )
     store_timeout: float = Field(
         default=10.0, gt=0, description="seconds that a turn waits for the store to keep it before it fails"
     )

@@ -24,6 +24,8 @@ from llmgine.actors.sessions import SessionOptions
 from llmgine.actors.store import StoreClient
 from llmgine.actors.store.options import MEMORY
 from llmgine.actors.store.queries import SessionFilter
+from llmgine.actors.store.rows import ApprovalState
+from llmgine.actors.supervisor.approvaldesk import ApprovalDesk
 from llmgine.actors.supervisor.children import Children
 from llmgine.actors.supervisor.deploymentdesk import DeploymentDesk
 from llmgine.actors.supervisor.directory import Directory, Leases
@@ -120,6 +122,13 @@ class SupervisorActor(ObservedActor):
         self._keeping = SessionKeeping(
             self._directory, self._hosts, self._sessions, lodging, records, self._subscriptions, self._work
         )
+        self._approvals = ApprovalDesk(
+            self._members,
+            self._store,
+            self._work,
+            find=self._directory.sessions.get,
+            wake=self._sessions.wake,
+        )
         children = [name for name in await self.cluster.names() if name != self.name]
         self._deployments = DeploymentDesk(self.cluster, self._children, self._subscriptions, self._work)
         # Not awaited: children come to this actor's endpoint, which opens when this returns.
@@ -149,6 +158,7 @@ class SupervisorActor(ObservedActor):
         restoring = {
             self._work.start(self._subscriptions.restore(), "restore durable subscriptions"),
             self._work.start(self._keeping.restore(anew=anew), "find the sessions of the store"),
+            self._work.start(self._approvals.restore(), "find the approvals that are pending"),
         }
         await asyncio.wait(restoring, timeout=_RESTORING)
 
@@ -220,6 +230,7 @@ class SupervisorActor(ObservedActor):
         if member.wants("pools"):
             member.push("pools", self._pools.table.snapshot())
         self._subscriptions.joined(member)
+        self._approvals.joined(member)
 
     def _lost(self, member: Member) -> None:
         if self.stopped or self._directory.stopping:
@@ -259,6 +270,7 @@ class SupervisorActor(ObservedActor):
             await asyncio.sleep(_TICK)
             try:
                 self._carry_out(self._directory.tick(self._now()))
+                self._approvals.tick()
             except Exception:
                 logger.exception("the supervisor's clock stumbled; it goes on")
 
@@ -298,6 +310,16 @@ class SupervisorActor(ObservedActor):
         """As `locate_session`, for whoever has something for the session; `why` goes to the log."""
         await self._is_ready()
         return await self._sessions.wake(session_id, why)
+
+    async def approval_asked(self, id: str, session_id: str, expires: int | None) -> None:
+        """A session tells that it waits for somebody's leave."""
+        await self._is_ready()
+        self._approvals.asked(id, session_id, expires)
+
+    async def answer_approval(self, id: str, state: ApprovalState, by: str, note: str) -> None:
+        """Returns once the answer is in the store; its session goes on with it, wherever it wakes."""
+        await self._is_ready()
+        await self._approvals.answer(id, state, by, note)
 
     async def detach_session(self, session_id: str, handle: str, error: str | None) -> None:
         """Returns once the handle is off, and the session ended if it was the last."""

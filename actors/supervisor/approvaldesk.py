@@ -8,19 +8,20 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from llmgine.actors.sessions.hosting.approvals import TABLE as APPROVALS
 from llmgine.actors.store import AlreadyAnswered, StoreError, UnknownApproval
 from llmgine.actors.store.operations import Operation
 from llmgine.actors.store.queries import Page
 from llmgine.actors.store.rows import ApprovalRow, ApprovalState
 from llmgine.actors.store.session_operations import AnswerApproval
 from llmgine.actors.supervisor.approvals import PendingApprovals
+from llmgine.actors.supervisor.entries import SessionEntry
 from llmgine.actors.supervisor.members import Member, Members
 from llmgine.actors.supervisor.work import Work
 from llmgine.providers.errors import LlmgineError
 
 logger = logging.getLogger(__name__)
 
-APPROVALS = "approvals"
 # How long after a failure what has expired is answered again, and a session woken again.
 _RETRY = 1.0
 _PAGE = 500
@@ -41,8 +42,8 @@ class ApprovalStore(Protocol):
 class ApprovalDesk:
     """What the supervisor does for approvals.
 
-    `lives_in` names the actor in which a session lives, None where it sleeps; `wake` brings it back. A
-    process that hosts sessions is told to look for answers whenever it joins, so that none is missed.
+    `find` knows which sessions are open and where; `wake` brings one that sleeps into an actor. A process
+    that hosts sessions is told to look for answers whenever it joins, so that none is missed.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class ApprovalDesk:
         store: ApprovalStore,
         work: Work,
         *,
-        lives_in: Callable[[str], str | None],
+        find: Callable[[str], SessionEntry | None],
         wake: Callable[[str, str], Awaitable[Any]],
         wall: Callable[[], int] = time.time_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -59,7 +60,7 @@ class ApprovalDesk:
         self._members = members
         self._store = store
         self._work = work
-        self._lives_in = lives_in
+        self._find = find
         self._wake = wake
         self._wall = wall
         self._sleep = sleep
@@ -121,18 +122,14 @@ class ApprovalDesk:
 
     async def _tell(self, session: str, id_: str) -> None:
         """The session goes on with the answer, wherever it is; one that sleeps finds it when it wakes."""
-        actor = self._lives_in(session)
-        member = next((one for one in self._members.all() if one.name == actor), None)
-        if member is not None:
-            member.push(APPROVALS, {"session": session, "id": id_})
-        elif actor is None:
-            await self._rouse(session)
-
-    async def _rouse(self, session: str) -> None:
-        while self._lives_in(session) is None:
+        entry = self._find(session)
+        if entry is not None and entry.actor is not None:
+            for member in self._members.all():
+                if member.name == entry.actor:
+                    member.push(APPROVALS, {"session": session, "id": id_})
+        while (entry := self._find(session)) is not None and entry.state == "passive":
             try:
                 await self._wake(session, "an approval was answered")
-                return
             except LlmgineError as error:
                 logger.warning("session %s cannot be woken for an answer yet: %s", session, error)
                 await self._sleep(_RETRY)

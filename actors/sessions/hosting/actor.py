@@ -15,6 +15,7 @@ from llmgine.actors.link import Stream, StreamHandler
 from llmgine.actors.pools import PoolClient
 from llmgine.actors.sessions.errors import SessionError
 from llmgine.actors.sessions.hosting.announce import Announcer
+from llmgine.actors.sessions.hosting.approvals import TABLE as APPROVALS
 from llmgine.actors.sessions.hosting.bus import SessionBus
 from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.sessions.hosting.host import KINDS
@@ -28,6 +29,7 @@ from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.running.steps import unknown_size
 from llmgine.actors.sessions.tools.toolset import ToolPorts
 from llmgine.actors.store import StoreClient
+from llmgine.actors.store.rows import ApprovalRow
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.errors import LlmgineError
 from llmgine.providers.options import ProvidersOptions
@@ -73,7 +75,7 @@ class SessionActor(ObservedActor):
         return dict.fromkeys(KINDS, self._serve)
 
     def wants(self) -> tuple[str, ...]:
-        return ("pools", LISTENERS)
+        return ("pools", LISTENERS, APPROVALS)
 
     def report(self) -> dict[str, Any]:
         return {"runs": self._runs, "sessions": [_report(slot) for slot in self._slots]}
@@ -102,6 +104,20 @@ class SessionActor(ObservedActor):
             self._models.update(body)
         elif kind == LISTENERS:
             self._listeners.update(body)
+        elif kind == APPROVALS:
+            self._look_for_answers(body)
+
+    def _look_for_answers(self, told: dict[str, str] | None) -> None:
+        """An approval was answered, or any may have been; a session that is not here is woken for its own."""
+        if told is None:
+            for slot in self._slots:
+                slot.host.approvals.look()
+            return
+        slot = self._slots.get(told["session"])
+        if slot is not None:
+            slot.host.approvals.look(told["id"])
+        else:
+            self._tell("wake", told["session"], "an approval was answered")
 
     # What the supervisor asks for. Each may arrive twice.
 
@@ -138,6 +154,7 @@ class SessionActor(ObservedActor):
             holds=self._holds,
             ports=self._ports(wanted.session_id, live=isinstance(code, SessionCode)),
             anew=not woken,
+            asked=self._asked,
         )
         slot = Slot(wanted, host, self._now())
         host.on_fenced = partial(self._fenced, slot)
@@ -166,10 +183,13 @@ class SessionActor(ObservedActor):
             logger.warning("session %s wakes without its code: %s", wanted.session_id, error)
             return without_code(wanted.tools, str(error))
 
+    async def _asked(self, row: ApprovalRow) -> None:
+        await self.control.call("approval_asked", row.id, row.session, row.expires)
+
     def _fenced(self, slot: Slot) -> None:
         """Another process writes for the session: whoever asks for it here is sent there."""
         if self._slots.remove(slot):
-            self._tell("session_left", slot.session_id)
+            self._tell("session_left", self.name, slot.session_id)
 
     async def release(self, session_ids: Sequence[str]) -> list[str]:
         """Those of these sessions that live in the store alone now; the others are in use."""
@@ -265,16 +285,16 @@ class SessionActor(ObservedActor):
             except (LlmgineError, TimeoutError) as error:
                 logger.info("%s tells its supervisor later: %s", self.name, error)
 
-    def _tell(self, what: str, session_id: str) -> None:
-        telling = asyncio.create_task(self._told(what, session_id), name=f"{what} {session_id}")
+    def _tell(self, what: str, *arguments: str) -> None:
+        telling = asyncio.create_task(self._told(what, *arguments), name=f"tell {what}")
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
-    async def _told(self, what: str, session_id: str) -> None:
+    async def _told(self, what: str, *arguments: str) -> None:
         try:
-            await self.control.call(what, self.name, session_id)
+            await self.control.call(what, *arguments)
         except (LlmgineError, TimeoutError) as error:
-            logger.warning("%s could not tell its supervisor of session %s: %s", self.name, session_id, error)
+            logger.warning("%s could not tell its supervisor %s %s: %s", self.name, what, arguments, error)
 
     async def _serve(self, stream: Stream) -> None:
         await self._slots.serve(stream, self._now())

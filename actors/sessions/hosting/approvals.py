@@ -21,6 +21,8 @@ from llmgine.providers.errors import LlmgineError
 
 logger = logging.getLogger(__name__)
 
+# Whoever hosts sessions is pushed what to look for: an answer of one session, or None for any.
+TABLE = "approvals"
 # How long after a failure the store is asked again whether there is an answer.
 _RETRY_PAUSE = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,24 +31,32 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class ApprovalStore(Protocol):
     """As much of the store as approvals need."""
 
-    async def approval(self, id: str) -> ApprovalRow | None: ...
+    async def approval(self, id: str, /) -> ApprovalRow | None: ...
+
+
+class ApprovalJournal(Protocol):
+    """As much of the session's journal."""
+
+    def ask(self, row: ApprovalRow) -> None: ...
+
+    async def flush(self) -> None: ...
+
+    def close_approval(self, answer: AnswerApproval) -> None: ...
 
 
 class ApprovalDesk:
     """Asks, waits, and hears of answers; a session that went on elsewhere asks the same again there.
 
-    `keep` writes an approval with its journal record and returns when both are durable; `tell` has the
-    supervisor watch over its expiry; `close` gives up one that is pending.
+    `tell` has the supervisor watch over the expiry of what is waited for.
     """
 
     def __init__(
         self,
         session_id: str,
         store: ApprovalStore,
+        journal: ApprovalJournal,
         *,
-        keep: Callable[[ApprovalRow], Awaitable[None]],
         tell: Callable[[ApprovalRow], Awaitable[None]],
-        close: Callable[[AnswerApproval], None],
         observer: TurnObserver,
         expiry: float | None,
         wall: Callable[[], int] = time.time_ns,
@@ -54,9 +64,8 @@ class ApprovalDesk:
     ) -> None:
         self._session_id = session_id
         self._store = store
-        self._keep = keep
+        self._journal = journal
         self._tell = tell
-        self._close = close
         self._observer = observer
         self._expiry = expiry
         self._wall = wall
@@ -78,7 +87,8 @@ class ApprovalDesk:
             row = await self._store.approval(question.id)
             if row is None:
                 row = self._row(question)
-                await self._keep(row)
+                self._journal.ask(row)
+                await self._journal.flush()
             emit(ApprovalNeeded(row.id, question.call, row.reason, _moment(row.expires)))
             if row.state == "pending":
                 row = await self._answered(row, answer)
@@ -89,10 +99,10 @@ class ApprovalDesk:
         emit(ApprovalSettled(row.id, row.call, decision.state, decision.by, decision.note))
         return decision
 
-    async def withdraw(self, turn_id: str) -> None:
+    def withdraw(self, turn_id: str) -> None:
         now = self._wall()
         for id_ in self._dropped.pop(turn_id, ()):
-            self._close(AnswerApproval(id_, "expired", "", "Its turn ended before.", now))
+            self._journal.close_approval(AnswerApproval(id_, "expired", "", "Its turn ended before.", now))
 
     def look(self, id_: str | None = None) -> bool:
         """There may be an answer: to this one, or to any; whether one of that id is waited for here."""

@@ -19,6 +19,7 @@ from llmgine.actors.link import LinkBroken, Stream, StreamHandler
 from llmgine.actors.sessions.client.asking import ACCEPTED, REFUSED
 from llmgine.actors.sessions.context.search import search
 from llmgine.actors.sessions.errors import SessionMoved, UnknownTurn, error_to_wire
+from llmgine.actors.sessions.hosting.approvals import ApprovalDesk
 from llmgine.actors.sessions.hosting.live import LiveTurn
 from llmgine.actors.sessions.hosting.queue import TurnQueue
 from llmgine.actors.sessions.journal.keeping import SessionStore
@@ -64,11 +65,13 @@ class SessionHost:
         journal: StoreJournal,
         store: SessionStore,
         epoch: int,
+        approvals: ApprovalDesk,
     ) -> None:
         self.conversation = conversation
         self.session_id = conversation.session_id
         self.epoch = epoch
         self.queue = queue
+        self.approvals = approvals
         self.on_fenced: Callable[[], None] = lambda: None
         self._journal = journal
         self._store = store
@@ -113,6 +116,7 @@ class SessionHost:
             "tools": list(shared.toolset.tools),
             "mcp": shared.toolset.mcp.describe(),
             "messages": len(shared.context),
+            "approvals": list(self.approvals.waiting),
             "running": None if running is None else running.request.turn_id,
             "waiting": len(self.queue.waiting),
             "turns": dict(self.queue.counts),
@@ -155,6 +159,7 @@ class SessionHost:
             self._gone = reason
             self._journal.close()
             await self.queue.leave(f"session {self.session_id!r} is not in this process any more: {reason}")
+            await self.approvals.stop()
             await self.conversation.toolset.close()
 
     async def end(self, reason: str, grace: float) -> int:
@@ -164,6 +169,7 @@ class SessionHost:
         last events, when it returns.
         """
         left = await self.queue.end(reason, grace)
+        await self.approvals.stop()
         await self.conversation.toolset.close()
         try:
             self._journal.snapshot()

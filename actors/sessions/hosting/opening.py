@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.actors.sessions.context.window import Window
 from llmgine.actors.sessions.hosting.activating import activate
+from llmgine.actors.sessions.hosting.approvals import ApprovalDesk
 from llmgine.actors.sessions.hosting.code import SessionCode, unpack
 from llmgine.actors.sessions.hosting.host import SessionHost
 from llmgine.actors.sessions.hosting.queue import TurnQueue
@@ -23,6 +24,7 @@ from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, unk
 from llmgine.actors.sessions.tools.toolset import ToolPorts, Toolset
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest, WhenBusy
+from llmgine.actors.store.rows import ApprovalRow
 from llmgine.providers.catalogue.profiles import profiler
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.names import resolve
@@ -95,6 +97,7 @@ async def open_host(
     observer: TurnObserver | None = None,
     holds: Callable[[str], int | None] = unknown_size,
     ports: ToolPorts | None = None,
+    asked: Callable[[ApprovalRow], Awaitable[None]] | None = None,
     wall: Callable[[], int] = time.time_ns,
     anew: bool = False,
 ) -> SessionHost:
@@ -103,7 +106,7 @@ async def open_host(
     One that is opened `anew` is not looked up before it turns out to be there.
 
     From here on this process alone, named `owner`, writes for it: `SessionMoved` where another has taken it
-    meanwhile.
+    meanwhile. `asked` tells the supervisor of an approval that is waited for.
     """
     toolset = Toolset(code.tools, options, ports, servers=code.servers)
     changes = {"state": "open", "opening": opening.opening}
@@ -130,18 +133,35 @@ async def open_host(
     def spans(request: TurnRequest) -> TurnSpans:
         return TurnSpans(recorder, opening.session_id, request.turn_id, parent=request.trace)
 
+    watching = TurnObserver() if observer is None else observer
     journal = StoreJournal(store, opening.session_id, epoch, loaded, options, wall=wall)
+    desk = ApprovalDesk(
+        opening.session_id,
+        store,
+        journal,
+        tell=_untold if asked is None else asked,
+        observer=watching,
+        expiry=options.approval_expiry,
+        wall=wall,
+    )
     runner = TurnRunner(
         conversation,
         models,
         spans,
         journal=journal,
-        observer=TurnObserver() if observer is None else observer,
+        observer=watching,
+        approvals=desk,
     )
-    queue = TurnQueue(opening.session_id, epoch, runner, journal, options, wall, opening.when_busy or "queue")
-    host = SessionHost(conversation, queue, journal, store, epoch)
+    queue = TurnQueue(
+        opening.session_id, epoch, runner, journal, options, wall, watching, opening.when_busy or "queue"
+    )
+    host = SessionHost(conversation, queue, journal, store, epoch, desk)
     journal.on_fenced = host.fenced
     if loaded.state.damage is not None:
         journal.snapshot()
     queue.resume(loaded.state)
     return host
+
+
+async def _untold(row: ApprovalRow) -> None:
+    """There is no supervisor to watch over it."""

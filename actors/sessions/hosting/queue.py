@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 from llmgine.actors.sessions.errors import (
@@ -23,10 +24,18 @@ from llmgine.actors.sessions.errors import (
     TurnDeadline,
 )
 from llmgine.actors.sessions.hosting.live import LiveTurn
-from llmgine.actors.sessions.journal.records import CancelAsked, SteerAsked, TurnEnded, TurnQueued
-from llmgine.actors.sessions.journal.state import SessionState
+from llmgine.actors.sessions.journal.records import (
+    CancelAsked,
+    SteerAsked,
+    TurnEnded,
+    TurnQueued,
+    WaitBegan,
+    WaitEnded,
+)
+from llmgine.actors.sessions.journal.state import Progress, SessionState
 from llmgine.actors.sessions.journal.writing import StoreJournal
 from llmgine.actors.sessions.options import RecoveryPolicy, SessionOptions
+from llmgine.actors.sessions.running.observer import TurnObserver
 from llmgine.actors.sessions.running.runner import TurnRunner, outcome_of
 from llmgine.actors.sessions.turns.events import TurnFailed
 from llmgine.actors.sessions.turns.steering import Steering
@@ -48,6 +57,7 @@ class TurnQueue:
         journal: StoreJournal,
         options: SessionOptions,
         wall: Callable[[], int],
+        observer: TurnObserver,
         when_busy: WhenBusy = "queue",
     ) -> None:
         self.closing: str | None = None
@@ -61,6 +71,7 @@ class TurnQueue:
         self._options = options
         self._wall = wall
         self._when_busy: WhenBusy = when_busy
+        self._observer = observer
         self._turns: dict[str, LiveTurn] = {}
         self._finished: deque[LiveTurn] = deque()
         self._finished_bytes = 0
@@ -110,8 +121,11 @@ class TurnQueue:
         for queued in sorted(state.queue.values(), key=lambda one: one.request.turn_id == begun):
             request = queued.request
             how_far = progress if request.turn_id == begun else None
+            if how_far is not None and how_far.waits_since is not None:
+                self._journal.append(WaitEnded(request.turn_id, self._wall()))
             steering = Steering(state.steering.get(request.turn_id))
-            self._enqueue(LiveTurn(request, self._until(queued), self._epoch, how_far, steering))
+            until = self._until(queued, how_far)
+            self._enqueue(LiveTurn(request, until, self._epoch, how_far, steering))
         self._start()
 
     def cancel(self, turn: LiveTurn, reason: str = "the turn was cancelled") -> bool:
@@ -162,9 +176,10 @@ class TurnQueue:
         if self._worker is not None:
             await self._worker
 
-    def _until(self, queued: TurnQueued) -> float:
-        """When its time is up, on the loop's clock."""
-        return asyncio.get_running_loop().time() + (queued.deadline - self._wall()) / 1e9
+    def _until(self, queued: TurnQueued, progress: Progress | None = None) -> float:
+        """When its time is up, on the loop's clock; what it waited for approvals is none of its own."""
+        waited = 0 if progress is None else progress.waited
+        return asyncio.get_running_loop().time() + (queued.deadline + waited - self._wall()) / 1e9
 
     def _enqueue(self, turn: LiveTurn) -> LiveTurn:
         if turn.progress is None:
@@ -225,6 +240,7 @@ class TurnQueue:
                 deadline=turn.deadline,
                 progress=turn.progress,
                 steering=turn.steering,
+                on_suspended=partial(self._suspended, turn),
             ),
             name=f"turn {turn.request.turn_id}",
         )
@@ -242,6 +258,17 @@ class TurnQueue:
             await self._tell(turn, TurnFailed(error))
             return
         self._retire(turn)
+
+    def _suspended(self, turn: LiveTurn, suspended: bool) -> None:
+        """It only waits for approvals from now on, or goes on; in between its deadline stands still."""
+        if turn.log.terminal is not None:
+            return
+        turn_id, now = turn.request.turn_id, self._wall()
+        turn.state = "suspended" if suspended else "running"
+        self._journal.append(WaitBegan(turn_id, now) if suspended else WaitEnded(turn_id, now))
+        self._journal.turn_is(turn_id, turn.state)
+        if suspended:
+            self._observer.turn_suspended(self._session_id, turn_id)
 
     def _expire(self, turn: LiveTurn) -> None:
         if turn in self.waiting:

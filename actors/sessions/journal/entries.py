@@ -39,6 +39,8 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "tools_answered": records.ToolsAnswered,
     "approval_asked": records.ApprovalAsked,
     "approval_answered": records.ApprovalAnswered,
+    "wait_began": records.WaitBegan,
+    "wait_ended": records.WaitEnded,
     "turn_ended": records.TurnEnded,
 }
 _VERSIONS: Final[dict[str, int]] = dict.fromkeys(_KINDS, 1)

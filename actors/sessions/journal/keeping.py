@@ -9,7 +9,7 @@ from llmgine.actors.sessions.journal.records import JournalRecord, TurnEnded
 from llmgine.actors.sessions.turns.events import TurnDone, TurnFailed
 from llmgine.actors.store import StoreError
 from llmgine.actors.store.operations import Operation
-from llmgine.actors.store.rows import SessionRow, TurnRow
+from llmgine.actors.store.rows import ApprovalRow, SessionRow, TurnRow
 
 
 class Journal(Protocol):
@@ -53,5 +53,7 @@ class SessionStore(Protocol):
     def entries(self, session: str, after: int = 0, /) -> AsyncIterator[tuple[tuple[int, bytes], ...]]: ...
 
     async def turn(self, session: str, id: str, /) -> TurnRow | None: ...
+
+    async def approval(self, id: str, /) -> ApprovalRow | None: ...
 
     async def blob(self, hash: str, /) -> bytes | None: ...

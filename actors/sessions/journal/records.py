@@ -139,6 +139,22 @@ class ApprovalAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitBegan:
+    """From `at` on, in nanoseconds since 1970, the turn does nothing but wait for approvals."""
+
+    turn_id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitEnded:
+    """At `at` the turn went on; the time in between is none of its own."""
+
+    turn_id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     turn_id: str
     outcome: Literal["done", "failed", "cancelled"]
@@ -159,5 +175,7 @@ JournalRecord = (
     | ToolsAnswered
     | ApprovalAsked
     | ApprovalAnswered
+    | WaitBegan
+    | WaitEnded
     | TurnEnded
 )

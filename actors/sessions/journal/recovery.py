@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from llmgine.actors.sessions.errors import OutcomeUnknown, TurnCancelled, TurnError
+from llmgine.actors.sessions.journal.records import ApprovalAnswered, ApprovalAsked, ToolBegan
 from llmgine.actors.sessions.journal.state import Progress
 from llmgine.providers.contracts import TextPart, ToolCallPart, ToolResultPart
 
@@ -18,13 +19,16 @@ class Continuation:
     """What is left of an unfinished turn.
 
     `results` are those of calls that had returned, `unknown` those to be told of calls that may have had
-    their effect. The calls of `asked` run again only where somebody allows it. With `error` the turn ends
-    instead.
+    their effect. The calls of `asked` run again only where somebody allows it; each has the number of that
+    run. Those of `leave` had asked for leave before their first run, for that reason; those of `approved`
+    have it. With `error` the turn ends instead.
     """
 
     results: dict[str, ToolResultPart] = field(default_factory=dict)
     unknown: dict[str, ToolResultPart] = field(default_factory=dict)
-    asked: frozenset[str] = frozenset()
+    asked: dict[str, int] = field(default_factory=dict)
+    leave: dict[str, str] = field(default_factory=dict)
+    approved: frozenset[str] = frozenset()
     error: TurnError | None = None
 
 
@@ -39,9 +43,14 @@ def continuation(progress: Progress) -> Continuation:
         for began in progress.begun.values()
         if began.call.id not in progress.ended and not began.idempotent
     ]
-    kept = dict(progress.ended)
+    kept, leave = dict(progress.ended), _asked_for_leave(progress)
+    approved = frozenset(
+        call_id
+        for call_id, record in progress.approvals.items()
+        if isinstance(record, ApprovalAnswered) and record.decision == "approved"
+    )
     if not uncertain:
-        return Continuation(kept)
+        return Continuation(kept, leave=leave, approved=approved)
     match progress.began.recovery:
         case "fail":
             called = ", ".join(sorted({call.name for call in uncertain}))
@@ -53,9 +62,25 @@ def continuation(progress: Progress) -> Continuation:
                 ),
             )
         case "ask":
-            return Continuation(kept, asked=frozenset(call.id for call in uncertain))
+            again = {call.id: _runs(progress, call.id) + 1 for call in uncertain}
+            return Continuation(kept, asked=again, leave=leave, approved=approved)
         case _:
-            return Continuation(kept, {call.id: outcome_unknown(call) for call in uncertain})
+            unknown = {call.id: outcome_unknown(call) for call in uncertain}
+            return Continuation(kept, unknown, leave=leave, approved=approved)
+
+
+def _runs(progress: Progress, call_id: str) -> int:
+    """How often the call was begun."""
+    return sum(isinstance(one, ToolBegan) and one.call.id == call_id for one in progress.records)
+
+
+def _asked_for_leave(progress: Progress) -> dict[str, str]:
+    """The calls that wait for leave to be run for the first time, each with the reason."""
+    return {
+        call_id: record.reason
+        for call_id, record in progress.approvals.items()
+        if isinstance(record, ApprovalAsked) and call_id not in progress.begun
+    }
 
 
 def outcome_unknown(call: ToolCallPart) -> ToolResultPart:

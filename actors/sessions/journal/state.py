@@ -41,6 +41,8 @@ from llmgine.actors.sessions.journal.records import (
     TurnBegan,
     TurnEnded,
     TurnQueued,
+    WaitBegan,
+    WaitEnded,
 )
 from llmgine.providers.contracts import Message, ToolResultPart
 
@@ -53,6 +55,8 @@ class Progress:
 
     `answers` are its finished steps. `begun` and `ended` are the calls of the last one, `results` their
     results once they are in the conversation. `pieces` is the text of a step that has not finished.
+    `waited` are the nanoseconds that the turn did nothing but wait for approvals, which it does again since
+    `waits_since`.
     """
 
     began: TurnBegan
@@ -64,6 +68,8 @@ class Progress:
     pieces: list[tuple[int, str]] = field(default_factory=list)
     approvals: dict[str, ApprovalAsked | ApprovalAnswered] = field(default_factory=dict)
     cancelled: bool = False
+    waited: int = 0
+    waits_since: int | None = None
 
     @property
     def turn_id(self) -> str:
@@ -85,6 +91,7 @@ class Progress:
                 self.answers.append(record)
                 self.begun.clear()
                 self.ended.clear()
+                self.approvals.clear()
                 self.pieces.clear()
                 self.results = None
             case ToolBegan(call=call):
@@ -95,6 +102,11 @@ class Progress:
                 self.results = tuple(self.ended[call] for call in calls)
             case ApprovalAsked() | ApprovalAnswered():
                 self.approvals[record.call_id] = record
+            case WaitBegan(at=at):
+                self.waits_since = at
+            case WaitEnded(at=at) if self.waits_since is not None:
+                self.waited += at - self.waits_since
+                self.waits_since = None
             case CancelAsked():
                 self.cancelled = True
         self.records.append(record)

@@ -19,16 +19,24 @@ from llmgine.actors.sessions.errors import SessionMoved
 from llmgine.actors.sessions.journal.entries import Entry, write_entry
 from llmgine.actors.sessions.journal.keeping import SessionStore
 from llmgine.actors.sessions.journal.loading import Loaded
-from llmgine.actors.sessions.journal.records import JournalRecord, TurnBegan, TurnEnded, TurnQueued
+from llmgine.actors.sessions.journal.records import (
+    ApprovalAsked,
+    JournalRecord,
+    TurnBegan,
+    TurnEnded,
+    TurnQueued,
+)
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.turns.events import TurnDone, TurnFailed, to_wire
 from llmgine.actors.sessions.turns.turn import TurnState
 from llmgine.actors.store import Fenced, OperationRefused, StoreError, StoreUnavailable
 from llmgine.actors.store.operations import Operation
-from llmgine.actors.store.rows import TurnRow
+from llmgine.actors.store.rows import ApprovalRow, TurnRow
 from llmgine.actors.store.session_operations import (
+    AnswerApproval,
     AppendEntries,
     DropBlobs,
+    PutApproval,
     PutBlob,
     PutSession,
     PutSnapshot,
@@ -73,6 +81,7 @@ class StoreJournal:
         self._records: list[JournalRecord] = []
         self._changed: dict[str, TurnRow] = {}  # rows of turns that are to be written
         self._gathering: asyncio.TimerHandle | None = None
+        self._asked: list[ApprovalRow] = []
         self._handed = self._settled = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._broken: StoreError | None = None
@@ -95,6 +104,17 @@ class StoreJournal:
             case TurnBegan(turn_id=turn_id, trace_id=trace):
                 self.turn_is(turn_id, "running", trace=trace)
         self._soon()
+
+    def ask(self, row: ApprovalRow) -> None:
+        """Appends that a call waits for somebody's leave, together with what they will read."""
+        if not self.closed:
+            self._asked.append(row)
+            self.append(ApprovalAsked(row.turn, row.id, row.call, row.reason))
+
+    def close_approval(self, answer: AnswerApproval) -> None:
+        """Nobody need answer it any more; one that somebody has answered stays so."""
+        if not self.closed:
+            self._store.write_soon([answer], _nothing, _kept_as_it_is)
 
     def turn_is(self, turn_id: str, state: TurnState, **changes: Any) -> None:
         """The turn's row has this state from now on."""
@@ -167,6 +187,7 @@ class StoreJournal:
         self.closed = True
         self._records.clear()
         self._changed.clear()
+        self._asked.clear()
         if self._gathering is not None:
             self._gathering.cancel()
         self._wake()
@@ -193,6 +214,7 @@ class StoreJournal:
     def _write_batch(self) -> None:
         records, self._records = self._records, []
         changed, self._changed = self._changed, {}
+        asked, self._asked = self._asked, []
         bodies: list[bytes] = []
         for record in records:
             entry = write_entry(record, self._options.blob_bytes)
@@ -206,6 +228,7 @@ class StoreJournal:
         if bodies:
             operations.append(AppendEntries(self._session, self._epoch, self._head + 1, tuple(bodies)))
         operations += [PutTurn(self._epoch, row) for row in changed.values()]
+        operations += [PutApproval(self._epoch, row) for row in asked]
         if changed:
             operations.append(PutSession(self._session, self._epoch, self._counts()))
         self._head += len(bodies)
@@ -292,3 +315,11 @@ class StoreJournal:
     def _row(self, queued: TurnQueued) -> TurnRow:
         request = write_entry(queued, self._options.blob_bytes).body
         return TurnRow(queued.request.turn_id, self._session, "waiting", request, created=queued.accepted)
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""
+
+
+def _kept_as_it_is(error: StoreError) -> None:
+    logger.info("an approval was not closed: %s", error)

@@ -51,17 +51,30 @@ class Approvals(Protocol):
         """The decision; asked before, it is the one that was made then. Both go into the turn's stream."""
         ...
 
-    async def withdraw(self, turn_id: str) -> None:
+    def withdraw(self, turn_id: str) -> None:
         """The turn has ended: nobody need answer what it still asks."""
         ...
 
 
-def not_run(call: ToolCallPart, decision: Decision) -> ToolResultPart:
-    """What the model is told of a call that was not approved."""
+class NobodyApproves:
+    """Denies everything at once."""
+
+    async def ask(self, question: Question, emit: Callable[[TurnEvent], None]) -> Decision:
+        return Decision("denied", "", "There is nobody here who could approve it.")
+
+    def withdraw(self, turn_id: str) -> None:
+        return
+
+
+def not_run(call: ToolCallPart, decision: Decision, *, again: bool = False) -> ToolResultPart:
+    """What the model is told of a call that was not approved; `again`: it may have taken effect before."""
+    run = "run again" if again else "run"
     if decision.state == "expired":
-        text = f"{call.name} was not run: nobody approved it in time."
+        text = f"{call.name} was not {run}: nobody approved it in time."
     else:
-        text = f"{call.name} was not run: {decision.by or 'somebody'} denied it."
+        text = f"{call.name} was not {run}: {decision.by or 'somebody'} denied it."
     if decision.note:
         text = f"{text} They said: {decision.note}" if decision.by else f"{text} {decision.note}"
+    if again:
+        text += " The process that ran it first died, so whether it has taken effect is unknown."
     return ToolResultPart(call_id=call.id, name=call.name, content=(TextPart(text=text),), is_error=True)

@@ -21,11 +21,14 @@ from llmgine.actors.sessions.errors import EngineFailed, SessionMoved, TimeLimit
 from llmgine.actors.sessions.journal.keeping import Journal
 from llmgine.actors.sessions.journal.records import ContextChanged, TurnBegan, TurnEnded
 from llmgine.actors.sessions.journal.state import Progress
+from llmgine.actors.sessions.running.approvals import Approvals
+from llmgine.actors.sessions.running.clock import TurnClock
 from llmgine.actors.sessions.running.engines import CallModel, Finish, RunTools, Step, TurnView
 from llmgine.actors.sessions.running.observer import TurnObserver, TurnSummary
 from llmgine.actors.sessions.running.resuming import resume
 from llmgine.actors.sessions.running.spans import TurnSpans, error_kind
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, Steps, Turn
+from llmgine.actors.sessions.running.telling import Telling
 from llmgine.actors.sessions.running.views import Views
 from llmgine.actors.sessions.turns.events import Reply, TurnDone, TurnEvent, TurnFailed
 from llmgine.actors.sessions.turns.limits import Limits
@@ -49,9 +52,11 @@ class TurnRunner:
         *,
         journal: Journal,
         observer: TurnObserver,
+        approvals: Approvals,
     ) -> None:
         self._conversation = conversation
-        self._do = Steps(conversation, models, journal, observer)
+        self._do = Steps(conversation, models, journal, observer, approvals)
+        self._approvals = approvals
         self._views = Views(conversation, models, journal)
         self._spans = spans
         self._journal = journal
@@ -65,22 +70,26 @@ class TurnRunner:
         deadline: float,
         progress: Progress | None = None,
         steering: Steering | None = None,
+        on_suspended: Callable[[bool], None] = lambda suspended: None,
     ) -> None:
         """Runs the turn to its terminal event; `deadline` is the loop's time.
 
         `progress` is how far it had come in a process that died, `steering` what is said to it. Cancelling
         this task cancels the turn: it still emits its terminal event and then returns. Where the journal is
-        closed it returns without.
+        closed it returns without. `on_suspended` hears when the turn does nothing any more but wait for
+        approvals, and when it goes on.
         """
-        began = asyncio.get_running_loop().time()
-        turn = self._begin(request, emit, deadline, progress)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        limits = (request.limits or Limits()).over(self._conversation.limits)
+        seconds = limits.seconds
+        until = deadline if seconds is None else min(deadline, began + seconds)
+        clock = TurnClock(until, loop.time, on_suspended)
+        turn = self._begin(request, emit, clock, limits, progress)
         turn.steering = steering or turn.steering
         error: LlmgineError | None = None
-        seconds = turn.limits.seconds
-        until = deadline if seconds is None else min(deadline, began + seconds)
-        timer = asyncio.timeout_at(until)
         try:
-            async with timer:
+            async with clock.within():
                 await self._steps(turn)
         except asyncio.CancelledError as cancel:
             _own_cancel()
@@ -88,11 +97,11 @@ class TurnRunner:
         except LlmgineError as raised:
             error = raised
         except Exception as raised:
-            if timer.expired() and until < deadline:
+            if clock.expired and until < deadline:
                 error = TimeLimit(
                     f"the turn has run for its {seconds:g} seconds; raise limits=Limits(seconds=...)"
                 )
-            elif timer.expired():
+            elif clock.expired:
                 error = TurnDeadline(
                     "the turn's deadline has passed; raise deadline= or sessions.turn_deadline"
                 )
@@ -104,11 +113,11 @@ class TurnRunner:
         self,
         request: TurnRequest,
         emit: Callable[[TurnEvent], None],
-        deadline: float,
+        clock: TurnClock,
+        limits: Limits,
         progress: Progress | None,
     ) -> Turn:
         shared = self._conversation
-        limits = (request.limits or Limits()).over(shared.limits)
         view = TurnView(
             model=request.model or shared.model,
             messages=(),
@@ -119,15 +128,19 @@ class TurnRunner:
         )
         spans = self._spans(request)
         if progress is not None:
-            turn = Turn(request, emit, spans, view, progress.began.mark, deadline, limits)
+            turn = Turn(request, emit, spans, view, progress.began.mark, clock, limits)
             resume(turn, progress)
+            turn.emit = self._heard(emit, request.turn_id)
             return turn
         self._observer.turn_started(shared.session_id, request.turn_id)
         self._do.repair(request.turn_id, "the turn that made this call did not end")
         mark = len(shared.context)
         recovery = request.recovery or shared.recovery
         self._journal.append(TurnBegan(request.turn_id, mark, recovery, spans.trace_id))
-        return Turn(request, emit, spans, view, mark, deadline, limits)
+        return Turn(request, self._heard(emit, request.turn_id), spans, view, mark, clock, limits)
+
+    def _heard(self, emit: Callable[[TurnEvent], None], turn_id: str) -> Callable[[TurnEvent], None]:
+        return Telling(emit, self._observer, self._conversation.session_id, turn_id)
 
     async def _steps(self, turn: Turn) -> None:
         if turn.continuation.error is not None:
@@ -196,6 +209,7 @@ class TurnRunner:
         if self._journal.closed:
             turn.spans.end(turn.tally, SessionMoved.__name__)
             return
+        self._approvals.withdraw(turn.request.turn_id)
         self._tell(turn, error, told, asyncio.get_running_loop().time() - began)
 
     def _tell(

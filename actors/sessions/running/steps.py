@@ -20,6 +20,7 @@ from llmgine.actors.sessions.context.window import Window
 from llmgine.actors.sessions.errors import EngineFailed
 from llmgine.actors.sessions.journal.keeping import Journal
 from llmgine.actors.sessions.journal.records import (
+    ApprovalAnswered,
     ContextChanged,
     ModelAnswered,
     ModelCalled,
@@ -31,6 +32,8 @@ from llmgine.actors.sessions.journal.records import (
 )
 from llmgine.actors.sessions.journal.recovery import Continuation
 from llmgine.actors.sessions.options import RecoveryPolicy
+from llmgine.actors.sessions.running.approvals import Approvals, Question, not_run
+from llmgine.actors.sessions.running.clock import TurnClock
 from llmgine.actors.sessions.running.engines import Engine, TurnView
 from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver
 from llmgine.actors.sessions.running.partial import Partial
@@ -96,7 +99,7 @@ class Turn:
     spans: TurnSpans
     view: TurnView
     mark: int
-    deadline: float
+    clock: TurnClock
     limits: Limits
     tally: TurnTally = field(default_factory=TurnTally)
     partial: Partial = field(default_factory=Partial)
@@ -113,12 +116,18 @@ class Steps:
     """Executes the steps of one conversation's turns; what comes of them is in its context and journal."""
 
     def __init__(
-        self, conversation: Conversation, models: ModelCaller, journal: Journal, observer: TurnObserver
+        self,
+        conversation: Conversation,
+        models: ModelCaller,
+        journal: Journal,
+        observer: TurnObserver,
+        approvals: Approvals,
     ) -> None:
         self._conversation = conversation
         self._models = models
         self._journal = journal
         self._observer = observer
+        self._approvals = approvals
 
     def append(self, turn: Turn, message: Message) -> None:
         """Adds a message to the conversation; ContextError where it does not fit."""
@@ -142,7 +151,7 @@ class Steps:
     async def call(self, turn: Turn, request: LLMRequest) -> LLMResponse:
         """The model's answer, appended; raises what the call failed with."""
         self.repair(turn.request.turn_id, "this call was not run")
-        remaining = max(turn.deadline - asyncio.get_running_loop().time(), 0.001)
+        remaining = max(turn.clock.remaining, 0.001)
         if request.deadline is None or request.deadline > remaining:
             request = request.model_copy(update={"deadline": remaining})
         turn.emit(turn.tally.step(request.model))
@@ -237,26 +246,27 @@ class Steps:
             turn.emit(ToolCalled(call))
             self._returned(turn, unknown, results)
             return
-        refusal = self._refusal(turn, call)
+        refusal = await self._refusal(turn, call)
         if refusal is not None:
-            self._returned(turn, unanswered(call, refusal), results)
+            self._returned(turn, refusal, results)
             return
         async with gate:
-            idempotent = shared.toolset.is_idempotent(call.name)
-            self._journal.append(ToolBegan(turn.request.turn_id, call, idempotent))
-            if not idempotent:
-                await self._journal.flush()
-            turn.emit(ToolCalled(call))
-            began = asyncio.get_running_loop().time()
-            with turn.spans.tool_call(call) as span:
-                with waited_for_by((*turn.request.waiting, shared.session_id)):
-                    result = await shared.toolset.run(
-                        call,
-                        turn.request.turn_id,
-                        lambda data: turn.emit(ToolProgress(call.id, data)),
-                        Chain(span.context, turn.request.waiting, turn.deadline - began),
-                    )
-                span.returned(result)
+            with turn.clock.working():
+                idempotent = shared.toolset.is_idempotent(call.name)
+                self._journal.append(ToolBegan(turn.request.turn_id, call, idempotent))
+                if not idempotent:
+                    await self._journal.flush()
+                turn.emit(ToolCalled(call))
+                began = asyncio.get_running_loop().time()
+                with turn.spans.tool_call(call) as span:
+                    with waited_for_by((*turn.request.waiting, shared.session_id)):
+                        result = await shared.toolset.run(
+                            call,
+                            turn.request.turn_id,
+                            lambda data: turn.emit(ToolProgress(call.id, data)),
+                            Chain(span.context, turn.request.waiting, turn.clock.remaining),
+                        )
+                    span.returned(result)
         self._returned(turn, result, results)
         seconds = asyncio.get_running_loop().time() - began
         self._observer.tool_completed(
@@ -265,16 +275,36 @@ class Steps:
             )
         )
 
-    def _refusal(self, turn: Turn, call: ToolCallPart) -> str | None:
-        """Why the call does not run; None where it may."""
+    async def _refusal(self, turn: Turn, call: ToolCallPart) -> ToolResultPart | None:
+        """What the model is told where the call may not be run, after whoever may approve was asked."""
+        question = self._question(turn, call)
+        if question is None or isinstance(question, ToolResultPart):
+            return question
+        with turn.clock.waiting():
+            decision = await self._approvals.ask(question, turn.emit)
+        self._journal.append(
+            ApprovalAnswered(question.turn_id, question.id, call.id, decision.state, decision.note)
+        )
+        return None if decision.approved else not_run(call, decision, again=question.run > 1)
+
+    def _question(self, turn: Turn, call: ToolCallPart) -> Question | ToolResultPart | None:
+        """What somebody is to be asked before the call, or the refusal; None where it may be run."""
+        turn_id, was = turn.request.turn_id, turn.continuation
+        if call.id in was.asked:
+            reason = "the process that ran it died, and it may have taken effect: may it be run again?"
+            return Question(turn_id, call, reason, run=was.asked[call.id])
+        if call.id in was.approved:
+            return None
+        if call.id in was.leave:
+            return Question(turn_id, call, was.leave[call.id])
         tool = self._conversation.toolset.tools.get(call.name)
         if tool is None:
             return None
         match decide(self._conversation.policy, call, tool, turn.view):
             case Deny(reason):
-                return f"this call is not allowed: {reason}"
-            case Ask():
-                return "this call needs an approval, and nobody is there to give it"
+                return unanswered(call, f"this call is not allowed: {reason}")
+            case Ask(reason):
+                return Question(turn_id, call, reason)
         return None
 
     def _returned(self, turn: Turn, result: ToolResultPart, results: dict[str, ToolResultPart]) -> None:

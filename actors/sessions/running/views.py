@@ -116,7 +116,7 @@ class Views:
         self, turn: Turn, model: str, messages: Sequence[Message], last: Summary | None
     ) -> str:
         request = summary_request(model, messages, last)
-        remaining = max(turn.deadline - asyncio.get_running_loop().time(), 0.001)
+        remaining = max(turn.clock.remaining, 0.001)
         request = request.model_copy(update={"deadline": remaining})
         with turn.spans.model_call(request, turn.tally.steps) as span:
             response = await self._response(turn, request, span.context)

@@ -13,6 +13,7 @@ from llmgine.actors.sessions.context.store import ContextStore
 from llmgine.actors.sessions.context.window import Window
 from llmgine.actors.sessions.journal.records import JournalRecord, TurnEnded
 from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.running.approvals import NobodyApproves
 from llmgine.actors.sessions.running.engines import Engine, ToolChatEngine
 from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver, TurnSummary
 from llmgine.actors.sessions.running.runner import TurnRunner
@@ -175,6 +176,7 @@ class Bench:
             self.models,
             lambda request: TurnSpans(self.recorder, "s1", request.turn_id),
             journal=self.journal,
+            approvals=NobodyApproves(),
             observer=self.observer,
         )
         self.events: list[TurnEvent] = []

@@ -9,12 +9,14 @@ from typing import Any, cast
 
 import pytest
 
+from llmgine.actors.sessions.hosting.approvals import TABLE as APPROVALS
 from llmgine.actors.store import AlreadyAnswered, StoreUnavailable, UnknownApproval
 from llmgine.actors.store.operations import Operation
 from llmgine.actors.store.queries import Page
 from llmgine.actors.store.rows import ApprovalRow, ApprovalState
 from llmgine.actors.store.session_operations import AnswerApproval
-from llmgine.actors.supervisor.approvaldesk import APPROVALS, ApprovalDesk
+from llmgine.actors.supervisor.approvaldesk import ApprovalDesk
+from llmgine.actors.supervisor.entries import SessionEntry
 from llmgine.actors.supervisor.members import Member, Members
 from llmgine.actors.supervisor.work import Work
 from llmgine.providers.errors import LlmgineError
@@ -48,7 +50,7 @@ class Runtime:
         self.now = 0
         self.away = 0
         self.host = Host()
-        self.homes: dict[str, str] = {}
+        self.sessions = {"s": SessionEntry("s", 1, "m", True, "", "dedicated", "", state="passive")}
         self.woken: list[str] = []
         self.asleep_for_good = 0
         self.work = Work()
@@ -56,7 +58,7 @@ class Runtime:
             cast(Members, self),
             self,
             self.work,
-            lives_in=self.homes.get,
+            find=self.sessions.get,
             wake=self._wake,
             wall=lambda: self.now,
             sleep=lambda seconds: asyncio.sleep(0),
@@ -101,6 +103,12 @@ class Runtime:
             self.asleep_for_good -= 1
             raise LlmgineError("no room")
         self.woken.append(session)
+        self.open()
+
+    def open(self) -> None:
+        """The session lives in the host."""
+        entry = self.sessions["s"]
+        entry.state, entry.actor = "open", "host-1"
 
     def states(self) -> list[ApprovalState]:
         return [one.state for one in self.rows.values()]
@@ -113,7 +121,7 @@ class Runtime:
 async def test_an_answer_is_kept_and_told_to_the_process_where_its_session_lives() -> None:
     """With who gave it, when, and what they said."""
     runtime = Runtime(row("a"))
-    runtime.homes["s"] = "host-1"
+    runtime.open()
     runtime.now = 7
     await runtime.desk.answer("a", "approved", "ann", "go on")
     await runtime.rest()
@@ -133,6 +141,15 @@ async def test_a_session_that_sleeps_is_woken_for_its_answer() -> None:
     assert runtime.host.told == []
 
 
+async def test_nobody_is_told_where_the_session_is_not_open() -> None:
+    """It finds the answer when it is opened again."""
+    runtime = Runtime(row("a"))
+    runtime.sessions.clear()
+    await runtime.desk.answer("a", "approved", "ann", "")
+    await runtime.rest()
+    assert runtime.woken == runtime.host.told == []
+
+
 async def test_a_second_answer_is_refused_with_the_first() -> None:
     """Also where the first one was that its time was over."""
     runtime = Runtime(row("a"))
@@ -146,7 +163,7 @@ async def test_a_second_answer_is_refused_with_the_first() -> None:
 async def test_an_approval_expires_at_its_time_and_its_session_hears_so() -> None:
     """Not before; one that was answered does not."""
     runtime = Runtime(row("a"), row("b"))
-    runtime.homes["s"] = "host-1"
+    runtime.open()
     for one in runtime.rows.values():
         runtime.desk.asked(one.id, one.session, one.expires)
     await runtime.desk.answer("b", "approved", "ann", "")

@@ -40,6 +40,7 @@ class Life:
     def __init__(self, rows: dict[str, ApprovalRow] | None = None) -> None:
         self.rows = {} if rows is None else rows
         self.kept = 0
+        self._unwritten: list[ApprovalRow] = []
         self.supervisor: list[str] = []
         self.told = asyncio.Event()
         self.closed: list[AnswerApproval] = []
@@ -50,9 +51,8 @@ class Life:
         self.desk = ApprovalDesk(
             "s",
             self,
-            keep=self._keep,
+            self,
             tell=self._tell,
-            close=self.closed.append,
             observer=self.watcher,
             expiry=60.0,
             wall=lambda: 1000 * SECOND,
@@ -65,9 +65,21 @@ class Life:
             raise StoreUnavailable("the store is away")
         return self.rows.get(id)
 
-    async def _keep(self, row: ApprovalRow) -> None:
-        self.kept += 1
-        self.rows[row.id] = row
+    # Its journal: nothing is there before it is flushed.
+
+    def ask(self, row: ApprovalRow) -> None:
+        self._unwritten.append(row)
+
+    async def flush(self) -> None:
+        while self._unwritten:
+            row = self._unwritten.pop()
+            self.kept += 1
+            self.rows[row.id] = row
+
+    def close_approval(self, answer: AnswerApproval) -> None:
+        self.closed.append(answer)
+
+    # The supervisor.
 
     async def _tell(self, row: ApprovalRow) -> None:
         self.supervisor.append(row.id)
@@ -81,13 +93,13 @@ class Life:
         row = self.rows[QUESTION.id]
         self.rows[row.id] = replace(row, state=state, by="ann", note=note, answered=1)
 
-    def ask(self, question: Question = QUESTION) -> asyncio.Task[Decision]:
+    def asks(self, question: Question = QUESTION) -> asyncio.Task[Decision]:
         return asyncio.create_task(self.desk.ask(question, self.events.append))
 
 
 async def asked(life: Life) -> asyncio.Task[Decision]:
     """A question that waits for its answer."""
-    task = life.ask()
+    task = life.asks()
     await life.told.wait()
     return task
 
@@ -123,7 +135,7 @@ async def test_the_next_life_goes_on_with_what_was_answered_meanwhile() -> None:
     task.cancel()
     first.answer("approved")
     second = Life(first.rows)
-    assert (await second.ask()).approved
+    assert (await second.asks()).approved
     assert (second.kept, second.supervisor) == (0, [])
     assert [event.type for event in second.events] == ["approval_needed", "approval_settled"]
 
@@ -158,11 +170,11 @@ async def test_what_a_turn_still_asked_at_its_end_is_closed() -> None:
     """Nobody need answer it any more; what another turn asks stays."""
     life = Life()
     task = await asked(life)
-    other = life.ask(replace(QUESTION, turn_id="s:2"))
+    other = life.asks(replace(QUESTION, turn_id="s:2"))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await life.desk.withdraw("s:1")
-    await life.desk.withdraw("s:1")
+    life.desk.withdraw("s:1")
+    life.desk.withdraw("s:1")
     assert [(one.id, one.state) for one in life.closed] == [(QUESTION.id, "expired")]
     other.cancel()
     await life.desk.stop()
@@ -181,7 +193,7 @@ async def test_a_question_may_wait_for_ever_or_for_its_own_time() -> None:
     life.desk._expiry = None
     first = await asked(life)
     life.told.clear()
-    second = life.ask(replace(QUESTION, run=2, expiry=5.0))
+    second = life.asks(replace(QUESTION, run=2, expiry=5.0))
     await life.told.wait()
     assert [row.expires for row in life.rows.values()] == [None, 1005 * SECOND]
     first.cancel()
