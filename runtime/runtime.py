@@ -163,6 +163,7 @@ class Runtime:
         tools: Sequence[Tool[..., Any] | Callable[..., Any] | McpServer] = (),
         engine: Engine | None = None,
         policy: ToolPolicy | None = None,
+        handlers: Sequence[Callable[..., Any]] = (),
         stay: bool = False,
         placement: Placement | None = None,
         window: Window | None = None,
@@ -172,6 +173,7 @@ class Runtime:
         """A conversation: opened, or attached to where one of that id is open.
 
         `model` is `provider/model`; tools are typed functions, and `policy` decides on their calls;
+        `handlers` are functions marked with `@on` or `@answers`, which run where the session lives;
         `stay=True` keeps the session when its last driver leaves; `placement`, "dedicated" or "pooled",
         is by default that of the settings. `window` is how much of the conversation its models see, all by
         default; `limits` bound each of its turns; `when_busy` says what becomes of one that comes while
@@ -186,6 +188,7 @@ class Runtime:
             tools=tools,
             engine=engine,
             policy=policy,
+            handlers=handlers,
             stay=stay,
             placement=placement,
             window=window,

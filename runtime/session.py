@@ -40,6 +40,7 @@ from llmgine.actors.sessions import (
 )
 from llmgine.actors.sessions.context.store import PINNED
 from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint
+from llmgine.actors.sessions.hosting.handlers import as_handlers
 from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
 from llmgine.providers import InvalidRequest, LlmgineError, Message
 from llmgine.providers.names import resolve
@@ -72,6 +73,7 @@ class Session:
         tools: Sequence[Tool[..., Any] | Callable[..., Any] | McpServer],
         engine: Engine | None,
         policy: ToolPolicy | None,
+        handlers: Sequence[Callable[..., Any]],
         stay: bool,
         placement: Placement | None,
         window: Window | None,
@@ -88,8 +90,9 @@ class Session:
             tuple(tools),  # type: ignore[arg-type]
             engine or ToolChatEngine(),
             policy=policy or ByApproval(),
+            handlers=as_handlers(handlers),
         )
-        self._code = code if tools or engine or policy else None
+        self._code = code if tools or engine or policy or handlers else None
         self._stay = stay
         if window is not None and window.model is not None:
             writer = str(resolve(window.model, driver.settings.providers))

@@ -32,6 +32,7 @@ from llmgine.actors.sessions.errors import (
     WindowTooSmall,
     WouldDeadlock,
 )
+from llmgine.actors.sessions.hosting.handlers import HandlerContext
 from llmgine.actors.sessions.messages import (
     ApprovalAnswered,
     ApprovalRequested,
@@ -99,6 +100,7 @@ __all__ = [
     "EngineFailed",
     "Finish",
     "Found",
+    "HandlerContext",
     "LimitReached",
     "Limits",
     "McpServer",

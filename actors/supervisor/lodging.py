@@ -29,6 +29,8 @@ class Lodging:
         self._cluster = cluster
         self._hosts = hosts
         self._work = work
+        # Where sessions lived that have ended and are still to be seen out.
+        self._leaving: dict[str, str] = {}
 
     async def move_in(self, entry: SessionEntry, opening: dict[str, Any], code: Any, *, woken: bool) -> str:
         """The actor that has taken the session on; where this fails, none has it."""
@@ -54,7 +56,7 @@ class Lodging:
         return released
 
     async def end(self, entry: SessionEntry, grace: float) -> bool:
-        """Whether the session ended where it lives, its turns within `grace` seconds.
+        """Whether the session ended where it lives, its turns within `grace` seconds; `see_out` comes after.
 
         An actor that does not answer takes no more sessions.
         """
@@ -67,8 +69,14 @@ class Lodging:
             logger.warning("session %s did not end by itself: %s", entry.id, error)
             self._hosts.retire(host)
             ended = False
-        self._hosts.left(entry.id, host)
+        self._leaving[entry.id] = host
         return ended
+
+    def see_out(self, session_id: str) -> None:
+        """Its own handlers have heard of its end: it gives its slot back."""
+        host = self._leaving.pop(session_id, None)
+        if host is not None:
+            self._hosts.left(session_id, host)
 
     async def leave(self, session_id: str, host: str) -> None:
         """The session is in this actor no more, whatever the actor thought."""

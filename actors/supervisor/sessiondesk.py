@@ -10,7 +10,14 @@ from typing import Any
 
 from llmgine.actors.bus import BusClient, Event
 from llmgine.actors.control import ControlOptions, Lanes, StartFailed
-from llmgine.actors.sessions import SessionEnded, SessionLost, SessionMoved, SessionStarted
+from llmgine.actors.sessions import (
+    SessionEnded,
+    SessionLost,
+    SessionMoved,
+    SessionPassivated,
+    SessionStarted,
+    SessionWoken,
+)
 from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.supervisor.directory import Directory
 from llmgine.actors.supervisor.entries import EndSession, SessionEntry, SessionNotFound
@@ -67,7 +74,7 @@ class SessionDesk:
                 started = SessionStarted(session_id=entry.id, opening=entry.opening)
                 self._work.start(self._publish(started), f"tell of session {entry.id}")
             elif entry.state == "passive":
-                await self._wake(entry)
+                await self._wake(entry, "it was opened again")
             return self.describe(entry)
 
     async def wake(self, session_id: str, why: str) -> dict[str, Any]:
@@ -77,7 +84,7 @@ class SessionDesk:
             entry = self._directory.session(session_id)
             if entry.state == "passive":
                 logger.info("session %s is woken: %s", session_id, why)
-                await self._wake(entry)
+                await self._wake(entry, why)
             return self.describe(entry)
 
     def describe(self, entry: SessionEntry) -> dict[str, Any]:
@@ -105,6 +112,7 @@ class SessionDesk:
             for entry in resting:
                 if entry.id in released:
                     self._directory.passivated(entry.id, entry.opening)
+                    self._tell(SessionPassivated(session_id=entry.id, opening=entry.opening))
 
     @asynccontextmanager
     async def _still(self, session_ids: Iterable[str]) -> AsyncIterator[None]:
@@ -157,8 +165,13 @@ class SessionDesk:
             self._live[entry.id] = code
         self._directory.opened(entry.id, entry.opening, host)
 
-    async def _wake(self, entry: SessionEntry) -> None:
+    async def _wake(self, entry: SessionEntry, why: str) -> None:
         await self._arrive(entry, self._again(entry))
+        self._tell(SessionWoken(session_id=entry.id, opening=entry.opening, reason=why))
+
+    def _tell(self, event: Event) -> None:
+        """Nobody waits for it."""
+        self._work.start(self._publish(event), f"publish {type(event).__name__}")
 
     async def _again(self, entry: SessionEntry) -> None:
         row = await self._records.find(entry.id)
@@ -201,18 +214,20 @@ class SessionDesk:
             )
             await self._subscriptions.remove_scope(entry.id)
         finally:
+            self._lodging.see_out(entry.id)
             self._live.pop(entry.id, None)
             self._directory.ended(entry.id, entry.opening)
             for orphaned in self._directory.orphaned(entry.id):
                 self.end(orphaned)
 
     async def _finish(self, entry: SessionEntry) -> None:
-        """Ends the session where it lives; one that sleeps is woken where it has turns to end."""
+        """Ends the session where it lives; one that sleeps is woken to end its turns, or to hear of it."""
         try:
             if await self._lodging.end(entry, self._options.stop_grace):
                 return
             row = await self._records.find(entry.id)
-            if row is not None and row.pending:
+            heard = self._subscriptions.hears(entry.id, SessionEnded)
+            if row is not None and (row.pending or heard):
                 await self._again(entry)
                 await self._lodging.end(entry, self._options.stop_grace)
             elif row is not None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from llmgine.actors.bus import RegistrationRefused, SubscriptionRecord, SubscriptionTable
+from llmgine.actors.bus import Event, RegistrationRefused, SubscriptionRecord, SubscriptionTable
+from llmgine.actors.bus.messages import LINEAGE_SEPARATOR, lineage
 from llmgine.actors.control import Lanes
 from llmgine.actors.sessions.hosting.listeners import LISTENED, TABLE
 from llmgine.actors.store import StoreError
@@ -167,6 +168,11 @@ class SubscriptionDesk:
         await self._removed(gone)
         if kept:
             await self._store.write(kept)
+
+    def hears(self, session: str, event_class: type[Event]) -> bool:
+        """Whether a handler of the session's own is registered for such events."""
+        names = lineage(event_class).split(LINEAGE_SEPARATOR)
+        return any(one.wakes and one.wire_name in names for one in self._table.scope(session))
 
     async def remove_client(self, client: str) -> None:
         """Every handler and filter of a process that will not come back, but its durable handlers."""

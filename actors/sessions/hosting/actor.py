@@ -23,6 +23,7 @@ from llmgine.actors.sessions.hosting.listeners import TABLE as LISTENERS
 from llmgine.actors.sessions.hosting.listeners import Listeners
 from llmgine.actors.sessions.hosting.missing import without_code
 from llmgine.actors.sessions.hosting.opening import Opening, load_code, model_sizes, open_host
+from llmgine.actors.sessions.hosting.serving import HandlerService, bus_identity
 from llmgine.actors.sessions.hosting.slots import Slot, Slots
 from llmgine.actors.sessions.hosting.subsessions import AskedSessions
 from llmgine.actors.sessions.options import SessionOptions
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 # How long the last events of a session may take on their way to the bus.
 _LAST_EVENTS = 2.0
+# How long the handlers of a session that has ended are there to hear of it.
+_LAST_HANDLED = 10.0
 # How long the last entries of its sessions may take on their way to the store.
 _LAST_WRITES = 1.0
 # How often sessions are looked over: as a part of the time until they count as idle, at most, and at the end.
@@ -142,9 +145,10 @@ class SessionActor(ObservedActor):
         if self._models is None or self._store is None or self._bus is None:
             raise SessionError(f"{self.name} is not open; resolve its address first")
         self._runs = wanted.runs
+        loaded = await self._loaded(wanted, code, woken)
         host = await open_host(
             wanted,
-            await self._loaded(wanted, code, woken),
+            loaded,
             self._models,
             self.recorder,
             self._session_options,
@@ -158,7 +162,22 @@ class SessionActor(ObservedActor):
         )
         slot = Slot(wanted, host, self._now())
         host.on_fenced = partial(self._fenced, slot)
+        host.own = HandlerService(
+            host.session_id, loaded.handlers, host, partial(self._bus_of, host.session_id, host.epoch)
+        )
         self._slots.put(slot)
+        try:
+            await host.own.open()
+        except BaseException:
+            self._slots.remove(slot)
+            await host.leave("its handlers could not be registered")
+            raise
+
+    def _bus_of(self, session_id: str, epoch: int) -> BusClient:
+        """An end of the bus for a session's own handlers, which go on as the same in its next life."""
+        options = BusOptions.model_validate(self.settings["bus"])
+        routers = [self.peer(router) for router in names.routers(options.shards)]
+        return BusClient(bus_identity(session_id), epoch, routers, self.control, options=options, wakes=True)
 
     def _ports(self, session_id: str, *, live: bool) -> ToolPorts:
         assert self._bus is not None
@@ -214,7 +233,19 @@ class SessionActor(ObservedActor):
             await slot.host.end(reason, grace)
             await self._say_last()
             self._slots.remove(slot, reason)
+            self._see_out(slot)
             return True
+
+    def _see_out(self, slot: Slot) -> None:
+        """Its own handlers hear of its end before they go."""
+        own = slot.host.own
+        if own is not None:
+
+            async def close() -> None:
+                await asyncio.sleep(_LAST_HANDLED)
+                await own.close(0.0)
+
+            self._keep(asyncio.create_task(close(), name=f"see session {slot.session_id} out"))
 
     async def leave(self, session_id: str) -> None:
         """Lets go of the session at once, where it stands."""
@@ -286,9 +317,11 @@ class SessionActor(ObservedActor):
                 logger.info("%s tells its supervisor later: %s", self.name, error)
 
     def _tell(self, what: str, *arguments: str) -> None:
-        telling = asyncio.create_task(self._told(what, *arguments), name=f"tell {what}")
-        self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
+        self._keep(asyncio.create_task(self._told(what, *arguments), name=f"tell {what}"))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def _told(self, what: str, *arguments: str) -> None:
         try:

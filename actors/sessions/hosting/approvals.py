@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic_core import to_json
 
-from llmgine.actors.sessions.running.approvals import Decision, Question
+from llmgine.actors.sessions.running.approvals import Decision, Question, Waiting
 from llmgine.actors.sessions.running.observer import TurnObserver
 from llmgine.actors.sessions.turns.events import ApprovalNeeded, ApprovalSettled, TurnEvent
 from llmgine.actors.store import StoreError
@@ -80,7 +80,7 @@ class ApprovalDesk:
         """The ids of what is waited for."""
         return tuple(self._open)
 
-    async def ask(self, question: Question, emit: Callable[[TurnEvent], None]) -> Decision:
+    async def ask(self, question: Question, emit: Callable[[TurnEvent], None], waiting: Waiting) -> Decision:
         # Before the store is read: an answer that comes after that shall find somebody.
         answer = self._open[question.id] = asyncio.get_running_loop().create_future()
         try:
@@ -91,7 +91,7 @@ class ApprovalDesk:
                 await self._journal.flush()
             emit(ApprovalNeeded(row.id, question.call, row.reason, _moment(row.expires)))
             if row.state == "pending":
-                row = await self._answered(row, answer)
+                row = await self._answered(row, answer, waiting)
         finally:
             del self._open[question.id]
         decision = decision_of(row)
@@ -134,11 +134,14 @@ class ApprovalDesk:
             expires=None if seconds is None else now + round(seconds * 1e9),
         )
 
-    async def _answered(self, row: ApprovalRow, answer: asyncio.Future[ApprovalRow]) -> ApprovalRow:
+    async def _answered(
+        self, row: ApprovalRow, answer: asyncio.Future[ApprovalRow], waiting: Waiting
+    ) -> ApprovalRow:
         self._observer.approval_requested(row)
         self._spawn(self._told(row), f"tell of approval {row.id}")
         try:
-            return await answer
+            with waiting():
+                return await answer
         except asyncio.CancelledError:
             self._dropped.setdefault(row.turn, []).append(row.id)
             raise

@@ -10,6 +10,7 @@ from typing import Any
 
 from llmgine.actors import code as travelling
 from llmgine.actors.sessions.errors import ToolDefinitionError
+from llmgine.actors.sessions.hosting.handlers import SessionHandler, as_handlers
 from llmgine.actors.sessions.running.engines import Engine, ToolChatEngine
 from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
@@ -21,13 +22,15 @@ from llmgine.actors.sessions.tools.tool import Tool, as_tools
 class SessionCode:
     """What a session runs that is not llmgine's.
 
-    Among the tools plain functions become tools, and MCP servers are set apart into `servers`.
+    Among the tools plain functions become tools, and MCP servers are set apart into `servers`. Functions
+    that are marked with what they handle become `handlers`.
     """
 
     tools: tuple[Tool[..., Any], ...] = ()
     engine: Engine = field(default_factory=ToolChatEngine)
     servers: tuple[McpServer, ...] = ()
     policy: ToolPolicy = field(default_factory=ByApproval)
+    handlers: tuple[SessionHandler, ...] = ()
 
     def __post_init__(self) -> None:
         given: tuple[Any, ...] = tuple(self.tools)
@@ -35,6 +38,7 @@ class SessionCode:
         servers = (*self.servers, *(item for item in given if isinstance(item, McpServer)))
         object.__setattr__(self, "tools", tools)
         object.__setattr__(self, "servers", servers)
+        object.__setattr__(self, "handlers", as_handlers(self.handlers))
         for name, times in Counter(server.name for server in servers).items():
             if times > 1:
                 raise ToolDefinitionError(name, "two MCP servers have this name; give one of them another")
@@ -58,12 +62,14 @@ class SessionCode:
 def pack(code: SessionCode) -> bytes:
     """The code as bytes for `unpack` in another process; UnsendableCode names what cannot go along."""
     deciders = [decider for decider, _ in code.deciders]
-    return travelling.pack(code, parts=(*code.tools, *deciders), roots=_roots(code))
+    return travelling.pack(code, parts=(*code.tools, *deciders, *code.handlers), roots=_roots(code))
 
 
 def _roots(code: SessionCode) -> list[Any]:
     """The functions and classes from which the user's own modules are reached."""
-    roots = [*(tool.function for tool in code.tools), *(type(decider) for decider, _ in code.deciders)]
+    functions = [one.function for one in (*code.tools, *code.handlers)]
+    handled = [mark.message_class for handler in code.handlers for mark in handler.marks]
+    roots = [*functions, *handled, *(type(decider) for decider, _ in code.deciders)]
     return roots + [root for _, asked in _asked(code) for root in _roots(asked)]
 
 
@@ -82,7 +88,8 @@ def fingerprint(code: SessionCode) -> str:
     """Equal for equal code in every process of one Python version, which packed bytes are not.
 
     It sees what the model sees of each tool, its options, and the compiled body of its function; of the
-    engine and the policy their class, their repr, and the body of the method that decides.
+    engine and the policy their class, their repr, and the body of the method that decides; of each handler
+    its name, what it handles, with which options, and its body.
     """
     digest = hashlib.sha256()
     for item in code.tools:
@@ -99,6 +106,10 @@ def fingerprint(code: SessionCode) -> str:
         shown = "" if kind.__repr__ is object.__repr__ else repr(decider)
         digest.update(f"{kind.__qualname__} {shown}".encode())
         digest.update(_body(getattr(getattr(decider, method, None), "__code__", None)))
+    for handler in code.handlers:
+        handled = [(mark.message_class.__wire_name__, repr(mark.options)) for mark in handler.marks]
+        digest.update(repr((handler.name, handled)).encode())
+        digest.update(_body(getattr(handler.function, "__code__", None)))
     return digest.hexdigest()
 
 

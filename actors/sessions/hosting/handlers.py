@@ -25,6 +25,7 @@ from llmgine.actors.bus import (
 from llmgine.actors.bus.messages import module_name
 from llmgine.actors.sessions.client.client import plain_options
 from llmgine.actors.sessions.hosting.bus import SessionBus
+from llmgine.actors.sessions.messages import SessionPassivated
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.providers.contracts import Message
 from llmgine.providers.layers.output_type import OutputType
@@ -69,6 +70,8 @@ def as_handlers(functions: Iterable[Callable[..., Any] | SessionHandler]) -> tup
 def _handler(function: Callable[..., Any]) -> SessionHandler:
     marks = marks_on(function)
     name = f"{module_name(getattr(function, '__module__', None) or '?')}.{function.__qualname__}"
+    if any(mark.message_class is SessionPassivated for mark in marks):
+        raise InvalidHandler(f"{name} handles SessionPassivated, and a session that sleeps hears nothing")
     if _takes_context(function, name) and not inspect.iscoroutinefunction(function):
         raise InvalidHandler(f"{name} takes a context, whose verbs are awaited: make it an async function")
     return SessionHandler(name, function, marks)

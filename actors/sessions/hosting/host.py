@@ -22,6 +22,7 @@ from llmgine.actors.sessions.errors import SessionMoved, UnknownTurn, error_to_w
 from llmgine.actors.sessions.hosting.approvals import ApprovalDesk
 from llmgine.actors.sessions.hosting.live import LiveTurn
 from llmgine.actors.sessions.hosting.queue import TurnQueue
+from llmgine.actors.sessions.hosting.serving import HandlerService
 from llmgine.actors.sessions.journal.keeping import SessionStore
 from llmgine.actors.sessions.journal.loading import last_event
 from llmgine.actors.sessions.journal.records import ContextChanged
@@ -34,6 +35,9 @@ from llmgine.providers.contracts import Message
 from llmgine.providers.errors import InvalidRequest, LlmgineError
 
 log = logging.getLogger(__name__)
+
+# How long handlers of a session that goes to sleep may still run; none did when it was looked at.
+_HANDLERS = 1.0
 
 KINDS = (
     "turn.submit",
@@ -72,6 +76,8 @@ class SessionHost:
         self.epoch = epoch
         self.queue = queue
         self.approvals = approvals
+        # Set by whoever connects it to the bus.
+        self.own: HandlerService | None = None
         self.on_fenced: Callable[[], None] = lambda: None
         self._journal = journal
         self._store = store
@@ -132,7 +138,7 @@ class SessionHost:
     @property
     def idle(self) -> bool:
         """Whether nothing runs, waits or is read; a turn that waits for an approval is at rest."""
-        return not self._readers and self.queue.is_idle
+        return not self._readers and self.queue.is_idle and (self.own is None or self.own.idle)
 
     async def passivate(self) -> bool:
         """Writes down what the session is and serves it no more; False where somebody came meanwhile.
@@ -142,22 +148,29 @@ class SessionHost:
         if not self.idle or self._gone is not None:
             return False
         served = self._served
+        if self.own is not None:
+            # First, so that what comes for them from now on waits, and wakes the session.
+            await self.own.close(_HANDLERS)
         try:
             self._journal.snapshot()
             await self._journal.flush()
+            sleeps = self.idle and self._served == served
         except (StoreError, SessionMoved) as error:
             log.warning("session %s cannot sleep: %s", self.session_id, error)
-            return False
-        if not self.idle or self._served != served:
-            return False
-        await self.leave("it sleeps")
-        return True
+            sleeps = False
+        if sleeps:
+            await self.leave("it sleeps")
+        elif self.own is not None and self._gone is None:
+            await self.own.open()
+        return sleeps
 
     async def leave(self, reason: str) -> None:
         """Stops at once where it stands; turns that have not ended go on where the session wakes."""
         if self._gone is None:
             self._gone = reason
             self._journal.close()
+            if self.own is not None:
+                await self.own.close(0.0)
             await self.queue.leave(f"session {self.session_id!r} is not in this process any more: {reason}")
             await self.approvals.stop()
             await self.conversation.toolset.close()
@@ -190,6 +203,20 @@ class SessionHost:
                 self.leave("another process has it"), name=f"leave {self.session_id}"
             )
             self.on_fenced()
+
+    # What its own handlers do
+
+    async def submit_own(self, request: TurnRequest) -> None:
+        """Returns once the turn is taken on for good; does nothing where one of its id was."""
+        if self._gone is not None:
+            raise SessionMoved(f"session {self.session_id!r} is not in this process: {self._gone}")
+        if self.queue.get(request.turn_id) is None and await self._ended(request.turn_id) is None:
+            self.queue.submit(request)
+        await self._journal.flush()
+
+    def history(self) -> tuple[Message, ...]:
+        """The conversation as it stands."""
+        return self.conversation.context.view()
 
     # What others ask for
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -44,11 +45,17 @@ class Decision:
         return self.state == "approved"
 
 
+Waiting = Callable[[], AbstractContextManager[None]]
+
+
 class Approvals(Protocol):
     """Asks whoever may approve, and waits however long that takes."""
 
-    async def ask(self, question: Question, emit: Callable[[TurnEvent], None]) -> Decision:
-        """The decision; asked before, it is the one that was made then. Both go into the turn's stream."""
+    async def ask(self, question: Question, emit: Callable[[TurnEvent], None], waiting: Waiting) -> Decision:
+        """The decision; asked before, it is the one that was made then.
+
+        Both go into the turn's stream; while nothing is to be done but to wait for it, `waiting()` holds.
+        """
         ...
 
     def withdraw(self, turn_id: str) -> None:
@@ -59,7 +66,7 @@ class Approvals(Protocol):
 class NobodyApproves:
     """Denies everything at once."""
 
-    async def ask(self, question: Question, emit: Callable[[TurnEvent], None]) -> Decision:
+    async def ask(self, question: Question, emit: Callable[[TurnEvent], None], waiting: Waiting) -> Decision:
         return Decision("denied", "", "There is nobody here who could approve it.")
 
     def withdraw(self, turn_id: str) -> None:

@@ -280,8 +280,7 @@ class Steps:
         question = self._question(turn, call)
         if question is None or isinstance(question, ToolResultPart):
             return question
-        with turn.clock.waiting():
-            decision = await self._approvals.ask(question, turn.emit)
+        decision = await self._approvals.ask(question, turn.emit, turn.clock.waiting)
         self._journal.append(
             ApprovalAnswered(question.turn_id, question.id, call.id, decision.state, decision.note)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -94,7 +95,7 @@ class Life:
         self.rows[row.id] = replace(row, state=state, by="ann", note=note, answered=1)
 
     def asks(self, question: Question = QUESTION) -> asyncio.Task[Decision]:
-        return asyncio.create_task(self.desk.ask(question, self.events.append))
+        return asyncio.create_task(self.desk.ask(question, self.events.append, nullcontext))
 
 
 async def asked(life: Life) -> asyncio.Task[Decision]:

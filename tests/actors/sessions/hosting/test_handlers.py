@@ -60,8 +60,10 @@ class Sessions:
         self.driver = self.world.client("driver")
 
     async def wake(self, *handlers: Callable[..., Any], epoch: int = 1) -> HandlerService:
-        client = self.world.client(bus_identity("s"), epoch, wakes=True)
-        service = HandlerService("s", as_handlers(handlers), self.session, client)
+        def connect() -> BusClient:
+            return self.world.client(bus_identity("s"), epoch, wakes=True)
+
+        service = HandlerService("s", as_handlers(handlers), self.session, connect)
         await service.open()
         self.services.append(service)
         return service
@@ -170,6 +172,8 @@ async def test_what_comes_while_it_sleeps_waits_for_its_next_life(sessions: Sess
     first = await sessions.wake(life(1))
     await sessions.driver.publish(Ticket(session_id="s", text="a"), wait=True)
     assert first.idle
+    await first.close(1.0)
+    await first.open()
     await first.close(1.0)
     woken: list[str] = []
     service = sessions.world.service
