@@ -10,7 +10,7 @@ import pytest
 
 from llmgine.actors.bus import Event
 from llmgine.actors.control import ActorGone, ControlOptions, StartFailed
-from llmgine.actors.sessions import SessionLost, SessionOptions
+from llmgine.actors.sessions import SessionLost, SessionOptions, SessionPassivated, SessionWoken
 from llmgine.actors.store.rows import SessionRow
 from llmgine.actors.supervisor.directory import Directory, Leases
 from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
@@ -28,6 +28,9 @@ class Desk:
     def __init__(self, children: Any) -> None:
         self.children = children
         self.log: list[str] = []
+        self.beside: list[str] = []
+        # Whether the session has a handler of its own that hears of its end.
+        self.listens = False
         self.errors: dict[str, Exception] = {}
         self.releases: list[str] = []
         self.directory = Directory(Leases(), owned=False, first_opening=1)
@@ -51,9 +54,15 @@ class Desk:
         return {"end": True, "release": self.releases}.get(method)
 
     async def publish(self, event: Event, wait: bool = False) -> None:
+        if isinstance(event, SessionPassivated | SessionWoken):
+            self.beside.append(type(event).__name__)  # nobody waits for it, so it may come at any time
+            return
         self.log.append(f"{type(event).__name__} {event.model_dump()['opening']}")
         if "publish" in self.errors:
             raise self.errors["publish"]
+
+    def hears(self, session: str, event_class: type[Event]) -> bool:
+        return self.listens
 
     async def remove_scope(self, session: str) -> None:
         self.log.append(f"unregister {session}")
@@ -224,6 +233,7 @@ async def test_a_sleeping_session_is_woken_by_whoever_asks(desk: Desk, until: Un
     found = await asyncio.gather(desk.open("again"), *asked)
     assert {(where["actor"], where["opening"], where["state"]) for where in found} == {("host-2", 1, "open")}
     assert desk.log == ["adopt host-1", "SessionStarted 1", "adopt host-2"]
+    await until(lambda: desk.beside == ["SessionWoken"])
 
 
 async def test_what_is_not_open_cannot_be_woken(desk: Desk) -> None:
@@ -285,6 +295,16 @@ async def test_a_sleeping_session_ends_in_the_store(desk: Desk) -> None:
     await desk.close()
     assert desk.log[2:] == ["adopt host-3", "end host-3", "SessionEnded 2", "unregister s"]
     assert desk.directory.sessions == {}
+
+
+async def test_a_sleeping_session_is_woken_to_hear_of_its_end(desk: Desk) -> None:
+    """Where a handler of its own listens for that; its actor goes only after it has heard."""
+    await desk.open()
+    desk.sleep()
+    desk.listens = True
+    await desk.close()
+    assert desk.log[2:] == ["adopt host-2", "end host-2", "SessionEnded 1", "unregister s"]
+    assert desk.children.alive == set()
 
 
 async def test_closing_cuts_a_wake_short(desk: Desk, until: Until) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from llmgine.actors.bus import Event
 from llmgine.actors.control import ControlOptions
-from llmgine.actors.sessions import SessionOptions
+from llmgine.actors.sessions import SessionOptions, SessionPassivated, SessionWoken
 from llmgine.actors.store import StoreUnavailable
 from llmgine.actors.store.queries import Page, SessionFilter
 from llmgine.actors.store.rows import SessionRow
@@ -50,8 +50,13 @@ class Stage:
         return list(first) if method == "release" else True
 
     async def publish(self, event: Event, wait: bool = False) -> None:
+        if isinstance(event, SessionPassivated | SessionWoken):
+            return  # nobody waits for it, so it may come at any time
         told = event.model_dump()
         self.log.append(f"{type(event).__name__} {told['session_id']} {told.get('error') or ''}".rstrip())
+
+    def hears(self, session: str, event_class: type[Event]) -> bool:
+        return False
 
     async def remove_scope(self, session: str) -> None:
         pass
