@@ -41,7 +41,7 @@ async def main() -> None:
             try:
                 await runtime.approvals.approve(approval.id, by="ben")
             except AlreadyAnswered as error:
-                print("denied by ann" in str(error))
+                print(str(error).partition(" was ")[2].partition(" at ")[0])
 
 
 if __name__ == "__main__":

@@ -249,6 +249,26 @@ def test_subsessions_example_runs(clean_environ: Path) -> None:
         "clerk: On shelf 3.",
         "You find the tea on shelf 3.",
         "asked by shop: 4 messages, closed",
+
+
+def test_approvals_example_runs(clean_environ: Path) -> None:
+    """The example of approvals approves one call, denies the next with a note, and is refused a late answer."""
+    assert output_of("approvals.py", clean_environ) == [
+        "refund {'euros': 5}",
+        "5 euros refunded",
+        "It is on its way.",
+        "refund {'euros': 5000}",
+        "refund was not run: ann denied it. They said: That is too much.",
+        "I may not do that.",
+        "denied by 'ann'",
+    ]
+
+
+def test_session_handlers_example_runs(clean_environ: Path) -> None:
+    """The example of a session's own handlers makes a turn of an event, and answers a command."""
+    assert output_of("session_handlers.py", clean_environ) == [
+        "Have you tried to turn it off and on?",
+        "messages: 2",
     ]
 
 

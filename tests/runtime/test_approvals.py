@@ -148,17 +148,19 @@ async def test_a_session_sleeps_while_its_turn_waits(runtime: Runtime, eventuall
 async def test_an_approval_outlives_who_waits_for_it(clean_environ: object, victim: str) -> None:
     """The session's process, or the supervisor, dies while nobody has answered yet."""
     settings = {**SETTINGS, "sessions": {"idle": 60}}
-    async with Runtime.in_process(settings) as runtime:
-        async with runtime.session("s", model="scripted/clerk", tools=[pay]) as session:
-            turn = await session.submit("pay")
-            approval = await first(runtime)
-            if victim == "host":
-                await cluster_of(runtime).kill((await entry_of(runtime, "s"))["actor"])
-            else:
-                await cluster_of(runtime).crash(victim)
-            await runtime.approvals.approve(approval.id)
-            assert (await turn.result()).text == "Done."
-            assert paid == [5]
+    async with (
+        Runtime.in_process(settings) as runtime,
+        runtime.session("s", model="scripted/clerk", tools=[pay]) as session,
+    ):
+        turn = await session.submit("pay")
+        approval = await first(runtime)
+        if victim == "host":
+            await cluster_of(runtime).kill((await entry_of(runtime, "s"))["actor"])
+        else:
+            await cluster_of(runtime).crash(victim)
+        await runtime.approvals.approve(approval.id)
+        assert (await turn.result()).text == "Done."
+        assert paid == [5]
 
 
 async def test_nobody_answers_in_time(clean_environ: object) -> None:

@@ -90,7 +90,7 @@ async def test_an_event_is_a_turn_and_wakes_the_session(runtime: Runtime, eventu
     """However it comes: published, or scheduled for later. A command wakes it, too."""
     done: list[TurnCompleted] = []
     await runtime.bus.register_event_handler(TurnCompleted, done.append, name="done")
-    handlers = [take, count, watch]
+    handlers: list[Callable[..., Any]] = [take, count, watch]
     async with runtime.session("s", model="scripted/echo", handlers=handlers) as session:
         await runtime.bus.publish(Ticket(session_id="s", text="one"))
         await eventually(lambda: len(done) == 1)
@@ -173,7 +173,7 @@ async def test_what_a_model_says_is_published_while_somebody_listens(
 
 
 async def test_handlers_outlive_their_runtime(clean_environ: object, tmp_path: Path) -> None:
-    """What was published for a session that stays is a turn of its next runtime, which has no driver for it."""
+    """Those of a session that stays are there in its next runtime, until it is closed."""
     settings = {**SETTINGS, "store": {"url": f"sqlite:///{tmp_path / 'store.db'}"}}
     async with Runtime.in_process(settings) as runtime:
         await runtime.session("s", model="scripted/echo", handlers=[note], stay=True).open()

@@ -116,9 +116,9 @@ class SessionActor(ObservedActor):
             for slot in self._slots:
                 slot.host.approvals.look()
             return
-        slot = self._slots.get(told["session"])
-        if slot is not None:
-            slot.host.approvals.look(told["id"])
+        here = self._slots.get(told["session"])
+        if here is not None:
+            here.host.approvals.look(told["id"])
         else:
             self._tell("wake", told["session"], "an approval was answered")
 

@@ -67,7 +67,8 @@ def pack(code: SessionCode) -> bytes:
 
 def _roots(code: SessionCode) -> list[Any]:
     """The functions and classes from which the user's own modules are reached."""
-    functions = [one.function for one in (*code.tools, *code.handlers)]
+    functions: list[Any] = [tool.function for tool in code.tools]
+    functions += [handler.function for handler in code.handlers]
     handled = [mark.message_class for handler in code.handlers for mark in handler.marks]
     roots = [*functions, *handled, *(type(decider) for decider, _ in code.deciders)]
     return roots + [root for _, asked in _asked(code) for root in _roots(asked)]

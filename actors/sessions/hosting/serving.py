@@ -82,7 +82,7 @@ async def _register(
     options = {**mark.options, "session_id": session_id, "name": name, "durable": True}
     if issubclass(SessionPassivated, mark.message_class):
         # That it sleeps must not wake it.
-        unheard = TypeFilter(exclude=SessionPassivated)
+        unheard = TypeFilter(exclude=(SessionPassivated,))
         given = options.get("filter")
         options["filter"] = unheard if given is None else AllOf(given, unheard)
     await register(mark.message_class, call, **options)

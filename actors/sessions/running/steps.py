@@ -303,7 +303,7 @@ class Steps:
             case Deny(reason):
                 return unanswered(call, f"this call is not allowed: {reason}")
             case Ask(reason):
-                return Question(turn_id, call, reason)
+                return Question(turn_id, call, reason, tool.approval_expiry)
         return None
 
     def _returned(self, turn: Turn, result: ToolResultPart, results: dict[str, ToolResultPart]) -> None:

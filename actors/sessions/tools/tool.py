@@ -40,6 +40,7 @@ class ToolOptions(TypedDict, total=False):
     retries: int
     idempotent: bool
     approval: bool
+    approval_expiry: float | None
     trusted: bool
     process: bool
     memory: int | None
@@ -62,10 +63,11 @@ class Tool(Generic[P, R]):
     `timeout` is in seconds for one attempt, None for the session's `tool_timeout`; `concurrency` bounds
     its calls at the same time within one session. `retries` says how often a call that failed is made
     again, which may be more than once for the world outside; `idempotent` that a call may run twice, as
-    after a crash. With `approval` each call waits until somebody allows it. `process` runs each call in
-    a process of its own, which may take `memory` bytes and is ended with its timeout; `remote` as a task
-    of the Ray cluster, which holds `num_cpus`, `num_gpus` and `resources` meanwhile. `trusted` lets it run
-    in a process that several sessions share.
+    after a crash. With `approval` each call waits until somebody allows it, for `approval_expiry` seconds
+    where that is set, else for those of the session. `process` runs each call in a process of its own,
+    which may take `memory` bytes and is ended with its timeout; `remote` as a task of the Ray cluster,
+    which holds `num_cpus`, `num_gpus` and `resources` meanwhile. `trusted` lets it run in a process that
+    several sessions share.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Tool(Generic[P, R]):
         self.retries = options.get("retries", 0)
         self.idempotent = options.get("idempotent", False)
         self.approval = options.get("approval", False)
+        self.approval_expiry = options.get("approval_expiry")
         self.trusted = options.get("trusted", False)
         self.process = options.get("process", False)
         self.memory = options.get("memory")
@@ -181,6 +184,8 @@ def _mistakes(tool: Tool[..., Any], options: ToolOptions) -> Iterable[str]:
         yield f"concurrency is {tool.concurrency}; give 1 or more, or leave it out"
     if tool.retries < 0:
         yield f"retries is {tool.retries}; give 0 or more"
+    if tool.approval_expiry is not None and tool.approval_expiry <= 0:
+        yield f"approval_expiry is {tool.approval_expiry}; give seconds above 0, or leave it out"
     if tool.memory is not None and tool.memory < 1:
         yield f"memory is {tool.memory}; give bytes, or leave it out"
     if tool.process and tool.remote:

@@ -19,7 +19,7 @@ from llmgine.actors.store import Fenced, OperationRefused, StoreError, StoreUnav
 from llmgine.actors.store.batches import Batch
 from llmgine.actors.store.memory import MemoryEngine
 from llmgine.actors.store.operations import Operation
-from llmgine.actors.store.rows import SessionRow, TurnRow
+from llmgine.actors.store.rows import ApprovalRow, SessionRow, TurnRow
 from llmgine.actors.store.session_operations import Activate
 from llmgine.providers.contracts import Message
 from llmgine.providers.errors import LlmgineError
@@ -73,6 +73,9 @@ class Store:
 
     async def turn(self, session: str, id: str, /) -> TurnRow | None:
         return next(iter(self.engine.sessions.turn(session, id).rows), None)
+
+    async def approval(self, id: str, /) -> ApprovalRow | None:
+        return None
 
     async def blob(self, hash: str, /) -> bytes | None:
         return self.engine.sessions.blob(hash)
