@@ -12,6 +12,8 @@ import pytest
 from llmgine.actors.control import LocalCluster
 from llmgine.actors.sessions.tools.context import ToolContext
 from llmgine.runtime import (
+    Deny,
+    Limits,
     Runtime,
     SubSession,
     ToolDefinitionError,
@@ -125,6 +127,28 @@ async def test_sessions_ask_sessions_only_so_deep(clean_environ: Path) -> None:
             (asked,) = [one.id async for one in runtime.sessions.list(parent="p")]
             exported = await runtime.sessions.export(asked)
             assert ("depth=1" in exported) == failed
+
+
+async def test_a_session_that_is_asked_has_limits_and_a_policy(clean_environ: Path) -> None:
+    """Its own, whatever those of the one that asks are."""
+
+    class Closed:
+        def decide(self, call: Any, tool: Any, view: Any) -> Deny:
+            return Deny("we are closed")
+
+    gate = Gate()
+    gate.go_on.set()
+    ways: dict[str, dict[str, Any]] = {"limits": {"limits": Limits(steps=1)}, "policy": {"policy": Closed()}}
+    told: dict[str, str] = {}
+    for name, way in ways.items():
+        helper = session_tool("helper", "Helps.", model="scripted/waits", tools=[gate.tool()], **way)
+        async with opened() as runtime, runtime.session("p", model="scripted/once", tools=[helper]) as asking:
+            (called,) = (await asking.ask("go")).tool_calls
+            (asked,) = [one.id async for one in runtime.sessions.list(parent="p")]
+            told[name] = called.result.text + await runtime.sessions.export(asked)
+    assert "StepLimit" in told["limits"]
+    assert "we are closed" in told["policy"]
+    assert gate.entered == 1
 
 
 async def test_a_cancel_goes_all_the_way(clean_environ: Path, eventually: Until) -> None:

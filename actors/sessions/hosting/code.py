@@ -77,7 +77,12 @@ def _roots(code: SessionCode) -> list[Any]:
 def _asked(code: SessionCode) -> list[tuple[SubSession, SessionCode]]:
     """The sessions that its tools ask, with their code."""
     subs = [item.sub for item in code.tools if isinstance(item, SessionTool)]
-    return [(sub, SessionCode(sub.tools, sub.engine or ToolChatEngine())) for sub in subs]
+    return [(sub, code_of(sub)) for sub in subs]
+
+
+def code_of(sub: SubSession) -> SessionCode:
+    """What a session runs that a tool asks."""
+    return SessionCode(sub.tools, sub.engine or ToolChatEngine(), policy=sub.policy or ByApproval())
 
 
 def unpack(data: bytes) -> SessionCode:
@@ -98,7 +103,7 @@ def fingerprint(code: SessionCode) -> str:
         digest.update(repr(item.options).encode())
         digest.update(_body(getattr(item.function, "__code__", None)))
     for sub, asked in _asked(code):
-        digest.update(repr((sub.name, sub.model, sub.system, sub.keep, sub.depth)).encode())
+        digest.update(repr((sub.name, sub.model, sub.system, sub.keep, sub.depth, sub.limits)).encode())
         digest.update(fingerprint(asked).encode())
     for server in code.servers:
         digest.update(server.declared().encode())

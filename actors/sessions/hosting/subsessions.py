@@ -13,8 +13,7 @@ from llmgine.actors.link import Peer
 from llmgine.actors.sessions.client.asking import Link
 from llmgine.actors.sessions.client.client import TurnClient
 from llmgine.actors.sessions.errors import EngineFailed
-from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint, pack
-from llmgine.actors.sessions.running.engines import ToolChatEngine
+from llmgine.actors.sessions.hosting.code import code_of, fingerprint, pack
 from llmgine.actors.sessions.tools.context import Call
 from llmgine.actors.sessions.tools.subsession import SubSession
 from llmgine.actors.sessions.turns.events import Reply
@@ -81,13 +80,14 @@ class AskedSessions:
 
     async def _open(self, child: str, sub: SubSession) -> str:
         """Opens the session, or attaches to it; the actor where it lives."""
-        code = SessionCode(sub.tools, sub.engine or ToolChatEngine())
-        runs = fingerprint(code) if sub.tools or sub.engine else ""
+        code = code_of(sub)
+        runs = fingerprint(code) if sub.tools or sub.engine or sub.policy else ""
         spec = {
             "session_id": child,
             "parent": self._session_id,
             "model": str(resolve(sub.model, self._providers)),
             "system": sub.system,
+            "limits": sub.limits and sub.limits.model_dump(mode="json"),
             "stay": False,
             "fingerprint": "",
             "placement": "dedicated" if runs else "pooled",

@@ -14,7 +14,9 @@ from llmgine.actors.sessions.tools.tool import Tool, ToolOptions
 from llmgine.providers.errors import LlmgineError
 
 if TYPE_CHECKING:
+    from llmgine.actors.sessions.tools.policy import ToolPolicy
     from llmgine.actors.sessions.turns.events import Reply
+    from llmgine.actors.sessions.turns.limits import Limits
 
 # A turn takes longer than a function; it ends with its parent's in any case.
 _TIMEOUT = 600.0
@@ -33,6 +35,8 @@ class SubSession:
     system: str | None = None
     tools: tuple[Any, ...] = ()
     engine: Any = None
+    policy: ToolPolicy | None = None
+    limits: Limits | None = None
     keep: bool = False
     depth: int = 3
 
@@ -59,6 +63,8 @@ def session_tool(
     system: str | None = None,
     tools: Iterable[Any] = (),
     engine: Any = None,
+    policy: ToolPolicy | None = None,
+    limits: Limits | None = None,
     keep: bool = False,
     depth: int = 3,
     **options: Unpack[ToolOptions],
@@ -68,11 +74,12 @@ def session_tool(
     `description` tells the model what to ask it for. With `keep` the same session is asked each time and
     remembers; else each call begins anew. It has the parent's deadline, is cancelled with it, and stands in
     the parent's trace. What goes wrong there is an error result here. After a crash the parent's turn finds
-    what the call has come to, and asks nothing twice. `options` are those of `@tool`.
+    what the call has come to, and asks nothing twice. `policy` and `limits` are its own, as for
+    `runtime.session`; `options` are those of `@tool`.
     """
     if depth < 1:
         raise ToolDefinitionError(name, f"depth is {depth}; give 1 or more")
-    sub = SubSession(name, model, system, tuple(tools), engine, keep, depth)
+    sub = SubSession(name, model, system, tuple(tools), engine, policy, limits, keep, depth)
 
     async def ask(
         prompt: Annotated[str, Field(description="everything that it needs to know to do this")],
