@@ -12,7 +12,7 @@ from llmgine.actors.sessions.errors import ToolDefinitionError
 from llmgine.actors.sessions.tools.tool import Tool
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,31}")
-_SECRET = re.compile(r"\bsecret:([A-Za-z_][A-Za-z0-9_]*)")
+_SECRET = re.compile(r"\bsecret:([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 class McpOptions(TypedDict, total=False):

@@ -13,7 +13,8 @@ import pytest
 
 from llmgine.actors.sessions.tools.mcp.connection import McpConnection, Unavailable
 from llmgine.actors.sessions.tools.mcp.content import as_parts
-from llmgine.actors.sessions.tools.mcp.server import McpServer
+from llmgine.actors.sessions.tools.mcp.server import McpServer, with_secrets
+from llmgine.actors.sessions.tools.secrets import Secrets
 from tests.actors.sessions.tools.mcp import servers
 from tests.actors.sessions.tools.mcp.loopback import Loopback
 
@@ -72,6 +73,25 @@ async def test_a_program_sees_secrets_and_little_else(monkeypatch: pytest.Monkey
         assert await text_of(connection, "variable", name="PRIVATE") == "(not set)"
     assert "TOK" not in repr(server)
     assert "plain" not in repr(server)
+
+
+def test_references_stand_anywhere_in_a_value() -> None:
+    """Each is looked up by any name that a secret may have; the rest of the value stays."""
+    values = {"a": "Bearer secret:shop-key", "b": "secret:x_1/secret:y", "c": "a secret: none"}
+    assert with_secrets(values, Known().find) == {
+        "a": "Bearer the-shop-key",
+        "b": "the-x_1/the-y",
+        "c": "a secret: none",
+    }
+
+
+async def test_a_secret_that_is_missing_is_named() -> None:
+    """The server is unavailable, and the reason says which secret was looked for."""
+    connection = McpConnection(program(env={"TOKEN": "secret:NOWHERE"}), Secrets(), lambda: None)
+    connection.open()
+    await connection.ready()
+    assert "no secret 'NOWHERE'" in connection.describe()["reason"]
+    await connection.close()
 
 
 async def test_a_program_that_dies_is_started_again() -> None:
