@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,8 @@ class SimulatedCluster:
     def __init__(self, loop: SimulatedLoop, network: Network) -> None:
         self.loop = loop
         self.network = network
+        # Called with each call that reaches an actor.
+        self.called: Callable[[str, str], None] = lambda name, method: None
         self._lives: dict[str, _Life] = {}
 
     async def spawn(self, boot: Boot, actor: type[RuntimeActor], options: SpawnOptions) -> None:
@@ -99,9 +102,10 @@ class SimulatedCluster:
 
     def disown(self, name: str, seconds: float) -> None:
         """The actor is gone for all who ask, and its process lives on until it dies, too."""
-        life = self._lives.pop(name)
+        life = self._lives.pop(name, None)
+        if life is None or life.process is None:
+            return
         process, life.process = life.process, None
-        assert process is not None
         self._end(life, ActorGone)
         self.network.cut(process)
         self.loop.call_later(seconds, self._die, process, context=self._nowhere())
@@ -139,6 +143,7 @@ class SimulatedCluster:
             self._settle(answer, ActorAway(f"{name} is being started"))
         else:
             life.calls.append(answer)
+            self.called(name, method)
             work = getattr(life.instance, method)(*arguments)
             running = self.loop.start(life.process, work, f"{name}.{method}")
             running.add_done_callback(
@@ -146,12 +151,12 @@ class SimulatedCluster:
             )
 
     def _returned(self, life: _Life, answer: asyncio.Future[Any], task: asyncio.Task[Any]) -> None:
-        if answer in life.calls:
+        error = (
+            ActorAway(f"{life.boot.name} was ended during a call") if task.cancelled() else task.exception()
+        )
+        if answer in life.calls:  # else its caller has been told that the actor is gone
             life.calls.remove(answer)
-            if task.cancelled():
-                self._settle(answer, ActorAway(f"{life.boot.name} was ended during a call"))
-            else:
-                self._settle(answer, task.exception(), None if task.exception() else task.result())
+            self._settle(answer, error, None if error else task.result())
 
     def _settle(self, answer: asyncio.Future[Any], error: BaseException | None, value: Any = None) -> None:
         self.loop.call_later(self._delay(), _give, answer, error, value, context=self._nowhere())

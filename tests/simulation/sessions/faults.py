@@ -28,6 +28,17 @@ async def misbehave(world: World) -> None:
         act()
 
 
+def hit_in_the_act(world: World, name: str, method: str) -> None:
+    """Whoever takes a session on, or lets go of it, is hit more often than by chance."""
+    loop = world.loop
+    if method in _ACTS and not world.closing and loop.chance(0.3 * world.plan.ghosts):
+        loop.call_later(loop.between(0.0, 0.02), world.cluster.disown, name, loop.between(0.05, 3.0))
+        world.note("hit in the act", f"{name} is taken for dead at {method}")
+
+
+_ACTS = ("adopt", "release", "end")
+
+
 def relent(world: World) -> None:
     """Nothing goes wrong from now on."""
     world.network.slow = 1.0

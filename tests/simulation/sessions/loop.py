@@ -253,8 +253,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._sort()
 
     def _note_failure(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        self.failures.append(f"{context['message']}: {type(error).__name__}: {error}")
+        error, task = context.get("exception"), context.get("future")
+        name = task.get_name() if isinstance(task, asyncio.Task) else ""
+        self.failures.append(f"{context['message']} {name}: {type(error).__name__}: {error}")
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:

@@ -41,11 +41,11 @@ def make_plan(seed: int) -> Plan:
     kinds = ("session", "router", "store", "supervisor", "provider", "driver")
     return Plan(
         seed=seed,
-        seconds=chance.uniform(4.0, 10.0),
+        seconds=chance.uniform(3.0, 7.0),
         drivers=chance.randint(1, 3),
-        sessions=chance.randint(1, 6),
+        sessions=chance.randint(1, 4),
         hands=chance.randint(1, 4),
-        crashes={kind: some(1.0 if kind == "session" else 0.3) for kind in kinds},
+        crashes={kind: some(2.0 if kind == "session" else 0.4) for kind in kinds},
         stalls=some(0.2),
         breaks=some(0.3),
         slow_links=some(0.2, 0.3),
@@ -53,7 +53,7 @@ def make_plan(seed: int) -> Plan:
         disk_away=some(0.1),
         flaky_model=some(0.1),
         deaths_of_all=int(chance.random() < 0.25),
-        ghosts=some(0.4, 0.4),
+        ghosts=some(1.0, 0.5),
         stays=chance.random(),
         sessions_are={
             "idle": chance.choice([0.3, 1.5, 300.0]),

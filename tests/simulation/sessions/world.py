@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import ExitStack
 from typing import Any
 from unittest import mock
@@ -17,7 +18,7 @@ from llmgine.runtime.settings import Settings
 from tests.simulation.sessions.account import Account
 from tests.simulation.sessions.cluster import SimulatedCluster, SimulatedWorld
 from tests.simulation.sessions.disk import Disk, DiskEngine
-from tests.simulation.sessions.faults import misbehave, relent
+from tests.simulation.sessions.faults import hit_in_the_act, misbehave, relent
 from tests.simulation.sessions.ground import Complaints, made_up
 from tests.simulation.sessions.judge import judged
 from tests.simulation.sessions.links import Network
@@ -107,6 +108,7 @@ class World:
         plan = self.plan
         await self._launch()
         self.account.flaky = plan.flaky_model
+        self.cluster.called = functools.partial(hit_in_the_act, self)
         self.disk.fragile = plan.fragile_disk
         faults = self.loop.create_task(misbehave(self))
         for _ in range(plan.deaths_of_all):
