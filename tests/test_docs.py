@@ -249,6 +249,7 @@ def test_subsessions_example_runs(clean_environ: Path) -> None:
         "clerk: On shelf 3.",
         "You find the tea on shelf 3.",
         "asked by shop: 4 messages, closed",
+    ]
 
 
 def test_approvals_example_runs(clean_environ: Path) -> None:

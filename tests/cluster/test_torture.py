@@ -1,4 +1,4 @@
-"""Sessions at work while their processes are killed; the same at its whole size is a part of `make faults`."""
+"""Sessions at work while their processes are killed; `make faults` does the same at its whole size."""
 
 from __future__ import annotations
 
