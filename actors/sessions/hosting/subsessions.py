@@ -73,9 +73,9 @@ class AskedSessions:
         try:
             where = await self._open(child, sub)
             turn = TurnClient(request.turn_id, self._link(child, where), request=request)
-            return await _result(turn)
+            return await _result(turn, call)
         finally:
-            if not sub.keep:
+            if not sub.keep and not call.chain.moved():
                 _soon(self._leave(child), f"leave {child}")
 
     async def _open(self, child: str, sub: SubSession) -> str:
@@ -114,12 +114,13 @@ class AskedSessions:
             logger.info("session %s was not left: %s", child, error)
 
 
-async def _result(turn: TurnClient) -> Reply:
-    """The turn's reply; cancelling this wait cancels the turn."""
+async def _result(turn: TurnClient, call: Call) -> Reply:
+    """The turn's reply; cancelling this wait cancels the turn, unless somebody else will wait for it."""
     try:
         return await turn.result()
     except asyncio.CancelledError:
-        turn.cancel_soon()
+        if not call.chain.moved():
+            turn.cancel_soon()
         raise
 
 

@@ -264,7 +264,12 @@ class Steps:
                             call,
                             turn.request.turn_id,
                             lambda data: turn.emit(ToolProgress(call.id, data)),
-                            Chain(span.context, turn.request.waiting, turn.clock.remaining),
+                            Chain(
+                                span.context,
+                                turn.request.waiting,
+                                turn.clock.remaining,
+                                lambda: self._journal.closed,
+                            ),
                         )
                     span.returned(result)
         self._returned(turn, result, results)

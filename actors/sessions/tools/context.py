@@ -25,11 +25,13 @@ class Chain:
     """What a call hands on to a session that it asks.
 
     `waiting` are the sessions that wait for the turn already, `remaining` the seconds that it has left.
+    `moved` says that the turn goes on in another process, which wants what was asked.
     """
 
     trace: TraceContext | None = None
     waiting: tuple[str, ...] = ()
     remaining: float | None = None
+    moved: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
