@@ -13,6 +13,7 @@ from llmgine.actors.sessions import (
     Engine,
     Limits,
     McpServer,
+    RecoveryPolicy,
     Reply,
     SessionClient,
     Tool,
@@ -169,6 +170,7 @@ class Runtime:
         window: Window | None = None,
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
+        recovery: RecoveryPolicy | None = None,
     ) -> Session:
         """A conversation: opened, or attached to where one of that id is open.
 
@@ -177,8 +179,9 @@ class Runtime:
         `stay=True` keeps the session when its last driver leaves; `placement`, "dedicated" or "pooled",
         is by default that of the settings. `window` is how much of the conversation its models see, all by
         default; `limits` bound each of its turns; `when_busy` says what becomes of one that comes while
-        another runs: "queue", as by default, "interrupt" or "refuse". Raises `UnknownModel` and
-        `ToolDefinitionError` at once.
+        another runs: "queue", as by default, "interrupt" or "refuse"; `recovery` what becomes of a tool
+        call that may not run twice and whose process died: "retry", "ask" or "fail". Raises `UnknownModel`
+        and `ToolDefinitionError` at once.
         """
         return Session(
             self._open(),
@@ -194,6 +197,7 @@ class Runtime:
             window=window,
             limits=limits,
             when_busy=when_busy,
+            recovery=recovery,
         )
 
     async def map(

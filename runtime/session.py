@@ -41,6 +41,7 @@ from llmgine.actors.sessions import (
 from llmgine.actors.sessions.context.store import PINNED
 from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint
 from llmgine.actors.sessions.hosting.handlers import as_handlers
+from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
 from llmgine.providers import InvalidRequest, LlmgineError, Message
 from llmgine.providers.names import resolve
@@ -79,6 +80,7 @@ class Session:
         window: Window | None,
         limits: Limits | None,
         when_busy: WhenBusy | None,
+        recovery: RecoveryPolicy | None,
     ) -> None:
         self.id = checked_id(session_id or f"s-{uuid.uuid4().hex[:12]}")
         self.model = str(resolve(model, driver.settings.providers))
@@ -101,6 +103,7 @@ class Session:
             "window": window and window.model_dump(mode="json"),
             "limits": limits and limits.model_dump(mode="json"),
             "when_busy": checked_when_busy(when_busy),
+            "recovery": checked_recovery(recovery),
         }
         self._placement = placement or driver.settings.sessions.placement
         if self._placement == "pooled":
@@ -163,14 +166,15 @@ class Session:
         deadline: float | None = None,
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
+        recovery: RecoveryPolicy | None = None,
         **options: Any,
     ) -> Reply:
         """Runs a turn and returns its reply; raises what the turn failed with.
 
         `model` answers this turn only; `output`, a pydantic model or another type, asks for an answer
-        of that shape; `deadline` is in seconds. `limits` and `when_busy` go over the session's. Further
-        options go to the engine, as `tool_choice`. WouldDeadlock where a turn of this session waits for
-        the code that asks.
+        of that shape; `deadline` is in seconds. `limits`, `when_busy` and `recovery` go over the
+        session's. Further options go to the engine, as `tool_choice`. WouldDeadlock where a turn of this
+        session waits for the code that asks.
         """
         return await self._asked().ask(
             checked_prompt(prompt),
@@ -179,6 +183,7 @@ class Session:
             deadline=checked_deadline(deadline),
             limits=limits,
             when_busy=checked_when_busy(when_busy),
+            recovery=checked_recovery(recovery),
             options=options,
         )
 
@@ -191,6 +196,7 @@ class Session:
         deadline: float | None = None,
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
+        recovery: RecoveryPolicy | None = None,
         **options: Any,
     ) -> AsyncGenerator[TurnEvent]:
         """The turn's events as they come; the last is `done` or `error`. Leaving it early cancels nothing."""
@@ -201,6 +207,7 @@ class Session:
             deadline=checked_deadline(deadline),
             limits=limits,
             when_busy=checked_when_busy(when_busy),
+            recovery=checked_recovery(recovery),
             options=options,
         )
         try:
@@ -219,6 +226,7 @@ class Session:
         deadline: float | None = None,
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
+        recovery: RecoveryPolicy | None = None,
         **options: Any,
     ) -> TurnClient:
         """The turn's handle as soon as the session has taken it on, which no crash takes back.
@@ -233,6 +241,7 @@ class Session:
             deadline=checked_deadline(deadline),
             limits=limits,
             when_busy=checked_when_busy(when_busy),
+            recovery=checked_recovery(recovery),
             options=options,
         )
 
@@ -361,6 +370,13 @@ def checked_when_busy(when_busy: WhenBusy | None) -> WhenBusy | None:
     if when_busy is None or when_busy in get_args(WhenBusy):
         return when_busy
     raise InvalidRequest(f"when_busy is one of {', '.join(get_args(WhenBusy))}, not {when_busy!r}")
+
+
+def checked_recovery(recovery: RecoveryPolicy | None) -> RecoveryPolicy | None:
+    """What becomes of a tool call whose process died, or `InvalidRequest` that says what can."""
+    if recovery is None or recovery in get_args(RecoveryPolicy):
+        return recovery
+    raise InvalidRequest(f"recovery is one of {', '.join(get_args(RecoveryPolicy))}, not {recovery!r}")
 
 
 def checked_id(session_id: str) -> str:

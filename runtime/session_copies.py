@@ -20,7 +20,7 @@ FORMAT: Final = "llmgine.session"
 VERSION: Final = 1
 
 # What a session was opened with and still says something elsewhere: its code stays where it is.
-_RECORD = ("model", "system", "options", "limits", "window", "when_busy", "title")
+_RECORD = ("model", "system", "options", "limits", "window", "when_busy", "recovery", "title")
 # Texts and media above this are kept beside the snapshot, as sessions keep them.
 _BLOB_BYTES = 16 * 1024
 

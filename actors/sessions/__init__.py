@@ -48,7 +48,7 @@ from llmgine.actors.sessions.messages import (
     TurnStarted,
     TurnSuspended,
 )
-from llmgine.actors.sessions.options import SessionOptions
+from llmgine.actors.sessions.options import RecoveryPolicy, SessionOptions
 from llmgine.actors.sessions.running.engines import (
     CallModel,
     Engine,
@@ -106,6 +106,7 @@ __all__ = [
     "McpServer",
     "MissingSecret",
     "OutcomeUnknown",
+    "RecoveryPolicy",
     "Reply",
     "Result",
     "RunTools",

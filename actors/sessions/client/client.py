@@ -30,6 +30,7 @@ from llmgine.actors.sessions.client.asking import (
 )
 from llmgine.actors.sessions.context.search import Found
 from llmgine.actors.sessions.errors import SessionClosed, TurnError, UnknownTurn, WouldDeadlock
+from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.turns.events import (
     Reply,
     TurnDone,
@@ -71,6 +72,7 @@ class Asking(TypedDict, total=False):
     deadline: float | None
     limits: Limits | None
     when_busy: WhenBusy | None
+    recovery: RecoveryPolicy | None
     options: Mapping[str, Any] | None
 
 
@@ -170,6 +172,7 @@ class SessionClient:
         deadline: float | None = None,
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
+        recovery: RecoveryPolicy | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> TurnClient:
         kind = None if output is None else OutputType(output)
@@ -183,6 +186,7 @@ class SessionClient:
             limits=limits,
             when_busy=when_busy,
             waiting=waiting,
+            recovery=recovery,
         )
         patience = self._patience if deadline is None else min(deadline, self._patience)
         return TurnClient(

@@ -272,7 +272,7 @@ async def test_a_turn_with_an_id_of_ones_own_runs_once(stage: Stage, script: Any
 
 async def test_submit_is_acknowledged_when_it_is_kept(stage: Stage, script: Any) -> None:
     """A submit returns once the turn is in the store; where that cannot be, it is refused and never runs."""
-    session = await stage.open(script.says("1"), [script.Gate()], store_timeout=0.05)
+    session = await stage.open(script.says("1"), [script.Gate()], store_timeout=0.5)
     turn = await soon(session.submit("a"))
     row = await stage.processes[-1].store.turn("s1", turn.id)
     assert row is not None
@@ -289,7 +289,7 @@ async def test_submit_is_acknowledged_when_it_is_kept(stage: Stage, script: Any)
 async def test_a_store_that_is_away_fails_the_turn(stage: Stage, script: Any) -> None:
     """A turn that cannot be kept is not told as done; its text has come all the same."""
     gate = script.Gate()
-    session = await stage.open([gate, *script.says("one")], script.says("two"), store_timeout=0.05)
+    session = await stage.open([gate, *script.says("one")], script.says("two"), store_timeout=0.5)
     events: list[Any] = []
 
     async def read() -> None:
