@@ -89,11 +89,13 @@ class Hosts:
     def up(self, name: str, seconds: float) -> None:
         """An actor has started, within so many seconds."""
         self._start_seconds += _WEIGHT * (seconds - self._start_seconds)
-        self._hosts[name].state = "ready"
+        host = self._hosts.get(name)
+        if host is not None:  # it may be gone again
+            host.state = "ready"
 
     def failed(self, name: str) -> Wish | None:
         """An actor did not start: whoever has waited longest is told, so that nobody waits for ever."""
-        del self._hosts[name]
+        self.gone(name)
         return self._waiting.pop(0) if self._waiting else None
 
     def left(self, session_id: str, name: str) -> None:

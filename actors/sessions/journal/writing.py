@@ -84,6 +84,7 @@ class StoreJournal:
         self._asked: list[ApprovalRow] = []
         self._handed = self._settled = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._overdue = False  # somebody has waited for too long, and nothing was settled since
         self._broken: StoreError | None = None
         self._since_snapshot = [0, 0]  # entries and bytes
         self._snapshot_bytes = 0
@@ -142,6 +143,7 @@ class StoreJournal:
             async with asyncio.timeout(self._options.store_timeout):
                 await waiting[1]
         except TimeoutError:
+            self._overdue = True
             raise self._late() from None
         finally:
             if waiting in self._waiting:
@@ -155,7 +157,7 @@ class StoreJournal:
         """Why nothing that is appended now would become durable."""
         if self._broken is not None:
             return self._broken
-        return self._late() if self._store.away and self._settled < self._handed else None
+        return self._late() if self._overdue else None
 
     def snapshot(self) -> None:
         """Hands over what the session comes to, in place of the entries so far."""
@@ -280,6 +282,7 @@ class StoreJournal:
         for turn_id in ended:
             self._rows.pop(turn_id, None)
         self._settled += 1
+        self._overdue = False
         self._wake()
 
     def _failed(self, error: StoreError) -> None:

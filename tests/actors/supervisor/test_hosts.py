@@ -147,6 +147,20 @@ def test_a_failed_start_is_told_to_who_waits_longest() -> None:
     assert known.starts() == []
 
 
+def test_an_actor_may_die_while_it_starts() -> None:
+    """Whether its start then counts as failed or as done, the actor is gone, and another is started."""
+    known = hosts()
+    for one in "ab":
+        known.ask(wish(one))
+    first, second = known.starts()
+    known.gone(first)
+    known.gone(second)
+    assert known.failed(first) == wish("a")
+    known.up(second, 1.0)
+    assert known.assign() == []
+    assert known.starts() == ["host-3"]
+
+
 def test_a_retired_actor_takes_no_more_sessions() -> None:
     """It ends when those that it has have left it."""
     known = hosts(warm=0)

@@ -145,11 +145,11 @@ async def test_flush_waits_for_the_store() -> None:
 
 
 async def test_a_store_that_is_away_is_told() -> None:
-    """Who waits for a store that is away is told why; a session with unkept turns is in trouble."""
+    """Who waits too long for a store that is away is told why; from then on nobody waits in vain."""
     desk = Desk(store_timeout=0.01)
     desk.store.at_once, desk.store.away = False, "the disk is full"
-    assert desk.journal.trouble is None
     desk.queue(1)
+    assert desk.journal.trouble is None
     with pytest.raises(StoreUnavailable, match="the disk is full"):
         await desk.journal.flush()
     assert isinstance(desk.journal.trouble, StoreUnavailable)
