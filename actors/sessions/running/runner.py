@@ -145,6 +145,8 @@ class TurnRunner:
     async def _steps(self, turn: Turn) -> None:
         if turn.continuation.error is not None:
             raise turn.continuation.error
+        if turn.clock.remaining <= 0:
+            await asyncio.sleep(0)  # its time was up before it could go on; it ends with what it had said
         turn.view = replace(turn.view, tools=await self._conversation.toolset.ready())
         if len(self._conversation.context) == turn.mark:
             self._do.append(turn, turn.request.prompt)

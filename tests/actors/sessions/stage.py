@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -45,6 +46,7 @@ class Stage:
         self.engine = MemoryEngine(100, 1.0)
         self.dials = self.lookups = 0
         self.processes: list[Process] = []
+        self.later = 0  # seconds that the processes' clocks are ahead
         self.awake = asyncio.Event()
 
     async def start(self) -> None:
@@ -92,6 +94,7 @@ class Stage:
             store=store,
             owner=name,
             observer=self.observer,
+            wall=lambda: time.time_ns() + self.later * 10**9,
         )
         self._stack.push_async_callback(self.host.leave, "the test is over")
         self.endpoint = await self.transport.listen(Identity(name, "session", 1), self.host.handlers())
