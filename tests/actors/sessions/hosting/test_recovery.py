@@ -14,7 +14,13 @@ from llmgine.actors.sessions.turns.events import TurnDone, TurnReset
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.actors.store import StoreUnavailable
 from llmgine.actors.store.operations import SetAside
-from llmgine.actors.store.session_operations import Activate, AppendEntries, PutSnapshot
+from llmgine.actors.store.rows import ApprovalState
+from llmgine.actors.store.session_operations import (
+    Activate,
+    AnswerApproval,
+    AppendEntries,
+    PutSnapshot,
+)
 from llmgine.providers.contracts import Message
 from llmgine.providers.events import TextDelta
 from tests.actors.sessions.stage import Stage, soon
@@ -348,3 +354,32 @@ async def test_a_turn_that_has_ended_cannot_be_cancelled(stage: Stage, script: A
     assert await soon(cancelling) is False
     assert await soon(ending) == 0
     assert (await soon(turn.result())).text == "one"
+
+
+@pytest.mark.parametrize(("state", "ran"), [("approved", 2), ("denied", 1)])
+async def test_a_tool_of_unknown_outcome_is_asked_for(
+    stage: Stage, script: Any, eventually: Any, state: ApprovalState, ran: int
+) -> None:
+    """With recovery "ask" such a call runs again only where somebody allows it; the session may sleep."""
+    effects = Effects(script.Gate())
+    ways: dict[str, Any] = {"tools": (effects.tool(idempotent=False),), "recovery": "ask"}
+    session = await stage.open(script.says("Well", calls=(script.call("pay"),)), **ways)
+    turn = await soon(session.submit("a"))
+    await effects.gate.inside.wait()
+    await stage.kill()
+    await stage.wake(**ways)
+    await eventually(lambda: stage.host.approvals.waiting and stage.host.idle)
+    assert await soon(stage.host.passivate())
+    store = stage.store("supervisor")
+    (row,) = (await store.approvals(state="pending")).rows
+    assert (row.tool, row.turn) == ("pay", turn.id)
+    await store.write([AnswerApproval(row.id, state, "ann", "", 1)])
+    await stage.wake(script.says("done"), **ways)
+    reply = await soon(turn.result())
+    assert (reply.text, effects.ran) == ("done", ran)
+    assert [message.role for message in await soon(session.history())] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+    ]
