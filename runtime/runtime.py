@@ -31,8 +31,9 @@ from llmgine.runtime.bus import Bus
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.mapping import MapPlan, MapSessions, run_map
 from llmgine.runtime.models import Models
+from llmgine.runtime.placing import Placement
 from llmgine.runtime.pools import Pools
-from llmgine.runtime.session import Placement, Session, checked_id
+from llmgine.runtime.session import Session, checked_id
 from llmgine.runtime.sessions import Sessions
 from llmgine.runtime.settings import Settings, load_settings
 
@@ -167,6 +168,7 @@ class Runtime:
         handlers: Sequence[Callable[..., Any]] = (),
         stay: bool = False,
         placement: Placement | None = None,
+        trusted: bool = False,
         window: Window | None = None,
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
@@ -177,7 +179,8 @@ class Runtime:
         `model` is `provider/model`; tools are typed functions, and `policy` decides on their calls;
         `handlers` are functions marked with `@on` or `@answers`, which run where the session lives;
         `stay=True` keeps the session when its last driver leaves; `placement`, "dedicated" or "pooled",
-        is by default that of the settings. `window` is how much of the conversation its models see, all by
+        is by default that of the settings, and with `trusted` all that it runs may share a process with
+        other sessions. `window` is how much of the conversation its models see, all by
         default; `limits` bound each of its turns; `when_busy` says what becomes of one that comes while
         another runs: "queue", as by default, "interrupt" or "refuse"; `recovery` what becomes of a tool
         call that may not run twice and whose process died: "retry", "ask" or "fail". Raises `UnknownModel`
@@ -194,6 +197,7 @@ class Runtime:
             handlers=handlers,
             stay=stay,
             placement=placement,
+            trusted=trusted,
             window=window,
             limits=limits,
             when_busy=when_busy,
@@ -223,7 +227,8 @@ class Runtime:
         for each turn; a bar shows the `progress` on terminals. Further options are those of `session`.
         """
         chosen = f"map-{uuid.uuid4().hex[:8]}" if name is None else checked_id(name)
-        placement = None if session.get("tools") or session.get("engine") else "pooled"
+        brings = any(session.get(name) for name in ("tools", "engine", "policy"))
+        placement = None if brings else "pooled"
         options = {"placement": placement, **session}
         sessions = MapSessions(
             self._open(),

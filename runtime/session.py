@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, get_args
+from typing import Any, Self, Unpack, get_args
 
 from pydantic_core import PydanticSerializationError
 
@@ -47,10 +47,9 @@ from llmgine.providers import InvalidRequest, LlmgineError, Message
 from llmgine.providers.names import resolve
 from llmgine.runtime.checks import C, E, Handler, R, checked_deadline
 from llmgine.runtime.driver import Driver
+from llmgine.runtime.placing import Placement, placed
 from llmgine.runtime.schedules import ScheduledEvent, ScheduleOptions
 from llmgine.runtime.scoped_bus import ScopedBus
-
-Placement = Literal["dedicated", "pooled"]
 
 _LONGEST_ID = 200
 
@@ -77,6 +76,7 @@ class Session:
         handlers: Sequence[Callable[..., Any]],
         stay: bool,
         placement: Placement | None,
+        trusted: bool,
         window: Window | None,
         limits: Limits | None,
         when_busy: WhenBusy | None,
@@ -105,9 +105,7 @@ class Session:
             "when_busy": checked_when_busy(when_busy),
             "recovery": checked_recovery(recovery),
         }
-        self._placement = placement or driver.settings.sessions.placement
-        if self._placement == "pooled":
-            code.check_shared()
+        self._placement = placed(placement, driver.settings.sessions.placement, self._code, trusted)
         self._handle = uuid.uuid4().hex
         self._client: SessionClient | None = None
 

@@ -19,7 +19,7 @@ class SessionOptions(BaseModel):
 
     placement: Literal["dedicated", "pooled"] = Field(
         default="dedicated",
-        description="an actor for each session, or many sessions in one; a session may choose by itself",
+        description="an actor for each session, or many in one for those whose code may share a process",
     )
     slots: int = Field(default=1_000, ge=1, description="sessions that one actor of pooled ones takes")
     warm: int = Field(default=1, ge=0, description="blank actors kept ready, so that opening waits for none")

@@ -55,6 +55,13 @@ class Lodging:
             self._hosts.left(session_id, host)
         return released
 
+    async def stay(self, entry: SessionEntry) -> None:
+        """Notes where the session lives that it stays from now on."""
+        try:
+            await self._cluster.call(entry.actor or "", "stay", entry.id, timeout=_RELEASE)
+        except (LlmgineError, TimeoutError) as error:
+            logger.warning("session %s stays only as long as its runtime: %s", entry.id, error)
+
     async def end(self, entry: SessionEntry, grace: float) -> bool:
         """Whether the session ended where it lives, its turns within `grace` seconds; `see_out` comes after.
 

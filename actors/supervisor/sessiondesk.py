@@ -68,6 +68,7 @@ class SessionDesk:
         async with self._lanes.of(session_id):
             await self.ended(session_id)
             now = asyncio.get_running_loop().time()
+            stayed = self._stays(session_id)
             entry, new = self._directory.attach(spec, driver_id, handle, now=now)
             if new:
                 await self._arrive(entry, self._first(entry, spec, code))
@@ -75,6 +76,8 @@ class SessionDesk:
                 self._work.start(self._publish(started), f"tell of session {entry.id}")
             elif entry.state == "passive":
                 await self._wake(entry, "it was opened again")
+            if not new and entry.stay and not stayed:
+                await self._lodging.stay(entry)
             return self.describe(entry)
 
     async def wake(self, session_id: str, why: str) -> dict[str, Any]:
@@ -86,6 +89,10 @@ class SessionDesk:
                 logger.info("session %s is woken: %s", session_id, why)
                 await self._wake(entry, why)
             return self.describe(entry)
+
+    def _stays(self, session_id: str) -> bool:
+        known = self._directory.sessions.get(session_id)
+        return known is not None and known.stay
 
     def describe(self, entry: SessionEntry) -> dict[str, Any]:
         return {

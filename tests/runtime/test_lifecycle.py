@@ -216,8 +216,9 @@ async def test_a_launch_over_an_old_store(
     async with Runtime.in_process(settings) as runtime:
         async with runtime.session("left", model="scripted/echo") as left:
             await left.ask("one")
-        staying = await runtime.session("staying", model="scripted/echo", stay=True).open()
+        staying = await runtime.session("staying", model="scripted/echo").open()
         await staying.ask("one")
+        await runtime.session("staying", model="scripted/echo", stay=True).open()
         turn = await staying.submit("stay with me", model="scripted/stall")
         await eventually(lambda: _running(staying))
     async with Runtime.in_process(settings) as runtime:

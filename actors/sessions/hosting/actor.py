@@ -210,6 +210,14 @@ class SessionActor(ObservedActor):
         if self._slots.remove(slot):
             self._tell("session_left", self.name, slot.session_id)
 
+    async def stay(self, session_id: str) -> None:
+        """The session, which was to end with its last driver, stays."""
+        async with self._lanes.of(session_id):
+            slot = self._slots.get(session_id)
+            if slot is not None:
+                slot.opening = slot.opening.model_copy(update={"stay": True})
+                await slot.host.stay()
+
     async def release(self, session_ids: Sequence[str]) -> list[str]:
         """Those of these sessions that live in the store alone now; the others are in use."""
         released = await asyncio.gather(*map(self._release, session_ids))

@@ -43,16 +43,6 @@ class SessionCode:
             if times > 1:
                 raise ToolDefinitionError(name, "two MCP servers have this name; give one of them another")
 
-    def check_shared(self) -> None:
-        """ToolDefinitionError for an untrusted tool that would run in a process which sessions share."""
-        for item in self.tools:
-            if not item.isolated and not item.trusted:
-                raise ToolDefinitionError(
-                    item.name,
-                    "the session is pooled, and the tool would run in a process that it shares with others; "
-                    "give it process=True, remote=True or trusted=True, or the session placement='dedicated'",
-                )
-
     @property
     def deciders(self) -> tuple[tuple[Any, str], ...]:
         """The objects that decide for the session, each with the name of the method that does."""

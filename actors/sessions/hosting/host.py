@@ -164,6 +164,13 @@ class SessionHost:
             await self.own.open()
         return sleeps
 
+    async def stay(self) -> None:
+        """Notes that the session outlives its last driver, and its runtime."""
+        row = await self._store.session(self.session_id)
+        if row is not None:
+            self._journal.put(record={**row.record, "stay": True})
+            await self._journal.flush()
+
     async def leave(self, reason: str) -> None:
         """Stops at once where it stands; turns that have not ended go on where the session wakes."""
         if self._gone is None:

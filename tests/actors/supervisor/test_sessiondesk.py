@@ -236,6 +236,15 @@ async def test_a_sleeping_session_is_woken_by_whoever_asks(desk: Desk, until: Un
     await until(lambda: desk.beside == ["SessionWoken"])
 
 
+async def test_a_session_may_be_asked_to_stay_later(desk: Desk) -> None:
+    """The first handle that wants it to stay has that noted where the session lives."""
+    await desk.open()
+    for handle in ("a", "b"):
+        await desk.open(handle, stay=True)
+    await desk.detach()
+    assert desk.log == ["adopt host-1", "SessionStarted 1", "stay host-1"]
+
+
 async def test_what_is_not_open_cannot_be_woken(desk: Desk) -> None:
     """Neither a session that never was nor one that has ended."""
     with pytest.raises(SessionNotFound):

@@ -12,7 +12,6 @@ import msgpack
 import pytest
 
 from llmgine.actors.code import CodeUnavailable, UnsendableCode
-from llmgine.actors.sessions.errors import ToolDefinitionError
 from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint, pack, unpack
 from llmgine.actors.sessions.running.engines import SinglePassEngine, Step, ToolChatEngine, TurnView
 from llmgine.actors.sessions.tools.policy import ByApproval
@@ -266,16 +265,6 @@ def test_fingerprints_see_options_and_deciders() -> None:
     }
     assert len(told) == 12
     assert fingerprint(same()) == fingerprint(SessionCode(as_tools([count.function])))
-
-
-def test_tools_of_a_process_that_sessions_share() -> None:
-    """Only a tool that runs elsewhere, or is trusted, may be where other sessions are."""
-    for options in ({"process": True}, {"remote": True}, {"trusted": True}):
-        SessionCode((Tool(count.function, **options),)).check_shared()  # type: ignore[arg-type]
-    with pytest.raises(
-        ToolDefinitionError, match=r"count cannot be a tool: the session is pooled.*process=True"
-    ):
-        SessionCode((count,)).check_shared()
 
 
 def test_the_registry_is_left_as_it_was() -> None:
