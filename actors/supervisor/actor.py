@@ -416,7 +416,7 @@ class SupervisorActor(ObservedActor):
             ]
             + [{"name": self.name, "kind": self.kind, "pid": os.getpid()}],
             "drivers": [member.name for member in self._members.all() if member.kind == "driver"],
-            "sessions": [self._sessions.describe(entry) for entry in self._directory.sessions.values()],
+            "sessions": await self._keeping.described(),
             "hosts": self._hosts.snapshot(),
             "pools": self._pools.table.snapshot(),
             "deployments": self._deployments.snapshot(),

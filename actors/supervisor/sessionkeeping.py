@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 # Sessions that are put to sleep with one call.
 _BATCH = 50
+# How long a look at the sessions waits for the store, and of how many it asks when they were used.
+_GLANCE = 1.0
+_SHOWN = 500
+_OPEN = SessionFilter(state="open")
 # Seconds after which the store, or an actor, is asked for again; doubled each time a session's process died.
 _PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
@@ -120,6 +124,21 @@ class SessionKeeping:
             await self.delete(child)
         await self._subscriptions.remove_scope(session_id)
         await self._records.delete(session_id)
+
+    async def described(self) -> list[dict[str, Any]]:
+        """Every open session, with the seconds since it was last used; None where the store does not tell."""
+        used: dict[str, int] = {}
+        try:
+            async with asyncio.timeout(_GLANCE):
+                page = await self._records.page(_OPEN, 0, _SHOWN)
+                used = {row.id: row.active for row in page.rows}
+        except (LlmgineError, TimeoutError) as error:
+            logger.info("the store does not tell when sessions were used: %s", error)
+        now = self._records.now()
+        return [
+            {**self._desk.describe(entry), "idle": (now - used[entry.id]) / 1e9 if entry.id in used else None}
+            for entry in self._directory.sessions.values()
+        ]
 
     async def listed(self, wanted: SessionFilter, after: int, limit: int) -> dict[str, Any]:
         """Sessions that the store has, in the order of their making, with where each is now."""

@@ -28,6 +28,9 @@ class SessionRecords:
         self._owner = owner
         self._wall = wall
 
+    def now(self) -> int:
+        return self._wall()
+
     async def find(self, session_id: str) -> SessionRow | None:
         return await self._store.session(session_id)
 

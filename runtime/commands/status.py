@@ -31,7 +31,7 @@ def status(
 def show(found: dict[str, Any], *, every: bool = False) -> None:
     """One table for each part of a runtime's status that has rows."""
     write(f"runtime {found['name']}\n")
-    for part in ("actors", "sessions", "pools"):
+    for part in ("actors", "hosts", "sessions", "pools"):
         rows = _rows(found.get(part) or [])
         if not rows:
             write(f"no {part}\n")

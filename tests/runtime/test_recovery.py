@@ -86,6 +86,8 @@ async def test_a_restarted_supervisor_goes_on(runtime: Runtime) -> None:
         before = await runtime.status()
         await killed(runtime)
         after = await runtime.status()
+        for entry in before["sessions"] + after["sessions"]:
+            del entry["idle"]
         assert {key: after[key] for key in ("sessions", "pools", "drivers", "subscriptions")} == {
             key: before[key] for key in ("sessions", "pools", "drivers", "subscriptions")
         }

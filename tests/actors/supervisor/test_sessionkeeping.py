@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -63,6 +64,9 @@ class Stage:
 
     # The store.
 
+    def now(self) -> int:
+        return 10_000_000_000
+
     async def find(self, session_id: str) -> SessionRow | None:
         self.asked += 1
         if self.away:
@@ -78,6 +82,8 @@ class Stage:
                 yield row
 
     async def page(self, wanted: SessionFilter, after: int, limit: int) -> Page[SessionRow]:
+        if self.away:
+            raise StoreUnavailable("it is away")
         return Page(tuple(filter(wanted.admits, self.rows.values())), None)
 
     async def opened_by(self, session_id: str) -> AsyncIterator[str]:
@@ -265,3 +271,13 @@ async def test_all_sessions_are_listed(stage: Stage) -> None:
     ]
     only = await stage.keeping.listed(SessionFilter(state="closed"), 0, 10)
     assert [one["session_id"] for one in only["sessions"]] == ["old"]
+
+
+async def test_open_sessions_are_described(stage: Stage) -> None:
+    """With where each is and how long it has been idle, as far as the store tells."""
+    host = await stage.lives("s")
+    stage.rows["s"] = replace(stage.rows["s"], active=7_000_000_000)
+    (described,) = await stage.keeping.described()
+    assert (described["state"], described["actor"], described["idle"]) == ("open", host, 3.0)
+    stage.away = True
+    assert [one["idle"] for one in await stage.keeping.described()] == [None]
