@@ -61,6 +61,8 @@ class Directory:
         self._stopping = False
         self.drivers: dict[str, Driver] = {}
         self.sessions: dict[str, SessionEntry] = {}
+        # Sessions that have opened others: few among the many that end.
+        self._parents: set[str] = set()
 
     # Drivers.
 
@@ -107,6 +109,7 @@ class Directory:
         else:
             self.session(parent)
             driver_id, handle = holder(parent), PARENT
+            self._parents.add(parent)
         entry = self.sessions.get(spec["session_id"])
         if entry is None:
             entry = SessionEntry.of(spec, self._next_opening)
@@ -172,6 +175,9 @@ class Directory:
 
     def orphaned(self, parent: str) -> list[EndSession]:
         """A session has ended: so do those that only it held."""
+        if parent not in self._parents:
+            return []
+        self._parents.discard(parent)
         return self._detach_all(holder(parent), "the session that asked it has ended")
 
     def session(self, session_id: str) -> SessionEntry:
@@ -203,6 +209,7 @@ class Directory:
         }
         if entry.parent is not None:
             entry.handles[PARENT] = holder(entry.parent)
+            self._parents.add(entry.parent)
         self.sessions[entry.id] = entry
         return entry
 
