@@ -253,7 +253,7 @@ def test_subsessions_example_runs(clean_environ: Path) -> None:
 
 
 def test_approvals_example_runs(clean_environ: Path) -> None:
-    """The example of approvals approves a call, denies the next with a note, and is refused a late answer."""
+    """The example of approvals approves one call, denies the next, and is refused a second answer."""
     assert output_of("approvals.py", clean_environ) == [
         "refund {'euros': 5}",
         "5 euros refunded",
