@@ -74,7 +74,7 @@ async def first(runtime: Runtime) -> Approval:
     raise AssertionError("it watches without end")
 
 
-async def test_a_call_waits_for_its_approval(runtime: Runtime) -> None:
+async def test_a_call_waits_for_its_approval(runtime: Runtime, eventually: Eventually) -> None:
     """Whoever follows the turn, watches or listens hears of it, and the call runs once it is approved."""
     heard: list[Event] = []
     for kind in (ApprovalRequested, ApprovalAnswered, TurnSuspended):
@@ -96,6 +96,7 @@ async def test_a_call_waits_for_its_approval(runtime: Runtime) -> None:
     assert paid == [5]
     assert [event.type for event in told] == ["approval_needed", "approval_settled"]
     assert (told[1].state, told[1].by, told[1].note) == ("approved", "ann", "go on")
+    await eventually(lambda: len(heard) == 3)
     assert [type(event) for event in heard] == [ApprovalRequested, TurnSuspended, ApprovalAnswered]
     kept = await runtime.approvals.get(approval.id)
     assert (kept.state, kept.by, kept.turn_id) == ("approved", "ann", approval.turn_id)
