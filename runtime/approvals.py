@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -130,7 +130,7 @@ class Approvals:
         """The call is not run, and the model is told so with the note; raises as `approve` does."""
         await self._answer(id, "denied", note, by)
 
-    async def watch(self, *, session: str | None = None) -> AsyncIterator[Approval]:
+    async def watch(self, *, session: str | None = None) -> AsyncGenerator[Approval]:
         """What is pending now, and then each new one as it is asked for, without end; each once."""
         asked: asyncio.Queue[str] = asyncio.Queue(_AHEAD)
 

@@ -6,6 +6,8 @@ import pytest
 
 from llmgine.actors.sessions.errors import OutcomeUnknown, TurnCancelled
 from llmgine.actors.sessions.journal.records import (
+    ApprovalAnswered,
+    ApprovalAsked,
     CancelAsked,
     JournalRecord,
     ModelAnswered,
@@ -15,6 +17,8 @@ from llmgine.actors.sessions.journal.records import (
     ToolEnded,
     ToolsAnswered,
     TurnBegan,
+    WaitBegan,
+    WaitEnded,
 )
 from llmgine.actors.sessions.journal.recovery import Continuation, continuation, outcome_unknown
 from llmgine.actors.sessions.journal.state import Progress
@@ -88,3 +92,31 @@ def test_a_cancelled_turn_is_over(policy: RecoveryPolicy) -> None:
     """Whatever a cancelled turn was doing, it does not go on."""
     error = after(policy, CALLED, ToolBegan("t", PAY, False), CancelAsked("t")).error
     assert isinstance(error, TurnCancelled)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_asks_for_leave_goes_on_asking(policy: RecoveryPolicy) -> None:
+    """A call that had not begun asks the same again, and one that was approved need not."""
+    asked = ApprovalAsked("t", "a-1", "c1", "it costs money")
+    assert after(policy, CALLED, asked) == Continuation(leave={"c1": "it costs money"})
+    approved = ApprovalAnswered("t", "a-1", "c1", "approved")
+    assert after(policy, CALLED, asked, approved) == Continuation(approved=frozenset({"c1"}))
+
+
+def test_leave_for_one_run_is_none_for_the_next() -> None:
+    """A call that began with somebody's leave, and may not run twice, asks again for its second run."""
+    asked = ApprovalAsked("t", "a-1", "c1", "")
+    approved = ApprovalAnswered("t", "a-1", "c1", "approved")
+    begun = (CALLED, asked, approved, ToolBegan("t", PAY, False))
+    assert after("ask", *begun).asked == {"c1": 2}
+    assert after("ask", *begun, ToolBegan("t", PAY, False)).asked == {"c1": 3}
+
+
+def test_time_that_a_turn_waited_for_leave_is_known() -> None:
+    """Each wait that is over counts, and a wait that is not over is known by its beginning."""
+    progress = Progress(TurnBegan("t", 0))
+    for record in (WaitBegan("t", 10), WaitEnded("t", 25), WaitBegan("t", 40)):
+        progress.note(record)
+    assert (progress.waited, progress.waits_since) == (15, 40)
+    progress.note(WaitEnded("t", 42))
+    assert (progress.waited, progress.waits_since) == (17, None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from llmgine.actors.sessions.running.approvals import Decision as Answer
+from llmgine.actors.sessions.running.approvals import Question, Waiting
 from llmgine.actors.sessions.running.engines import TurnView
 from llmgine.actors.sessions.tools.policy import Allow, Ask, ByApproval, Decision, Deny, decide
 from llmgine.actors.sessions.tools.tool import Tool, tool
@@ -87,3 +90,62 @@ def test_by_default_marked_tools_ask() -> None:
     view = TurnView("scripted/test", ())
     assert ByApproval().decide(call, pay, view) == Ask("pay is marked approval=True")
     assert ByApproval().decide(call, look, view) == Allow()
+
+
+class OneByOne:
+    """Whoever approves, when the test says so."""
+
+    def __init__(self) -> None:
+        self.questions: list[Question] = []
+        self.answers: dict[str, asyncio.Future[Answer]] = {}
+        self.withdrawn: list[str] = []
+
+    async def ask(self, question: Question, emit: Any, waiting: Waiting) -> Answer:
+        self.questions.append(question)
+        future = self.answers.setdefault(question.call.id, asyncio.get_running_loop().create_future())
+        with waiting():
+            return await future
+
+    def withdraw(self, turn_id: str) -> None:
+        self.withdrawn.append(turn_id)
+
+
+async def test_calls_wait_for_leave_beside_each_other(bench: MakeBench, script: Any, eventually: Any) -> None:
+    """One that needs none runs meanwhile; each that is approved runs, and of the others the model is told."""
+    paid: list[int] = []
+
+    @tool(approval=True, approval_expiry=30)
+    async def pay(amount: int) -> str:
+        """Pays."""
+        paid.append(amount)
+        return "paid"
+
+    async def look() -> str:
+        return "seen"
+
+    calls = (
+        script.call("pay", "c1", amount=1),
+        script.call("pay", "c2", amount=2),
+        script.call("look", "c3"),
+    )
+    made = bench(script.says(calls=calls), script.says("done"), tools=(pay, look))
+    desk = OneByOne()
+    made.runner._do._approvals = made.runner._approvals = desk
+    turn = made.start(deadline=0.2)
+    await eventually(lambda: len(desk.questions) == 2 and _told(made) == ["seen"])
+    assert [question.expiry for question in desk.questions] == [30, 30]
+    # Its deadline has passed by then, and stands still.
+    over = asyncio.get_running_loop().time() + 0.25
+    await eventually(lambda: asyncio.get_running_loop().time() > over)
+    desk.answers["c2"].set_result(Answer("approved", "ann"))
+    await eventually(lambda: _told(made) == ["seen", "paid"])
+    desk.answers["c1"].set_result(Answer("denied", "ben", "no"))
+    await turn
+    assert paid == [2]
+    assert _told(made)[2] == "pay was not run: ben denied it. They said: no"
+    assert made.events[-1].reply.text == "done"
+    assert desk.withdrawn == ["s1:1"]
+
+
+def _told(made: Any) -> list[str]:
+    return [event.result.text for event in made.events if isinstance(event, ToolReturned)]
