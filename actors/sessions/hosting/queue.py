@@ -255,7 +255,7 @@ class TurnQueue:
                 broke = turn.task.exception()
                 log.error("turn %s broke", turn.request.turn_id, exc_info=broke)
                 error = EngineFailed(f"the turn broke: {broke!r}")
-            await self._tell(turn, TurnFailed(error))
+            await self._tell(turn, self._end(turn, error))
             return
         self._retire(turn)
 
@@ -280,13 +280,19 @@ class TurnQueue:
     def _fail(self, turn: LiveTurn, error: LlmgineError) -> None:
         if turn.expiry is not None:
             turn.expiry.cancel()
-        telling = asyncio.create_task(self._tell(turn, TurnFailed(error)), name=f"end {turn.request.turn_id}")
+        event = self._end(turn, error)
+        telling = asyncio.create_task(self._tell(turn, event), name=f"end {turn.request.turn_id}")
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
+    def _end(self, turn: LiveTurn, error: LlmgineError) -> TurnFailed:
+        """Ends a turn that did not end itself, in the journal; what its readers are to be told."""
+        event = TurnFailed(error)
+        self._journal.end(TurnEnded(turn.request.turn_id, outcome_of(error)), event)
+        return event
+
     async def _tell(self, turn: LiveTurn, event: TurnFailed) -> None:
-        """Ends a turn that did not end itself: in the journal, then for its readers."""
-        self._journal.end(TurnEnded(turn.request.turn_id, outcome_of(event.error)), event)
+        """Tells the end of a turn once it is kept."""
         try:
             await self._journal.flush()
         except LlmgineError as error:

@@ -174,6 +174,16 @@ async def test_a_cancelled_turn_never_comes_back(stage: Stage, script: Any) -> N
     assert len(stage.models.requests) == 1
 
 
+async def test_a_cancel_is_acknowledged_when_it_is_kept(stage: Stage, script: Any) -> None:
+    """What a store that went away had no time for does not count as cancelled, be it a turn that waits."""
+    session = await stage.open([script.Gate()], store_timeout=0.05)
+    await soon(session.submit("a"))
+    waiting = await soon(session.submit("b"))
+    await stage.stop_store()
+    with pytest.raises(StoreUnavailable, match="store_timeout"):
+        await soon(waiting.cancel())
+
+
 async def test_a_turn_that_ended_is_not_run_again(stage: Stage, script: Any) -> None:
     """A turn that is sent again after its session woke elsewhere is answered with how it ended."""
     session = await stage.open(script.says("once"))
