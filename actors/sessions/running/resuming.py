@@ -52,6 +52,7 @@ def resume(turn: Turn, progress: Progress) -> None:
     turn.view = replace(turn.view, answer=last, results=progress.results, steps=turn.tally.steps)
     turn.partial.restore(progress.pieces)
     turn.continuation = continuation(progress)
+    turn.resumed = True
 
 
 def _told(response: LLMResponse) -> Iterator[TurnEvent]:

@@ -90,8 +90,8 @@ class Conversation:
 class Turn:
     """One turn while it runs.
 
-    `mark` is the length of the conversation before it, `continuation` what is left of it where it began in
-    a process that died.
+    `mark` is the length of the conversation before it, `continuation` what is left of it where it was
+    `resumed`, for it began in a process that died.
     """
 
     request: TurnRequest
@@ -105,6 +105,7 @@ class Turn:
     partial: Partial = field(default_factory=Partial)
     steering: Steering = field(default_factory=Steering)
     continuation: Continuation = field(default_factory=Continuation)
+    resumed: bool = False
 
     @property
     def begins_call(self) -> bool:
@@ -254,7 +255,7 @@ class Steps:
             with turn.clock.working():
                 idempotent = shared.toolset.is_idempotent(call.name)
                 self._journal.append(ToolBegan(turn.request.turn_id, call, idempotent))
-                if not idempotent:
+                if not idempotent or turn.resumed:  # one that kills its process is counted
                     await self._journal.flush()
                 turn.emit(ToolCalled(call))
                 began = asyncio.get_running_loop().time()

@@ -20,7 +20,12 @@ from llmgine.actors.sessions.journal.records import (
     WaitBegan,
     WaitEnded,
 )
-from llmgine.actors.sessions.journal.recovery import Continuation, continuation, outcome_unknown
+from llmgine.actors.sessions.journal.recovery import (
+    Continuation,
+    continuation,
+    never_returned,
+    outcome_unknown,
+)
 from llmgine.actors.sessions.journal.state import Progress
 from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.providers.contracts import TextPart, ToolCallPart, ToolResultPart
@@ -55,6 +60,16 @@ def after(policy: RecoveryPolicy, *records: JournalRecord) -> Continuation:
 def test_what_may_be_done_again_is(policy: RecoveryPolicy, records: tuple[JournalRecord, ...]) -> None:
     """Where nothing was under way that may not run twice, every policy simply goes on."""
     assert after(policy, *records) == Continuation()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_tool_that_kills_its_process_is_given_up(policy: RecoveryPolicy) -> None:
+    """An idempotent call that was begun three times and never returned is not run again."""
+    begun = ToolBegan("t", LOOK, True)
+    assert after(policy, CALLED, begun, begun) == Continuation()
+    assert after(policy, CALLED, begun, begun, begun) == Continuation(unknown={"c2": never_returned(LOOK)})
+    text = never_returned(LOOK).text
+    assert "each of 3 times the process that ran it has died" in text
 
 
 @pytest.mark.parametrize("policy", POLICIES)
