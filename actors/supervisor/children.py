@@ -84,7 +84,10 @@ class Children:
                 await asyncio.sleep(_PAUSE)
 
     async def end(self, name: str, grace: float) -> None:
-        """Lets the actor drain for `grace` seconds, then ends it for good."""
+        """Lets the actor drain for `grace` seconds, then ends it for good.
+
+        Links to it are let be: whoever holds one reaches by it the actor that is started in its place.
+        """
         cluster = self._supervisor.cluster
         try:
             if grace:
@@ -96,4 +99,3 @@ class Children:
             logger.warning("%s did not stop by itself: %s", name, error)
         finally:
             await cluster.kill(name)
-            self._supervisor.ground.forget(name)

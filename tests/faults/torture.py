@@ -145,6 +145,8 @@ async def _kill_at_random(runtime: Runtime, chance: random.Random, kills: int) -
         await asyncio.sleep(chance.uniform(0.2, 1.5))
         status = await runtime.status()
         hit = [actor for actor in status["actors"] if actor["kind"] in VICTIMS]
+        if not hit:
+            continue
         kind = chance.choice(sorted({actor["kind"] for actor in hit}))
         victim = chance.choice([actor for actor in hit if actor["kind"] == kind])
         with contextlib.suppress(ProcessLookupError):

@@ -61,7 +61,6 @@ class Stage:
         supervisor = SimpleNamespace(
             boot=Boot("r", "supervisor", "supervisor", LocalWorld(), {}),
             cluster=self.cluster,
-            ground=SimpleNamespace(forget=lambda name: None),
         )
         self.children = Children(cast(Any, supervisor), cast(Any, self.members))
 

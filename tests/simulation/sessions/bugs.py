@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -44,19 +43,6 @@ def _bug(owner: Any, name: str) -> Callable[[Callable[..., Any]], Bug]:
 @_bug(Fence, "_owned")
 def no_fencing(right: Any, fence: Fence, operation: Any) -> Any:
     return fence.session(operation.session)
-
-
-@_bug(Fence, "_activate")
-def double_activation(right: Any, fence: Fence, operation: Any) -> Any:
-    """Whoever comes has it, as if nobody had come in between."""
-    now = fence.session(operation.session)
-    fence.sessions[operation.session] = replace(now, epoch=operation.epoch, owner=operation.owner)
-    return operation
-
-
-@_bug(Fence, "_answer")
-def answered_twice(right: Any, fence: Fence, operation: Any) -> Any:
-    return operation
 
 
 @_bug(MemorySessions, "snapshot")

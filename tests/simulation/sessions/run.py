@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import multiprocessing
 import os
 from collections.abc import Iterator
+from multiprocessing.pool import Pool
 from typing import NamedTuple
 
 from tests.simulation.sessions.account import Violation
@@ -40,10 +42,24 @@ def simulate(seed: int) -> Outcome:
 
 def simulate_all(seeds: range) -> Iterator[Outcome]:
     """In no particular order, on all cores."""
-    os.environ["PYTHONHASHSEED"] = HASH_SEED
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(os.cpu_count()) as pool:
+    with _pool() as pool:
         yield from pool.imap_unordered(simulate, seeds, chunksize=_TOGETHER)
+
+
+def catch_all(seeds: range) -> Iterator[tuple[str, Outcome | None]]:
+    """For each deliberate bug who noticed it."""
+    with _pool() as pool:
+        yield from pool.imap_unordered(functools.partial(_caught, seeds), sorted(BUGS))
+
+
+def _caught(seeds: range, bug: str) -> tuple[str, Outcome | None]:
+    return bug, catch(bug, seeds)
+
+
+def _pool() -> Pool:
+    os.environ["PYTHONHASHSEED"] = HASH_SEED
+    # A fresh interpreter each: what this process holds open does not come along.
+    return multiprocessing.get_context("spawn").Pool(os.cpu_count())
 
 
 def catch(bug: str, seeds: range) -> Outcome | None:
