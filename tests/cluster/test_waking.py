@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +86,64 @@ async def test_an_event_and_an_answer_wake_a_session_whose_driver_has_left(
     result = reply.tool_calls[0].result
     assert result is not None
     assert result.text == "5 paid"
+
+
+# Its tool can be loaded for as long as a file is there, as one whose module is installed on some nodes only.
+FRAGILE = """
+    import asyncio, pathlib, sys
+    from llmgine.runtime import Runtime, tool
+
+    def loaded(path):
+        if not pathlib.Path(path).exists():
+            raise ImportError("a part of it is missing here")
+        return Stock(path)
+
+    class Stock:
+        def __init__(self, path):
+            self.path = path
+        def __reduce__(self):
+            return loaded, (self.path,)
+
+    async def main():
+        stock = Stock(sys.argv[2])
+
+        @tool
+        def stock_of(item: str) -> int:
+            "How many there are."
+            return len(stock.path)
+
+        async with Runtime.connect(name=sys.argv[1]) as runtime:
+            async with runtime.session("shop", model="scripted/tool", tools=[stock_of], stay=True) as session:
+                print((await session.ask("How many?")).tool_calls[0].result.is_error)
+
+    asyncio.run(main())
+"""
+
+
+async def test_a_session_wakes_without_code_that_cannot_be_loaded_any_more(
+    drowsy: Runtime,
+    start_driver: Any,
+    output_of: Callable[..., str],
+    eventually: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    """Its history is there, and each tool that is missing answers with the reason."""
+
+    async def sleeps() -> bool:
+        entries = (await drowsy.status())["sessions"]
+        return all(entry["state"] == "passive" for entry in entries if entry["session_id"] == "shop")
+
+    part = tmp_path / "part"
+    part.touch()
+    driver = start_driver(FRAGILE, drowsy.name, str(part))
+    assert await asyncio.to_thread(output_of, driver) == "False"
+    await eventually(sleeps)
+    part.unlink()
+    async with drowsy.session("shop", model="scripted/tool") as session:
+        reply = await session.ask("And now?")
+        assert len(await session.history()) == 8
+    result = reply.tool_calls[0].result
+    assert result is not None
+    assert result.is_error
+    assert "stock_of is unavailable" in result.text
+    assert "a part of it is missing here" in result.text
