@@ -18,8 +18,12 @@ from tests.actors.sessions.tools.mcp import servers
 CLOCK = McpServer.stdio(sys.executable, ["-m", "mcp_server_time", "--local-timezone", "UTC"], name="clock")
 
 
-def box(mood: str = "well", **fields: Any) -> McpServer:
-    return McpServer.stdio(sys.executable, [servers.__file__, mood], name="box", **fields)
+def box() -> McpServer:
+    return McpServer.stdio(sys.executable, [servers.__file__], name="box")
+
+
+def absent(**fields: Any) -> McpServer:
+    return McpServer.stdio("/no/such/program", name="box", **fields)
 
 
 def script(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
@@ -88,9 +92,9 @@ async def test_a_turn_goes_on_when_the_server_dies(clean_environ: Path) -> None:
 
 async def test_a_server_that_does_not_start_is_told_to_the_model(clean_environ: Path) -> None:
     """The session opens all the same; a tool stands in for the server's own, and a call says why."""
-    (result,) = await results_of(("box_unavailable", {}), tools=[box("dying")])
+    (result,) = await results_of(("box_unavailable", {}), tools=[absent()])
     assert result.is_error
-    assert "no shelf to stand on" in result.text
+    assert "/no/such/program" in result.text
 
 
 async def test_own_tools_keep_their_names(clean_environ: Path) -> None:
@@ -148,14 +152,14 @@ async def test_two_servers_of_one_name_are_refused(clean_environ: Path) -> None:
     """Their tools could not be told apart."""
     async with Runtime.in_process() as runtime:
         with pytest.raises(ToolDefinitionError, match="two MCP servers"):
-            runtime.session(model="scripted/echo", tools=[box(), box()])
+            runtime.session(model="scripted/echo", tools=[absent(), absent()])
 
 
 async def test_sessions_with_other_servers_are_others(clean_environ: Path) -> None:
     """A second handle with the same server attaches; one with another does not."""
-    async with Runtime.in_process() as runtime, runtime.session("s", model="scripted/echo", tools=[box()]):
-        async with asyncio.timeout(10), runtime.session("s", model="scripted/echo", tools=[box()]):
+    async with Runtime.in_process() as runtime, runtime.session("s", model="scripted/echo", tools=[absent()]):
+        async with asyncio.timeout(30), runtime.session("s", model="scripted/echo", tools=[absent()]):
             pass
-        other = runtime.session("s", model="scripted/echo", tools=[box(env={"A": "b"})])
+        other = runtime.session("s", model="scripted/echo", tools=[absent(env={"A": "b"})])
         with pytest.raises(SessionConflict):
             await other.open()

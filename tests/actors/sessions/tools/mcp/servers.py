@@ -1,17 +1,15 @@
-"""MCP servers for tests: one program with many moods, and one on loopback that can be stopped."""
+"""An MCP server for tests: as a program, and for who serves it otherwise."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import os
-import sys
 from typing import Any
 
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
-MOODS = ("well", "slow", "silent", "rubbish", "dying")
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -67,17 +65,5 @@ def toolbox() -> Any:
     return server
 
 
-def main(mood: str) -> None:
-    if mood == "silent":
-        sys.stdin.read()
-    elif mood == "rubbish":
-        print("Welcome to the toolbox!")
-        print("starting with token " + os.environ.get("TOKEN", "none"), file=sys.stderr)
-    elif mood == "dying":
-        sys.exit("no shelf to stand on")
-    else:
-        toolbox().run("stdio")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "well")
+    toolbox().run("stdio")

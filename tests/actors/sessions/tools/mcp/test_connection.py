@@ -29,8 +29,8 @@ class Known:
         return text.replace("the-", "***")
 
 
-def program(mood: str = "well", **fields: Any) -> McpServer:
-    return McpServer.stdio(sys.executable, [servers.__file__, mood], name="box", **fields)
+def program(**fields: Any) -> McpServer:
+    return McpServer.stdio(sys.executable, [servers.__file__], name="box", **fields)
 
 
 @asynccontextmanager
@@ -103,17 +103,24 @@ async def test_a_program_that_dies_is_started_again() -> None:
         assert await text_of(connection, "pid") != before
 
 
+SILENT = "import sys; sys.stdin.read()"
+RUBBISH = "import os, sys; print('Welcome to the toolbox!'); sys.exit('started with ' + os.environ['TOKEN'])"
+DYING = "import sys; sys.exit('no shelf to stand on')"
+
+
 @pytest.mark.parametrize(
-    ("mood", "reason"),
+    ("script", "timeout", "reason"),
     [
-        ("silent", "did not start within 2 seconds"),
-        ("rubbish", "not the protocol: 'Welcome to the toolbox!'"),
-        ("dying", "no shelf to stand on"),
+        (SILENT, 0.5, "did not start within 0.5 seconds"),
+        (RUBBISH, 60.0, "not the protocol: 'Welcome to the toolbox!'"),
+        (DYING, 60.0, "no shelf to stand on"),
     ],
+    ids=["silent", "rubbish", "dying"],
 )
-async def test_a_program_that_is_no_server_is_told_of(mood: str, reason: str) -> None:
+async def test_a_program_that_is_no_server_is_told_of(script: str, timeout: float, reason: str) -> None:
     """One that is silent, prints rubbish, or ends is unavailable, with the reason and without secrets."""
-    server = program(mood, env={"TOKEN": "secret:TOK"}, start_timeout=2.0)
+    environ = {"TOKEN": "secret:TOK"}
+    server = McpServer.stdio(sys.executable, ["-c", script], name="box", env=environ, start_timeout=timeout)
     async with connected(server) as connection:
         assert connection.state == "away"
         with pytest.raises(Unavailable) as refused:
