@@ -156,11 +156,15 @@ class SupervisorActor(ObservedActor):
     async def _restore(self, *, anew: bool) -> None:
         """What the store alone has comes before anybody asks for it, unless the store keeps them waiting."""
         restoring = {
-            self._work.start(self._subscriptions.restore(), "restore durable subscriptions"),
-            self._work.start(self._keeping.restore(anew=anew), "find the sessions of the store"),
+            self._work.start(self._restore_sessions(anew=anew), "find what the store has of sessions"),
             self._work.start(self._approvals.restore(), "find the approvals that are pending"),
         }
         await asyncio.wait(restoring, timeout=_RESTORING)
+
+    async def _restore_sessions(self, *, anew: bool) -> None:
+        """Subscriptions come first, for a session that has ended takes its own with it."""
+        await self._subscriptions.restore()
+        await self._keeping.restore(anew=anew)
 
     async def _bring_back(self, essential: str) -> None:
         """An actor that the runtime cannot do without is started until it is there."""
