@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ import pytest_asyncio
 from llmgine.actors.control import LocalCluster, names
 from llmgine.runtime import (
     Event,
+    HandlerContext,
     Runtime,
     SessionClosed,
     SessionEnded,
     SessionLost,
     SessionNotFound,
     SessionStarted,
+    on,
     tool,
 )
 
@@ -233,6 +237,36 @@ async def test_a_launch_over_an_old_store(
         async with runtime.session("staying", model="scripted/echo") as staying:
             assert (await said(staying))[:2] == ["one", "one"]
             await staying.close()
+
+
+async def test_a_killed_runtime_leaves_no_handlers_of_sessions_that_ended_with_it(
+    clean_environ: object, tmp_path: Path, eventually: Eventually
+) -> None:
+    """A session that nothing holds has ended by the next launch, and its durable handlers with it."""
+
+    @on(SessionStarted)
+    async def hear(event: SessionStarted, context: HandlerContext) -> None: ...
+
+    async def handlers(runtime: Runtime) -> int:
+        return int((await runtime.status())["subscriptions"]["event_handlers"])
+
+    settings = {**SETTINGS, "store": {"url": f"sqlite:///{tmp_path / 'store.db'}"}}
+    async with (
+        Runtime.in_process(settings) as runtime,
+        runtime.session("s", model="scripted/echo", handlers=[hear]) as session,
+    ):
+        await session.ask("one")
+        assert await handlers(runtime) == 1
+        # What a machine that loses its power now would leave on its disk.
+        with closing(sqlite3.connect(tmp_path / "store.db")) as live:
+            live.execute("VACUUM INTO ?", (str(tmp_path / "left.db"),))
+    settings = {**SETTINGS, "store": {"url": f"sqlite:///{tmp_path / 'left.db'}"}}
+    async with Runtime.in_process(settings) as runtime:
+
+        async def none_left() -> bool:
+            return await handlers(runtime) == 0 and (await entry_of(runtime, "s"))["state"] == "gone"
+
+        await eventually(none_left)
 
 
 async def _running(session: Any) -> bool:
