@@ -143,8 +143,7 @@ async def _kill_at_random(runtime: Runtime, chance: random.Random, kills: int) -
     killed: Counter[str] = Counter()
     while killed.total() < kills:
         await asyncio.sleep(chance.uniform(0.2, 1.5))
-        status = await runtime.status()
-        hit = [actor for actor in status["actors"] if actor["kind"] in VICTIMS]
+        hit = [actor for actor in await _actors(runtime) if actor["kind"] in VICTIMS]
         if not hit:
             continue
         kind = chance.choice(sorted({actor["kind"] for actor in hit}))
@@ -153,6 +152,14 @@ async def _kill_at_random(runtime: Runtime, chance: random.Random, kills: int) -
             os.kill(victim["pid"], signal.SIGKILL)
             killed[kind] += 1
     return killed
+
+
+async def _actors(runtime: Runtime) -> list[dict[str, Any]]:
+    """Those that are up; none where somebody who knows is just coming back."""
+    try:
+        return list((await runtime.status())["actors"])
+    except LlmgineError:
+        return []
 
 
 async def _check(session: Session, tally: Tally) -> None:

@@ -40,6 +40,7 @@ class SimulatedCluster:
         # Called with each call that reaches an actor.
         self.called: Callable[[str, str], None] = lambda name, method: None
         self._lives: dict[str, _Life] = {}
+        self._ghosts: list[Process] = []
 
     async def spawn(self, boot: Boot, actor: type[RuntimeActor], options: SpawnOptions) -> None:
         await self._hop()
@@ -107,6 +108,8 @@ class SimulatedCluster:
             return
         process, life.process = life.process, None
         self._end(life, ActorGone)
+        process.disowned = True
+        self._ghosts.append(process)
         self.network.cut(process)
         self.loop.call_later(seconds, self._die, process, context=self._nowhere())
 
@@ -115,6 +118,8 @@ class SimulatedCluster:
         for life in list(self._lives.values()):
             self._end(life, ActorGone)
         self._lives.clear()
+        for process in self._ghosts:
+            self._die(process)
 
     # Inside
 

@@ -22,7 +22,7 @@ from unittest import mock
 from llmgine.actors.bus.handling import watch
 from llmgine.actors.link.connection import LinkConnection
 from llmgine.telemetry import context
-from tests.simulation.sessions.loop import SimulatedLoop
+from tests.simulation.sessions.loop import SimulatedLoop, here
 
 _WALL = 1_800_000_000 * 10**9
 
@@ -41,21 +41,23 @@ class _Watch:
 
 
 class Complaints(logging.Handler):
-    """What llmgine logged with a traceback: errors that nobody had reckoned with."""
+    """Errors that nobody had reckoned with: what llmgine logged with a traceback; `tell` gets warnings."""
 
-    def __init__(self, loop: SimulatedLoop) -> None:
-        super().__init__(logging.ERROR)
+    def __init__(self, loop: SimulatedLoop, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
         self.said: list[str] = []
         self._loop = loop
+        self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
+        self._tell(f"{here()} says: {record.getMessage()}")
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             self.said.append(f"{self._loop.now:.6f} {record.getMessage()} ({type(error).__name__}: {error})")
 
 
 @contextmanager
-def made_up(loop: SimulatedLoop, seed: int) -> Iterator[Complaints]:
+def made_up(loop: SimulatedLoop, seed: int, tell: Callable[[str], None]) -> Iterator[Complaints]:
     """Within this block llmgine's clocks, chance and identities are the loop's and the seed's."""
     chance = random.Random(seed)
     readings = 0
@@ -71,7 +73,7 @@ def made_up(loop: SimulatedLoop, seed: int) -> Iterator[Complaints]:
         time.monotonic: lambda: loop.now,
         time.perf_counter: lambda: loop.now,
     }
-    complaints = Complaints(loop)
+    complaints = Complaints(loop, tell)
     logger = logging.getLogger("llmgine")
     before, propagate = random.getstate(), logger.propagate
     with ExitStack() as stack:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from llmgine.actors.control import names
 from llmgine.actors.link import Address, Identity, LinkError, StreamHandler
 from llmgine.actors.link.auth import Limits, Party
 from llmgine.actors.link.connection import LinkConnection
@@ -141,6 +142,8 @@ class Network:
         if listener is None or not listener.process.alive:
             raise LinkError(f"{address.name!r} is not listening")
         assert process is not None, "only a process dials"
+        if process.disowned and address.name == names.SUPERVISOR:
+            raise LinkError("who is taken for dead does not find the supervisor")
         limits = Limits.of(self.options)
         near = SimulatedWire(self, identity, Party(listener.identity, limits), process)
         far = SimulatedWire(self, listener.identity, Party(identity, limits), listener.process)

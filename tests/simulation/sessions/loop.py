@@ -44,6 +44,8 @@ class Process:
         self.name = name
         self.alive = True
         self.still_until = 0.0
+        # Taken for dead by who restarts the dead.
+        self.disowned = False
         self.context = contextvars.copy_context()
         self.context.run(_HERE.set, self)
 

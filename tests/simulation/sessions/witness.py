@@ -94,6 +94,9 @@ class Witness:
                 self._must(upto <= known, 2, f"a snapshot of {session} upto {upto} of {known} entries")
             case ops.SetEntriesAside(session, _, first, reason):
                 self._must(False, 2, f"the journal of {session} from {first} on cannot be read: {reason}")
+            case ops.PutSession(session, _, changes) if "state" in changes:
+                said = {key: value for key, value in changes.items() if key != "record"}
+                self._account.tell(f"{session} is {said}")
             case ops.PutTurn(_, row) if row.state in _ENDED:
                 self._account.counters["turns kept"] += 1
                 former = self._ends.get((row.session, row.id), row.state)

@@ -64,7 +64,7 @@ class World:
         """From launch to rest; raises `Violation`."""
         Desk.account = self.account
         with ExitStack() as stack:
-            complaints = stack.enter_context(made_up(self.loop, self.plan.seed))
+            complaints = stack.enter_context(made_up(self.loop, self.plan.seed, self.account.tell))
             stack.callback(self.loop.bury)
             stack.enter_context(mock.patch.object(store_actor, "open_engine", self._open_engine))
             stack.enter_context(mock.patch.object(pools_actor, "open_provider", self._open_provider))
