@@ -51,6 +51,10 @@ class HostDesk:
             del self._placed[wish]
             self._hosts.withdraw(wish)
 
+    def __contains__(self, host: str) -> bool:
+        """Whether the actor is there, as far as is known."""
+        return host in self._hosts
+
     def left(self, session_id: str, host: str) -> None:
         """The session gives its slot back."""
         self._hosts.left(session_id, host)

@@ -61,6 +61,9 @@ class Hosts:
         self._start_seconds = 1.0
         self._stopped = False
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._hosts
+
     # What happens.
 
     def ask(self, wish: Wish) -> None:

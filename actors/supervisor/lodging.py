@@ -37,6 +37,9 @@ class Lodging:
         host = await self._hosts.place(entry.wish())
         try:
             await self._adopt(host, opening, code, woken)
+            if host not in self._hosts:
+                # Whoever was told of its death knew nothing of this session.
+                raise StartFailed(f"session {entry.id!r} was taken on by {host}, which died; open it again")
         except BaseException:
             await self._take_back(entry, host)
             raise

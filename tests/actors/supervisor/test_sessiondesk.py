@@ -33,6 +33,8 @@ class Desk:
         self.listens = False
         self.errors: dict[str, Exception] = {}
         self.releases: list[str] = []
+        # Actors whose death is heard of before their answer to `adopt`.
+        self.dying: set[str] = set()
         self.directory = Directory(Leases(), owned=False, first_opening=1)
         self.ending = type(children.ending)()
         work, options = Work(), ControlOptions(stop_grace=1.0)
@@ -47,6 +49,8 @@ class Desk:
 
     async def call(self, name: str, method: str, *arguments: Any, timeout: float | None = None) -> Any:
         self.log.append(f"{method} {name}")
+        if method == "adopt" and name in self.dying:
+            await self.hosts.gone(name)
         if method == "end":
             await self.ending.through(name)
         if method in self.errors:
@@ -277,6 +281,14 @@ async def test_a_process_that_dies_under_a_waking_session(desk: Desk) -> None:
     assert desk.directory.session("s").state == "passive"
     del desk.errors["adopt"]
     assert (await desk.desk.wake("s", "test"))["actor"] == "host-4"
+
+
+async def test_a_process_that_dies_as_it_has_taken_the_session(desk: Desk) -> None:
+    """Where its death is heard of before its answer, the session is not taken to live there."""
+    await desk.open()
+    desk.sleep()
+    desk.dying = {"host-2"}
+    assert (await desk.desk.wake("s", "test"))["actor"] == "host-3"
 
 
 async def test_sessions_go_to_sleep(desk: Desk) -> None:
