@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from llmgine.runtime import Runtime
-from tests.faults import death, scenarios
+from tests.faults import death, scenarios, torture
 from tests.faults.scenarios import Scenario
 
 
@@ -21,6 +21,9 @@ def faults(folder: Path) -> dict[str, Scenario]:
         "handler that never returns": lambda runtime: scenarios.sleeping_handler(runtime, 8_000),
         "1,000 sessions": lambda runtime: scenarios.many_sessions(runtime, 1_000, 10),
         "burst of 50,000": lambda runtime: scenarios.burst(runtime, 50_000),
+        "sessions": lambda runtime: torture.sessions_tortured(
+            runtime, folder, sessions=30, turns=20, kills=40
+        ),
     }
 
 
@@ -31,9 +34,10 @@ def soak(folder: Path) -> dict[str, Scenario]:
 async def run(which: str) -> None:
     with tempfile.TemporaryDirectory(prefix="llmgine-faults-") as name:
         folder = Path(name)
+        settings = {**torture.SETTINGS, "data_dir": folder / "data"}
         for title, scenario in (soak if which == "soak" else faults)(folder).items():
             begun = time.monotonic()
-            async with Runtime.launch({"data_dir": folder / "data"}, name="faults") as runtime:
+            async with Runtime.launch(settings, name="faults") as runtime:
                 said = await scenario(runtime)
             print(f"{title}: {said} ({time.monotonic() - begun:.0f} s)", flush=True)
         if which != "soak":
