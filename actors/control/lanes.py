@@ -23,6 +23,10 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._lanes)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether somebody is in that lane, or waits for it."""
+        return key in self._lanes
+
     @asynccontextmanager
     async def of(self, key: str) -> AsyncIterator[None]:
         lane = self._lanes.setdefault(key, _Lane())

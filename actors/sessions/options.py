@@ -33,7 +33,7 @@ class SessionOptions(BaseModel):
         default=10_000, ge=1, description="sessions that live in actors before more are refused"
     )
     waiting: int = Field(
-        default=100, ge=1, description="sessions that wait for an actor to start before more are refused"
+        default=100, ge=1, description="actors that sessions wait for before more are refused"
     )
     max_steps: int = Field(default=16, ge=1, le=1000, description="model calls in one turn before it fails")
     parallel_tools: int = Field(

@@ -76,11 +76,11 @@ class Hosts:
                 retry_after=1.0,
             )
         self._waiting.append(wish)
-        if self._fitting(wish) is None and len(self._waiting) > self._options.waiting:
+        if self._fitting(wish) is None and self._needed() > self._options.waiting:
             self._waiting.remove(wish)
             raise RuntimeOverloaded(
-                f"{len(self._waiting)} sessions wait for an actor to start (sessions.waiting); ask again "
-                f"later, raise sessions.warm, or open sessions with placement='pooled'",
+                f"sessions wait for {self._options.waiting} actors to start (sessions.waiting); ask again later, "
+                f"raise sessions.warm, or open sessions with placement='pooled'",
                 retry_after=self._patience(),
             )
 

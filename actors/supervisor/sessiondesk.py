@@ -108,10 +108,11 @@ class SessionDesk:
 
     async def rest(self, host: str, session_ids: Iterable[str]) -> None:
         """Lets these sessions of an actor sleep; those that are in use by now go on."""
-        async with self._still(session_ids):
+        quiet = [session_id for session_id in session_ids if session_id not in self._lanes]
+        async with self._still(quiet):
             resting = [
                 entry
-                for session_id in session_ids
+                for session_id in quiet
                 if (entry := self._directory.sessions.get(session_id)) is not None
                 and (entry.state, entry.actor) == ("open", host)
             ]
@@ -125,7 +126,7 @@ class SessionDesk:
     async def _still(self, session_ids: Iterable[str]) -> AsyncIterator[None]:
         """Nothing else is done for these sessions meanwhile; an ending waits for nobody."""
         async with AsyncExitStack() as stack:
-            for session_id in sorted(session_ids):
+            for session_id in session_ids:
                 await stack.enter_async_context(self._lanes.of(session_id))
             yield
 

@@ -79,6 +79,7 @@ class Patience:
         self._since: float | None = None
         self._answered: float | None = None
         self._pause = _FIRST_PAUSE
+        self._looked = False
 
     def answered(self) -> None:
         """The session has taken the question."""
@@ -88,6 +89,7 @@ class Patience:
         """Something new came."""
         self._since = None
         self._pause = _FIRST_PAUSE
+        self._looked = False
 
     async def after(self, error: Exception) -> None:
         """Returns when it is time to ask again; SessionLost once the patience is over."""
@@ -100,8 +102,17 @@ class Patience:
         if now - self._since >= self._seconds:
             raise lost(self._session_id, self._seconds, error) from error
         self._link.look_again()
+        if has_moved(error) and not self._looked:
+            # It sleeps, most likely, and looking it up wakes it.
+            self._looked = True
+            return
         await asyncio.sleep(self._pause * random.random())
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+
+def has_moved(error: Exception) -> bool:
+    """Whether the process where the session was said that it is not there any more."""
+    return isinstance(error, SessionMoved) or (isinstance(error, StreamReset) and error.code == MOVED)
 
 
 def is_passing(error: Exception) -> bool:

@@ -61,6 +61,7 @@ class SessionActor(ObservedActor):
     def __init__(self, boot: Any) -> None:
         super().__init__(boot)
         self._session_options = SessionOptions.model_validate(boot.settings["sessions"])
+        self._providers = ProvidersOptions.model_validate(boot.settings["providers"])
         self._slots = Slots(boot.name)
         self._runs = ""
         self._lanes = Lanes()
@@ -85,8 +86,7 @@ class SessionActor(ObservedActor):
 
     async def opened(self) -> None:
         await super().opened()
-        providers = ProvidersOptions.model_validate(self.settings["providers"])
-        self._models = PoolClient(self.control, self.peer, providers)
+        self._models = PoolClient(self.control, self.peer, self._providers)
         options = BusOptions.model_validate(self.settings["bus"])
         self._bus = BusClient(
             self.name,
@@ -97,7 +97,7 @@ class SessionActor(ObservedActor):
         )
         self._announcer = Announcer(self._bus.publish, self._listeners)
         self._store = StoreClient(self.peer(names.STORE))
-        self._holds = model_sizes(providers)
+        self._holds = model_sizes(self._providers)
         # A warm actor has its links when its first session comes.
         await self._bus.start()
         self._watching = asyncio.create_task(self._watch(), name=f"watch the sessions of {self.name}")
@@ -181,11 +181,10 @@ class SessionActor(ObservedActor):
 
     def _ports(self, session_id: str, *, live: bool) -> ToolPorts:
         assert self._bus is not None
-        providers = ProvidersOptions.model_validate(self.settings["providers"])
         return ToolPorts(
             session_id,
             SessionBus(self._bus, session_id),
-            AskedSessions(session_id, self.control, self.peer, providers, live=live),
+            AskedSessions(session_id, self.control, self.peer, self._providers, live=live),
             tasks=self.cluster.tasks,
         )
 
@@ -316,7 +315,7 @@ class SessionActor(ObservedActor):
         while True:
             await asyncio.sleep(min(idle / _LOOKS, _LONGEST_LOOK))
             try:
-                if not self._ill and not all(slot.host.describe()["healthy"] for slot in self._slots):
+                if not self._ill and not all(slot.host.healthy for slot in self._slots):
                     await self.control.call("retire_host", self.name, "threads of its tools do not come back")
                     self._ill = True
                 if quiet := self._slots.idle(self._now(), idle):
@@ -348,4 +347,4 @@ def _report(slot: Slot) -> dict[str, Any]:
     told = slot.opening.model_dump(
         include={"session_id", "opening", "model", "stay", "fingerprint", "placement", "runs", "parent"}
     )
-    return {**told, "closing": slot.host.describe()["closing"]}
+    return {**told, "closing": slot.host.closing}

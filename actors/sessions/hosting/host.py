@@ -127,11 +127,21 @@ class SessionHost:
             "waiting": len(self.queue.waiting),
             "turns": dict(self.queue.counts),
             "abandoned_threads": shared.toolset.abandoned,
-            "healthy": shared.toolset.healthy,
-            "closing": self.queue.closing is not None,
+            "healthy": self.healthy,
+            "closing": self.closing,
             "epoch": self.epoch,
             "damage": self._journal.state.damage and self._journal.state.damage[1],
         }
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the session's tools leave its process well."""
+        return self.conversation.toolset.healthy
+
+    @property
+    def closing(self) -> bool:
+        """Whether it takes no more turns."""
+        return self.queue.closing is not None
 
     # Its life
 
@@ -152,7 +162,8 @@ class SessionHost:
             # First, so that what comes for them from now on waits, and wakes the session.
             await self.own.close(_HANDLERS)
         try:
-            self._journal.snapshot()
+            if self._journal.has_grown:
+                self._journal.snapshot()
             await self._journal.flush()
             sleeps = self.idle and self._served == served
         except (StoreError, SessionMoved) as error:

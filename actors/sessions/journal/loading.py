@@ -19,12 +19,14 @@ from llmgine.actors.store.rows import TurnRow
 class Loaded:
     """A session as its journal left it; `head` is the number of the last entry that counts.
 
+    `entries` are so many that no snapshot covers.
     `blobs` are the hashes of what it refers to. Where the journal is damaged, the state is what came before
     the damage.
     """
 
     state: SessionState = field(default_factory=SessionState)
     head: int = 0
+    entries: int = 0
     blobs: set[str] = field(default_factory=set)
 
 
@@ -43,6 +45,7 @@ async def load(store: SessionStore, session_id: str) -> Loaded:
     state = loaded.state
     try:
         async for page in store.entries(session_id, loaded.head):
+            loaded.entries += len(page)
             state.read(page, await _fetch(store, loaded, [body for _, body in page]))
             loaded.head = page[-1][0] if state.damage is None else state.damage[0] - 1
             if state.damage is not None:

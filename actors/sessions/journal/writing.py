@@ -86,7 +86,7 @@ class StoreJournal:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._overdue = False  # somebody has waited for too long, and nothing was settled since
         self._broken: StoreError | None = None
-        self._since_snapshot = [0, 0]  # entries and bytes
+        self._since_snapshot = [loaded.entries, 0]  # entries and bytes
         self._snapshot_bytes = 0
 
     # What turns say.
@@ -158,6 +158,11 @@ class StoreJournal:
         if self._broken is not None:
             return self._broken
         return self._late() if self._overdue else None
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether the last snapshot is not all there is to read."""
+        return bool(self._records or self._since_snapshot[0])
 
     def snapshot(self) -> None:
         """Hands over what the session comes to, in place of the entries so far."""

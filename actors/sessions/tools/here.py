@@ -29,7 +29,8 @@ class Here:
     @property
     def abandoned(self) -> int:
         """Threads that were left behind and still run."""
-        self._abandoned = {thread for thread in self._abandoned if thread.is_alive()}
+        if self._abandoned:
+            self._abandoned = {thread for thread in self._abandoned if thread.is_alive()}
         return len(self._abandoned)
 
     async def run(

@@ -123,6 +123,17 @@ def test_too_many_that_wait_are_refused() -> None:
     assert known.snapshot()["waiting"] == 2
 
 
+def test_pooled_sessions_wait_together_for_one_actor() -> None:
+    """What is bounded are the actors that are waited for, and many pooled sessions need but one."""
+    known = hosts(waiting=1, slots=10)
+    for number in range(10):
+        known.ask(wish(str(number), "pooled"))
+    with pytest.raises(RuntimeOverloaded, match="1 actors"):
+        known.ask(wish("10", "pooled"))
+    started(known)
+    assert len(known.assign()) == 10
+
+
 def test_too_many_open_sessions_are_refused() -> None:
     """Beyond the limit a session is refused until another leaves."""
     known = hosts(open_sessions=2)

@@ -304,6 +304,16 @@ async def test_sessions_go_to_sleep(desk: Desk) -> None:
     assert len(desk.desk._lanes) == 0
 
 
+async def test_a_session_that_is_busy_keeps_no_other_from_sleeping(desk: Desk) -> None:
+    """Only those that nobody does anything about go to sleep; they wait for none of the others."""
+    await desk.open()
+    desk.releases = ["s"]
+    async with desk.desk._lanes.of("other"):
+        await desk.desk.rest("host-1", ["other", "s"])
+    assert desk.directory.session("s").state == "passive"
+    assert len(desk.desk._lanes) == 0
+
+
 async def test_a_sleeping_session_ends_in_the_store(desk: Desk) -> None:
     """It is closed there, without waking; one with turns to end is woken to end them."""
     await desk.open()

@@ -231,6 +231,19 @@ async def test_passivation(stage: Stage, script: Any, eventually: Any) -> None:
     assert stage.lookups == 2
 
 
+async def test_a_session_in_which_nothing_happened_sleeps_without_a_write(stage: Stage, script: Any) -> None:
+    """What the store has of it is all there is, so going to sleep costs nothing."""
+    session = await stage.open(script.says("one"))
+    await soon(session.ask("a"))
+    assert await soon(stage.host.passivate())
+    await stage.wake()
+    written = stage.keeper.operations
+    assert await soon(stage.host.passivate())
+    assert stage.keeper.operations == written
+    await stage.wake()
+    assert await texts(stage.driver()) == ["a", "one"]
+
+
 async def test_a_deadline_goes_on_over_a_death(
     stage: Stage, script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
