@@ -79,8 +79,8 @@ class Hosts:
         if self._fitting(wish) is None and self._needed() > self._options.waiting:
             self._waiting.remove(wish)
             raise RuntimeOverloaded(
-                f"sessions wait for {self._options.waiting} actors to start (sessions.waiting); ask again later, "
-                f"raise sessions.warm, or open sessions with placement='pooled'",
+                f"sessions wait for {self._options.waiting} actors to start (sessions.waiting); ask again "
+                f"later, raise sessions.warm, or open sessions with placement='pooled'",
                 retry_after=self._patience(),
             )
 
