@@ -315,10 +315,10 @@ class SupervisorActor(ObservedActor):
         await self._is_ready()
         return await self._sessions.wake(session_id, why)
 
-    async def approval_asked(self, id: str, session_id: str, expires: int | None) -> None:
+    async def approval_asked(self, id: str, expires: int | None) -> None:
         """A session tells that it waits for somebody's leave."""
         await self._is_ready()
-        self._approvals.asked(id, session_id, expires)
+        self._approvals.asked(id, expires)
 
     async def answer_approval(self, id: str, state: ApprovalState, by: str, note: str) -> None:
         """Returns once the answer is in the store; its session goes on with it, wherever it wakes."""

@@ -79,16 +79,16 @@ class ApprovalDesk:
                 while after is not None:
                     page = await self._store.approvals(state="pending", after=after, limit=_PAGE)
                     for row in page.rows:
-                        self._pending.asked(row.id, row.session, row.expires)
+                        self._pending.asked(row.id, row.expires)
                     after = page.next
                 return
             except LlmgineError as error:
                 logger.error("pending approvals cannot be read yet: %s", error)
                 await self._sleep(_RETRY)
 
-    def asked(self, id_: str, session: str, expires: int | None) -> None:
+    def asked(self, id_: str, expires: int | None) -> None:
         """A session waits for it, and has written so."""
-        self._pending.asked(id_, session, expires)
+        self._pending.asked(id_, expires)
 
     async def answer(self, id_: str, state: ApprovalState, by: str, note: str) -> None:
         """Returns once the answer is in the store; raises AlreadyAnswered, UnknownApproval, StoreError."""
@@ -101,10 +101,10 @@ class ApprovalDesk:
         try:
             await self._store.write([AnswerApproval(id_, state, by, note, self._wall())])
         except AlreadyAnswered:
-            self._pending.answered(id_)
+            # Perhaps by the store itself, which tells nobody, or for somebody who has given up meanwhile.
+            self._answered(row)
             raise
-        self._pending.answered(id_)
-        self._work.start(self._tell(row.session, id_), f"tell session {row.session} of {id_}")
+        self._answered(row)
 
     def tick(self) -> None:
         """What time alone has decided."""
@@ -120,14 +120,21 @@ class ApprovalDesk:
             logger.warning("approval %s has expired, and that cannot be written yet: %s", id_, error)
             self._pending.again(id_, self._wall() + round(_RETRY * 1e9))
 
+    def _answered(self, row: ApprovalRow) -> None:
+        self._pending.answered(row.id)
+        self._work.start(self._tell(row.session, row.id), f"tell session {row.session} of {row.id}")
+
     async def _tell(self, session: str, id_: str) -> None:
-        """The session goes on with the answer, wherever it is; one that sleeps finds it when it wakes."""
-        entry = self._find(session)
-        if entry is not None and entry.actor is not None:
-            for member in self._members.all():
-                if member.name == entry.actor:
-                    member.push(APPROVALS, {"session": session, "id": id_})
-        while (entry := self._find(session)) is not None and entry.state == "passive":
+        """The session goes on with the answer, wherever it is; one that sleeps is woken first.
+
+        One that was just waking may have looked too early, so it is told all the same.
+        """
+        while (entry := self._find(session)) is not None and entry.state != "ending":
+            if entry.state == "open":
+                for member in self._members.all():
+                    if member.name == entry.actor:
+                        member.push(APPROVALS, {"session": session, "id": id_})
+                return
             try:
                 await self._wake(session, "an approval was answered")
             except LlmgineError as error:

@@ -202,7 +202,7 @@ class SessionActor(ObservedActor):
             return without_code(wanted.tools, str(error))
 
     async def _asked(self, row: ApprovalRow) -> None:
-        await self.control.call("approval_asked", row.id, row.session, row.expires)
+        await self.control.call("approval_asked", row.id, row.expires)
 
     def _fenced(self, slot: Slot) -> None:
         """Another process writes for the session: whoever asks for it here is sent there."""

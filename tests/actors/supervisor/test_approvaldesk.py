@@ -138,7 +138,15 @@ async def test_a_session_that_sleeps_is_woken_for_its_answer() -> None:
     await runtime.desk.answer("a", "denied", "ann", "")
     await runtime.rest()
     assert runtime.woken == ["s"]
+
+
+async def test_a_session_that_is_waking_is_told_when_it_is_awake() -> None:
+    """It may have looked for its answer just before there was one."""
+    runtime = Runtime(row("a"))
+    await runtime.desk.answer("a", "approved", "ann", "")
     assert runtime.host.told == []
+    await runtime.rest()
+    assert runtime.host.told == [{"session": "s", "id": "a"}]
 
 
 async def test_nobody_is_told_where_the_session_is_not_open() -> None:
@@ -165,7 +173,7 @@ async def test_an_approval_expires_at_its_time_and_its_session_hears_so() -> Non
     runtime = Runtime(row("a"), row("b"))
     runtime.open()
     for one in runtime.rows.values():
-        runtime.desk.asked(one.id, one.session, one.expires)
+        runtime.desk.asked(one.id, one.expires)
     await runtime.desk.answer("b", "approved", "ann", "")
     runtime.now = 99
     runtime.desk.tick()
@@ -178,10 +186,22 @@ async def test_an_approval_expires_at_its_time_and_its_session_hears_so() -> Non
     assert runtime.host.told == [{"session": "s", "id": "b"}, {"session": "s", "id": "a"}]
 
 
+async def test_a_session_hears_of_an_approval_that_the_store_let_expire() -> None:
+    """The store does so when it tidies, and tells nobody."""
+    runtime = Runtime(row("a"))
+    runtime.open()
+    runtime.desk.asked("a", 100)
+    runtime.rows["a"] = replace(runtime.rows["a"], state="expired", answered=100)
+    runtime.now = 100
+    runtime.desk.tick()
+    await runtime.rest()
+    assert runtime.host.told == [{"session": "s", "id": "a"}]
+
+
 async def test_what_expires_while_the_store_is_away_expires_when_it_is_back() -> None:
     """Its time is not forgotten."""
     runtime = Runtime(row("a"))
-    runtime.desk.asked("a", "s", 100)
+    runtime.desk.asked("a", 100)
     runtime.now = 100
     runtime.away = 1
     runtime.desk.tick()
