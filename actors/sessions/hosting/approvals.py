@@ -80,6 +80,11 @@ class ApprovalDesk:
         """The ids of what is waited for."""
         return tuple(self._open)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no answer is being looked for, and the supervisor has been told of all that is asked."""
+        return not self._tasks
+
     async def ask(self, question: Question, emit: Callable[[TurnEvent], None], waiting: Waiting) -> Decision:
         # Before the store is read: an answer that comes after that shall find somebody.
         answer = self._open[question.id] = asyncio.get_running_loop().create_future()

@@ -148,7 +148,9 @@ class SessionHost:
     @property
     def idle(self) -> bool:
         """Whether nothing runs, waits or is read; a turn that waits for an approval is at rest."""
-        return not self._readers and self.queue.is_idle and (self.own is None or self.own.idle)
+        if self._readers or not (self.queue.is_idle and self.approvals.at_rest):
+            return False
+        return self.own is None or self.own.idle
 
     async def passivate(self) -> bool:
         """Writes down what the session is and serves it no more; False where somebody came meanwhile.
@@ -293,17 +295,22 @@ class SessionHost:
             ended = await self._ended(request.turn_id)
             if ended is not None:
                 return _follow(ended, header)
-        turn = self.queue.submit(request)
+        known = self.queue.get(request.turn_id)
+        turn = known or self.queue.submit(request)
         if header.get("reply") == "none":
-            await self._durable(turn)
+            await self._durable(turn, taken_on=known is None)
         return _follow(turn, header)
 
-    async def _durable(self, turn: LiveTurn) -> None:
-        """Returns once a turn that nobody waits for will not be lost; it is taken back where it may be."""
+    async def _durable(self, turn: LiveTurn, *, taken_on: bool) -> None:
+        """Returns once a turn that nobody waits for will not be lost.
+
+        One that was just taken on is taken back where it may be; one that was known is somebody else's, too.
+        """
         try:
             await self._journal.flush()
         except StoreError:
-            self.queue.cancel(turn, "the turn could not be kept")
+            if taken_on:
+                self.queue.cancel(turn, "the turn could not be kept")
             raise
 
     async def _on_cancel(self, turn_id: str) -> Answer:

@@ -19,6 +19,7 @@ from llmgine.actors.sessions.errors import (
     EngineFailed,
     SessionBusy,
     SessionClosed,
+    SessionMoved,
     SessionOverloaded,
     TurnCancelled,
     TurnDeadline,
@@ -197,6 +198,8 @@ class TurnQueue:
             self._worker = asyncio.create_task(self._work(), name=f"turns of {self._session_id}")
 
     def _admit(self, request: TurnRequest) -> None:
+        if self._journal.closed:
+            raise SessionMoved(f"session {self._session_id!r} is not in this process any more")
         if self.closing is not None:
             raise SessionClosed(f"session {self._session_id!r} has ended ({self.closing})")
         if request.prompt.role != "user":
@@ -287,6 +290,7 @@ class TurnQueue:
 
     def _end(self, turn: LiveTurn, error: LlmgineError) -> TurnFailed:
         """Ends a turn that did not end itself, in the journal; what its readers are to be told."""
+        turn.steering.close()
         event = TurnFailed(error)
         self._journal.end(TurnEnded(turn.request.turn_id, outcome_of(error)), event)
         return event

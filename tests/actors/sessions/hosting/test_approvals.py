@@ -199,3 +199,21 @@ async def test_a_question_may_wait_for_ever_or_for_its_own_time() -> None:
     assert [row.expires for row in life.rows.values()] == [None, 1005 * SECOND]
     first.cancel()
     second.cancel()
+
+
+async def test_a_session_is_not_at_rest_before_it_has_told_and_looked() -> None:
+    """An answer that is being read is for this life of it; an approval nobody knows of would never expire."""
+    life = Life()
+    task = life.asks()
+    await asyncio.sleep(0)
+    while not life.rows:
+        await asyncio.sleep(0)
+    assert not life.desk.at_rest
+    await life.told.wait()
+    await asyncio.sleep(0)
+    assert life.desk.at_rest
+    life.answer("approved")
+    life.desk.look(QUESTION.id)
+    assert not life.desk.at_rest
+    assert (await task).approved
+    assert life.desk.at_rest

@@ -406,3 +406,30 @@ async def test_a_tool_of_unknown_outcome_is_asked_for(
         "tool",
         "assistant",
     ]
+
+
+async def test_an_acknowledged_turn_is_not_taken_back(stage: Stage, script: Any) -> None:
+    """Not by a second submit under its key which the store cannot keep in time either."""
+    gate = script.Gate()
+    session = await stage.open([gate, *script.says("one")], script.says("two"), store_timeout=0.5)
+    turn = await soon(session.submit("a", key="k"))
+    await gate.inside.wait()
+    await stage.stop_store()
+    steering = asyncio.create_task(session.steer("and"))
+    with pytest.raises(StoreUnavailable):
+        await soon(session.submit("a", key="k"))
+    with pytest.raises(StoreUnavailable):
+        await soon(steering)
+    await stage.start()
+    await stage.settle()
+    gate.go_on.set()
+    assert (await soon(turn.result())).text == "two"
+
+
+async def test_a_process_that_has_left_takes_no_turn(stage: Stage, script: Any) -> None:
+    """A submit that had to ask the store meanwhile looks again elsewhere; its model is not called here."""
+    await stage.open(script.says("one"))
+    await stage.host.leave("it was taken back")
+    with pytest.raises(SessionMoved):
+        stage.host.queue.submit(TurnRequest("s1:late", Message.user("a")))
+    assert stage.host.queue.is_idle

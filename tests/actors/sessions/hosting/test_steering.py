@@ -77,6 +77,19 @@ async def test_a_waiting_turn_is_told_behind_its_prompt(stage: Stage, script: An
     assert [message.text for message in stage.models.requests[1].messages] == ["a", "1", "b", "and c"]
 
 
+async def test_a_turn_that_was_cancelled_before_it_began_hears_nothing(stage: Stage, script: Any) -> None:
+    """Also while its end is on its way to the store."""
+    gate = script.Gate()
+    session = await stage.open([gate, *script.says("1")])
+    await soon(session.submit("a"))
+    behind = await soon(session.submit("b"))
+    live = stage.host.queue.get(behind.id)
+    assert live is not None
+    assert stage.host.queue.cancel(live)
+    assert not stage.host.queue.steer(live, "x", Message.user("and c"))
+    gate.go_on.set()
+
+
 async def test_nobody_listens_any_more(stage: Stage, script: Any) -> None:
     """Without a running turn, and to one that has ended, nothing is said, and that is told."""
     session = await stage.open(script.says("one"))
