@@ -62,6 +62,8 @@ WELL_KNOWN: tuple[Family, ...] = (
 
 def resolve(model: str, options: ProvidersOptions) -> ModelName:
     """The provider and model that `model` names; `UnknownModel`, which lists what is known."""
+    if not isinstance(model, str):
+        raise UnknownModel(f"a model is named by a text, provider/model, not {model!r}")
     name = _follow(model, options)
     provider, slash, rest = name.partition("/")
     if slash and provider in options.endpoints and rest:

@@ -15,21 +15,30 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from llmgine.actors.bus import InvalidHandler
 from llmgine.actors.bus.pacing import full_jitter
-from llmgine.actors.sessions import Reply, RuntimeOverloaded, TurnDone, TurnFailed
+from llmgine.actors.sessions import (
+    ContextError,
+    Reply,
+    RuntimeOverloaded,
+    ToolDefinitionError,
+    TurnDone,
+    TurnFailed,
+)
 from llmgine.actors.sessions.client.client import with_output
 from llmgine.actors.sessions.journal.loading import last_event
 from llmgine.actors.sessions.turns.events import from_wire
 from llmgine.providers import InvalidRequest, LlmgineError, Message, ProviderError, UnknownModel
 from llmgine.providers.layers.output_type import OutputType
+from llmgine.runtime.checks import checked_number, checked_prompt, checked_several
 from llmgine.runtime.driver import Driver
-from llmgine.runtime.session import Session, checked_prompt
+from llmgine.runtime.session import Session
 
 # Between two attempts at one prompt, in seconds: the first wait, and the longest.
 _PAUSES = (0.5, 30.0)
 
 # Errors that the next attempt would meet again.
-_FINAL = (InvalidRequest, UnknownModel)
+_FINAL = (ContextError, InvalidHandler, InvalidRequest, ToolDefinitionError, UnknownModel)
 
 # Each session has one turn.
 _KEY = "map"
@@ -54,17 +63,15 @@ class MapPlan:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise InvalidRequest(f"concurrency= is 1 or more, not {self.concurrency}")
-        if self.retries < 0:
-            raise InvalidRequest(f"retries= is 0 or more, not {self.retries}")
+        checked_number("concurrency", self.concurrency, 1)
+        checked_number("retries", self.retries, 0)
 
 
 async def run_map(
     prompts: Iterable[str | Message], plan: MapPlan, *, progress: bool | None
 ) -> list[Reply | LlmgineError]:
     """The replies in the order of the prompts; an error that is final ends it, or stands in its place."""
-    asked = [checked_prompt(prompt) for prompt in prompts]
+    asked = [checked_prompt(prompt) for prompt in checked_several("prompts", prompts)]
     results: list[Reply | LlmgineError | None] = [None] * len(asked)
     waiting = iter(enumerate(asked))
     with _shown(len(asked), plan.name, progress) as advance:

@@ -28,12 +28,13 @@ from llmgine.providers import LlmgineError, Message
 from llmgine.runtime import opening
 from llmgine.runtime.approvals import Approvals
 from llmgine.runtime.bus import Bus
+from llmgine.runtime.checks import checked_id
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.mapping import MapPlan, MapSessions, run_map
 from llmgine.runtime.models import Models
 from llmgine.runtime.placing import Placement
 from llmgine.runtime.pools import Pools
-from llmgine.runtime.session import Session, checked_id
+from llmgine.runtime.session import Session
 from llmgine.runtime.sessions import Sessions
 from llmgine.runtime.settings import Settings, load_settings
 

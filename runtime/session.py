@@ -9,9 +9,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack, get_args
-
-from pydantic_core import PydanticSerializationError
+from typing import Any, Self, Unpack
 
 from llmgine.actors.bus import (
     Command,
@@ -43,15 +41,28 @@ from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint
 from llmgine.actors.sessions.hosting.handlers import as_handlers
 from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
-from llmgine.providers import InvalidRequest, LlmgineError, Message
+from llmgine.providers import LlmgineError, Message
 from llmgine.providers.names import resolve
-from llmgine.runtime.checks import C, E, Handler, R, checked_deadline
+from llmgine.runtime.checks import (
+    C,
+    E,
+    Handler,
+    R,
+    checked_deadline,
+    checked_id,
+    checked_kind,
+    checked_number,
+    checked_one_of,
+    checked_prompt,
+    checked_several,
+)
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.placing import Placement, placed
 from llmgine.runtime.schedules import ScheduledEvent, ScheduleOptions
 from llmgine.runtime.scoped_bus import ScopedBus
 
-_LONGEST_ID = 200
+# What a wrong value is answered with.
+_LIMITS = "Limits(steps=4)"
 
 logger = logging.getLogger(__name__)
 
@@ -86,25 +97,29 @@ class Session:
         self.model = str(resolve(model, driver.settings.providers))
         self._bus = ScopedBus(driver.bus, driver.schedules, self.id)
         self._driver = driver
-        self._system = system
+        self._system = checked_kind("system", system, str, "a text")
         # What is no tool is refused here, where it was written.
         code = SessionCode(
-            tuple(tools),  # type: ignore[arg-type]
+            checked_several("tools", tools),
             engine or ToolChatEngine(),
             policy=policy or ByApproval(),
-            handlers=as_handlers(handlers),
+            handlers=as_handlers(checked_several("handlers", handlers)),
         )
         self._code = code if tools or engine or policy or handlers else None
-        self._stay = stay
+        self._stay = checked_kind("stay", stay, bool, "True or False")
+        checked_kind("window", window, Window, "Window.messages(40)")
+        checked_kind("limits", limits, Limits, _LIMITS)
         if window is not None and window.model is not None:
             writer = str(resolve(window.model, driver.settings.providers))
             window = window.model_copy(update={"model": writer})
         self._ways = {
             "window": window and window.model_dump(mode="json"),
             "limits": limits and limits.model_dump(mode="json"),
-            "when_busy": checked_when_busy(when_busy),
-            "recovery": checked_recovery(recovery),
+            "when_busy": checked_one_of("when_busy", when_busy, WhenBusy),
+            "recovery": checked_one_of("recovery", recovery, RecoveryPolicy),
         }
+        checked_kind("trusted", trusted, bool, "True or False")
+        placement = checked_one_of("placement", placement, Placement)
         self._placement = placed(placement, driver.settings.sessions.placement, self._code, trusted)
         self._handle = uuid.uuid4().hex
         self._client: SessionClient | None = None
@@ -179,9 +194,9 @@ class Session:
             output=output,
             model=self._model(model),
             deadline=checked_deadline(deadline),
-            limits=limits,
-            when_busy=checked_when_busy(when_busy),
-            recovery=checked_recovery(recovery),
+            limits=checked_kind("limits", limits, Limits, _LIMITS),
+            when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
+            recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
             options=options,
         )
 
@@ -203,9 +218,9 @@ class Session:
             output=output,
             model=self._model(model),
             deadline=checked_deadline(deadline),
-            limits=limits,
-            when_busy=checked_when_busy(when_busy),
-            recovery=checked_recovery(recovery),
+            limits=checked_kind("limits", limits, Limits, _LIMITS),
+            when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
+            recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
             options=options,
         )
         try:
@@ -237,9 +252,9 @@ class Session:
             output=output,
             model=self._model(model),
             deadline=checked_deadline(deadline),
-            limits=limits,
-            when_busy=checked_when_busy(when_busy),
-            recovery=checked_recovery(recovery),
+            limits=checked_kind("limits", limits, Limits, _LIMITS),
+            when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
+            recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
             options=options,
         )
 
@@ -256,11 +271,14 @@ class Session:
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[Found, ...]:
         """The newest messages that hold every word of the query, whatever its case; newest first."""
-        return await self._asked().search(query, limit)
+        return await self._asked().search(
+            checked_kind("query", query, str, "words to look for"), checked_number("limit", limit, 1)
+        )
 
     async def note(self, message: int, key: str, value: Any) -> None:
         """Notes a JSON value at a message, by its number in the history; None takes it away."""
-        await self._asked().note(message, key, value)
+        checked_kind("key", key, str, "a text")
+        await self._asked().note(checked_number("message", message, 0), key, value)
 
     async def notes(self) -> dict[int, dict[str, Any]]:
         """What was noted, by the message's number and the note's key."""
@@ -268,11 +286,11 @@ class Session:
 
     async def pin(self, message: int) -> None:
         """Keeps a message in view of the models, whatever the window leaves out."""
-        await self._asked().note(message, PINNED, True)
+        await self._asked().note(checked_number("message", message, 0), PINNED, True)
 
     async def unpin(self, message: int) -> None:
         """Lets the window leave a message out again."""
-        await self._asked().note(message, PINNED, None)
+        await self._asked().note(checked_number("message", message, 0), PINNED, None)
 
     async def describe(self) -> dict[str, Any]:
         """What the session says of itself."""
@@ -344,45 +362,3 @@ class Session:
     def _model(self, model: str | None) -> str:
         """The handle's own model, whatever the driver that opened the session chose."""
         return self.model if model is None else str(resolve(model, self._driver.settings.providers))
-
-
-def checked_prompt(prompt: str | Message) -> str | Message:
-    """The prompt, or `InvalidRequest` where it is none or cannot be sent."""
-    if not isinstance(prompt, str | Message):
-        raise InvalidRequest(f"a prompt is a str or a Message, not {type(prompt).__name__}")
-    try:
-        if isinstance(prompt, str):
-            prompt.encode()
-        else:
-            prompt.model_dump_json()
-    except (UnicodeEncodeError, PydanticSerializationError) as error:
-        why = f"it cannot be sent as JSON: {error}"
-        if "surrogates" in str(error):
-            why = "it holds lone surrogates, which are no text; read it with errors='replace'"
-        raise InvalidRequest(f"the prompt is refused: {why}") from None
-    return prompt
-
-
-def checked_when_busy(when_busy: WhenBusy | None) -> WhenBusy | None:
-    """What becomes of a turn while another runs, or `InvalidRequest` that says what can."""
-    if when_busy is None or when_busy in get_args(WhenBusy):
-        return when_busy
-    raise InvalidRequest(f"when_busy is one of {', '.join(get_args(WhenBusy))}, not {when_busy!r}")
-
-
-def checked_recovery(recovery: RecoveryPolicy | None) -> RecoveryPolicy | None:
-    """What becomes of a tool call whose process died, or `InvalidRequest` that says what can."""
-    if recovery is None or recovery in get_args(RecoveryPolicy):
-        return recovery
-    raise InvalidRequest(f"recovery is one of {', '.join(get_args(RecoveryPolicy))}, not {recovery!r}")
-
-
-def checked_id(session_id: str) -> str:
-    """The id, or `InvalidRequest` that says what one may be."""
-    if not session_id.strip() or len(session_id) > _LONGEST_ID or not session_id.isprintable():
-        raise InvalidRequest(
-            f"a session's id is 1 to {_LONGEST_ID} printable characters, not {session_id[:50]!r}"
-        )
-    if session_id == "BUS":
-        raise InvalidRequest('"BUS" names the scope of the whole bus and can be no session\'s id')
-    return session_id

@@ -15,8 +15,8 @@ from llmgine.actors.store.rows import TurnRow
 from llmgine.actors.supervisor.entries import SessionNotFound
 from llmgine.providers import InvalidRequest
 from llmgine.runtime import session_copies as copies
+from llmgine.runtime.checks import checked_id, checked_kind, checked_number
 from llmgine.runtime.driver import Driver
-from llmgine.runtime.session import checked_id
 
 State = Literal["opening", "open", "passive", "ending", "closed"]
 
@@ -111,6 +111,9 @@ class Sessions:
         """
         if state not in (None, "open", "closed"):
             raise InvalidRequest(f'state= is "open" or "closed", not {state!r}')
+        checked_kind("pending", pending, bool, "True or False")
+        checked_kind("prefix", prefix, str, "the beginning of an id")
+        checked_kind("parent", parent, str, "a session's id")
         wanted = SessionFilter(state, pending, prefix, parent).to_wire()
         after: int | None = 0
         while after is not None:
@@ -144,6 +147,8 @@ class Sessions:
 
         It is closed until somebody opens it, and neither knows of the other from then on.
         """
+        if at is not None:
+            checked_number("at", at, 0)
         found = await copies.read(self._driver.store, checked_id(id))
         if found is None:
             raise _unknown(id)

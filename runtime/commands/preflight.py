@@ -61,7 +61,7 @@ def check_runs(name: str) -> None:
 
 def check_session(session_id: str | None) -> None:
     """Returns when a session can have that id; else `UsageRefused`."""
-    from llmgine.runtime.session import checked_id
+    from llmgine.runtime.checks import checked_id
 
     if session_id is None:
         return

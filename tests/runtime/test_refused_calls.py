@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,11 +15,15 @@ from llmgine.runtime import (
     InvalidFilter,
     InvalidOption,
     InvalidRequest,
+    Limits,
+    LlmgineError,
     Message,
     Middleware,
     Runtime,
     Session,
     SessionFilter,
+    Tool,
+    ToolChatEngine,
     UnsendableMessage,
     on,
 )
@@ -36,6 +40,11 @@ class Shout(Command[str]):
 class Listener:
     @on(Noted)
     async def listen(self, event: Noted) -> None: ...
+
+
+def len_of(text: str) -> int:
+    """How long a text is."""
+    return len(text)
 
 
 @pytest.fixture
@@ -71,6 +80,79 @@ async def test_what_is_no_prompt(session: Session, prompt: Any, told: str) -> No
         with pytest.raises(InvalidRequest, match=told):
             await asked
     assert (await session.ask("well")).text == "well"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"id": 5}, "a session's id is a text"),
+        ({"model": 5}, "named by a text"),
+        ({"system": 5}, "system= is a text"),
+        ({"stay": "yes"}, "stay= is True or False"),
+        ({"trusted": "yes"}, "trusted= is True or False"),
+        ({"placement": "poled"}, "placement is one of dedicated, pooled"),
+        ({"window": 40}, r"window= is Window.messages\(40\)"),
+        ({"limits": {"steps": 4}}, r"limits= is Limits\(steps=4\)"),
+        ({"limits": Limits}, r"limits= is Limits\(steps=4\)"),
+        ({"tools": Tool(len_of)}, "tools= is a list"),
+        ({"handlers": len_of}, "handlers= is a list"),
+        ({"engine": 5}, "an object with a method `next`"),
+        ({"engine": ToolChatEngine}, "an object with a method `next`"),
+        ({"policy": 5}, "an object with a method `decide`"),
+    ],
+)
+async def test_what_a_session_cannot_be_opened_with(
+    runtime: Runtime, given: dict[str, Any], told: str
+) -> None:
+    """It is refused where it was written, before anything is opened, with what is taken instead."""
+    with pytest.raises(LlmgineError, match=told):
+        runtime.session(**{"model": "scripted/echo", **given})
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda session: session.ask("hi", limits=3), r"limits= is Limits\(steps=4\)"),
+        (lambda session: session.submit("hi", key=5), "key= is some characters"),
+        (lambda session: session.pin("first"), "message= is a whole number from 0"),
+        (lambda session: session.unpin(-1), "message= is a whole number from 0"),
+        (lambda session: session.note(0, 5, "x"), "key= is a text"),
+        (lambda session: session.search(5), "query= is words"),
+        (lambda session: session.search("hi", limit=0), "limit= is a whole number from 1"),
+    ],
+)
+async def test_what_a_session_cannot_be_asked(
+    session: Session, ask: Callable[[Session], Awaitable[object]], told: str
+) -> None:
+    """A wrong value is refused before it is sent, with what is taken instead."""
+    with pytest.raises(InvalidRequest, match=told):
+        await ask(session)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"prompts": "one prompt"}, "prompts= is a list"),
+        ({"prompts": 5}, "prompts= is a list"),
+        ({"prompts": [5]}, "a str or a Message, not int"),
+        ({"concurrency": "8"}, "concurrency= is a whole number from 1"),
+        ({"retries": -1}, "retries= is a whole number from 0"),
+        ({"name": 5}, "a session's id is a text"),
+        ({"tools": [5]}, "it is not callable"),
+    ],
+)
+async def test_what_cannot_be_mapped(runtime: Runtime, given: dict[str, Any], told: str) -> None:
+    """A map of what is no list, or in a way that there is none, asks nothing."""
+    with pytest.raises(LlmgineError, match=told):
+        await runtime.map(**{"prompts": ["hi"], "model": "scripted/echo", **given})
+    assert [one async for one in runtime.sessions.list()] == []
+
+
+@pytest.mark.parametrize("given", [{"prefix": 5}, {"parent": 5}, {"pending": "yes"}, {"state": "opened"}])
+async def test_sessions_that_cannot_be_listed(runtime: Runtime, given: dict[str, Any]) -> None:
+    """What sessions cannot have in common is refused with what they can."""
+    with pytest.raises(InvalidRequest, match=next(iter(given))):
+        _ = [one async for one in runtime.sessions.list(**given)]
 
 
 @pytest.mark.parametrize(("name", "value"), [("system", "be"), ("messages", []), ("tools", [])])

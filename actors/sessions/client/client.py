@@ -51,15 +51,15 @@ _cancelling: set[asyncio.Task[None]] = set()
 
 def new_turn_id(session_id: str, key: str | None = None) -> str:
     """An id that names its session, and that no other turn has but one of the same key."""
-    if key is not None and (not key or ":" in key):
+    if key is not None and (not isinstance(key, str) or not key or ":" in key):
         raise InvalidRequest(f"key= is some characters without a colon, not {key!r}")
     return f"{session_id}:{uuid.uuid4().hex if key is None else key}"
 
 
 def session_of(turn_id: str) -> str:
     """The session that a turn belongs to; UnknownTurn for what is no turn's id."""
-    session_id, colon, _ = turn_id.rpartition(":")
-    if not colon or not session_id:
+    session_id = turn_id.rpartition(":")[0] if isinstance(turn_id, str) else ""
+    if not session_id:
         raise UnknownTurn(f"{turn_id!r} is no turn's id; ids come from submit()")
     return session_id
 

@@ -16,6 +16,7 @@ from llmgine.actors.sessions.tools.mcp.server import McpServer
 from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
 from llmgine.actors.sessions.tools.subsession import SessionTool, SubSession
 from llmgine.actors.sessions.tools.tool import Tool, as_tools
+from llmgine.providers.errors import InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class SessionCode:
         object.__setattr__(self, "tools", tools)
         object.__setattr__(self, "servers", servers)
         object.__setattr__(self, "handlers", as_handlers(self.handlers))
+        for decider, method in self.deciders:
+            if isinstance(decider, type) or not callable(getattr(decider, method, None)):
+                raise InvalidRequest(
+                    f"{decider!r} cannot decide for a session: give an object with a method `{method}`"
+                )
         for name, times in Counter(server.name for server in servers).items():
             if times > 1:
                 raise ToolDefinitionError(name, "two MCP servers have this name; give one of them another")
