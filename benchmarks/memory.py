@@ -1,27 +1,28 @@
-"""Memory of a contender: its own process and all that it started, Ray's workers included."""
+"""Memory and open files of processes: a contender's own, all that it started, or chosen ones."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 _PAGE_MB: Final = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def resident_mb(root: int | None = None) -> float:
-    """Resident memory of the process and its descendants, less what they share, in MB."""
-    return sum(_own_mb(pid) for pid in _family(os.getpid() if root is None else root))
+def resident_mb(processes: Iterable[int] | None = None) -> dict[int, float]:
+    """What each of them holds, less what it shares, in MB; by default this one and all its descendants."""
+    return {pid: _own_mb(pid) for pid in processes or _family(os.getpid())}
 
 
-def grown(before: float) -> float:
-    """By how much the memory grew; never negative, for processes also give some back."""
-    return max(0.0, resident_mb() - before)
+def grown(before: Mapping[int, float], after: Mapping[int, float]) -> float:
+    """By how much the processes grew, new ones from nothing; what others gave back is not set against it."""
+    return sum(max(0.0, held - before.get(pid, 0.0)) for pid, held in after.items())
 
 
-def open_files(root: int | None = None) -> int:
-    """Files and sockets that the process and its descendants hold open."""
-    return sum(_count(pid) for pid in _family(os.getpid() if root is None else root))
+def open_files(processes: Iterable[int]) -> int:
+    """Files and sockets that they hold open."""
+    return sum(map(_count, processes))
 
 
 def _family(root: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -44,12 +45,12 @@ async def stage(case: str) -> AsyncIterator[Measure]:
             cold = await _cold(runtime, [next(names) for _ in range(effort.count(8, 2))])
             rate = await _turns(runtime, [next(names) for _ in range(_ROOMS)], effort.count(10_000, 500))
             count = effort.count(10_000, 200)
-            before = resident_mb()
+            before = await _resident_mb(runtime)
             held = await _opened_all(runtime, [next(names) for _ in range(count)])
             woken = await _woken(held, effort.count(300, 30))
             figures = {
                 "open_sessions": float(len(held)),
-                "mb_per_1000_sessions": grown(before) / count * 1_000,
+                "mb_per_1000_sessions": grown(before, await _resident_mb(runtime)) / count * 1_000,
                 "activation_ms_p50": median(pooled),
                 "activation_ms_p99": percentile(pooled, 99),
                 "dedicated_activation_ms_p99": percentile(dedicated, 99),
@@ -63,6 +64,12 @@ async def stage(case: str) -> AsyncIterator[Measure]:
             return Round(figures, samples)
 
         yield measure
+
+
+async def _resident_mb(runtime: Runtime) -> dict[int, float]:
+    """The driver and every actor; Ray starts and ends workers of its own, which are nobody's sessions."""
+    actors = (await runtime.status())["actors"]
+    return resident_mb([os.getpid(), *(int(actor["pid"]) for actor in actors)])
 
 
 async def _each(count: int, work: Callable[[], Awaitable[float]]) -> list[float]:

@@ -42,7 +42,7 @@ async def stage(case: str) -> AsyncIterator[Measure]:
             rate = await _turns(sessions, effort.count(5_000, 200))
             figures = {
                 "open_sessions": float(count),
-                "mb_per_1000_sessions": grown(before) / count * 1_000,
+                "mb_per_1000_sessions": grown(before, resident_mb()) / count * 1_000,
                 "cold_ms_p50": median(cold),
                 "turns_per_s": rate,
             }
