@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from llmgine.runtime import Runtime
-from tests.faults import death, scenarios, torture
+from tests.faults import crowd, death, scenarios, torture
 from tests.faults.scenarios import Scenario
 
 
@@ -43,6 +43,10 @@ async def run(which: str) -> None:
         if which != "soak":
             said = await death.everything_killed(folder, 2_000)
             print(f"everything killed: {said}", flush=True)
+            crowded = {**crowd.SETTINGS, "data_dir": folder / "crowd"}
+            async with Runtime.launch(crowded, name="faults") as runtime:
+                said = await crowd.sessions_crowded(runtime, 10_000)
+            print(f"10,000 sessions that sleep: {said}", flush=True)
 
 
 if __name__ == "__main__":
