@@ -131,7 +131,7 @@ class Sessions:
 
     async def turns(self, id: str, *, limit: int = _TURNS) -> tuple[TurnInfo, ...]:
         """The session's newest turns, the last one first."""
-        page = await self._driver.store.turns(checked_id(id), limit=limit)
+        page = await self._driver.store.turns(checked_id(id), limit=checked_number("limit", limit, 1))
         return tuple(TurnInfo.of(row) for row in page.rows)
 
     async def close(self, id: str) -> None:
@@ -176,4 +176,6 @@ def _time(nanoseconds: int) -> datetime:
 
 
 def _unknown(id: str) -> SessionNotFound:
-    return SessionNotFound(f"no session {id!r} is kept in this runtime; runtime.sessions.list() shows those")
+    return SessionNotFound(
+        f"no session {id!r} is kept in this runtime; `llmgine sessions list` shows those that are"
+    )

@@ -13,6 +13,7 @@ from llmgine.actors.sessions import ToolCalled, ToolReturned, TurnDone, TurnFail
 from llmgine.providers import LlmgineError, TextDelta
 from llmgine.runtime import Event, Runtime, ToolChatEngine, tool
 from llmgine.runtime.commands.demo_view import SideBySide
+from llmgine.runtime.commands.joining import passing
 from llmgine.runtime.commands.output import note, out, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_model
 from llmgine.runtime.commands.running import begun, heed_sigterm, run
@@ -114,7 +115,7 @@ async def _demo(settings: Settings) -> None:
 
 async def _launch_and_show(settings: Settings, name: str, seen: Seen, started: float) -> None:
     with waiting("starting a runtime on this machine (Ray, a supervisor, a bus router, a telemetry actor)"):
-        launching = Runtime.launch(settings, name=name)
+        launching = Runtime.launch(passing(settings), name=name)
         runtime = await launching.__aenter__()
     try:
         heed_sigterm()

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from llmgine.actors.store.options import MEMORY
 from llmgine.runtime import Runtime, RuntimeNotFound
 from llmgine.runtime.commands.output import note, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, may_run_elsewhere
@@ -35,9 +36,16 @@ async def joined_or_launched(settings: Settings, purpose: str) -> AsyncIterator[
         stack.callback(remove_folder, folder_of(settings.data_dir, name))
         stack.enter_context(begun())
         with waiting("starting a runtime for this command"):
-            runtime = await stack.enter_async_context(Runtime.launch(settings, name=name))
+            runtime = await stack.enter_async_context(Runtime.launch(passing(settings), name=name))
         heed_sigterm()
         yield runtime, False
+
+
+def passing(settings: Settings) -> Settings:
+    """Those of a runtime that ends with its command: what it stores is not left behind in a file."""
+    if settings.store.url is not None:
+        return settings
+    return settings.model_copy(update={"store": settings.store.model_copy(update={"url": MEMORY})})
 
 
 async def tell_beginning(runtime: Runtime, session_id: str, *, joined: bool) -> None:

@@ -99,14 +99,24 @@ def show(id_: Id, name: RuntimeName = DEFAULT_RUNTIME) -> None:
 @sessions.command()
 def close(id_: Id, name: RuntimeName = DEFAULT_RUNTIME) -> None:
     """End a session, whoever uses it; its history stays."""
-    _ask(name, lambda kept: kept.close(id_), f"closing {id_}")
+
+    async def closed(kept: Sessions) -> None:
+        await kept.show(id_)
+        await kept.close(id_)
+
+    _ask(name, closed, f"closing {id_}")
     note(f"closed {id_}")
 
 
 @sessions.command()
 def delete(id_: Id, name: RuntimeName = DEFAULT_RUNTIME) -> None:
     """End a session and take everything of it out of the store, for good."""
-    _ask(name, lambda kept: kept.delete(id_), f"deleting {id_}")
+
+    async def deleted(kept: Sessions) -> None:
+        await kept.show(id_)
+        await kept.delete(id_)
+
+    _ask(name, deleted, f"deleting {id_}")
     note(f"deleted {id_}")
 
 

@@ -11,6 +11,8 @@ from llmgine.runtime.commands.asking import ask
 from llmgine.runtime.commands.output import table, write
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
+# What tells one opening of a session from another, which no reader of a table has to.
+_INTERNAL = ("opening",)
 # Their zeros say something: nothing was published, nothing failed.
 _ALWAYS = ("events_published_total", "events_processed_total", "events_failed_total")
 
@@ -36,7 +38,9 @@ def show(found: dict[str, Any], *, every: bool = False) -> None:
         if not rows:
             write(f"no {part}\n")
             continue
-        columns = tuple(dict.fromkeys(column for row in rows for column in row))
+        columns = tuple(
+            dict.fromkeys(column for row in rows for column in row if every or column not in _INTERNAL)
+        )
         table(part, columns, [tuple(_cell(row.get(column)) for column in columns) for row in rows])
     bus(found.get("bus") or {}, every=every)
 

@@ -221,6 +221,13 @@ def test_status_tables(every: bool, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"  ship  event  shop.Paid  BUS      {figures}\n" in out
 
 
+def test_a_passing_runtime_leaves_no_file(clean_environ: Path) -> None:
+    """What a command's own runtime stores is gone with it, but where settings name a place for it."""
+    assert joining.passing(Settings()).store.url == "memory://"
+    chosen = Settings.model_validate({"store": {"url": f"sqlite:///{clean_environ}/store.db"}})
+    assert joining.passing(chosen) == chosen
+
+
 async def test_status_of_a_runtime_is_shown(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a runtime says of itself is plain data that the tables take."""
     async with Runtime.in_process() as runtime, runtime.session("mine", model="scripted/echo") as session:
@@ -231,3 +238,6 @@ async def test_status_of_a_runtime_is_shown(clean_environ: Path, capsys: pytest.
     out = capsys.readouterr().out
     assert "mine" in out
     assert "scripted" in out
+    assert "opening" not in out
+    show(status, every=True)
+    assert "opening" in capsys.readouterr().out

@@ -89,6 +89,8 @@ def test_a_session_goes_out_and_comes_in(capsys: Out, tmp_path: Path) -> None:
     [
         (["show", "never"], 1, "no session 'never'"),
         (["export", "never"], 1, "no session 'never'"),
+        (["close", "never"], 1, "no session 'never'"),
+        (["delete", "never"], 1, "no session 'never'"),
         (["list", "--state", "asleep"], 2, "use open or closed"),
         (["import", "/no/such/file"], 2, "cannot be read"),
         (["export", "talk", "/no/such/folder/file"], 2, "folder does not exist"),
