@@ -144,7 +144,8 @@ class PoolClient:
         self, request: LLMRequest | EmbeddingRequest, session: str, trace: TraceContext | None
     ) -> tuple[ModelName, list[Any]]:
         model = resolve(request.model, self._providers)
-        request = request.model_copy(update={"model": str(model)})
+        if request.model != str(model):
+            request = request.model_copy(update={"model": str(model)})
         try:
             body = request.model_dump_json().encode()
         except PydanticSerializationError as error:

@@ -309,15 +309,14 @@ def _says_something(part: AnyPart) -> bool:
 def with_unique_calls(message: Message, store: ContextStore) -> Message:
     """The message with each call id that is taken renamed; servers without ids of their own repeat them."""
     calls = UniqueCalls(store)
-    parts: list[AnyPart] = []
-    for part in message.parts:
+    parts, is_changed = list(message.parts), False
+    for place, part in enumerate(parts):
         if isinstance(part, ToolCallPart):
             unique = calls.name(part.id)
             if unique != part.id:
-                parts.append(part.model_copy(update={"id": unique, "id_source": "synthesised"}))
-                continue
-        parts.append(part)
-    return message.model_copy(update={"parts": tuple(parts)})
+                parts[place] = part.model_copy(update={"id": unique, "id_source": "synthesised"})
+                is_changed = True
+    return message.model_copy(update={"parts": tuple(parts)}) if is_changed else message
 
 
 class UniqueCalls:

@@ -162,7 +162,8 @@ class Steps:
             response = await self._streamed(turn, request, span)
             span.answered(response)
         message = with_unique_calls(response.message, self._conversation.context)
-        response = response.model_copy(update={"message": message})
+        if message is not response.message:
+            response = response.model_copy(update={"message": message})
         sequence = self._conversation.context.append(message).sequence if has_content(message) else None
         self._journal.append(ModelAnswered(turn_id, step, response, sequence))
         turn.partial.clear()
