@@ -138,7 +138,7 @@ class Directory:
         """The session lives in the store alone until it is woken."""
         entry = self.sessions.get(session_id)
         if entry is not None and entry.opening == opening and entry.state == "open":
-            entry.state, entry.actor = "passive", None
+            entry.state, entry.actor, entry.deaths = "passive", None, 0
 
     def detach(self, session_id: str, handle: str, error: str | None) -> list[EndSession]:
         """A handle was left; the last one ends the session unless it stays."""
@@ -159,7 +159,7 @@ class Directory:
         """
         lost = [entry for entry in self.sessions.values() if entry.actor == actor and entry.state == "open"]
         for entry in lost:
-            self.passivated(entry.id, entry.opening)
+            entry.state, entry.actor = "passive", None
             entry.deaths += 1
         return [entry.id for entry in lost]
 

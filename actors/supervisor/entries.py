@@ -82,7 +82,7 @@ class SessionEntry:
     orphan_until: float | None = None
     # Woken for the turns that it had left when its runtime ended: it ends when they have.
     finishing: bool = False
-    # How often its process has died.
+    # How often its process has died since it last went to sleep.
     deaths: int = 0
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 _ADOPTION = 60.0
 # How long a session may take to be written down when it goes to sleep.
 _RELEASE = 30.0
+# How long after an actor did not answer it is asked again.
+_AGAIN = 0.1
 # Beyond the grace that a session was given to end, how long its answer may take.
 _LAST_WORD = 5.0
 
@@ -46,14 +49,20 @@ class Lodging:
         return host
 
     async def release(self, host: str, session_ids: Sequence[str]) -> list[str]:
-        """Those that sleep now; the others are in use, or cannot be written down."""
-        try:
-            released: list[str] = await self._cluster.call(
-                host, "release", list(session_ids), timeout=_RELEASE
-            )
-        except (LlmgineError, TimeoutError) as error:
-            logger.info("%s lets go of no session now: %s", host, error)
-            return []
+        """Those that sleep now; the others are in use, or cannot be written down.
+
+        An actor that does not answer may have let go of them, so it is asked until it does or is gone.
+        """
+        released: list[str] | None = None
+        while released is None:
+            try:
+                released = await self._cluster.call(host, "release", list(session_ids), timeout=_RELEASE)
+            except (ActorAway, TimeoutError) as error:
+                logger.warning("%s does not say which sessions it let go of: %s", host, error)
+                await asyncio.sleep(_AGAIN)
+            except LlmgineError as error:
+                logger.info("%s lets go of no session now: %s", host, error)
+                return []
         for session_id in released:
             self._hosts.left(session_id, host)
         return released

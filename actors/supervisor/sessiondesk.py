@@ -107,18 +107,21 @@ class SessionDesk:
         }
 
     async def rest(self, host: str, session_ids: Iterable[str]) -> None:
-        """Lets these sessions of an actor sleep; those that are in use by now go on."""
+        """Lets these sessions of an actor sleep; those that are in use by now go on.
+
+        One that sleeps already was taken on for an earlier life of the supervisor: its actor drops it.
+        """
         quiet = [session_id for session_id in session_ids if session_id not in self._lanes]
         async with self._still(quiet):
             resting = [
                 entry
                 for session_id in quiet
                 if (entry := self._directory.sessions.get(session_id)) is not None
-                and (entry.state, entry.actor) == ("open", host)
+                and (entry.state, entry.actor) in (("open", host), ("passive", None))
             ]
             released = await self._lodging.release(host, [entry.id for entry in resting]) if resting else []
             for entry in resting:
-                if entry.id in released:
+                if entry.id in released and entry.state == "open":
                     self._directory.passivated(entry.id, entry.opening)
                     self._tell(SessionPassivated(session_id=entry.id, opening=entry.opening))
 

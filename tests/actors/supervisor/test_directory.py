@@ -115,6 +115,20 @@ def test_a_session_of_which_nothing_is_left_ends() -> None:
     assert known.lose("never", "gone") == []
 
 
+def test_deaths_count_until_a_session_sleeps() -> None:
+    """One that has come to rest in between is not what kills its process."""
+    known = directory()
+    attach(known, "a")
+    entry = known.session("a")
+    known.died("host-of-a")
+    known.opened("a", entry.opening, "host-2")
+    known.died("host-2")
+    assert entry.deaths == 2
+    known.opened("a", entry.opening, "host-3")
+    known.passivated("a", entry.opening)
+    assert (entry.state, entry.deaths) == ("passive", 0)
+
+
 def test_a_passive_session_is_there() -> None:
     """Passivation is no end: handles stay, attaching finds it, and its last handle ends it."""
     known = directory()

@@ -32,6 +32,7 @@ class Desk:
         # Whether the session has a handler of its own that hears of its end.
         self.listens = False
         self.errors: dict[str, Exception] = {}
+        self.unanswered: list[str] = []
         self.releases: list[str] = []
         # Actors whose death is heard of before their answer to `adopt`.
         self.dying: set[str] = set()
@@ -53,6 +54,9 @@ class Desk:
             await self.hosts.gone(name)
         if method == "end":
             await self.ending.through(name)
+        if method in self.unanswered:
+            self.unanswered.remove(method)
+            raise TimeoutError
         if method in self.errors:
             raise self.errors[method]
         return {"end": True, "release": self.releases}.get(method)
@@ -312,6 +316,25 @@ async def test_a_session_that_is_busy_keeps_no_other_from_sleeping(desk: Desk) -
         await desk.desk.rest("host-1", ["other", "s"])
     assert desk.directory.session("s").state == "passive"
     assert len(desk.desk._lanes) == 0
+
+
+async def test_an_actor_that_does_not_say_what_it_let_go_of_is_asked_again(desk: Desk) -> None:
+    """It may have let go of the session, which nobody could find otherwise."""
+    actor = (await desk.open())["actor"]
+    desk.releases, desk.unanswered = ["s"], ["release"]
+    await desk.desk.rest(actor, ["s"])
+    assert desk.log[-2:] == [f"release {actor}"] * 2
+    assert desk.directory.session("s").state == "passive"
+
+
+async def test_an_actor_drops_what_sleeps(desk: Desk) -> None:
+    """It had it from an earlier life of the supervisor; nobody is told of it again."""
+    await desk.open()
+    desk.sleep()
+    desk.releases = ["s"]
+    await desk.desk.rest("host-9", ["s"])
+    assert desk.log[-1] == "release host-9"
+    assert desk.beside == []
 
 
 async def test_a_sleeping_session_ends_in_the_store(desk: Desk) -> None:
