@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from llmgine.actors.sessions.hosting.approvals import TABLE as APPROVALS
 from llmgine.actors.store import AlreadyAnswered, StoreError, UnknownApproval
+from llmgine.actors.store.awaited import read_once_there
 from llmgine.actors.store.operations import Operation
 from llmgine.actors.store.queries import Page
 from llmgine.actors.store.rows import ApprovalRow, ApprovalState
@@ -73,18 +74,15 @@ class ApprovalDesk:
 
     async def restore(self) -> None:
         """Learns what is pending, as soon as the store can be read."""
-        while True:
-            try:
-                after: int | None = 0
-                while after is not None:
-                    page = await self._store.approvals(state="pending", after=after, limit=_PAGE)
-                    for row in page.rows:
-                        self._pending.asked(row.id, row.expires)
-                    after = page.next
-                return
-            except LlmgineError as error:
-                logger.error("pending approvals cannot be read yet: %s", error)
-                await self._sleep(_RETRY)
+        await read_once_there("what approvals are pending", self._read, self._sleep)
+
+    async def _read(self) -> None:
+        after: int | None = 0
+        while after is not None:
+            page = await self._store.approvals(state="pending", after=after, limit=_PAGE)
+            for row in page.rows:
+                self._pending.asked(row.id, row.expires)
+            after = page.next
 
     def asked(self, id_: str, expires: int | None) -> None:
         """A session waits for it, and has written so."""

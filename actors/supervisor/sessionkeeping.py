@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmgine.actors.sessions import RuntimeOverloaded
+from llmgine.actors.store.awaited import read_once_there
 from llmgine.actors.store.queries import SessionFilter
 from llmgine.actors.store.rows import SessionRow
 from llmgine.actors.supervisor.directory import FINISHED, Directory
@@ -163,12 +164,10 @@ class SessionKeeping:
         }
 
     async def _open_rows(self) -> list[SessionRow]:
-        while True:
-            try:
-                return [row async for row in self._records.open()]
-            except LlmgineError as error:
-                logger.error("the sessions of the store cannot be read yet: %s", error)
-                await asyncio.sleep(_PAUSE)
+        async def read() -> list[SessionRow]:
+            return [row async for row in self._records.open()]
+
+        return await read_once_there("what sessions are open", read)
 
     async def _take_up(self, session_id: str, why: str) -> None:
         """Wakes a session that has turns to end, however long it takes; one of which nothing is left ends."""

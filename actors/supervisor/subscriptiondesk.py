@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from llmgine.actors.bus.messages import LINEAGE_SEPARATOR, lineage
 from llmgine.actors.control import Lanes
 from llmgine.actors.sessions.hosting.listeners import LISTENED, TABLE
 from llmgine.actors.store import StoreError
+from llmgine.actors.store.awaited import read_once_there
 from llmgine.actors.store.operations import DropSubscription, Operation, PutSubscription
 from llmgine.actors.supervisor.members import Member, Members
 from llmgine.providers.errors import LlmgineError
@@ -21,8 +21,6 @@ from llmgine.providers.errors import LlmgineError
 logger = logging.getLogger(__name__)
 
 _PUSH = "subscriptions"
-# How long after a failure durable subscriptions are asked for again.
-_RETRY_PAUSE = 1.0
 
 
 class SubscriptionStore(Protocol):
@@ -105,13 +103,7 @@ class SubscriptionDesk:
 
     async def restore(self) -> None:
         """Brings back the durable subscriptions that the store holds, as soon as it can be read."""
-        while True:
-            try:
-                kept = await self._store.subscriptions()
-                break
-            except LlmgineError as error:
-                logger.error("durable subscriptions cannot be read yet: %s", error)
-                await asyncio.sleep(_RETRY_PAUSE)
+        kept = await read_once_there("what subscriptions are durable", self._store.subscriptions)
         added = []
         for wire in kept:
             try:

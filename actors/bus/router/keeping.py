@@ -10,6 +10,7 @@ from functools import partial
 from llmgine.actors.bus.router.core import RouterCore
 from llmgine.actors.bus.shards import shard_of
 from llmgine.actors.store import OperationRefused, StoreClient, StoreError, StoreUnavailable
+from llmgine.actors.store.awaited import read_once_there
 from llmgine.actors.store.rows import JournalRow, ScheduleRow
 
 logger = logging.getLogger(__name__)
@@ -61,16 +62,9 @@ class Keeping:
     async def _recover(self, store: StoreClient) -> None:
         """Until it has succeeded once: a store that is away may come."""
         await self.loaded.wait()
-        told = ""
-        while True:
-            try:
-                journal, schedules = await self._read(store)
-                break
-            except StoreError as error:
-                if str(error) != told:
-                    told = str(error)
-                    logger.warning("what was kept cannot be read yet: %s", told)
-                await self._sleep(_PAUSE)
+        journal, schedules = await read_once_there(
+            "what was kept of the bus", partial(self._read, store), self._sleep
+        )
         self._core.recover(journal, schedules, self._clock(), self._wall())
         if journal or schedules:
             logger.info("recovered %d durable messages and %d scheduled events", len(journal), len(schedules))
