@@ -38,4 +38,4 @@ def _untrusted(code: SessionCode) -> str | None:
     for decider, _ in code.deciders:
         if not type(decider).__module__.startswith("llmgine."):
             return type(decider).__qualname__
-    return None
+    return code.handlers[0].name if code.handlers else None

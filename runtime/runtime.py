@@ -228,7 +228,7 @@ class Runtime:
         for each turn; a bar shows the `progress` on terminals. Further options are those of `session`.
         """
         chosen = f"map-{uuid.uuid4().hex[:8]}" if name is None else checked_id(name)
-        brings = any(session.get(name) for name in ("tools", "engine", "policy"))
+        brings = any(session.get(name) for name in ("tools", "engine", "policy", "handlers"))
         placement = None if brings else "pooled"
         options = {"placement": placement, **session}
         sessions = MapSessions(

@@ -93,7 +93,7 @@ class Session:
         when_busy: WhenBusy | None,
         recovery: RecoveryPolicy | None,
     ) -> None:
-        self.id = checked_id(session_id or f"s-{uuid.uuid4().hex[:12]}")
+        self.id = checked_id(f"s-{uuid.uuid4().hex[:12]}" if session_id is None else session_id)
         self.model = str(resolve(model, driver.settings.providers))
         self._bus = ScopedBus(driver.bus, driver.schedules, self.id)
         self._driver = driver

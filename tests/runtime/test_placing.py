@@ -5,14 +5,20 @@ from __future__ import annotations
 import pytest
 
 from llmgine.actors.sessions.hosting.code import SessionCode
+from llmgine.actors.sessions.hosting.handlers import as_handlers
 from llmgine.actors.sessions.running.engines import Step, ToolChatEngine, TurnView
-from llmgine.runtime import ToolDefinitionError, tool
+from llmgine.runtime import Event, ToolDefinitionError, on, tool
 from llmgine.runtime.placing import placed
 
 
 def add(a: int, b: int) -> int:
     """Adds."""
     return a + b
+
+
+@on(Event)
+async def heard(event: Event) -> None:
+    """A handler that a session has."""
 
 
 class OwnEngine(ToolChatEngine):
@@ -42,6 +48,8 @@ def test_code_that_is_not_trusted_shares_no_process() -> None:
         placed("pooled", "dedicated", PLAIN, False)
     with pytest.raises(ToolDefinitionError, match="OwnEngine"):
         placed("pooled", "dedicated", SessionCode(engine=OwnEngine()), False)
+    with pytest.raises(ToolDefinitionError, match="heard"):
+        placed("pooled", "dedicated", SessionCode(handlers=as_handlers([heard])), False)
     assert placed(None, "pooled", PLAIN, False) == "dedicated"
 
 

@@ -83,6 +83,19 @@ async def test_a_closed_session_opens_with_its_history(runtime: Runtime) -> None
         assert [message.role for message in await session.history()] == ["user", "assistant"]
 
 
+async def test_a_turn_of_a_session_that_has_ended_can_be_neither_cancelled_nor_steered(
+    runtime: Runtime,
+) -> None:
+    """Its handle says so, as where the session is still open; of one that never was, that it is unknown."""
+    async with runtime.session("s", model="scripted/echo") as session:
+        turn = await session.submit("one")
+        await turn.result()
+    assert await runtime.turn(turn.id).cancel() is False
+    assert await runtime.turn(turn.id).steer("two") is False
+    with pytest.raises(SessionNotFound):
+        await runtime.turn("s:never").cancel()
+
+
 async def test_nothing_is_left_of_a_deleted_session(runtime: Runtime) -> None:
     """It is in no list, its turns are unknown, and its id begins anew."""
     await used(runtime, "s", "one", stay=True)

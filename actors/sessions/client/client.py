@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import Any, TypedDict, Unpack
 
@@ -133,7 +133,8 @@ class SessionClient:
 
     async def steer(self, message: str | Message) -> bool:
         """Says something to the turn that runs, for its next model call; False where none runs."""
-        return await _steer(self._link, "session.steer", self._header(), message, self._patience)
+        (taken,) = await _steer(self._link, "session.steer", self._header(), message, self._patience)
+        return bool(taken)
 
     async def search(self, query: str, limit: int) -> tuple[Found, ...]:
         """The newest messages that hold every word of the query."""
@@ -248,12 +249,15 @@ class TurnClient:
 
     async def cancel(self) -> bool:
         """Cancels the turn, also one that waits; False where it had ended before."""
-        (cancelled,) = await ask_link(self._link, "turn.cancel", self._header(), self._patience)
-        return bool(cancelled)
+        return await self._unless_ended(
+            ask_link(self._link, "turn.cancel", self._header(), self._patience),
+        )
 
     async def steer(self, message: str | Message) -> bool:
         """Says something to the turn, for its next model call; False where it has ended."""
-        return await _steer(self._link, "turn.steer", self._header(), message, self._patience)
+        return await self._unless_ended(
+            _steer(self._link, "turn.steer", self._header(), message, self._patience)
+        )
 
     def cancel_soon(self) -> None:
         """Cancels without waiting for it; nothing is said of a cancel that does not arrive."""
@@ -309,6 +313,16 @@ class TurnClient:
             self._link, "turn.submit", {**header, **self._request.to_wire(), "again": again}
         )
 
+    async def _unless_ended(self, asking: Awaitable[list[Any]]) -> bool:
+        """What the session answers; False where it is not there to answer, and the store knows the end."""
+        try:
+            (done,) = await asking
+        except LlmgineError as error:
+            if await self._ended(error) is None:
+                raise
+            return False
+        return bool(done)
+
     async def _ended(self, error: LlmgineError) -> TurnEvent | None:
         """How the turn ended, where its session is not there to tell and the store knows."""
         if self._link.ended is None or not isinstance(error, ControlError | SessionClosed | UnknownTurn):
@@ -331,11 +345,10 @@ def with_output(event: TurnEvent, output: OutputType | None) -> TurnEvent:
 
 async def _steer(
     link: Link, kind: str, header: dict[str, Any], message: str | Message, patience: float
-) -> bool:
+) -> list[Any]:
     said = Message.user(message) if isinstance(message, str) else message
     wire = {**header, "steer": uuid.uuid4().hex, "message": said.model_dump_json().encode()}
-    (taken,) = await ask_link(link, kind, wire, patience)
-    return bool(taken)
+    return await ask_link(link, kind, wire, patience)
 
 
 # Fields of a request that the session itself says, with the place where they are set.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -201,19 +202,23 @@ async def test_a_question_may_wait_for_ever_or_for_its_own_time() -> None:
     second.cancel()
 
 
-async def test_a_session_is_not_at_rest_before_it_has_told_and_looked() -> None:
+async def test_a_session_is_not_at_rest_before_it_has_told_and_looked(
+    eventually: Callable[..., Any],
+) -> None:
     """An answer that is being read is for this life of it; an approval nobody knows of would never expire."""
-    life = Life()
-    task = life.asks()
-    await asyncio.sleep(0)
-    while not life.rows:  # noqa: ASYNC110 - the moment between the two is what is looked at
-        await asyncio.sleep(0)
+    life, heard = Life(), asyncio.Event()
+
+    async def tell(row: ApprovalRow) -> None:
+        life.told.set()
+        await heard.wait()
+
+    life.desk._tell = tell
+    task = await asked(life)
     assert not life.desk.at_rest
-    await life.told.wait()
-    await asyncio.sleep(0)
-    assert life.desk.at_rest
+    heard.set()
+    await eventually(lambda: life.desk.at_rest)
     life.answer("approved")
     life.desk.look(QUESTION.id)
     assert not life.desk.at_rest
     assert (await task).approved
-    assert life.desk.at_rest
+    await eventually(lambda: life.desk.at_rest)
