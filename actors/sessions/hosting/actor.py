@@ -205,7 +205,7 @@ class SessionActor(ObservedActor):
         await self.control.call("approval_asked", row.id, row.expires)
 
     def _fenced(self, slot: Slot) -> None:
-        """Another process writes for the session: whoever asks for it here is sent there."""
+        """The session is not here any more: whoever asks for it is sent to where it is."""
         if self._slots.remove(slot):
             self._tell("session_left", self.name, slot.session_id)
 
@@ -225,10 +225,17 @@ class SessionActor(ObservedActor):
     async def _release(self, session_id: str) -> bool:
         async with self._lanes.of(session_id):
             slot = self._slots.get(session_id)
-            if slot is not None:
+            if slot is None:
+                return True
+            try:
                 if not await slot.host.passivate():
                     return False
-                self._slots.remove(slot)
+            except Exception:
+                logger.exception("session %s cannot go on in %s", session_id, self.name)
+                await slot.host.leave("it could neither sleep nor go on")
+                self._fenced(slot)
+                return False
+            self._slots.remove(slot)
             return True
 
     async def end(self, session_id: str, grace: float, reason: str = "it was closed") -> bool:

@@ -134,6 +134,11 @@ class SessionHost:
         }
 
     @property
+    def is_kept(self) -> bool:
+        """Whether what happens here is written down; where it cannot be, another process does better."""
+        return not self._journal.broken
+
+    @property
     def healthy(self) -> bool:
         """Whether the session's tools leave its process well."""
         return self.conversation.toolset.healthy
@@ -153,7 +158,7 @@ class SessionHost:
         return self.own is None or self.own.idle
 
     async def passivate(self) -> bool:
-        """Writes down what the session is and serves it no more; False where somebody came meanwhile.
+        """Writes down what the session is and serves it no more; False where that cannot be now.
 
         Whoever asks after that is told that it has moved, and finds it where it wakes.
         """
@@ -169,8 +174,9 @@ class SessionHost:
             await self._journal.flush()
             sleeps = self.idle and self._served == served
         except (StoreError, SessionMoved) as error:
-            log.warning("session %s cannot sleep: %s", self.session_id, error)
-            sleeps = False
+            log.warning("session %s is not kept: %s", self.session_id, error)
+            # It goes on from what is kept; here nothing more ever would be.
+            sleeps = self._journal.broken and self.idle and self._served == served
         if sleeps:
             await self.leave("it sleeps")
         elif self.own is not None and self._gone is None:

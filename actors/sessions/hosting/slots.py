@@ -72,11 +72,14 @@ class Slots:
         await slot.host.serve(stream)
 
     def idle(self, now: float, seconds: float) -> list[str]:
-        """Those that nobody has used for so long."""
+        """Those that nobody has used for so long, and those at rest that cannot be kept here."""
+        quiet = []
         for slot in self._slots.values():
             if not slot.host.idle:
                 slot.used = now
-        return [slot.session_id for slot in self._slots.values() if now - slot.used >= seconds]
+            elif now - slot.used >= seconds or not slot.host.is_kept:
+                quiet.append(slot.session_id)
+        return quiet
 
     def _missing(self, session_id: object) -> SessionError:
         if isinstance(session_id, str) and session_id in self._ended:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgpack
 
-from llmgine.actors.sessions.errors import SessionMoved
+from llmgine.actors.sessions.errors import SessionMoved, TurnError
 from llmgine.actors.sessions.journal.entries import Entry, write_entry
 from llmgine.actors.sessions.journal.keeping import SessionStore
 from llmgine.actors.sessions.journal.loading import Loaded
@@ -128,6 +128,8 @@ class StoreJournal:
         if self.closed:
             return
         outcome: bytes = msgpack.packb(to_wire(event))
+        if len(outcome) > _MESSAGE_BYTES:
+            outcome = msgpack.packb(to_wire(TurnFailed(_too_large(record.turn_id, len(outcome)))))
         self.turn_is(record.turn_id, record.outcome, outcome=outcome, ended=self._wall())
         self.append(record)
 
@@ -153,6 +155,11 @@ class StoreJournal:
     # What its host does.
 
     @property
+    def broken(self) -> bool:
+        """Whether nothing that is appended from now on will ever be kept."""
+        return self._broken is not None
+
+    @property
     def trouble(self) -> StoreError | None:
         """Why nothing that is appended now would become durable."""
         if self._broken is not None:
@@ -166,7 +173,7 @@ class StoreJournal:
 
     def snapshot(self) -> None:
         """Hands over what the session comes to, in place of the entries so far."""
-        if self.closed:
+        if self.closed or self.broken:
             return
         self._write()
         taken = self.state.to_snapshot(self._options.blob_bytes)
@@ -323,6 +330,13 @@ class StoreJournal:
     def _row(self, queued: TurnQueued) -> TurnRow:
         request = write_entry(queued, self._options.blob_bytes).body
         return TurnRow(queued.request.turn_id, self._session, "waiting", request, created=queued.accepted)
+
+
+def _too_large(turn_id: str, size: int) -> TurnError:
+    return TurnError(
+        f"turn {turn_id} has ended, and its reply of {size} bytes is too large to be told again; what was "
+        "answered is in the session's history()"
+    )
 
 
 def _nothing() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -21,6 +21,7 @@ from llmgine.actors.sessions.hosting.actor import SessionActor
 from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.sessions.tools.tool import tool
 from llmgine.actors.store import StoreActor
+from llmgine.providers.errors import LlmgineError
 
 SETTINGS: dict[str, Any] = {
     name: {} for name in ("bus", "control", "link", "pools", "providers", "sessions", "telemetry")
@@ -48,6 +49,10 @@ class Supervisor(RuntimeActor):
     """Knows one pool, and takes every other stream for nothing."""
 
     kind = "supervisor"
+    left: ClassVar[list[tuple[str, str]]] = []
+
+    async def session_left(self, host: str, session_id: str) -> None:
+        self.left.append((host, session_id))
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return {"member": self._member}
@@ -183,3 +188,29 @@ async def test_what_a_restarted_supervisor_is_told(stage: Stage) -> None:
     assert actor.report() == {"runs": "", "sessions": [{**OPENING, "closing": False}]}
     await stage.call("end", "s1", 1.0)
     assert actor.report() == {"runs": "", "sessions": []}
+
+
+async def test_a_session_that_can_neither_sleep_nor_go_on_has_left(
+    stage: Stage, eventually: Callable[..., Any]
+) -> None:
+    """The others of its actor sleep all the same, and the supervisor has it go on elsewhere."""
+    for session in ("s1", "s2"):
+        await stage.call("adopt", {**OPENING, "session_id": session}, None)
+    actor = stage.cluster._actors["host-1"]
+    assert isinstance(actor, SessionActor)
+    slot = actor._slots.get("s1")
+    assert slot is not None
+
+    class Stuck:
+        idle = True
+
+        async def open(self) -> None:
+            raise LlmgineError("no router takes its handlers")
+
+        async def close(self, grace: float) -> None:
+            slot.host._readers.add(self)
+
+    slot.host.own = cast(Any, Stuck())
+    assert await stage.call("release", ["s1", "s2"]) == ["s2"]
+    assert actor.report()["sessions"] == []
+    await eventually(lambda: Supervisor.left == [("host-1", "s1")])

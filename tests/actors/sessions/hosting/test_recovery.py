@@ -9,10 +9,11 @@ import pytest
 
 from llmgine.actors.sessions.client.client import TurnClient
 from llmgine.actors.sessions.errors import OutcomeUnknown, SessionMoved, TurnCancelled, TurnDeadline
+from llmgine.actors.sessions.journal.records import TurnBegan
 from llmgine.actors.sessions.tools.tool import tool
 from llmgine.actors.sessions.turns.events import TurnDone, TurnReset
 from llmgine.actors.sessions.turns.turn import TurnRequest
-from llmgine.actors.store import StoreUnavailable
+from llmgine.actors.store import OperationRefused, StoreUnavailable
 from llmgine.actors.store.operations import SetAside
 from llmgine.actors.store.rows import ApprovalState
 from llmgine.actors.store.session_operations import (
@@ -433,3 +434,19 @@ async def test_a_process_that_has_left_takes_no_turn(stage: Stage, script: Any) 
     with pytest.raises(SessionMoved):
         stage.host.queue.submit(TurnRequest("s1:late", Message.user("a")))
     assert stage.host.queue.is_idle
+
+
+async def test_a_session_whose_journal_broke_goes_on_from_what_is_kept(stage: Stage, script: Any) -> None:
+    """Its process takes no more turns and lets go of it; the next one has all that was acknowledged."""
+    session = await stage.open(script.says("one"))
+    await soon(session.ask("a"))
+    stage.host._journal.append(TurnBegan("s1:x", object()))  # type: ignore[arg-type]
+    with pytest.raises(OperationRefused):
+        await stage.settle()
+    with pytest.raises(OperationRefused):
+        await soon(session.ask("b"))
+    assert not stage.host.is_kept
+    assert await soon(stage.host.passivate())
+    await stage.wake(script.says("two"))
+    assert (await soon(session.ask("b"))).text == "two"
+    assert await texts(session) == ["a", "one", "b", "two"]

@@ -9,6 +9,7 @@ import msgpack
 import pytest
 
 from llmgine.actors.sessions.errors import SessionMoved
+from llmgine.actors.sessions.journal import writing
 from llmgine.actors.sessions.journal.loading import Loaded, load
 from llmgine.actors.sessions.journal.records import CancelAsked, ModelCalled, TurnBegan, TurnEnded, TurnQueued
 from llmgine.actors.sessions.journal.writing import StoreJournal
@@ -214,6 +215,22 @@ async def test_what_cannot_be_written_breaks_the_journal() -> None:
     desk.journal.append(TurnBegan("s1:1", object()))  # type: ignore[arg-type]
     with pytest.raises(OperationRefused, match="cannot be kept"):
         await desk.journal.flush()
+
+
+async def test_a_reply_that_no_row_can_hold_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The turn has ended, its answer is in the history; whoever asks for it later is told where."""
+    monkeypatch.setattr(writing, "_MESSAGE_BYTES", 1000)
+    desk = Desk()
+    turn = desk.queue(1)
+    desk.journal.end(TurnEnded(turn, "done"), TurnFailed(LlmgineError("x" * 2000)))
+    await desk.journal.flush()
+    row = await desk.store.turn("s1", turn)
+    assert row is not None
+    assert row.outcome is not None
+    event = from_wire(msgpack.unpackb(row.outcome))
+    assert isinstance(event, TurnFailed)
+    assert row.state == "done"
+    assert "history()" in str(event.error)
 
 
 async def test_blobs_go_when_nothing_refers_to_them() -> None:
