@@ -61,6 +61,10 @@ class Account:
         self.flaky = 0.0
         # What the disk holds of a turn, by session and id: its state, None where it holds nothing.
         self.kept: Callable[[str, str], str | None] = lambda session, turn_id: None
+        # How many of the leaves that the disk holds for a call were given.
+        self.leaves: Callable[[str], int] = lambda call: 0
+        # Answers that were taken, by approval.
+        self.answers: dict[str, str] = {}
         self.asks: dict[str, Asked] = {}
         # Turns whose good end somebody was told.
         self.told: set[str] = set()
@@ -120,14 +124,22 @@ class Account:
 
     # The world
 
-    def effect(self, key: str, *, idempotent: bool) -> None:
+    def leave(self, approval: str, answer: str) -> None:
+        """Somebody's answer to a question was taken."""
+        self.counters[answer] += 1
+        self.tell(f"{approval} is {answer} by {here()}")
+        former = self.answers.setdefault(approval, answer)
+        self.must(former == answer, 1, f"{approval} is answered {former} and {answer}")
+
+    def effect(self, key: str, *, idempotent: bool, gated: bool = False) -> None:
         effect = self.effects.setdefault(key, Effect(idempotent))
         effect.by.append(repr(here()))
         self.tell(f"effect {key} by {here()}")
         self.counters["effects"] += 1
-        self.must(
-            idempotent or len(effect.by) == 1, 2, f"what must not be done twice was: {key}, by {effect.by}"
-        )
+        # What was asked for again after a crash, and allowed, is done again.
+        most = self.leaves(f"call-{key}") + (not gated)
+        few = len(effect.by) <= most
+        self.must(idempotent or few, 2, f"what may be done {most} times was done by {effect.by}: {key}")
 
     def asked(self, session: str, request: LLMRequest) -> None:
         self.counters["model calls"] += 1

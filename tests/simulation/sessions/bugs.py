@@ -12,7 +12,8 @@ from llmgine.actors.sessions.hosting.queue import TurnQueue
 from llmgine.actors.sessions.journal.recovery import Continuation
 from llmgine.actors.sessions.journal.state import SessionState
 from llmgine.actors.sessions.journal.writing import StoreJournal
-from llmgine.actors.sessions.running import resuming
+from llmgine.actors.sessions.running import resuming, steps
+from llmgine.actors.sessions.tools.policy import Allow
 from llmgine.actors.store.fencing import Fence
 from llmgine.actors.store.memory import MemorySessions
 
@@ -85,6 +86,11 @@ def snapshot_without_queue(right: Any, state: SessionState, blob_bytes: int) -> 
 @_bug(resuming, "continuation")
 def run_again_although_not_idempotent(right: Any, progress: Any) -> Any:
     return Continuation(right(progress).results)
+
+
+@_bug(steps, "decide")
+def run_without_leave(right: Any, *asked: Any) -> Any:
+    return Allow()
 
 
 @_bug(TurnQueue, "resume")

@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from llmgine.providers import LlmgineError
-from llmgine.runtime import Runtime, Session, TurnDone, TurnFailed, opening
+from llmgine.runtime import AlreadyAnswered, Runtime, Session, TurnDone, TurnFailed, opening
 from llmgine.runtime.driver import Driver as DriverGround
 from tests.simulation.sessions.account import Asked
-from tests.simulation.sessions.loop import Process
+from tests.simulation.sessions.loop import Process, here
 from tests.simulation.sessions.tools import TOOLS
 
 if TYPE_CHECKING:
@@ -40,10 +40,15 @@ class Driver:
             try:
                 async with Runtime(lambda: joined(world)) as runtime:
                     hands = [self._hand(runtime) for _ in range(world.plan.hands)]
-                    await asyncio.gather(*hands)
+                    await asyncio.gather(self._answers(runtime), *hands)
             except LlmgineError as error:
                 world.note("driver turned away", f"{self} is turned away: {error}")
                 await asyncio.sleep(1.0)
+
+    async def _answers(self, runtime: Runtime) -> None:
+        while not self.world.closing:
+            await answer_some(self.world, runtime)
+            await asyncio.sleep(self.world.loop.between(0.1, 2.0))
 
     async def _hand(self, runtime: Runtime) -> None:
         world, chance = self.world, self.world.loop
@@ -121,11 +126,28 @@ class Driver:
 
     def _prompt(self, session: Session) -> Asked:
         chance = self.world.loop
-        words = ["".join(chance.random.choices("en", k=chance.random.randint(1, 3))) for _ in range(2)]
+        letters, odds = "ena", (4, 4, 1)
+        words = ["".join(chance.random.choices(letters, odds, k=chance.random.randint(1, 3))) for _ in "12"]
         words = words[: chance.random.choice([0, 0, 1, 2])]
         if chance.chance(0.15):
             words.append("slow")
         return self.world.account.ask(session.id, " ".join(words))
+
+
+async def answer_some(world: World, runtime: Runtime) -> None:
+    """Answers what is pending, as it comes to mind; others do so, too."""
+    try:
+        async for approval in runtime.approvals.list():
+            yes = world.loop.chance(0.6)
+            answer = runtime.approvals.approve if yes else runtime.approvals.deny
+            try:
+                await answer(approval.id, by=repr(here()))
+            except AlreadyAnswered:
+                world.account.counters["too late"] += 1
+            else:
+                world.account.leave(approval.id, "approved" if yes else "denied")
+    except LlmgineError as error:
+        world.note("answers failed", f"approvals: {error}")
 
 
 @asynccontextmanager

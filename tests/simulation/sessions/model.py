@@ -1,7 +1,7 @@
 """A model that does what its prompt says, word by word, so that anybody knows what its answer must be.
 
-A prompt is `t<number> [step …] [slow] [poor]`: for each step the model calls one tool per letter (`e` may run
-twice, `n` may not), then it answers `answer t<number>`. While the model is flaky, calls may fail.
+A prompt is `t<number> [step …] [slow]`: for each step the model calls one tool per letter (`e` may run
+twice, `n` may not, `a` needs leave), then it says `answer t<number>`. While it is flaky, calls may fail.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from llmgine.providers.events import Done, Failed, PartDone, StreamEvent, TextDe
 if TYPE_CHECKING:
     from tests.simulation.sessions.account import Account
 
-TOOLS = {"e": "look", "n": "act"}
+TOOLS = {"e": "look", "n": "act", "a": "dare"}
 
 
 def answer_to(prompt: str) -> str:

@@ -61,6 +61,6 @@ def make_plan(seed: int) -> Plan:
             "warm": chance.randint(0, 2),
             "snapshot_entries": chance.choice([3, 10, 500]),
             "finished_turns": chance.choice([1, 100]),
-            "recovery": chance.choice(["retry", "fail"]),
+            "recovery": chance.choice(["retry", "fail", "ask"]),
         },
     )

@@ -12,7 +12,15 @@ import pytest
 
 SEEDS = 10
 REACHED = (
+    "approved",
     "break",
+    "crash of session",
+    "deaths of all",
+    "denied",
+    "ghost",
+    "refused batches",
+    "snapshots",
+    "too late",
     "crash of driver",
     "crash of provider",
     "crash of router",

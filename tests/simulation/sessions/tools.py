@@ -29,12 +29,18 @@ async def act(key: str) -> str:
     return await _work(key, idempotent=False)
 
 
-async def _work(key: str, *, idempotent: bool) -> str:
+@tool(approval=True, approval_expiry=8.0, trusted=True)
+async def dare(key: str) -> str:
+    """Changes the world where somebody allows it."""
+    return await _work(key, idempotent=False, gated=True)
+
+
+async def _work(key: str, *, idempotent: bool, gated: bool = False) -> str:
     account = Desk.account
     await asyncio.sleep(account.loop.between(0.0, 0.05))
-    account.effect(key, idempotent=idempotent)
+    account.effect(key, idempotent=idempotent, gated=gated)
     await asyncio.sleep(account.loop.between(0.0, 0.3 if account.loop.chance(0.1) else 0.02))
     return f"did {key}"
 
 
-TOOLS = (look, act)
+TOOLS = (look, act, dare)

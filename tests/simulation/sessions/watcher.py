@@ -1,4 +1,4 @@
-"""A driver that only listens: what the runtime told of its sessions, and what it must not have told."""
+"""A driver that listens to what the runtime tells of its sessions, and answers what they ask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmgine.providers import LlmgineError
 from llmgine.runtime import Event, Runtime, SessionEnded, SessionStarted, TurnCompleted
-from tests.simulation.sessions.load import joined
+from tests.simulation.sessions.load import answer_some, joined
 from tests.simulation.sessions.loop import Process
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ class Watcher:
                         await runtime.bus.register_event_handler(
                             kind, self._hear, name=f"watch {kind.__name__}"
                         )
-                    await asyncio.Event().wait()
+                    while True:
+                        await answer_some(self._world, runtime)
+                        await asyncio.sleep(0.3)
             except LlmgineError as error:
                 self._world.account.tell(f"the watcher is turned away: {error}")
                 await asyncio.sleep(0.5)

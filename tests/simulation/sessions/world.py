@@ -54,6 +54,7 @@ class World:
         self.reader = Reader(self.account, rows.ledger.sessions)
         self.witness.looks.append(self.reader.glance)
         self.account.kept = self._kept
+        self.account.leaves = self._leaves
         self.disk.kill_store = lambda: self.cluster.crash(names.STORE)
         self.drivers: list[Driver] = []
         self.watcher = Watcher(self)
@@ -97,6 +98,10 @@ class World:
     def _kept(self, session: str, turn_id: str) -> str | None:
         row = self.disk.rows.ledger.sessions.turns.get(f"{session}/{turn_id}")
         return None if row is None else row.state
+
+    def _leaves(self, call: str) -> int:
+        rows = self.disk.rows.ledger.sessions.approvals.values()
+        return sum(row.call == call and row.state == "approved" for row in rows)
 
     def _open_engine(self, *options: Any, life: int) -> DiskEngine:
         return DiskEngine(self.disk)
