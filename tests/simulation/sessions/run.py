@@ -7,7 +7,6 @@ import hashlib
 import multiprocessing
 import os
 from collections.abc import Iterator
-from multiprocessing.pool import Pool
 from typing import NamedTuple
 
 from tests.simulation.sessions.account import Violation
@@ -40,26 +39,31 @@ def simulate(seed: int) -> Outcome:
     return Outcome(seed, story, world.loop.steps, dict(world.account.counters), digest)
 
 
-def simulate_all(seeds: range) -> Iterator[Outcome]:
-    """In no particular order, on all cores."""
-    with _pool() as pool:
-        yield from pool.imap_unordered(simulate, seeds, chunksize=_TOGETHER)
+class Runs:
+    """Processes that simulate on all cores; all hash alike."""
 
+    def __init__(self) -> None:
+        os.environ["PYTHONHASHSEED"] = HASH_SEED
+        # A fresh interpreter each: what this process holds open does not come along.
+        self._pool = multiprocessing.get_context("spawn").Pool(os.cpu_count())
 
-def catch_all(seeds: range) -> Iterator[tuple[str, Outcome | None]]:
-    """For each deliberate bug who noticed it."""
-    with _pool() as pool:
-        yield from pool.imap_unordered(functools.partial(_caught, seeds), sorted(BUGS))
+    def __enter__(self) -> Runs:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.terminate()
+
+    def simulate(self, seeds: range) -> Iterator[Outcome]:
+        """In no particular order."""
+        return self._pool.imap_unordered(simulate, seeds, chunksize=_TOGETHER)
+
+    def catch(self, seeds: range) -> Iterator[tuple[str, Outcome | None]]:
+        """For each deliberate bug who noticed it."""
+        return self._pool.imap_unordered(functools.partial(_caught, seeds), sorted(BUGS))
 
 
 def _caught(seeds: range, bug: str) -> tuple[str, Outcome | None]:
     return bug, catch(bug, seeds)
-
-
-def _pool() -> Pool:
-    os.environ["PYTHONHASHSEED"] = HASH_SEED
-    # A fresh interpreter each: what this process holds open does not come along.
-    return multiprocessing.get_context("spawn").Pool(os.cpu_count())
 
 
 def catch(bug: str, seeds: range) -> Outcome | None:
