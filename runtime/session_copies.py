@@ -11,8 +11,8 @@ from typing import Any, Final
 from llmgine.actors.sessions import ContextError, ContextStore
 from llmgine.actors.sessions.journal.loading import load
 from llmgine.actors.sessions.journal.state import SessionState
-from llmgine.actors.store import Fenced, StoreClient, StoreDamaged
-from llmgine.actors.store.session_operations import Activate, PutBlob, PutSession, PutSnapshot
+from llmgine.actors.store import Fenced, StoreClient, StoreDamaged, StoreError
+from llmgine.actors.store.session_operations import Activate, DropSession, PutBlob, PutSession, PutSnapshot
 from llmgine.actors.supervisor.entries import SessionConflict
 from llmgine.providers import InvalidRequest
 
@@ -53,14 +53,17 @@ async def write(store: StoreClient, session_id: str, copy: SessionCopy, owner: s
     snapshot = SessionState(copy.context).to_snapshot(_BLOB_BYTES)
     changes = {"state": "closed", "record": copy.record, "messages": len(copy.context), "active": now}
     try:
-        await store.write(
-            [
-                Activate(session_id, 0, now, owner, now),
-                PutSession(session_id, now, changes),
-                *(PutBlob(session_id, now, name, body) for name, body in snapshot.blobs.items()),
-                PutSnapshot(session_id, now, 0, snapshot.body),
-            ]
-        )
+        await store.write([Activate(session_id, 0, now, owner, now), PutSession(session_id, now, changes)])
+        try:
+            # Each by itself: together they may be more than one message holds.
+            for name, body in snapshot.blobs.items():
+                await store.write([PutBlob(session_id, now, name, body)])
+            await store.write([PutSnapshot(session_id, now, 0, snapshot.body)])
+        except Fenced:
+            raise  # it is somebody else's by now
+        except StoreError:
+            await store.write([DropSession(session_id)])
+            raise
     except Fenced:
         raise SessionConflict(
             f"there is a session {session_id!r} already; choose another id, or delete that one first"

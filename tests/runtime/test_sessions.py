@@ -17,6 +17,7 @@ from llmgine.runtime import (
     Runtime,
     SessionConflict,
     SessionNotFound,
+    Window,
 )
 
 
@@ -118,6 +119,18 @@ async def test_a_fork_goes_its_own_way(runtime: Runtime) -> None:
     assert (await runtime.sessions.show("s")).messages == 4
     with pytest.raises(SessionConflict, match="'half'"):
         await runtime.sessions.fork("s", "half")
+
+
+async def test_a_large_session_is_forked(runtime: Runtime) -> None:
+    """Its texts together may be more than one message to the store holds."""
+    size = 6 << 20
+    async with runtime.session("s", model="scripted/echo", window=Window.messages(2)) as session:
+        for letter in "abc":
+            await session.ask(letter * size)
+    forked = await runtime.sessions.fork("s")
+    assert (await runtime.sessions.show(forked)).messages == 6
+    async with runtime.session(forked, model="scripted/echo") as session:
+        assert [message.text[0] for message in await session.history()] == list("aabbcc")
 
 
 async def test_a_session_goes_to_another_runtime_as_json(clean_environ: Path, tmp_path: Path) -> None:
