@@ -10,7 +10,8 @@ from pydantic import Field
 
 from llmgine.actors.sessions.errors import ToolDefinitionError, ToolError
 from llmgine.actors.sessions.tools.context import Call, ToolContext
-from llmgine.actors.sessions.tools.tool import Tool, ToolOptions
+from llmgine.actors.sessions.tools.options import ToolOptions
+from llmgine.actors.sessions.tools.tool import Tool, as_tools
 from llmgine.providers.errors import LlmgineError
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def session_tool(
     """
     if depth < 1:
         raise ToolDefinitionError(name, f"depth is {depth}; give 1 or more")
-    sub = SubSession(name, model, system, tuple(tools), engine, policy, limits, keep, depth)
+    if not isinstance(model, str) or not model:
+        raise ToolDefinitionError(name, f"model is {model!r}; name one, as provider/model")
+    sub = SubSession(name, model, system, as_tools(tools), engine, policy, limits, keep, depth)
 
     async def ask(
         prompt: Annotated[str, Field(description="everything that it needs to know to do this")],

@@ -12,11 +12,12 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
 from llmgine.actors.sessions.errors import ToolDefinitionError
+from llmgine.actors.sessions.tools.options import NamedOptions, ToolOptions, mistakes
 from llmgine.actors.sessions.tools.parameters import (
     FunctionParameters,
     GivenParameters,
@@ -30,31 +31,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-
-
-class ToolOptions(TypedDict, total=False):
-    """How calls of a tool are made; `Tool` says what each option means."""
-
-    timeout: float | None
-    concurrency: int | None
-    retries: int
-    idempotent: bool
-    approval: bool
-    approval_expiry: float | None
-    trusted: bool
-    process: bool
-    memory: int | None
-    remote: bool
-    num_cpus: float
-    num_gpus: float
-    resources: Mapping[str, float]
-
-
-class NamedOptions(ToolOptions, total=False):
-    """Those options, and what a model is told of the tool; by default its name and its docstring."""
-
-    name: str | None
-    description: str | None
 
 
 class Tool(Generic[P, R]):
@@ -83,6 +59,7 @@ class Tool(Generic[P, R]):
         self._parameters: Parameters
         self.function: Callable[P, R] = function
         if parameters is not None:
+            _check_schema(self.name, parameters)
             self._parameters = GivenParameters(parameters)
         elif inspect.isclass(function) and issubclass(function, BaseModel):
             self.function = method_of(function, self.name)
@@ -91,13 +68,14 @@ class Tool(Generic[P, R]):
             self._parameters = FunctionParameters(function, self.name)
         self._set(options)
         self.description = self._parameters.told if description is None else description
+        if not isinstance(self.description, str):
+            raise ToolDefinitionError(self.name, f"description is {description!r}; give a text")
         self.spec = ToolSpec(name=self.name, description=self.description, parameters=self._parameters.schema)
         functools.update_wrapper(self, function, updated=())
 
     def _set(self, options: ToolOptions) -> None:
-        unknown = sorted(options.keys() - ToolOptions.__annotations__.keys())
-        if unknown:
-            raise ToolDefinitionError(self.name, f"there is no option {unknown[0]!r}")
+        for wrong in mistakes(options):
+            raise ToolDefinitionError(self.name, wrong)
         self.timeout = options.get("timeout")
         self.concurrency = options.get("concurrency")
         self.retries = options.get("retries", 0)
@@ -111,8 +89,6 @@ class Tool(Generic[P, R]):
         self.num_cpus = options.get("num_cpus", 1.0)
         self.num_gpus = options.get("num_gpus", 0.0)
         self.resources = dict(options.get("resources", {}))
-        for wrong in _mistakes(self, options):
-            raise ToolDefinitionError(self.name, wrong)
 
     @classmethod
     def from_schema(
@@ -170,33 +146,17 @@ def _checked_name(function: Callable[..., Any], name: str | None) -> str:
     if inspect.isclass(function) and not issubclass(function, BaseModel):
         raise ToolDefinitionError(shown, "it is a class; give a function, or a pydantic model with `run`")
     chosen = getattr(function, "__name__", "") if name is None else name
-    if not _NAME.fullmatch(chosen):
+    if not isinstance(chosen, str) or not _NAME.fullmatch(chosen):
         reason = f"the name {chosen!r} is not 1 to 64 of a-z, A-Z, 0-9, _ and -; give @tool(name=...)"
         raise ToolDefinitionError(shown, reason)
     return chosen
 
 
-def _mistakes(tool: Tool[..., Any], options: ToolOptions) -> Iterable[str]:
-    """What is wrong with these options, one after the other."""
-    if tool.timeout is not None and tool.timeout <= 0:
-        yield f"timeout is {tool.timeout}; give seconds above 0, or leave it out"
-    if tool.concurrency is not None and tool.concurrency < 1:
-        yield f"concurrency is {tool.concurrency}; give 1 or more, or leave it out"
-    if tool.retries < 0:
-        yield f"retries is {tool.retries}; give 0 or more"
-    if tool.approval_expiry is not None and tool.approval_expiry <= 0:
-        yield f"approval_expiry is {tool.approval_expiry}; give seconds above 0, or leave it out"
-    if tool.memory is not None and tool.memory < 1:
-        yield f"memory is {tool.memory}; give bytes, or leave it out"
-    if tool.process and tool.remote:
-        yield "process=True and remote=True exclude each other; a task of the cluster has its own process"
-    if "memory" in options and not tool.process:
-        yield "memory bounds a process of its own; give process=True with it"
-    held = sorted({"num_cpus", "num_gpus", "resources"} & options.keys())
-    if held and not tool.remote:
-        yield f"{held[0]} is for a task of the cluster; give remote=True with it"
-    if any(amount < 0 for amount in (tool.num_cpus, tool.num_gpus, *tool.resources.values())):
-        yield "it asks for less than nothing of num_cpus, num_gpus or resources"
+def _check_schema(name: str, parameters: Any) -> None:
+    if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
+        raise ToolDefinitionError(
+            name, "parameters= is a JSON schema of type object, as {'type': 'object', 'properties': {…}}"
+        )
 
 
 @overload
@@ -216,6 +176,8 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Unpack[NamedO
 
 def as_tools(tools: Iterable[Tool[..., Any] | Callable[..., Any]]) -> tuple[Tool[..., Any], ...]:
     """Each as a `Tool`; two of one name are refused."""
+    if isinstance(tools, str) or not isinstance(tools, Iterable):
+        raise ToolDefinitionError(repr(tools), "tools= is a list of them, as tools=[…]")
     made = tuple(item if isinstance(item, Tool) else Tool(item) for item in tools)
     seen: set[str] = set()
     for item in made:

@@ -76,7 +76,7 @@ class McpServer:
             name=_checked(name, start_timeout, options),
             command=str(command),
             args=tuple(map(str, args)),
-            env=dict(env or {}),
+            env=_texts(name, "env", env),
             cwd=cwd,
             options=options,
             start_timeout=start_timeout,
@@ -98,7 +98,7 @@ class McpServer:
         return cls(
             name=_checked(name, start_timeout, options),
             url=url,
-            headers=dict(headers or {}),
+            headers=_texts(name, "headers", headers),
             options=options,
             start_timeout=start_timeout,
         )
@@ -125,6 +125,18 @@ def _checked(name: str, start_timeout: float, options: McpOptions) -> str:
         raise ToolDefinitionError(name, f"an MCP server has no option {unknown[0]!r}")
     Tool.from_schema(_checked, name=name, description="", parameters={}, **options)
     return name
+
+
+def _texts(name: str, option: str, given: Mapping[str, str] | None) -> dict[str, str]:
+    """What is given to a server; that is told of what is wrong which no secret can be in."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise ToolDefinitionError(name, f"{option}= is texts by their names, as {option}={{'NAME': 'text'}}")
+    for key, text in given.items():
+        if not isinstance(text, str):
+            raise ToolDefinitionError(name, f"{option}= has {key!r} as {type(text).__name__}; give a text")
+    return dict(given)
 
 
 def with_secrets(values: Mapping[str, str], find: Callable[[str], str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import enum
 import functools
+import math
 import pickle
 from collections.abc import Callable
 from decimal import Decimal
@@ -409,7 +410,14 @@ async def test_tools_of_a_schema() -> None:
         ({"memory": 10}, "give process=True with it"),
         ({"process": True, "memory": 0}, "memory is 0"),
         ({"num_cpus": 1}, "give remote=True with it"),
-        ({"remote": True, "resources": {"press": -1}}, "less than nothing"),
+        ({"remote": True, "resources": {"press": -1}}, "resources is {'press': -1}; give amounts"),
+        ({"remote": True, "resources": ["press"]}, "resources is .* give amounts"),
+        ({"remote": True, "num_cpus": -1}, "num_cpus is -1; give a number from 0"),
+        ({"timeout": "5"}, "timeout is '5'; give seconds above 0"),
+        ({"timeout": math.nan}, "timeout is nan; give seconds above 0"),
+        ({"retries": True}, "retries is True; give a whole number from 0"),
+        ({"process": True, "memory": "500M"}, "memory is '500M'; give a whole number of bytes"),
+        ({"approval": "yes"}, "approval is 'yes'; give True or False"),
         ({"speed": 1}, "there is no option 'speed'"),
     ],
 )
@@ -417,3 +425,26 @@ def test_options_that_do_not_fit(options: dict[str, Any], reason: str) -> None:
     """Options that mean nothing, or nothing together, are refused with what mends them."""
     with pytest.raises(ToolDefinitionError, match=reason):
         tool(**options)(google)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"parameters": {"type": "array"}}, "a JSON schema of type object"),
+        ({"parameters": "{}"}, "a JSON schema of type object"),
+        ({"description": 5}, "description is 5; give a text"),
+        ({"name": 5}, "the name 5 is not"),
+    ],
+)
+def test_schemas_that_are_none(given: dict[str, Any], reason: str) -> None:
+    """A tool of a JSON schema is refused where what is told of it could not be sent to a model."""
+    made: dict[str, Any] = {"name": "box", "description": "A box.", "parameters": {}, **given}
+    with pytest.raises(ToolDefinitionError, match=reason):
+        Tool.from_schema(lambda arguments, context: "", **made)
+
+
+@pytest.mark.parametrize("given", ["box", 5, None])
+def test_tools_that_are_no_list(given: Any) -> None:
+    """What is no list of tools is refused with how one is given."""
+    with pytest.raises(ToolDefinitionError, match=r"tools=\[…\]"):
+        as_tools(given)
