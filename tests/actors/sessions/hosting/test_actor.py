@@ -200,6 +200,7 @@ async def test_a_session_that_can_neither_sleep_nor_go_on_has_left(
     assert isinstance(actor, SessionActor)
     slot = actor._slots.get("s1")
     assert slot is not None
+    host = slot.host
 
     class Stuck:
         idle = True
@@ -208,9 +209,9 @@ async def test_a_session_that_can_neither_sleep_nor_go_on_has_left(
             raise LlmgineError("no router takes its handlers")
 
         async def close(self, grace: float) -> None:
-            slot.host._readers.add(self)
+            host._readers.add(self)
 
-    slot.host.own = cast(Any, Stuck())
+    host.own = cast(Any, Stuck())
     assert await stage.call("release", ["s1", "s2"]) == ["s2"]
     assert actor.report()["sessions"] == []
     await eventually(lambda: Supervisor.left == [("host-1", "s1")])
