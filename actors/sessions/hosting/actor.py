@@ -114,12 +114,10 @@ class SessionActor(ObservedActor):
         """An approval was answered, or any may have been; a session that is not here is woken for its own."""
         if told is None:
             for slot in self._slots:
-                slot.host.approvals.look()
+                slot.host.look_for_answers()
             return
         here = self._slots.get(told["session"])
-        if here is not None:
-            here.host.approvals.look(told["id"])
-        else:
+        if here is None or not here.host.look_for_answers(told["id"]):
             self._tell("wake", told["session"], "an approval was answered")
 
     # What the supervisor asks for. Each may arrive twice.

@@ -183,6 +183,10 @@ class SessionHost:
             await self.own.open()
         return sleeps
 
+    def look_for_answers(self, approval: str | None = None) -> bool:
+        """An approval was answered, or any; False where none of that id is waited for here, or no longer."""
+        return self._gone is None and self.approvals.look(approval)
+
     async def stay(self) -> None:
         """Notes that the session outlives its last driver, and its runtime."""
         row = await self._store.session(self.session_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -450,3 +450,30 @@ async def test_a_session_whose_journal_broke_goes_on_from_what_is_kept(stage: St
     await stage.wake(script.says("two"))
     assert (await soon(session.ask("b"))).text == "two"
     assert await texts(session) == ["a", "one", "b", "two"]
+
+
+async def test_an_answer_that_comes_while_its_session_goes_to_sleep_is_for_its_next_life(
+    stage: Stage, script: Any, eventually: Any
+) -> None:
+    """Whoever brings it hears that nobody waits for it here any more, and wakes the session."""
+
+    @tool(approval=True)
+    async def pay() -> str:
+        return "paid"
+
+    session = await stage.open(script.says("Well", calls=(script.call("pay"),)), tools=(pay,))
+    await soon(session.submit("a"))
+    await eventually(lambda: stage.host.approvals.waiting and stage.host.idle)
+    (asked,) = stage.host.approvals.waiting
+    heard: list[bool] = []
+
+    class Own:
+        idle = True
+
+        async def close(self, grace: float) -> None:
+            if stage.host._gone is not None:
+                heard.append(stage.host.look_for_answers(asked))
+
+    stage.host.own = cast(Any, Own())
+    assert await soon(stage.host.passivate())
+    assert heard == [False]
