@@ -74,6 +74,9 @@ class SessionActor(ObservedActor):
         self._watching: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self._ill = False
+        # Sessions that are going to sleep, and those of them that a new life of the supervisor was told of.
+        self._releasing: set[str] = set()
+        self._reported: set[str] = set()
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return dict.fromkeys(KINDS, self._serve)
@@ -82,6 +85,7 @@ class SessionActor(ObservedActor):
         return ("pools", LISTENERS, APPROVALS)
 
     def report(self) -> dict[str, Any]:
+        self._reported |= self._releasing
         return {"runs": self._runs, "sessions": [_report(slot) for slot in self._slots]}
 
     async def opened(self) -> None:
@@ -225,15 +229,23 @@ class SessionActor(ObservedActor):
             slot = self._slots.get(session_id)
             if slot is None:
                 return True
+            self._releasing.add(session_id)
             try:
                 if not await slot.host.passivate():
+                    self._reported.discard(session_id)
                     return False
             except Exception:
                 logger.exception("session %s cannot go on in %s", session_id, self.name)
                 await slot.host.leave("it could neither sleep nor go on")
                 self._fenced(slot)
                 return False
+            finally:
+                self._releasing.discard(session_id)
             self._slots.remove(slot)
+            if session_id in self._reported:
+                # Whoever asked for it is not there to hear the answer.
+                self._reported.discard(session_id)
+                self._tell("session_left", self.name, session_id)
             return True
 
     async def end(self, session_id: str, grace: float, reason: str = "it was closed") -> bool:

@@ -108,6 +108,7 @@ async def stage() -> AsyncIterator[Stage]:
     await stage.spawn("store", StoreActor)
     await stage.spawn("provider-scripted-0", ProviderActor)
     await stage.spawn("host-1", SessionActor)
+    Supervisor.left.clear()
     yield stage
     await asyncio.wait_for(stage.close(), 10)
 
@@ -215,3 +216,26 @@ async def test_a_session_that_can_neither_sleep_nor_go_on_has_left(
     assert await stage.call("release", ["s1", "s2"]) == ["s2"]
     assert actor.report()["sessions"] == []
     await eventually(lambda: Supervisor.left == [("host-1", "s1")])
+
+
+async def test_a_supervisor_that_came_meanwhile_is_told_which_sessions_sleep(
+    stage: Stage, eventually: Callable[..., Any]
+) -> None:
+    """It was told that the session is here, and not that another life of it had asked for its sleep."""
+    await stage.call("adopt", OPENING, None)
+    actor = stage.cluster._actors["host-1"]
+    assert isinstance(actor, SessionActor)
+    slot = actor._slots.get("s1")
+    assert slot is not None
+
+    class Own:
+        idle = True
+
+        async def close(self, grace: float) -> None:
+            actor.report()
+
+    slot.host.own = cast(Any, Own())
+    assert await stage.call("release", ["s1"]) == ["s1"]
+    await eventually(lambda: ("host-1", "s1") in Supervisor.left)
+    assert not actor._releasing
+    assert not actor._reported
