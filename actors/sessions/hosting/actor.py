@@ -232,7 +232,6 @@ class SessionActor(ObservedActor):
             self._releasing.add(session_id)
             try:
                 if not await slot.host.passivate():
-                    self._reported.discard(session_id)
                     return False
             except Exception:
                 logger.exception("session %s cannot go on in %s", session_id, self.name)
@@ -241,10 +240,11 @@ class SessionActor(ObservedActor):
                 return False
             finally:
                 self._releasing.discard(session_id)
-            self._slots.remove(slot)
-            if session_id in self._reported:
-                # Whoever asked for it is not there to hear the answer.
+                was_reported = session_id in self._reported
                 self._reported.discard(session_id)
+            self._slots.remove(slot)
+            if was_reported:
+                # Whoever asked for it is not there to hear the answer.
                 self._tell("session_left", self.name, session_id)
             return True
 

@@ -88,6 +88,7 @@ class ApprovalDesk:
     async def ask(self, question: Question, emit: Callable[[TurnEvent], None], waiting: Waiting) -> Decision:
         # Before the store is read: an answer that comes after that shall find somebody.
         answer = self._open[question.id] = asyncio.get_running_loop().create_future()
+        row: ApprovalRow | None = None
         try:
             row = await self._store.approval(question.id)
             if row is None:
@@ -97,6 +98,10 @@ class ApprovalDesk:
             emit(ApprovalNeeded(row.id, question.call, row.reason, _moment(row.expires)))
             if row.state == "pending":
                 row = await self._answered(row, answer, waiting)
+        except asyncio.CancelledError:
+            if row is not None and row.state == "pending":
+                self._dropped.setdefault(row.turn, []).append(row.id)
+            raise
         finally:
             del self._open[question.id]
         decision = decision_of(row)
@@ -144,12 +149,8 @@ class ApprovalDesk:
     ) -> ApprovalRow:
         self._observer.approval_requested(row)
         self._spawn(self._told(row), f"tell of approval {row.id}")
-        try:
-            with waiting():
-                return await answer
-        except asyncio.CancelledError:
-            self._dropped.setdefault(row.turn, []).append(row.id)
-            raise
+        with waiting():
+            return await answer
 
     async def _told(self, row: ApprovalRow) -> None:
         try:

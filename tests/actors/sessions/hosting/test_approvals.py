@@ -222,3 +222,20 @@ async def test_a_session_is_not_at_rest_before_it_has_told_and_looked(
     assert not life.desk.at_rest
     assert (await task).approved
     await eventually(lambda: life.desk.at_rest)
+
+
+async def test_what_was_only_just_asked_is_closed_with_its_turn() -> None:
+    """A turn that is cancelled while its question is written down leaves nothing that anybody need answer."""
+    life, writing = Life(), asyncio.Event()
+
+    async def flush() -> None:
+        writing.set()
+        await asyncio.Event().wait()
+
+    life.flush = flush  # type: ignore[method-assign]
+    task = life.asks()
+    await writing.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    life.desk.withdraw("s:1")
+    assert [answer.id for answer in life.closed] == [QUESTION.id]
