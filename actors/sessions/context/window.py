@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from llmgine.actors.sessions.errors import WindowTooSmall
 from llmgine.providers.contracts import Contract, Message
+from llmgine.providers.errors import InvalidRequest
 
 
 class Window(Contract):
@@ -35,20 +36,17 @@ class Window(Contract):
     keep: int | None = Field(default=None, ge=1)
     model: str | None = None
 
-    @model_validator(mode="after")
-    def _keeps_less(self) -> Self:
-        if self.most is not None and self.keep is not None and 2 * self.keep > self.most:
-            raise ValueError("keep= is at most half of above=, or each turn would need a new summary")
-        return self
-
     @classmethod
     def messages(cls, most: int) -> Self:
-        """At most so many messages."""
+        """At most so many messages; raises InvalidRequest where that is no number from 1."""
+        _check_number("Window.messages", "most", most)
         return cls(kind="messages", most=most)
 
     @classmethod
     def tokens(cls, most: int | None = None) -> Self:
         """At most so many tokens; by default three quarters of what the model holds, where that is known."""
+        if most is not None:
+            _check_number("Window.tokens", "most", most)
         return cls(kind="tokens", most=most)
 
     @classmethod
@@ -58,7 +56,22 @@ class Window(Contract):
         `model` writes it, by default the turn's own; `keep` is how many tokens of the newest messages stay
         as they are, at most half of `above` and by default a quarter; `above` is by default as for `tokens`.
         """
+        for option, given in {"above": above, "keep": keep}.items():
+            if given is not None:
+                _check_number("Window.summary", option, given)
+        if above is not None and keep is not None and 2 * keep > above:
+            raise InvalidRequest(
+                f"Window.summary: keep= is at most half of above=, which is {above}, not {keep}; "
+                "with more, each turn would need a new summary"
+            )
+        if model is not None and (not isinstance(model, str) or not model):
+            raise InvalidRequest(f"Window.summary: model= is provider/model, not {model!r}")
         return cls(kind="summary", most=above, keep=keep, model=model)
+
+
+def _check_number(made: str, option: str, given: object) -> None:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise InvalidRequest(f"{made}: {option}= is a whole number from 1, not {given!r}")
 
 
 class Measured:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from llmgine.actors.sessions.journal import records
 from llmgine.actors.sessions.journal.blobs import put_back, take_out
 from llmgine.actors.sessions.journal.records import JournalRecord
+from llmgine.providers.errors import InvalidRequest
 
 Fields = dict[str, Any]
 Upcaster = Callable[[Fields], Fields]
@@ -115,7 +116,7 @@ def read_entry(
         # Without what was given: that may be a prompt.
         said = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise Unreadable(f"it is no {kind!r}: {said}") from None
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, InvalidRequest) as error:
         if isinstance(error, Unreadable):
             raise
         raise Unreadable(f"it is a damaged {kind!r}: {type(error).__name__}: {error}") from None

@@ -329,7 +329,11 @@ class StoreJournal:
 
     def _row(self, queued: TurnQueued) -> TurnRow:
         request = write_entry(queued, self._options.blob_bytes).body
-        return TurnRow(queued.request.turn_id, self._session, "waiting", request, created=queued.accepted)
+        turn_id, running = queued.request.turn_id, self.state.progress
+        row = TurnRow(turn_id, self._session, "waiting", request, created=queued.accepted)
+        if running is None or running.turn_id != turn_id:
+            return row
+        return replace(row, state="running", trace=running.began.trace_id)
 
 
 def _too_large(turn_id: str, size: int) -> TurnError:

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from llmgine.actors.sessions.errors import CostLimit, LimitReached, StepLimit, TokenLimit
 from llmgine.providers.contracts import Contract, Usage
+from llmgine.providers.errors import InvalidRequest
 
 
 class Limits(Contract):
     """What one turn may use; None sets no bound.
 
     Steps, tokens and cost are looked at before each model call, so the last call made may go beyond them.
-    A turn whose answer is there is done, whatever it came to.
+    A turn whose answer is there is done, whatever it came to. What is no limit raises
+    InvalidRequest.
     """
 
     steps: int | None = Field(default=None, ge=1, description="model calls")
     tokens: int | None = Field(default=None, ge=1, description="tokens read and written, over all its calls")
     cost: Decimal | None = Field(default=None, gt=0, description="US dollars")
     seconds: float | None = Field(default=None, gt=0, description="from when it begins to run")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _told(cls, given: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return make(given)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
+            raise InvalidRequest(
+                f"these limits are none: {said}; Limits takes steps, tokens, cost in US dollars, and seconds"
+            ) from None
 
     def over(self, under: Limits | None) -> Limits:
         """These limits, and those of `under` where these set none."""

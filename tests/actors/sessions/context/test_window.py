@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from llmgine.actors.sessions.context.store import ContextStore
 from llmgine.actors.sessions.context.window import Measured, Sight, Window
 from llmgine.actors.sessions.errors import WindowTooSmall
 from llmgine.providers.contracts import Message, TextPart, ToolCallPart, ToolResultPart
+from llmgine.providers.errors import InvalidRequest
 
 
 def asks(*ids: str) -> Message:
@@ -149,11 +149,25 @@ def test_what_was_taken_back_is_measured_anew() -> None:
     assert measured.kept(()) == set()
 
 
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Window.messages(0), "Window.messages: most= is a whole number from 1, not 0"),
+        (lambda: Window.messages("4"), "most= is a whole number from 1, not '4'"),
+        (lambda: Window.tokens(1.5), "Window.tokens: most= is a whole number from 1, not 1.5"),
+        (lambda: Window.summary(above=0), "Window.summary: above= is a whole number"),
+        (lambda: Window.summary(model=""), "model= is provider/model, not ''"),
+    ],
+)
+def test_windows_that_are_none(make: Callable[[], Window], told: str) -> None:
+    """What cannot be is refused in the words in which it was asked for."""
+    with pytest.raises(InvalidRequest, match=told):
+        make()
+
+
 def test_windows_are_checked_where_they_are_made() -> None:
     """A window that shows nothing is refused; one travels as JSON."""
-    with pytest.raises(ValidationError):
-        Window.messages(0)
-    with pytest.raises(ValidationError, match="half of above"):
+    with pytest.raises(InvalidRequest, match="half of above"):
         Window.summary(above=100, keep=60)
     window = Window.summary(model="local/smollm2", above=1000)
     assert Window.model_validate_json(window.model_dump_json()) == window

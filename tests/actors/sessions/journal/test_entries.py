@@ -13,6 +13,8 @@ from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.providers.contracts import ImagePart, Message, OutputSchema
 
+LIMITED = TurnQueued(TurnRequest("s1:1", Message.user("hi"), limits=Limits(steps=3)), 1, 2)
+
 
 def test_a_request_is_kept_whole() -> None:
     """Every field of a request comes back, media and all."""
@@ -60,6 +62,7 @@ def test_an_older_version_is_brought_up() -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
+        (write_entry(LIMITED, 1024).body.replace(b'"steps":3', b'"steps":0'), "damaged.*steps"),
         (b"\x00", "no entry"),
         (b"[]", "no entry"),
         (b'{"kind":"turn_ended"}', "no entry"),

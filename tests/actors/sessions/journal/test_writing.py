@@ -116,6 +116,21 @@ async def test_what_is_appended_together_is_one_batch() -> None:
     assert (session.pending, session.turns, session.head, session.active) == (1, 0, 2, 50)
 
 
+async def test_a_turn_keeps_its_trace_where_it_goes_on() -> None:
+    """In the session's next process its row still tells the trace that it began with."""
+    desk = Desk()
+    turn = desk.queue(1)
+    desk.journal.append(TurnBegan(turn, 0, trace_id="t" * 32))
+    await desk.journal.flush()
+    loaded = await load(desk.store, "s1")
+    after = StoreJournal(desk.store, "s1", 1, loaded, SessionOptions(), wall=lambda: 60)
+    after.end(TurnEnded(turn, "failed"), TurnFailed(LlmgineError("no")))
+    await after.flush()
+    row = await desk.store.turn("s1", turn)
+    assert row is not None
+    assert (row.state, row.trace, row.ended) == ("failed", "t" * 32, 60)
+
+
 async def test_the_end_of_a_turn_is_kept_with_what_was_told() -> None:
     """A turn's last record, its row and what its readers are told are one batch."""
     desk = Desk()
