@@ -52,6 +52,7 @@ from llmgine.actors.bus import (
     answers,
     on,
 )
+from llmgine.actors.code import UnsendableCode
 from llmgine.actors.control import (
     ClusterGone,
     ControlError,
@@ -122,6 +123,7 @@ from llmgine.actors.sessions import (
     ToolReturned,
     ToolStarted,
     TurnCancelled,
+    TurnClient,
     TurnCompleted,
     TurnDeadline,
     TurnDone,
@@ -180,9 +182,11 @@ from llmgine.providers import (
 )
 from llmgine.runtime.approvals import Approval, Approvals
 from llmgine.runtime.bus import Bus
+from llmgine.runtime.data import DataFolderLocked
 from llmgine.runtime.dead_letters import DeadLetters, Replayed
 from llmgine.runtime.deployments import Deployment
 from llmgine.runtime.models import Models
+from llmgine.runtime.placing import Placement
 from llmgine.runtime.pools import PoolHandle, Pools
 from llmgine.runtime.prompts import Prompt, PromptError, PromptRefused, PromptVariables
 from llmgine.runtime.runtime import Runtime
@@ -222,6 +226,7 @@ __all__ = [
     "ContextError",
     "ControlError",
     "CostLimit",
+    "DataFolderLocked",
     "DeadLetter",
     "DeadLettered",
     "DeadLetters",
@@ -275,6 +280,7 @@ __all__ = [
     "OutputSchema",
     "Overloaded",
     "PatternFilter",
+    "Placement",
     "PoolHandle",
     "Pools",
     "Prompt",
@@ -356,6 +362,7 @@ __all__ = [
     "ToolSpec",
     "ToolStarted",
     "TurnCancelled",
+    "TurnClient",
     "TurnCompleted",
     "TurnDeadline",
     "TurnDone",
@@ -372,6 +379,7 @@ __all__ = [
     "UnknownLetter",
     "UnknownModel",
     "UnknownTurn",
+    "UnsendableCode",
     "UnsendableMessage",
     "Usage",
     "ValidationMiddleware",

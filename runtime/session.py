@@ -266,7 +266,7 @@ class Session:
         return await self._asked().steer(checked_prompt(message))
 
     async def history(self) -> tuple[Message, ...]:
-        """The conversation as it stands."""
+        """The conversation as it stands, oldest message first; that of a running turn is a part of it."""
         return await self._asked().history()
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[Found, ...]:
@@ -276,7 +276,10 @@ class Session:
         )
 
     async def note(self, message: int, key: str, value: Any) -> None:
-        """Notes a JSON value at a message, by its number in the history; None takes it away."""
+        """Notes a JSON value at a message, by its number in the history from 0; None takes it away.
+
+        It is kept when this returns. ContextError where there is no such message.
+        """
         checked_kind("key", key, str, "a text")
         await self._asked().note(checked_number("message", message, 0), key, value)
 
@@ -285,7 +288,7 @@ class Session:
         return await self._asked().notes()
 
     async def pin(self, message: int) -> None:
-        """Keeps a message in view of the models, whatever the window leaves out."""
+        """Keeps a message, by its number in the history, in view of the models; ContextError for none."""
         await self._asked().note(checked_number("message", message, 0), PINNED, True)
 
     async def unpin(self, message: int) -> None:
@@ -293,7 +296,10 @@ class Session:
         await self._asked().note(checked_number("message", message, 0), PINNED, None)
 
     async def describe(self) -> dict[str, Any]:
-        """What the session says of itself."""
+        """How it stands, as plain values: model, tools, MCP servers, messages, the turn that runs, damage.
+
+        `running` is that turn's id, `waiting` how many come after it, `approvals` what calls wait for.
+        """
         return await self._asked().describe()
 
     async def register_event_handler(

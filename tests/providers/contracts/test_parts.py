@@ -89,3 +89,8 @@ def test_a_tool_takes_an_object() -> None:
     """The parameters of a tool are an object's schema, which every protocol demands."""
     with pytest.raises(ValidationError, match="of type object"):
         ToolSpec(name="t", parameters={"type": "string"})
+
+
+def test_what_is_as_by_default_is_not_shown() -> None:
+    """A message is printed with what it says, not with what it leaves open."""
+    assert repr(Message.user("hi")) == "Message(role='user', parts=(TextPart(text='hi'),))"
