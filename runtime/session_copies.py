@@ -86,7 +86,8 @@ def from_json(data: str | bytes) -> SessionCopy:
             raise InvalidRequest(
                 f"the export has version {value['version']}, this llmgine reads up to {VERSION}; update it"
             )
-        record = {name: value["record"][name] for name in _RECORD if name in value["record"]}
+        said = dict(value["record"])
+        record = {name: said[name] for name in _RECORD if name in said}
         return SessionCopy(record, ContextStore.from_json(json.dumps(value["context"]).encode()))
     except (ValueError, LookupError, TypeError, ContextError) as error:
         raise InvalidRequest(f"this is no exported session: {type(error).__name__}: {error}") from None

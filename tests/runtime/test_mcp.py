@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -137,8 +137,14 @@ def gone(process: int) -> bool:
         (lambda: McpServer.stdio("x", name="1box"), "name is a letter"),
         (lambda: McpServer.stdio("x", "a b", name="box"), "list of words"),
         (lambda: McpServer.http("ftp://box", name="box"), "http"),
-        (lambda: McpServer.stdio("x", name="box", env={"A": 1}), "env= has 'A' as int; give a text"),
-        (lambda: McpServer.http("http://x", name="box", headers=["A"]), "headers= is texts by their names"),
+        (
+            lambda: McpServer.stdio("x", name="box", env=cast("Any", {"A": 1})),
+            "env= has 'A' as int; give a text",
+        ),
+        (
+            lambda: McpServer.http("http://x", name="box", headers=cast("Any", ["A"])),
+            "headers= is texts by their names",
+        ),
         (lambda: McpServer.stdio("x", name="box", timeout=-1), "timeout is -1"),
         (lambda: McpServer.stdio("x", name="box", start_timeout=0), "start_timeout is 0"),
     ],

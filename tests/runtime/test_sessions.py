@@ -161,6 +161,7 @@ async def test_a_session_goes_to_another_runtime_as_json(clean_environ: Path, tm
         ("{", "no exported session"),
         ('{"format": "other", "version": 1}', "its format is 'other'"),
         ('{"format": "llmgine.session", "version": 9}', "version 9"),
+        ('{"format": "llmgine.session", "version": 1, "record": "x", "context": {}}', "no exported session"),
         ('{"format": "llmgine.session", "version": 1, "record": {}, "context": 3}', "no exported session"),
     ],
 )

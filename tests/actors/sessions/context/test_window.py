@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -153,8 +154,8 @@ def test_what_was_taken_back_is_measured_anew() -> None:
     ("make", "told"),
     [
         (lambda: Window.messages(0), "Window.messages: most= is a whole number from 1, not 0"),
-        (lambda: Window.messages("4"), "most= is a whole number from 1, not '4'"),
-        (lambda: Window.tokens(1.5), "Window.tokens: most= is a whole number from 1, not 1.5"),
+        (lambda: Window.messages(cast("Any", "4")), "most= is a whole number from 1, not '4'"),
+        (lambda: Window.tokens(cast("Any", 1.5)), "Window.tokens: most= is a whole number from 1, not 1.5"),
         (lambda: Window.summary(above=0), "Window.summary: above= is a whole number"),
         (lambda: Window.summary(model=""), "model= is provider/model, not ''"),
     ],
