@@ -16,7 +16,14 @@ from typing import Any, NoReturn
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+import hypothesis
 import pytest
+
+# How long an example takes says how busy the machine is, no more.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 # A script's shell ignores Ctrl-C for what it starts in the background, and all processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -43,13 +43,17 @@ class Ledger:
 
     def apply(self, operations: Iterable[ops.Operation]) -> None:
         """Takes the operations as one batch; where it is refused it raises and nothing is changed."""
-        fence = Fence(self.sessions.standing, self.sessions.approvals.get)
-        self.carry_out(fence.admit(operations))
+        self.take(operations)
+        self.trim()
 
-    def carry_out(self, operations: Iterable[ops.Operation]) -> None:
-        """Takes operations that are admitted, in their order; what is too much goes in the end."""
-        for operation in operations:
+    def take(self, operations: Iterable[ops.Operation]) -> None:
+        """As `apply`, for one batch of a group: what is too much stays until the group is whole."""
+        fence = Fence(self.sessions.standing, self.sessions.approvals.get)
+        for operation in fence.admit(operations):
             self._carry_out(operation)
+
+    def trim(self) -> None:
+        """Drops what is more than is kept."""
         _keep_newest(self.letters, self.max_letters)
         _keep_newest(self.aside, MAX_ASIDE)
 

@@ -52,9 +52,10 @@ class MemoryEngine:
             if batch.ticket > (self._tickets.get(batch.writer) or 0):
                 self._tickets.put(batch.writer, batch.ticket)
                 try:
-                    self.ledger.apply(batch.operations)
+                    self.ledger.take(batch.operations)
                 except StoreError as error:
                     self._refused[batch.writer, batch.ticket] = error
+        self.ledger.trim()
         refused = [(batch, self._refused.get((batch.writer, batch.ticket))) for batch in batches]
         while len(self._refused) > _MOST_REFUSED:
             self._refused.popitem(last=False)

@@ -55,7 +55,7 @@ def picture(assembler: Assembler) -> Any:
     return sorted((t.trace_id, t.spans, t.sessions) for t in traces if t), sessions, counters, usage
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(0, 60))
 def test_order_and_repeats_of_batches_change_nothing(shuffle: random.Random, steps: int) -> None:
     """However batches are shuffled and repeated, the same traces, sessions and counts come out."""
@@ -73,7 +73,7 @@ def test_order_and_repeats_of_batches_change_nothing(shuffle: random.Random, ste
     assert plain.counters()["spans"] + sum(recorder.lost for recorder in sources) >= made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(1, 60))
 def test_what_is_lost_on_the_way_is_counted_per_source(shuffle: random.Random, steps: int) -> None:
     """Records in lost batches and dropped records are missing by exactly their number."""

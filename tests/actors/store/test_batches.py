@@ -80,7 +80,7 @@ class Groups(RuleBasedStateMachine):
 
 
 TestGroups: Any = Groups.TestCase
-TestGroups.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestGroups.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_a_group_is_bounded_in_bytes_but_takes_one_batch_of_any_size() -> None:

@@ -75,11 +75,7 @@ def check_same(engine: Engine, ledger: Ledger) -> None:
     }
 
 
-@settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     groups=st.lists(st.lists(st.lists(rows.operations, max_size=6), min_size=1, max_size=3), max_size=4),
     wanted=st.builds(LetterFilter, **rows.filters_of),
@@ -108,6 +104,15 @@ def test_whatever_is_committed_reads_as_the_ledger_says(
     ledger.expire(before)
     check_same(engine, ledger)
     engine.close()
+
+
+def test_letters_are_counted_when_the_group_is_whole(make: MakeEngine) -> None:
+    """One that a later batch of the group removes takes no other's place."""
+    engine = make(letters=2)
+    writer = Writer(engine)
+    first = writer.batch(*(PutLetter(rows.letter(id)) for id in "abc"))
+    assert engine.commit([first, writer.batch(DropLetters(("b",)))], 1) == []
+    assert [row.id for row in engine.letters(EVERY, None, 9).rows] == ["c", "a"]
 
 
 def test_a_batch_that_comes_again_is_not_done_again(make: MakeEngine) -> None:

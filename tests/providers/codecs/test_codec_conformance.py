@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgine.providers.contracts import LLMRequest, Message, TextPart, ToolResultPart, ToolSpec
@@ -25,7 +25,6 @@ from llmgine.providers.events import (
 )
 from tests.providers.codecs.wires import CASES, TARGET, Case, cut, each_case
 
-unhurried = settings(deadline=None)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -76,7 +75,6 @@ def test_deltas_concatenate_to_the_reply(case: Case) -> None:
 
 
 @each_case
-@unhurried
 @given(places=st.lists(st.integers(0, 100_000), max_size=20))
 def test_cuts_change_nothing(case: Case, places: list[int]) -> None:
     """The events do not depend on where the network cut the bytes."""
@@ -137,7 +135,6 @@ def test_a_transport_failure_ends_the_stream_with_what_had_arrived(case: Case) -
 
 
 @each_case
-@unhurried
 @given(seed=st.integers(0, 2**32))
 def test_deformed_frames_never_raise(case: Case, seed: int) -> None:
     """Whatever shape the frames have, the stream ends with one event of its own kind."""
@@ -152,7 +149,6 @@ def test_deformed_frames_never_raise(case: Case, seed: int) -> None:
 
 
 @each_case
-@unhurried
 @given(st.binary(max_size=60), st.text(max_size=8))
 def test_no_bytes_make_the_decoder_raise(case: Case, payload: bytes, event: str) -> None:
     """Frames that are not JSON are an event, never an exception."""
@@ -162,7 +158,6 @@ def test_no_bytes_make_the_decoder_raise(case: Case, payload: bytes, event: str)
 
 
 @each_case
-@unhurried
 @given(
     st.binary(max_size=60), st.integers(300, 599), st.dictionaries(st.text(max_size=8), st.text(max_size=8))
 )
@@ -175,7 +170,6 @@ def test_no_answer_makes_the_error_decoder_raise(
 
 
 @each_case
-@unhurried
 @given(JSON)
 def test_any_json_describes_an_error(case: Case, payload: Any) -> None:
     """Error bodies of any shape are read as far as they go."""
@@ -184,7 +178,6 @@ def test_any_json_describes_an_error(case: Case, payload: Any) -> None:
 
 
 @each_case
-@unhurried
 @given(seed=st.integers(0, 2**32))
 def test_deformed_bodies_give_a_response_or_a_provider_error(case: Case, seed: int) -> None:
     """An answer in one piece is read or refused, never half read with another exception."""

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgine.providers.contracts import LLMResponse
@@ -17,7 +17,6 @@ from llmgine.providers.frames import MalformedStream
 from tests.providers.codecs.recorded.exchanges import STREAMS, Exchange, each
 from tests.providers.codecs.wires import CASES, TARGET, Case, cut, each_case
 
-unhurried = settings(deadline=None)
 places = st.lists(st.integers(0, 100_000), max_size=12)
 # Without "<", for some servers' reasoning comes between tags at the start of the text.
 texts = st.lists(st.text(st.characters(exclude_characters="<", codec="utf-8")), max_size=8)
@@ -66,7 +65,6 @@ def damaged(data: bytes, seed: int) -> bytes:
 
 
 @each_case
-@unhurried
 @given(data=st.binary(max_size=300), where=places)
 def test_any_bytes_end_once_wherever_they_are_cut(case: Case, data: bytes, where: list[int]) -> None:
     """Bytes that are no stream at all end as a failure, the same one however they came."""
@@ -76,7 +74,6 @@ def test_any_bytes_end_once_wherever_they_are_cut(case: Case, data: bytes, where
 
 
 @each_case
-@unhurried
 @given(
     data=st.lists(
         st.sampled_from(["data: ", "event: error\n", "{", "}", '"', "\n", "\r", "[DONE]", ":", "1"])
@@ -88,7 +85,6 @@ def test_any_lines_end_once(case: Case, data: list[str]) -> None:
 
 
 @each_case
-@unhurried
 @given(seed=st.integers(0, 2**32), where=places)
 def test_a_damaged_stream_ends_once(case: Case, seed: int, where: list[int]) -> None:
     """Bytes lost, doubled, overwritten or moved: the events are those of the bytes, not of the cuts."""
@@ -99,7 +95,6 @@ def test_a_damaged_stream_ends_once(case: Case, seed: int, where: list[int]) -> 
 
 
 @each_case
-@unhurried
 @given(order=st.permutations(range(24)), dropped=st.sets(st.integers(0, 23)))
 def test_frames_in_any_order_end_once(case: Case, order: list[int], dropped: set[int]) -> None:
     """Well-formed frames out of order, or without some of them, are an answer or a failure."""
@@ -108,7 +103,6 @@ def test_frames_in_any_order_end_once(case: Case, order: list[int], dropped: set
 
 
 @each_case
-@unhurried
 @given(
     texts=st.lists(st.text(st.characters(exclude_characters="<", codec="utf-8")), max_size=8), where=places
 )

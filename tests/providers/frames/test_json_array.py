@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgine.providers.frames import JsonArraySplitter, MalformedStream, WholeFrames
@@ -50,7 +50,6 @@ def test_a_body_gives_its_objects(body: bytes, objects: list[Any]) -> None:
     assert split(*(body[at : at + 1] for at in range(len(body)))) == objects
 
 
-@settings(deadline=None)
 @given(OBJECTS, st.lists(st.integers(0, 5000), max_size=12), st.sampled_from([None, 2]), st.booleans())
 def test_it_matters_not_how_the_body_is_cut(
     objects: list[Any], places: list[int], indent: int | None, escaped: bool
@@ -65,7 +64,6 @@ def test_it_matters_not_how_the_body_is_cut(
     assert not splitter.end()
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=6))
 def test_no_bytes_break_it(body: bytes, places: list[int]) -> None:
     """Whatever comes, it gives frames or says that the stream is malformed, alike for all cuts."""

@@ -4,7 +4,7 @@ import itertools
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgine.providers.frames import MalformedStream, SseSplitter
@@ -69,7 +69,6 @@ LINES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(
     lines=st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"])), max_size=30),
     places=st.lists(st.integers(0, 10_000), max_size=12),
@@ -82,7 +81,6 @@ def test_frames_do_not_depend_on_where_the_body_was_cut(
     assert split(*cut(body, places)) == split(body)
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_no_bytes_make_it_raise(chunks: list[bytes]) -> None:
     """Whatever the bytes are, there are frames or none."""

@@ -202,7 +202,7 @@ class InboxMachine:
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**32))
 def test_every_delivery_is_answered_once_and_in_order(strict: bool, seed: int) -> None:
     """Whatever fails and breaks: lanes keep their order, nothing starts unjudged, all is handled once."""

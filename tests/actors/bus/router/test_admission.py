@@ -266,7 +266,7 @@ class Graph(World):
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_handlers_that_publish_in_circles_come_to_rest(seed: int) -> None:
     """Whatever publishes to whom, in mailboxes of two messages: nothing waits for itself."""
     world = Graph(seed)

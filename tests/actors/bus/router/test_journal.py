@@ -454,7 +454,7 @@ class Chaos(World):
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_durable_events_survive_whatever_dies(seed: int) -> None:
     """Each durable handler gets each admitted event once and in order; plain ones all of living producers."""
     world = Chaos(seed)

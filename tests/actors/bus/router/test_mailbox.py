@@ -223,7 +223,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMailbox = Machine.TestCase
-TestMailbox.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestMailbox.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 def test_one_sessions_flood_keeps_nobody_waiting() -> None:

@@ -45,5 +45,5 @@ class PlacesAgainstAList(RuleBasedStateMachine):
         assert self.places.held <= 2 * len(self.places) + FEW
 
 
-PlacesAgainstAList.TestCase.settings = settings(max_examples=40, stateful_step_count=100, deadline=None)
+PlacesAgainstAList.TestCase.settings = settings(max_examples=40, stateful_step_count=100)
 TestPlacesAgainstAList = PlacesAgainstAList.TestCase

@@ -248,5 +248,5 @@ class LettersAgainstACount(RuleBasedStateMachine):
         assert {id_: row.attempts for id_, row in self.desk.letters.items()} == self.model
 
 
-LettersAgainstACount.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+LettersAgainstACount.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 TestLettersAgainstACount = LettersAgainstACount.TestCase

@@ -148,5 +148,5 @@ class ScheduleAgainstAModel(RuleBasedStateMachine):
         assert self.model.keys() <= firing
 
 
-ScheduleAgainstAModel.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+ScheduleAgainstAModel.TestCase.settings = settings(max_examples=60, stateful_step_count=50)
 TestScheduleAgainstAModel = ScheduleAgainstAModel.TestCase

@@ -271,5 +271,5 @@ class WritesAgainstALog(RuleBasedStateMachine):
         assert len(self.writes) == 0
 
 
-WritesAgainstALog.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+WritesAgainstALog.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestWritesAgainstALog = WritesAgainstALog.TestCase

@@ -32,7 +32,7 @@ def told(state: SessionState) -> Any:
     return (state.context.to_json(), state.queue, state.progress, state.turns, state.damage)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(CHOICES, st.integers(0, 100))
 def test_a_snapshot_stands_for_what_came_before_it(choices: list[int], cut: int) -> None:
     """A snapshot at any point and the entries after it come to the same as all entries."""
@@ -48,7 +48,7 @@ def test_a_snapshot_stands_for_what_came_before_it(choices: list[int], cut: int)
     assert told(after) == told(author.state)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(CHOICES)
 def test_every_prefix_is_a_whole_conversation(choices: list[int]) -> None:
     """Wherever the writing stopped, calls and results are paired, once those that are open are answered."""
@@ -64,7 +64,7 @@ def test_every_prefix_is_a_whole_conversation(choices: list[int]) -> None:
         assert again.open_calls == ()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(CHOICES)
 def test_a_live_session_notes_what_a_reader_finds(choices: list[int]) -> None:
     """A state that is told of each record after its change is the one that reading the records gives."""

@@ -4,7 +4,7 @@ import itertools
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 from pydantic import TypeAdapter
@@ -303,7 +303,6 @@ TURNS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(TURNS)
 def test_a_longer_conversation_begins_with_the_shorter_one(turns: list[tuple[Message, Message]]) -> None:
     """Whatever the history, it is sent in the same bytes each time, and earlier turns never change."""
@@ -314,7 +313,6 @@ def test_a_longer_conversation_begins_with_the_shorter_one(turns: list[tuple[Mes
         assert json.dumps(whole[: len(shorter)]) == json.dumps(shorter)
 
 
-@settings(deadline=None)
 @given(TURNS)
 def test_nothing_is_lost_in_silence(turns: list[tuple[Message, Message]]) -> None:
     """Each part of a reply is in the body, or in a note."""

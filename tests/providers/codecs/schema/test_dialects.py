@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
@@ -333,7 +333,6 @@ def _answer(schema: dict[str, Any], choose: Any) -> Any:
     return _VALUES[kind]
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from("xyz"), st.recursive(_LEAVES, _nested, max_leaves=8), min_size=1),
     st.data(),
