@@ -27,8 +27,8 @@ CASE: Final = Case(
     ),
     caveats=(
         "the model is scripted and answers at once: what is measured is the runtime",
-        "open_sessions of ours are pooled, each has had a turn, and those that were idle sleep in the store;"
-        " all are open at the end, and some of them are woken and must know what they were told",
+        "open_sessions of ours are pooled, each has had a turn, and those that are idle sleep in the store;"
+        " all stay open over the rounds, and some are woken in each and must know what they were told",
         "mb_per_1000_sessions is what all processes of the runtime grew by, driver and store included",
         "activation is opening a session until it can be asked: in an actor that stands ready (activation_ms,"
         " pooled, and dedicated_activation_ms), or in one that is started for it (cold_ms)",

@@ -90,6 +90,15 @@ class SessionDesk:
                 await self._wake(entry, why)
             return self.describe(entry)
 
+    @asynccontextmanager
+    async def closed(self, session_id: str) -> AsyncIterator[None]:
+        """The session is not open, and nobody opens it, for as long as this is held."""
+        async with self._lanes.of(session_id):
+            for decision in self._directory.close(session_id):
+                self.end(decision)
+            await self.ended(session_id)
+            yield
+
     def _stays(self, session_id: str) -> bool:
         known = self._directory.sessions.get(session_id)
         return known is not None and known.stay

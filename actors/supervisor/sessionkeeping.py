@@ -123,8 +123,9 @@ class SessionKeeping:
         await self._desk.ended(session_id)
         async for child in self._records.opened_by(session_id):
             await self.delete(child)
-        await self._subscriptions.remove_scope(session_id)
-        await self._records.delete(session_id)
+        async with self._desk.closed(session_id):
+            await self._subscriptions.remove_scope(session_id)
+            await self._records.delete(session_id)
 
     async def described(self) -> list[dict[str, Any]]:
         """Every open session, with the seconds since it was last used; None where the store does not tell."""

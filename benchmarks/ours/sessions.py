@@ -32,25 +32,70 @@ _SETTINGS: Final[dict[str, Any]] = {
 }
 
 
+class Crowd:
+    """Sessions that stay open from round to round, and sleep while nobody asks them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._sessions: list[Session] = []
+        self._before: dict[int, float] = {}
+        self.mb_per_1000 = 0.0
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    async def grow(self, count: int) -> None:
+        """Opens what is missing, and asks each new session once; others go to sleep meanwhile."""
+        if not self._sessions:
+            self._before = await _resident_mb(self._runtime)
+        new = [
+            self._runtime.session(f"crowd-{number}", model=_MODEL, placement="pooled", stay=True)
+            for number in range(len(self), count)
+        ]
+        waiting = iter(new)
+
+        async def work() -> None:
+            for session in waiting:
+                await session.open()
+                await session.ask(f"I am {session.id}.")
+
+        await asyncio.gather(*(work() for _ in range(_OPENING)))
+        self._sessions += new
+        held = grown(self._before, await _resident_mb(self._runtime))
+        self.mb_per_1000 = held / len(self) * 1_000
+
+    async def wake(self, count: int) -> list[float]:
+        """How long a turn took of each of some sessions that slept, which must know what was said before."""
+        await asyncio.sleep(3 * _IDLE)
+        taken = []
+        for session in self._sessions[:: max(1, len(self) // count)]:
+            begun = time.perf_counter()
+            await session.ask("Who am I?")
+            taken.append((time.perf_counter() - begun) * 1e3)
+            history = await session.history()
+            if len(history) < 4 or history[0].text != f"I am {session.id}.":
+                raise Violation(f"session {session.id} woke with {len(history)} messages")
+        return taken
+
+
 @asynccontextmanager
 async def stage(case: str) -> AsyncIterator[Measure]:
     async with Runtime.launch(_SETTINGS, name="benchmark") as runtime:
         names = (f"s{number}" for number in itertools.count())
+        crowd = Crowd(runtime)
 
         async def measure(effort: Effort) -> Round:
-            pooled = await _each(effort.count(500, 50), lambda: _opened(runtime, next(names), "pooled"))
+            pooled = await _each(effort.count(300, 50), lambda: _opened(runtime, next(names), "pooled"))
             dedicated = await _each(
-                effort.count(20, 3), lambda: _opened(runtime, next(names), "dedicated", rest=1.5)
+                effort.count(10, 3), lambda: _opened(runtime, next(names), "dedicated", rest=1.5)
             )
             cold = await _cold(runtime, [next(names) for _ in range(effort.count(8, 2))])
-            rate = await _turns(runtime, [next(names) for _ in range(_ROOMS)], effort.count(10_000, 500))
-            count = effort.count(10_000, 200)
-            before = await _resident_mb(runtime)
-            held = await _opened_all(runtime, [next(names) for _ in range(count)])
-            woken = await _woken(held, effort.count(300, 30))
+            rate = await _turns(runtime, [next(names) for _ in range(_ROOMS)], effort.count(4_000, 500))
+            await crowd.grow(effort.count(10_000, 200))
+            woken = await crowd.wake(effort.count(300, 30))
             figures = {
-                "open_sessions": float(len(held)),
-                "mb_per_1000_sessions": grown(before, await _resident_mb(runtime)) / count * 1_000,
+                "open_sessions": float(len(crowd)),
+                "mb_per_1000_sessions": crowd.mb_per_1000,
                 "activation_ms_p50": median(pooled),
                 "activation_ms_p99": percentile(pooled, 99),
                 "dedicated_activation_ms_p99": percentile(dedicated, 99),
@@ -59,7 +104,6 @@ async def stage(case: str) -> AsyncIterator[Measure]:
                 "durable_turns_per_s": rate,
                 "fsync_us": fsync_us(Path.cwd()),
             }
-            await asyncio.gather(*(session.close() for session in held))
             samples = {"activation_ms_p99": pooled, "wake_ms_p99": woken, "cold_ms_p50": cold}
             return Round(figures, samples)
 
@@ -119,31 +163,3 @@ async def _turns(runtime: Runtime, names: list[str], count: int) -> float:
         raise Violation(f"the sessions hold {held} messages of {count} turns")
     await asyncio.gather(*(session.leave() for session in sessions))
     return count / seconds
-
-
-async def _opened_all(runtime: Runtime, names: list[str]) -> list[Session]:
-    """So many sessions, each opened and asked once; idle ones go to sleep meanwhile."""
-    sessions = [runtime.session(name, model=_MODEL, placement="pooled") for name in names]
-    waiting = iter(sessions)
-
-    async def work() -> None:
-        for session in waiting:
-            await session.open()
-            await session.ask(f"I am {session.id}.")
-
-    await asyncio.gather(*(work() for _ in range(_OPENING)))
-    return sessions
-
-
-async def _woken(sessions: list[Session], count: int) -> list[float]:
-    """A turn of each of some sessions that sleep; it must know what was said before."""
-    await asyncio.sleep(3 * _IDLE)
-    taken = []
-    for session in sessions[:: max(1, len(sessions) // count)]:
-        begun = time.perf_counter()
-        await session.ask("Who am I?")
-        taken.append((time.perf_counter() - begun) * 1e3)
-        history = await session.history()
-        if len(history) != 4 or history[0].text != f"I am {session.id}.":
-            raise Violation(f"session {session.id} woke with {len(history)} messages")
-    return taken

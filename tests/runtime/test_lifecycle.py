@@ -239,6 +239,21 @@ async def test_a_launch_over_an_old_store(
             await staying.close()
 
 
+async def test_an_opening_beside_a_deletion(runtime: Runtime) -> None:
+    """Whichever comes first: a session that could be opened is there, with what it was told since."""
+    for _ in range(5):
+        session = runtime.session("s", model="scripted/echo", stay=True)
+        async with session:
+            await session.ask("one")
+        again = runtime.session("s", model="scripted/echo", stay=True)
+        await asyncio.gather(runtime.sessions.delete("s"), again.open(), return_exceptions=True)
+        async with runtime.session("s", model="scripted/echo", stay=True) as last:
+            await last.ask("two")
+            assert (await said(last))[-2:] == ["two", "two"]
+        assert (await runtime.sessions.show("s")).turns >= 1
+        await runtime.sessions.delete("s")
+
+
 async def test_a_killed_runtime_leaves_no_handlers_of_sessions_that_ended_with_it(
     clean_environ: object, tmp_path: Path, eventually: Eventually
 ) -> None:
