@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llmgine.actors.control import LocalCluster, names
+from llmgine.actors.control import names
 from llmgine.runtime import (
     AlreadyAnswered,
     Approval,
@@ -25,6 +25,7 @@ from llmgine.runtime import (
     UnknownApproval,
     tool,
 )
+from tests.runtime.looks import cluster_of, entry_of, sleeps
 
 Eventually = Callable[..., Any]
 
@@ -55,17 +56,6 @@ def nothing_paid() -> None:
 async def runtime(clean_environ: object) -> AsyncIterator[Runtime]:
     async with Runtime.in_process(SETTINGS) as opened:
         yield opened
-
-
-def cluster_of(runtime: Runtime) -> LocalCluster:
-    cluster = runtime._open().ground.cluster
-    assert isinstance(cluster, LocalCluster)
-    return cluster
-
-
-async def entry_of(runtime: Runtime, session: str) -> dict[str, Any]:
-    entries: list[dict[str, Any]] = (await runtime.status())["sessions"]
-    return next(entry for entry in entries if entry["session_id"] == session)
 
 
 async def first(runtime: Runtime) -> Approval:
@@ -129,11 +119,7 @@ async def test_a_session_sleeps_while_its_turn_waits(runtime: Runtime, eventuall
     async with runtime.session("s", model="scripted/clerk", tools=[pay]) as session:
         turn = await session.submit("pay", deadline=5.0)
         approval = await first(runtime)
-
-        async def sleeps() -> bool:
-            return bool((await entry_of(runtime, "s"))["state"] == "passive")
-
-        await eventually(sleeps)
+        await eventually(lambda: sleeps(runtime, "s"))
         await runtime.approvals.approve(approval.id)
         reply = await turn.result()
         assert (reply.text, paid) == ("Done.", [5])

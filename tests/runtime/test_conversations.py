@@ -20,6 +20,7 @@ from llmgine.runtime import (
     Window,
     tool,
 )
+from tests.runtime.looks import sleeps
 
 SETTINGS: dict[str, Any] = {
     "telemetry": {"enabled": False},
@@ -50,11 +51,7 @@ async def test_a_window_holds_after_sleep(runtime: Runtime, eventually: Callable
     """A session that slept shows its models no more than before."""
     async with runtime.session("s", model="scripted/echo", window=Window.messages(3)) as session:
         assert await read(session, 4) == 15
-
-        async def asleep() -> bool:
-            return bool((await runtime.status())["sessions"][0]["state"] == "passive")
-
-        await eventually(asleep)
+        await eventually(lambda: sleeps(runtime, "s"))
         assert await read(session, 4) == 15
         assert len(await session.history()) == 16
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llmgine.actors.control import LocalCluster, names
+from llmgine.actors.control import names
 from llmgine.runtime import (
     Event,
     HandlerContext,
@@ -25,6 +25,7 @@ from llmgine.runtime import (
     on,
     tool,
 )
+from tests.runtime.looks import cluster_of, entry_of, sleeps
 
 Eventually = Callable[..., Any]
 
@@ -48,21 +49,6 @@ async def runtime(clean_environ: object) -> AsyncIterator[Runtime]:
 def get_weather(city: str) -> str:
     """The weather in a city."""
     return f"Sunny in {city}"
-
-
-def cluster_of(runtime: Runtime) -> LocalCluster:
-    cluster = runtime._open().ground.cluster
-    assert isinstance(cluster, LocalCluster)
-    return cluster
-
-
-async def entry_of(runtime: Runtime, session: str) -> dict[str, Any]:
-    entries: list[dict[str, Any]] = (await runtime.status())["sessions"]
-    return next((entry for entry in entries if entry["session_id"] == session), {"state": "gone"})
-
-
-async def sleeps(runtime: Runtime, session: str) -> bool:
-    return bool((await entry_of(runtime, session))["state"] == "passive")
 
 
 async def said(session: Any) -> list[str]:

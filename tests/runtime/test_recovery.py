@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llmgine.actors.control import LocalCluster, SpawnOptions, names
+from llmgine.actors.control import SpawnOptions, names
 from llmgine.actors.supervisor import children
 from llmgine.actors.supervisor.actor import SupervisorActor
 from llmgine.runtime import Event, Runtime, SessionEnded, SessionNotFound, SessionStarted
 from llmgine.runtime.driver import Driver
+from tests.runtime.looks import cluster_of
 
 Until = Callable[..., Any]
 
@@ -53,12 +54,6 @@ class Gate:
 
 def driver_of(runtime: Runtime) -> Driver:
     return runtime._open()
-
-
-def cluster_of(runtime: Runtime) -> LocalCluster:
-    cluster = driver_of(runtime).ground.cluster
-    assert isinstance(cluster, LocalCluster)
-    return cluster
 
 
 def supervisor_of(runtime: Runtime) -> SupervisorActor:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llmgine.actors.control import LocalCluster
 from llmgine.runtime import (
     Command,
     Event,
@@ -25,6 +24,7 @@ from llmgine.runtime import (
     answers,
     on,
 )
+from tests.runtime.looks import cluster_of, entry_of, sleeps
 
 Eventually = Callable[..., Any]
 
@@ -77,15 +77,6 @@ async def runtime(clean_environ: object) -> AsyncIterator[Runtime]:
         yield opened
 
 
-async def entry_of(runtime: Runtime, session: str) -> dict[str, Any]:
-    entries: list[dict[str, Any]] = (await runtime.status())["sessions"]
-    return next((entry for entry in entries if entry["session_id"] == session), {"state": "gone"})
-
-
-async def sleeps(runtime: Runtime, session: str) -> bool:
-    return bool((await entry_of(runtime, session))["state"] == "passive")
-
-
 async def test_an_event_is_a_turn_and_wakes_the_session(runtime: Runtime, eventually: Eventually) -> None:
     """However it comes: published, or scheduled for later. A command wakes it, too."""
     done: list[TurnCompleted] = []
@@ -110,15 +101,13 @@ async def test_a_session_that_dies_goes_on_with_what_waits(runtime: Runtime, eve
     """Each event is one turn, also where its session's process was killed in between."""
     done: list[TurnCompleted] = []
     await runtime.bus.register_event_handler(TurnCompleted, done.append, name="done")
-    cluster = runtime._open().ground.cluster
-    assert isinstance(cluster, LocalCluster)
     async with runtime.session("s", model="scripted/echo", handlers=[take]) as session:
         for number in range(6):
             await runtime.bus.publish(Ticket(session_id="s", text=str(number)))
             if number % 2:
                 actor = (await entry_of(runtime, "s"))["actor"]
                 if actor is not None:
-                    await cluster.kill(actor)
+                    await cluster_of(runtime).kill(actor)
 
         async def all_there() -> bool:
             return len(await session.history()) == 12

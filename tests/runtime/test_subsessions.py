@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.control import LocalCluster
 from llmgine.actors.sessions.tools.context import ToolContext
 from llmgine.runtime import (
     Deny,
@@ -21,6 +20,7 @@ from llmgine.runtime import (
     session_tool,
     tool,
 )
+from tests.runtime.looks import cluster_of
 
 Until = Callable[..., Any]
 
@@ -179,10 +179,8 @@ async def test_a_crash_of_the_one_that_asks_asks_nothing_twice(
         asking = asyncio.create_task(session.ask("go"))
         await asyncio.wait_for(gate.inside.wait(), 20)
         host = (await runtime.sessions.show("p")).host
-        cluster = runtime._open().ground.cluster
-        assert isinstance(cluster, LocalCluster)
         assert host is not None
-        await cluster.kill(host)
+        await cluster_of(runtime).kill(host)
         gate.go_on.set()
         reply = await asyncio.wait_for(asking, 30)
     assert [call.result.text for call in reply.tool_calls] == ["waited"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -29,50 +27,33 @@ from llmgine.actors.bus.router.state import RouterState
 from llmgine.actors.bus.router.verdicts import Verdicts
 from llmgine.actors.link.flow import ReceiveWindow
 from llmgine.actors.store.operations import HandlerDone
+from tests.simulation.deliberate import Bugs
 from tests.simulation.router import RouterHost
 
-Bug = Callable[[], AbstractContextManager[Any]]
-
-BUGS: dict[str, Bug] = {}
-
-
-def _bug(owner: type[Any], name: str) -> Callable[[Callable[..., Any]], Bug]:
-    """The function replaces that method; it gets the real one first."""
-
-    def decorate(wrong: Callable[..., Any]) -> Bug:
-        @contextmanager
-        def switched_on() -> Iterator[None]:
-            right = getattr(owner, name)
-            with mock.patch.object(owner, name, lambda *args, **kwargs: wrong(right, *args, **kwargs)):
-                yield
-
-        BUGS[wrong.__name__.replace("_", " ")] = switched_on
-        return switched_on
-
-    return decorate
+BUGS = Bugs()
 
 
 # Handling
 
 
-@_bug(Line, "seen")
+@BUGS.of(Line, "seen")
 def no_dedup(right: Any, line: Line, sequence: int) -> bool:
     return False
 
 
-@_bug(Inbox, "_join")
+@BUGS.of(Inbox, "_join")
 def no_join(right: Any, inbox: Inbox, line: Line, sequence: int, entry: int) -> bool:
     return False
 
 
-@_bug(Inbox, "verdict")
+@BUGS.of(Inbox, "verdict")
 def lost_resume(right: Any, inbox: Inbox, number: int, entry: int, recall: int) -> None:
     queue = inbox.queues.get(number)
     if queue is None or recall == wire.KEEP:
         right(inbox, number, entry, recall)
 
 
-@_bug(Queue, "gather")
+@BUGS.of(Queue, "gather")
 def batch_lanes_left_open(right: Any, queue: Queue, size: int) -> list[Any]:
     jobs: list[Any] = right(queue, size)
     lanes = [queue._lanes.get(queue.lane(job) or "") for job in jobs]
@@ -80,7 +61,7 @@ def batch_lanes_left_open(right: Any, queue: Queue, size: int) -> list[Any]:
     return jobs
 
 
-@_bug(Queue, "await_verdict")
+@BUGS.of(Queue, "await_verdict")
 def started_before_the_verdict(right: Any, queue: Queue, *rest: Any) -> None:
     pass
 
@@ -88,7 +69,7 @@ def started_before_the_verdict(right: Any, queue: Queue, *rest: Any) -> None:
 # Router
 
 
-@_bug(RouterState, "admitted")
+@BUGS.of(RouterState, "admitted")
 def settled_before_done(right: Any, state: RouterState, record: Any, *, deferred: bool = False) -> None:
     right(state, record, deferred=deferred)
     client = record.head.line.client
@@ -96,44 +77,44 @@ def settled_before_done(right: Any, state: RouterState, record: Any, *, deferred
         state.settled_range(client, record.head.line.session, record.sequence, record.sequence)
 
 
-@_bug(Verdicts, "_again")
+@BUGS.of(Verdicts, "_again")
 def lane_not_held(right: Any, verdicts: Verdicts, serving: Any, entry: int, record: Any, delay: float) -> int:
     with mock.patch.object(type(serving.mailbox), "lane", return_value=None):
         right(verdicts, serving, entry, record, delay)
     return wire.KEEP
 
 
-@_bug(Verdicts, "_due")
+@BUGS.of(Verdicts, "_due")
 def double_retry(right: Any, verdicts: Verdicts, mailbox: Any, trouble: Any, record: Any) -> None:
     right(verdicts, mailbox, trouble, record)
     mailbox.put_back([record])
 
 
-@_bug(Parcel, "_place")
+@BUGS.of(Parcel, "_place")
 def floor_too_high(right: Any, parcel: Parcel, record: Any) -> int:
     position: int = right(parcel, record)
     parcel.runs[-1][5] = max(parcel.runs[-1][5], record.sequence + 2)
     return position
 
 
-@_bug(Serving, "released")
+@BUGS.of(Serving, "released")
 def member_lane_moved_while_in_hand(right: Any, serving: Serving, record: Any) -> None:
     if serving.lanes is not None:
         serving.lanes.clear()
 
 
-@_bug(Handover, "_retire")
+@BUGS.of(Handover, "_retire")
 def handed_over_while_it_runs(right: Any, handover: Handover, serving: Serving) -> None:
     serving.retiring = True
     handover.hand_over(serving.mailbox, serving)
 
 
-@_bug(Handover, "_discard_all")
+@BUGS.of(Handover, "_discard_all")
 def removed_with_what_waits(right: Any, handover: Handover, mailbox: Any) -> None:
     mailbox.drain()
 
 
-@_bug(Routes, "sift")
+@BUGS.of(Routes, "sift")
 def filters_of_the_bus_not_asked(right: Any, routes: Routes, route: Route, record: Any, now: float) -> Any:
     return right(routes, Route(route.stages, route.screened, ()), record, now)
 
@@ -141,13 +122,13 @@ def filters_of_the_bus_not_asked(right: Any, routes: Routes, route: Route, recor
 # Breakers
 
 
-@_bug(Breaker, "failed")
+@BUGS.of(Breaker, "failed")
 def stale_permit(right: Any, breaker: Breaker, generation: int, now: float, slow: bool = False) -> bool:
     changed: bool = right(breaker, breaker.generation, now, slow)
     return changed
 
 
-@_bug(Breaker, "take")
+@BUGS.of(Breaker, "take")
 def half_open_unlimited(right: Any, breaker: Breaker, count: int) -> None:
     pass
 
@@ -155,7 +136,7 @@ def half_open_unlimited(right: Any, breaker: Breaker, count: int) -> None:
 # Durability
 
 
-@_bug(Journal, "keep")
+@BUGS.of(Journal, "keep")
 def acknowledged_before_the_journal(
     right: Any, journal: Journal, record: Any, stages: Any, keys: Any
 ) -> None:
@@ -163,14 +144,14 @@ def acknowledged_before_the_journal(
     journal._committed(record)
 
 
-@_bug(Journal, "_route")
+@BUGS.of(Journal, "_route")
 def journal_dropped_before_done(right: Any, journal: Journal, record: Any, kept: Any) -> None:
     right(journal, record, kept)
     for mailbox in kept.pending:
         journal._state.writes.add(HandlerDone(record.id, mailbox.subscription.key_text))
 
 
-@_bug(Schedules, "_fire")
+@BUGS.of(Schedules, "_fire")
 def schedule_advanced_before_settled(right: Any, schedules: Schedules, entry: Any, wall: int) -> bool:
     fired: bool = right(schedules, entry, wall)
     if fired and entry.row.every is None:
@@ -178,7 +159,7 @@ def schedule_advanced_before_settled(right: Any, schedules: Schedules, entry: An
     return fired
 
 
-@_bug(RouterHost, "told")
+@BUGS.of(RouterHost, "told")
 def journal_read_before_the_table_is_restored(right: Any, router: RouterHost, what: str, body: Any) -> None:
     right(router, what, body)
     if what == "load":
@@ -188,7 +169,7 @@ def journal_read_before_the_table_is_restored(right: Any, router: RouterHost, wh
 # Dead letters
 
 
-@_bug(Ends, "fail")
+@BUGS.of(Ends, "fail")
 def dead_lettered_twice(
     right: Any, ends: Ends, mailbox: Any, record: Any, reason: Any, *rest: Any, **more: Any
 ) -> None:
@@ -196,13 +177,13 @@ def dead_lettered_twice(
     right(ends, mailbox, record, reason, *rest, **more)
 
 
-@_bug(Origins, "send")
+@BUGS.of(Origins, "send")
 def replayed_for_everybody(right: Any, origins: Origins, origin: Any) -> bool:
     sent: bool = right(origins, origin if origin.command else replace(origin, only=None))
     return sent
 
 
-@_bug(Replays, "_settled")
+@BUGS.of(Replays, "_settled")
 def letter_stays_after_its_replay(right: Any, replays: Replays, replay: Any, success: bool) -> None:
     if not success:
         right(replays, replay, success)
@@ -211,7 +192,7 @@ def letter_stays_after_its_replay(right: Any, replays: Replays, replay: Any, suc
     replays._answer(replay, {"handled": True, "attempts": 1, "text": ""})
 
 
-@_bug(Journal, "_close")
+@BUGS.of(Journal, "_close")
 def floor_above_what_failed(right: Any, journal: Journal, record: Any) -> None:
     right(journal, record)
     record.head.line.stored = None
@@ -220,13 +201,13 @@ def floor_above_what_failed(right: Any, journal: Journal, record: Any) -> None:
 # Link
 
 
-@_bug(ReceiveWindow, "consumed")
+@BUGS.of(ReceiveWindow, "consumed")
 def credit_leak(right: Any, window: ReceiveWindow, size: int) -> tuple[int, int] | None:
     granted = right(window, size)
     return None if granted is None else (granted[0] - 1, granted[1])
 
 
-@_bug(Numbering, "take")
+@BUGS.of(Numbering, "take")
 def numbering_ignored(right: Any, numbering: Numbering, message: Any) -> list[Any]:
     rest: list[Any] = message[1:]
     return rest
@@ -235,13 +216,13 @@ def numbering_ignored(right: Any, numbering: Numbering, message: Any) -> list[An
 # Client
 
 
-@_bug(Outbox, "admitted")
+@BUGS.of(Outbox, "admitted")
 def forgotten_when_admitted(right: Any, outbox: Outbox, session: str, first: int, last: int) -> list[Any]:
     news: list[Any] = right(outbox, session, first, last)
     outbox.settled(session, first, last)
     return news
 
 
-@_bug(Outbox, "resume")
+@BUGS.of(Outbox, "resume")
 def resumed_from_the_end(right: Any, outbox: Outbox, received: Any, *, again: bool) -> None:
     right(outbox, [(line.session, line.sent) for line in outbox.lines.values()], again=again)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,9 +24,9 @@ from tests.actors.store.server import Server, started
 MakeEngine = Callable[..., SqlEngine]
 
 
-@pytest.fixture
-def sql(tmp_path: Path) -> Iterator[MakeEngine]:
-    """Makes engines over one file, each the next life of it; all are closed in the end."""
+@contextmanager
+def engines(url_of: Callable[[str], str]) -> Iterator[MakeEngine]:
+    """Makes engines, each the next life of its file's place; all are closed in the end."""
     made: list[SqlEngine] = []
 
     def make(
@@ -35,15 +37,20 @@ def sql(tmp_path: Path) -> Iterator[MakeEngine]:
         retention: Retention = KEEP_ALL,
         **options: Any,
     ) -> SqlEngine:
-        url = f"sqlite:///{tmp_path / 'data' / file}"
-        database = database_of(StoreOptions(url=url, **options))
-        engine = SqlEngine(database, letters, age, retention, life=len(made) + 1)
-        made.append(engine)
-        return engine
+        database = database_of(StoreOptions(url=url_of(file), **options))
+        made.append(SqlEngine(database, letters, age, retention, life=len(made) + 1))
+        return made[-1]
 
     yield make
     for engine in made:
         engine.close()
+
+
+@pytest.fixture
+def sql(tmp_path: Path) -> Iterator[MakeEngine]:
+    """Makes engines over files."""
+    with engines(lambda file: f"sqlite:///{tmp_path / 'data' / file}") as make:
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -57,28 +64,11 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def postgres(request: pytest.FixtureRequest) -> Iterator[MakeEngine]:
-    """Makes engines over places of the server, one for each name of a file, each the next life of it."""
+    """Makes engines over places of the server, one for each name of a file."""
     server: Server = request.getfixturevalue("server")
-    places: dict[str, str] = {}
-    made: list[SqlEngine] = []
-
-    def make(
-        *,
-        file: str = "store.db",
-        letters: int = 100,
-        age: float = 1e-6,
-        retention: Retention = KEEP_ALL,
-        **options: Any,
-    ) -> SqlEngine:
-        if file not in places:
-            places[file] = server.place()
-        database = database_of(StoreOptions(url=places[file], **options))
-        made.append(SqlEngine(database, letters, age, retention, life=len(made) + 1))
-        return made[-1]
-
-    yield make
-    for engine in made:
-        engine.close()
+    place = lru_cache(None)(lambda file: server.place())
+    with engines(place) as make:
+        yield make
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

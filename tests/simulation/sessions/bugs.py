@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-from unittest import mock
 
 from llmgine.actors.sessions.hosting.host import SessionHost
 from llmgine.actors.sessions.hosting.queue import TurnQueue
@@ -16,37 +13,20 @@ from llmgine.actors.sessions.running import resuming, steps
 from llmgine.actors.sessions.tools.policy import Allow
 from llmgine.actors.store.fencing import Fence
 from llmgine.actors.store.memory import MemorySessions
+from tests.simulation.deliberate import Bugs
 
-Bug = Callable[[], AbstractContextManager[Any]]
-
-BUGS: dict[str, Bug] = {}
-
-
-def _bug(owner: Any, name: str) -> Callable[[Callable[..., Any]], Bug]:
-    """The function replaces that method; it gets the real one first."""
-
-    def decorate(wrong: Callable[..., Any]) -> Bug:
-        @contextmanager
-        def switched_on() -> Iterator[None]:
-            right = getattr(owner, name)
-            with mock.patch.object(owner, name, lambda *args, **kwargs: wrong(right, *args, **kwargs)):
-                yield
-
-        BUGS[wrong.__name__.replace("_", " ")] = switched_on
-        return switched_on
-
-    return decorate
+BUGS = Bugs()
 
 
 # The store
 
 
-@_bug(Fence, "_owned")
+@BUGS.of(Fence, "_owned")
 def no_fencing(right: Any, fence: Fence, operation: Any) -> Any:
     return fence.session(operation.session)
 
 
-@_bug(MemorySessions, "snapshot")
+@BUGS.of(MemorySessions, "snapshot")
 def lost_snapshot(right: Any, sessions: MemorySessions, session: str) -> Any:
     return None
 
@@ -54,24 +34,24 @@ def lost_snapshot(right: Any, sessions: MemorySessions, session: str) -> Any:
 # The journal
 
 
-@_bug(StoreJournal, "flush")
+@BUGS.of(StoreJournal, "flush")
 async def answer_before_journal(right: Any, journal: StoreJournal) -> None:
     return
 
 
-@_bug(StoreJournal, "_write")
+@BUGS.of(StoreJournal, "_write")
 def entries_out_of_order(right: Any, journal: StoreJournal) -> None:
     journal._records.reverse()
     right(journal)
 
 
-@_bug(StoreJournal, "_failed")
+@BUGS.of(StoreJournal, "_failed")
 def fenced_and_deaf(right: Any, journal: StoreJournal, error: Any) -> None:
     """Goes on as if what was refused had been written."""
     journal._done(())
 
 
-@_bug(SessionState, "to_snapshot")
+@BUGS.of(SessionState, "to_snapshot")
 def snapshot_without_queue(right: Any, state: SessionState, blob_bytes: int) -> Any:
     queue, state.queue = state.queue, {}
     try:
@@ -83,29 +63,29 @@ def snapshot_without_queue(right: Any, state: SessionState, blob_bytes: int) -> 
 # Turns
 
 
-@_bug(resuming, "continuation")
+@BUGS.of(resuming, "continuation")
 def run_again_although_not_idempotent(right: Any, progress: Any) -> Any:
     return Continuation(right(progress).results)
 
 
-@_bug(steps, "decide")
+@BUGS.of(steps, "decide")
 def run_without_leave(right: Any, *asked: Any) -> Any:
     return Allow()
 
 
-@_bug(TurnQueue, "resume")
+@BUGS.of(TurnQueue, "resume")
 def waiting_turns_dropped(right: Any, queue: TurnQueue, state: SessionState) -> None:
     begun = None if state.progress is None else state.progress.turn_id
     state.queue = {turn_id: one for turn_id, one in state.queue.items() if turn_id == begun}
     right(queue, state)
 
 
-@_bug(SessionHost, "_ended")
+@BUGS.of(SessionHost, "_ended")
 async def resent_turn_doubled(right: Any, host: SessionHost, turn_id: str) -> None:
     return None
 
 
-@_bug(TurnQueue, "resume")
+@BUGS.of(TurnQueue, "resume")
 def begun_turn_begun_anew(right: Any, queue: TurnQueue, state: SessionState) -> None:
     """What it had done already is done once more."""
     state.progress = None
