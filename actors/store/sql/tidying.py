@@ -59,8 +59,8 @@ class Tidying:
             some = list(islice(self._touched, _SESSIONS))
             with self._connection.begin():
                 self._check()
-                for session in some:
-                    for table, ended in _ENDED:
+                for table, ended in _ENDED:
+                    for session in self._connection.scalars(_overfull(table, some, retention.turns)).all():
                         self._connection.execute(_too_many(table, ended, session, retention.turns))
             self._touched.difference_update(some)
             yield len(some)
@@ -106,6 +106,12 @@ class Tidying:
         with self._connection.begin():
             self._check()
             return self._connection.execute(statement).rowcount
+
+
+def _overfull(table: sa.Table, some: list[str], most: int) -> sa.Select[Any]:
+    """Which of some sessions may have too many; the index alone answers, at once for all of them."""
+    mine = sa.select(table.c.session).where(table.c.session.in_(some)).group_by(table.c.session)
+    return mine.having(sa.func.count() > most)
 
 
 def _too_many(table: sa.Table, ended: sa.Column[Any], session: str, most: int) -> sa.Delete:
