@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
@@ -85,10 +85,13 @@ async def stage(case: str) -> AsyncIterator[Measure]:
         crowd = Crowd(runtime)
 
         async def measure(effort: Effort) -> Round:
-            pooled = await _each(effort.count(300, 50), lambda: _opened(runtime, next(names), "pooled"))
-            dedicated = await _each(
-                effort.count(10, 3), lambda: _opened(runtime, next(names), "dedicated", rest=1.5)
-            )
+            await _opened(runtime, next(names), "pooled")
+            await _at_rest(runtime)
+            pooled = [await _opened(runtime, next(names), "pooled") for _ in range(effort.count(300, 50))]
+            dedicated = []
+            for _ in range(effort.count(10, 3)):
+                await _at_rest(runtime)
+                dedicated.append(await _opened(runtime, next(names), "dedicated"))
             cold = await _cold(runtime, [next(names) for _ in range(effort.count(8, 2))])
             rate = await _turns(runtime, [next(names) for _ in range(_ROOMS)], effort.count(4_000, 500))
             await crowd.grow(effort.count(10_000, 200))
@@ -116,13 +119,17 @@ async def _resident_mb(runtime: Runtime) -> dict[int, float]:
     return resident_mb([os.getpid(), *(int(actor["pid"]) for actor in actors)])
 
 
-async def _each(count: int, work: Callable[[], Awaitable[float]]) -> list[float]:
-    return [await work() for _ in range(count)]
+async def _at_rest(runtime: Runtime) -> None:
+    """Returns once a blank actor stands ready, none is being started, and every session sleeps."""
+    while True:
+        hosts = (await runtime.status())["hosts"]
+        if hosts["warm"] and not hosts["starting"] and not hosts["sessions"]:
+            return
+        await asyncio.sleep(0.2)
 
 
-async def _opened(runtime: Runtime, name: str, placement: Any, *, rest: float = 0.0) -> float:
-    """How long one session took to open, in milliseconds; before it, the runtime may make an actor ready."""
-    await asyncio.sleep(rest)
+async def _opened(runtime: Runtime, name: str, placement: Any) -> float:
+    """How long one session took to open, in milliseconds."""
     session = runtime.session(name, model=_MODEL, placement=placement)
     begun = time.perf_counter()
     await session.open()
