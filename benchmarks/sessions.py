@@ -23,6 +23,7 @@ CASE: Final = Case(
     peers=("ray_actor",),
     pairs=(
         Pair("activation_ms_p50", "ray_actor", "cold_ms_p50"),
+        Pair("cold_ms_p50", "ray_actor", "cold_ms_p50"),
         Pair("durable_turns_per_s", "ray_actor", "turns_per_s"),
     ),
     caveats=(
@@ -31,8 +32,8 @@ CASE: Final = Case(
         " all stay open over the rounds, and some are woken in each and must know what they were told",
         "mb_per_1000_sessions is what all processes of the runtime grew by, driver and store included",
         "activation is opening a session until it can be asked: in an actor that stands ready, of a runtime"
-        " whose other sessions sleep (activation_ms, pooled, and dedicated_activation_ms), or with others at"
-        " the same time, more than actors stand ready (cold_ms)",
+        " whose other sessions sleep (activation_ms, pooled, and dedicated_activation_ms), or where none is"
+        " kept ready (cold_ms)",
         "wake_ms is a whole turn of a session that slept, its history read from the store",
         "a turn is on the disk before its reply is told; fsync_us is the median time of one page's write to"
         " that disk. ray_actor keeps its turns in memory and has no model, no bus, no limits",

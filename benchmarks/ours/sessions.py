@@ -92,7 +92,7 @@ async def stage(case: str) -> AsyncIterator[Measure]:
             for _ in range(effort.count(10, 3)):
                 await _at_rest(runtime)
                 dedicated.append(await _opened(runtime, next(names), "dedicated"))
-            cold = await _cold(runtime, [next(names) for _ in range(effort.count(8, 2))])
+            cold = await _cold(effort.count(8, 2))
             rate = await _turns(runtime, [next(names) for _ in range(_ROOMS)], effort.count(4_000, 500))
             await crowd.grow(effort.count(10_000, 200))
             woken = await crowd.wake(effort.count(300, 30))
@@ -138,18 +138,11 @@ async def _opened(runtime: Runtime, name: str, placement: Any) -> float:
     return taken
 
 
-async def _cold(runtime: Runtime, names: list[str]) -> list[float]:
-    """Dedicated sessions, more at once than actors stand ready: all but the quickest had theirs started."""
-    sessions = [runtime.session(name, model=_MODEL, placement="dedicated") for name in names]
-
-    async def opened(session: Session) -> float:
-        begun = time.perf_counter()
-        await session.open()
-        return (time.perf_counter() - begun) * 1e3
-
-    taken = [await opened(session) for session in sessions]
-    await asyncio.gather(*(session.leave() for session in sessions))
-    return sorted(taken)[1:]
+async def _cold(count: int) -> list[float]:
+    """How long sessions took to open, one after the other, where no actor is kept ready for them."""
+    unready = {**_SETTINGS, "data_dir": "cold", "sessions": {"warm": 0}}
+    async with Runtime.launch(unready, name="cold") as runtime:
+        return [await _opened(runtime, f"s{number}", "dedicated") for number in range(count)]
 
 
 async def _turns(runtime: Runtime, names: list[str], count: int) -> float:
