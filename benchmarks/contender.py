@@ -7,6 +7,7 @@ here prints goes to stderr.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -50,6 +51,8 @@ async def _measured(name: str, case: str, effort: Effort) -> dict[str, Any]:
     stage: Stage = importlib.import_module(module_of(name, case)).stage
     async with stage(case) as measure:
         await measure(effort.warm_up)
+        # What every contender has loaded is left out of collections of garbage, which stop all for 0.1 s.
+        gc.freeze()
         rounds = [await measure(effort) for _ in range(effort.repeats)]
     merged: dict[str, list[float]] = {}
     for one in rounds:
