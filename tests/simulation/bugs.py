@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from llmgine.actors.breaking import Breaker
 from llmgine.actors.bus import wire
 from llmgine.actors.bus.client.outbox import Outbox
 from llmgine.actors.bus.handling.dedup import Line
 from llmgine.actors.bus.handling.inbox import Inbox
 from llmgine.actors.bus.handling.queue import Queue
 from llmgine.actors.bus.numbering import Numbering
-from llmgine.actors.bus.router.breaker import Breaker
 from llmgine.actors.bus.router.ends import Ends
 from llmgine.actors.bus.router.handover import Handover
 from llmgine.actors.bus.router.journal import Journal

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmgine.actors.breaking import Breaker
 from llmgine.actors.bus import wire
-from llmgine.actors.bus.router.breaker import Breaker
 from llmgine.actors.bus.router.records import ClientState
 from tests.simulation.bounds import Bounds
 

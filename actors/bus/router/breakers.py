@@ -12,8 +12,8 @@ from functools import partial
 from itertools import takewhile
 from sys import float_info
 
+from llmgine.actors.breaking.breaker import UNLIMITED, Breaker
 from llmgine.actors.bus.policies import BreakerPolicy, RetryPolicy
-from llmgine.actors.bus.router.breaker import UNLIMITED, Breaker
 from llmgine.actors.bus.router.ends import Ends
 from llmgine.actors.bus.router.mailbox import Mailbox
 from llmgine.actors.bus.router.records import Record

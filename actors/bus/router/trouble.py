@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from llmgine.actors.bus.router.breaker import Breaker
+from llmgine.actors.breaking import Breaker
 from llmgine.actors.bus.router.records import Record
 from llmgine.actors.bus.router.retry import Retry
 from llmgine.actors.bus.router.timers import Timer

@@ -1,4 +1,4 @@
-"""The circuit breaker of one handler: closed, open, half-open. Pure.
+"""The circuit breaker of whatever may fail: closed, open, half-open. Pure.
 
 Every change of state begins a new generation. A result names the generation in which its attempt was
 handed out; one of an older generation changes nothing, so a late failure cannot open what has recovered
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from llmgine.actors.bus.policies import BreakerPolicy
+from llmgine.actors.breaking.policy import BreakerPolicy
 
 State = Literal["closed", "open", "half_open"]
 
@@ -23,7 +23,7 @@ UNLIMITED = sys.maxsize
 
 
 class Breaker:
-    """Counts the results of one handler; `random` draws from 0 to 1.
+    """Counts the results of what it stands before; `random` draws from 0 to 1.
 
     Whatever reports a result says whether the state changed by it.
     """

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pydantic import ValidationError
 
-from llmgine.actors.bus.policies import BreakerPolicy
-from llmgine.actors.bus.router.breaker import UNLIMITED, Breaker
+from llmgine.actors.breaking import Breaker, BreakerPolicy
+from llmgine.actors.breaking.breaker import UNLIMITED
 
 
 class Plain:
