@@ -58,7 +58,7 @@ class Models:
         self._control = control
         self._providers = providers
         self._pools = PoolClient(control, peer, providers)
-        self._actors: dict[str, list[str]] = {}
+        self._actors: dict[str, list[list[str]]] = {}
         self._asked: dict[str, float] = {}
 
     async def complete(

@@ -55,6 +55,6 @@ class ControlClient:
         """Returns once no router holds to it; does nothing the second time."""
         await self.call("remove_filter", number)
 
-    async def ensure_pool(self, provider: str) -> list[str]:
-        """The names of the provider's actors, after starting its pool where there was none."""
+    async def ensure_pool(self, provider: str) -> list[list[str]]:
+        """The names and nodes of the provider's actors, after starting its pool where there was none."""
         return list(await self.call("ensure_pool", provider))

@@ -64,7 +64,7 @@ class ProviderActor(ObservedActor):
         }
 
     def report(self) -> dict[str, Any]:
-        return {"pool": self._pool}
+        return {"pool": self._pool, "node": self.cluster.node}
 
     async def drain(self, grace: float) -> None:
         with contextlib.suppress(TimeoutError):

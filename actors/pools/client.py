@@ -42,7 +42,7 @@ _Response = TypeVar("_Response", LLMResponse, EmbeddingResponse)
 class PoolRegistry(Protocol):
     """Who knows, or starts, the actors of a pool."""
 
-    async def ensure_pool(self, provider: str) -> list[str]: ...
+    async def ensure_pool(self, provider: str) -> list[list[str]]: ...
 
 
 class PoolClient:
@@ -64,13 +64,13 @@ class PoolClient:
         self._providers = providers
         self._chance = chance or random.Random()
         self._routers: dict[str, Router] = {}
-        self._members: dict[str, list[str]] = {}
+        self._members: dict[str, list[list[str]]] = {}
 
-    def update(self, pools: dict[str, list[str]]) -> None:
-        """The supervisor's table of pools, whole."""
+    def update(self, pools: dict[str, list[list[str]]]) -> None:
+        """The supervisor's table of pools, whole: the name and the node of each actor."""
         self._members = pools
         for provider, actors in pools.items():
-            self._router(provider).update(actors)
+            self._router(provider).update(dict(actors))
 
     async def stream(
         self, request: LLMRequest, *, session: str = "", trace: TraceContext | None = None

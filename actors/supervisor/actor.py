@@ -225,8 +225,11 @@ class SupervisorActor(ObservedActor):
                 self._hosts.found(report)
                 for told in report["sessions"]:
                     self._directory.found(told, member.name, self._now())
-            case "provider" if recovering and not report["stopping"]:
-                self._pools.table.joined(member.name)
+            case "provider" if not report["stopping"]:
+                if recovering:
+                    self._pools.table.joined(member.name)
+                placing = self._pools.placed(member.name, report["node"])
+                self._work.start(placing, f"tell where {member.name} lives")
             case "handler" if recovering and not report["stopping"]:
                 self._deployments.joined(report)
             case _:
@@ -385,7 +388,7 @@ class SupervisorActor(ObservedActor):
         await self._is_ready()
         await self._subscriptions.remove_filter(number)
 
-    async def ensure_pool(self, provider: str) -> list[str]:
+    async def ensure_pool(self, provider: str) -> list[list[str]]:
         await self._is_ready()
         return await self._pools.ensure(provider)
 
@@ -422,7 +425,7 @@ class SupervisorActor(ObservedActor):
             "drivers": [member.name for member in self._members.all() if member.kind == "driver"],
             "sessions": await self._keeping.described(),
             "hosts": self._hosts.snapshot(),
-            "pools": self._pools.table.snapshot(),
+            "pools": {provider: self._pools.table.members(provider) for provider in self._pools.table.pools},
             "deployments": self._deployments.snapshot(),
             "subscriptions": self._subscriptions.statistics(),
         }

@@ -40,8 +40,8 @@ class PoolDesk:
         self._providers = providers
         self._lanes = Lanes()
 
-    async def ensure(self, provider: str) -> list[str]:
-        """The pool's actors; a pool that has none yet starts at its size of the settings.
+    async def ensure(self, provider: str) -> list[list[str]]:
+        """The pool's actors and their nodes; a pool that has none yet starts at its size of the settings.
 
         One actor that takes calls is enough; raises why the first failed where none does.
         """
@@ -51,7 +51,7 @@ class PoolDesk:
                 failures = await self._resize(provider, max(1, self._pools.of(provider).size))
                 if failures and not self.table.members(provider):
                     raise failures[0]
-            return self.table.members(provider)
+            return self.table.places(provider)
 
     async def scale(self, provider: str, size: int) -> list[str]:
         """The pool's actors, once exactly `size` take calls; surplus ones finish their streams first."""
@@ -61,6 +61,11 @@ class PoolDesk:
             if failures:
                 raise failures[0]
             return self.table.members(provider)
+
+    async def placed(self, actor: str, node: str) -> None:
+        """A provider actor says where it lives, in each of its lives."""
+        if self.table.placed(actor, node):
+            await self.tell()
 
     async def gone(self, actor: str) -> None:
         """A provider actor will not come back."""

@@ -29,6 +29,7 @@ class PoolTable:
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
+        self._nodes: dict[str, str] = {}
 
     def resize(self, provider: str, size: int) -> Scale:
         """Surplus actors leave the table at once; started ones enter it by `joined`."""
@@ -60,12 +61,22 @@ class PoolTable:
         if pool is None or actor not in pool.ready:
             return False
         pool.ready.remove(actor)
+        self._nodes.pop(actor, None)
         return True
+
+    def placed(self, actor: str, node: str) -> bool:
+        """An actor says on which node it lives; True where callers must be told."""
+        known, self._nodes[actor] = self._nodes.get(actor), node
+        return known not in (None, node) and actor in self.members(names.parse_provider(actor)[0])
 
     def members(self, provider: str) -> list[str]:
         pool = self.pools.get(provider)
         return list(pool.ready) if pool else []
 
-    def snapshot(self) -> dict[str, list[str]]:
-        """What callers are told: each pool's actors."""
-        return {provider: list(pool.ready) for provider, pool in self.pools.items()}
+    def places(self, provider: str) -> list[list[str]]:
+        """What callers are told of a pool: each actor and its node."""
+        return [[actor, self._nodes.get(actor, "")] for actor in self.members(provider)]
+
+    def snapshot(self) -> dict[str, list[list[str]]]:
+        """What callers are told: the places of each pool."""
+        return {provider: self.places(provider) for provider in self.pools}

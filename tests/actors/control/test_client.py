@@ -35,8 +35,8 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_restart_is_waited_out() -> None:
     """While the supervisor is away a call is made again, with the same arguments."""
-    script = Script(ActorAway("restarting"), ActorAway("restarting"), ["provider-x-0"])
-    assert await control(script).ensure_pool("x") == ["provider-x-0"]
+    script = Script(ActorAway("restarting"), ActorAway("restarting"), [["provider-x-0", "n"]])
+    assert await control(script).ensure_pool("x") == [["provider-x-0", "n"]]
     assert script.calls == [("supervisor", "ensure_pool", "x")] * 3
 
 

@@ -95,12 +95,13 @@ class Stage:
             raise self.errors.pop(0)
         return self.provider
 
-    async def ensure_pool(self, provider: str) -> list[str]:
+    async def ensure_pool(self, provider: str) -> list[list[str]]:
         self.asked += 1
-        if self.stale is not None:
-            self.models.update({provider: ACTORS})
-            return self.stale
-        return ACTORS
+        places = [[actor, "local"] for actor in ACTORS]
+        if self.stale is None:
+            return places
+        self.models.update({provider: places})
+        return [[actor, "local"] for actor in self.stale]
 
     async def spawn(self, **pools: Any) -> None:
         settings: dict[str, Any] = {
@@ -278,7 +279,7 @@ async def test_why_a_provider_does_not_open_crosses(stage: Stage, error: Llmgine
 async def test_a_provider_opens_once(stage: Stage) -> None:
     """Calls that come while the provider opens share it, and it is closed with its actor."""
     await stage.spawn()
-    stage.models.update({"scripted": ACTORS[:1]})
+    stage.models.update({"scripted": [[ACTORS[0], "local"]]})
     stage.provider.go_on.set()
     await asyncio.gather(*(stage.events() for _ in range(5)))
     await stage.cluster.call(ACTORS[0], "stop", 1.0)
@@ -288,7 +289,7 @@ async def test_a_provider_opens_once(stage: Stage) -> None:
 async def test_draining_cuts_no_stream(stage: Stage, until: Until) -> None:
     """An actor that stops refuses new calls and lets the running one end."""
     await stage.spawn()
-    stage.models.update({"scripted": ACTORS[:1]})
+    stage.models.update({"scripted": [[ACTORS[0], "local"]]})
     call = await stage.begun()
     stopping = asyncio.create_task(stage.cluster.call(ACTORS[0], "stop", 5.0))
     await until(lambda: stage.cluster._actors[ACTORS[0]].stopped)

@@ -70,8 +70,8 @@ class Stage:
         self.ground = Ground("r", Identity("caller", "session", 1), self.cluster, transport)
         self.models = PoolClient(self, self.ground.peer, ProvidersOptions(), chance=random.Random(1))
 
-    async def ensure_pool(self, provider: str) -> list[str]:
-        return ACTORS
+    async def ensure_pool(self, provider: str) -> list[list[str]]:
+        return [[actor, "local"] for actor in ACTORS]
 
     async def spawn(self, **pools: Any) -> None:
         settings: dict[str, Any] = {

@@ -42,6 +42,7 @@ def pools(children: Any) -> Pools:
 
 
 BOTH = ["provider-scripted-0", "provider-scripted-1"]
+PLACES = [[name, ""] for name in BOTH]
 
 
 async def test_callers_at_once_start_one_pool(pools: Pools, until: Until) -> None:
@@ -50,9 +51,9 @@ async def test_callers_at_once_start_one_pool(pools: Pools, until: Until) -> Non
     asked = [asyncio.create_task(pools.desk.ensure("scripted")) for _ in range(5)]
     await until(lambda: len(pools.children.starting.came) >= 2)
     pools.children.starting.open()
-    assert await asyncio.gather(*asked) == [BOTH] * 5
+    assert await asyncio.gather(*asked) == [PLACES] * 5
     assert sorted(pools.children.starting.came) == BOTH
-    assert pools.told.tables == [{"scripted": BOTH}]
+    assert pools.told.tables == [{"scripted": PLACES}]
 
 
 async def test_scaling_waits_for_the_pool_that_is_started(pools: Pools, until: Until) -> None:
@@ -63,7 +64,7 @@ async def test_scaling_waits_for_the_pool_that_is_started(pools: Pools, until: U
     scaling = asyncio.create_task(pools.desk.scale("scripted", 3))
     await asyncio.sleep(0)
     pools.children.starting.open()
-    assert await ensuring == BOTH
+    assert await ensuring == PLACES
     assert await scaling == [*BOTH, "provider-scripted-2"]
 
 
@@ -71,7 +72,7 @@ async def test_one_actor_is_enough_for_a_call(pools: Pools) -> None:
     """A pool of which one actor could not be started serves with the others; a scale says what failed."""
     third = "provider-scripted-2"
     pools.children.failures = {BOTH[0]: StartFailed("no CPUs"), third: StartFailed("still none")}
-    assert await pools.desk.ensure("scripted") == BOTH[1:]
+    assert await pools.desk.ensure("scripted") == PLACES[1:]
     with pytest.raises(StartFailed, match="still none"):
         await pools.desk.scale("scripted", 2)
     assert pools.desk.table.members("scripted") == BOTH[1:]
@@ -90,7 +91,7 @@ async def test_surplus_actors_are_drained_without_being_waited_for(pools: Pools,
     await pools.desk.ensure("scripted")
     pools.children.ending.shut()
     assert await pools.desk.scale("scripted", 1) == BOTH[:1]
-    assert pools.told.tables[-1] == {"scripted": BOTH[:1]}
+    assert pools.told.tables[-1] == {"scripted": PLACES[:1]}
     await until(lambda: pools.children.ending.came == BOTH[1:])
     pools.children.ending.open()
     await until(lambda: pools.children.alive == {BOTH[0]})
@@ -101,7 +102,7 @@ async def test_a_dead_actor_leaves_the_table(pools: Pools) -> None:
     await pools.desk.ensure("scripted")
     await pools.desk.gone(BOTH[0])
     await pools.desk.gone(BOTH[0])
-    assert pools.told.tables == [{"scripted": BOTH}, {"scripted": BOTH[1:]}]
+    assert pools.told.tables == [{"scripted": PLACES}, {"scripted": PLACES[1:]}]
 
 
 async def test_an_unknown_provider_is_refused(pools: Pools) -> None:
@@ -109,3 +110,12 @@ async def test_an_unknown_provider_is_refused(pools: Pools) -> None:
     with pytest.raises(UnknownModel, match=r"scripted.*providers\.endpoints"):
         await pools.desk.ensure("nobody")
     assert pools.children.starting.came == []
+
+
+async def test_callers_are_told_where_an_actor_lives(pools: Pools) -> None:
+    """An actor's node stands in the table; one that Ray brought back elsewhere is told of anew."""
+    await pools.desk.placed(BOTH[0], "n1")
+    assert (await pools.desk.ensure("scripted"))[0] == [BOTH[0], "n1"]
+    await pools.desk.placed(BOTH[0], "n1")
+    await pools.desk.placed(BOTH[0], "n2")
+    assert [table["scripted"][0] for table in pools.told.tables] == [[BOTH[0], "n1"], [BOTH[0], "n2"]]

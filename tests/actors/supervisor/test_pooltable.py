@@ -25,7 +25,7 @@ def test_shrinking_takes_surplus_actors_out_of_the_table_at_once() -> None:
     change = table.resize("a-b", 1)
     assert change.drain == ("provider-a-b-1", "provider-a-b-2")
     assert table.members("a-b") == ["provider-a-b-0"]
-    assert table.snapshot() == {"a-b": ["provider-a-b-0"]}
+    assert table.snapshot() == {"a-b": [["provider-a-b-0", ""]]}
 
 
 def test_actors_that_report_themselves_are_known_again() -> None:

@@ -57,8 +57,8 @@ class Supervisor(RuntimeActor):
     def handlers(self) -> Mapping[str, StreamHandler]:
         return {"member": self._member}
 
-    async def ensure_pool(self, provider: str) -> list[str]:
-        return [f"provider-{provider}-0"]
+    async def ensure_pool(self, provider: str) -> list[list[str]]:
+        return [[f"provider-{provider}-0", "local"]]
 
     async def _member(self, stream: Stream) -> None:
         await stream.wait_closed()
