@@ -154,7 +154,12 @@ class SupervisorActor(ObservedActor):
         await self._children.start(name, kind, num_cpus=self.options.actor_cpus)
 
     async def _restore(self, *, anew: bool) -> None:
-        """What the store alone has comes before anybody asks for it, unless the store keeps them waiting."""
+        """What the store alone has comes before anybody asks for it, unless the store keeps them waiting.
+
+        `StoreUnavailable` where a new runtime has none.
+        """
+        if anew:
+            await self._store.write((), timeout=_RESTORING)
         restoring = {
             self._work.start(self._restore_sessions(anew=anew), "find what the store has of sessions"),
             self._work.start(self._approvals.restore(), "find the approvals that are pending"),

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from llmgine.actors.control import names
+from llmgine.actors.supervisor import actor as supervisor
 from llmgine.runtime import (
     Event,
     HandlerContext,
@@ -22,6 +23,7 @@ from llmgine.runtime import (
     SessionLost,
     SessionNotFound,
     SessionStarted,
+    StoreUnavailable,
     on,
     tool,
 )
@@ -272,3 +274,15 @@ async def test_a_killed_runtime_leaves_no_handlers_of_sessions_that_ended_with_i
 
 async def _running(session: Any) -> bool:
     return (await session.describe())["running"] is not None
+
+
+async def test_a_launch_whose_store_cannot_be_used_fails_and_says_what_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody finds out by their first conversation that nothing can be kept."""
+    monkeypatch.setattr(supervisor, "_RESTORING", 0.2)
+    folder = tmp_path / "store.db"
+    folder.mkdir()
+    with pytest.raises(StoreUnavailable, match=r"store\.url"):
+        async with Runtime.in_process({"store": {"url": f"sqlite:///{folder}"}}):
+            pass
