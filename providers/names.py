@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from llmgine.providers.catalogue.scripts import BUILT_IN, INLINE
+from llmgine.providers.contracts import Fallback
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.options import ProvidersOptions
 
@@ -60,21 +62,30 @@ WELL_KNOWN: tuple[Family, ...] = (
 )
 
 
+class Link(NamedTuple):
+    """One model of a chain, and the failures of the one before it after which it takes over."""
+
+    name: ModelName
+    on: tuple[str, ...] | None = None
+
+
 def resolve(model: str, options: ProvidersOptions) -> ModelName:
-    """The provider and model that `model` names; `UnknownModel`, which lists what is known."""
-    if not isinstance(model, str):
-        raise UnknownModel(f"a model is named by a text, provider/model, not {model!r}")
-    name = _follow(model, options)
-    provider, slash, rest = name.partition("/")
-    if slash and provider in options.endpoints and rest:
-        return _checked(ModelName(provider, rest), options)
-    for known, endpoint in options.endpoints.items():
-        if name in endpoint.models:
-            return ModelName(known, name)
-    for family in WELL_KNOWN:
-        if family.pattern.fullmatch(name):
-            return _checked(ModelName(family.provider, name), options)
-    raise _unknown(name, options, "" if name == model else f", for which {model!r} stands")
+    """The provider and model that `model` names, the first where it stands for several; `UnknownModel`,
+    which lists what is known.
+    """
+    return _named(model, _followed(Fallback(model=_checked_text(model)), options, ())[0].model, options)
+
+
+def resolve_chain(
+    model: str, options: ProvidersOptions, fallbacks: Iterable[Fallback] = ()
+) -> tuple[Link, ...]:
+    """The models that a call of `model` with these fallbacks may take in turn, each once; `UnknownModel`."""
+    links: dict[ModelName, Link] = {}
+    for asked in (Fallback(model=_checked_text(model)), *fallbacks):
+        for one in _followed(asked, options, ()):
+            name = _named(asked.model, one.model, options)
+            links.setdefault(name, Link(name, one.on))
+    return tuple(links.values())
 
 
 def known_names(options: ProvidersOptions) -> list[str]:
@@ -90,14 +101,36 @@ def known_names(options: ProvidersOptions) -> list[str]:
     return sorted({*options.aliases, *listed, *scripts, *families})
 
 
-def _follow(model: str, options: ProvidersOptions) -> str:
-    seen = [model]
-    while seen[-1] in options.aliases:
-        following = options.aliases[seen[-1]]
-        if following in seen:
-            raise UnknownModel(f"the aliases {' → '.join([*seen, following])} lead in a circle")
-        seen.append(following)
-    return seen[-1]
+def _checked_text(model: str) -> str:
+    if not isinstance(model, str):
+        raise UnknownModel(f"a model is named by a text, provider/model, not {model!r}")
+    return model
+
+
+def _followed(one: Fallback, options: ProvidersOptions, path: tuple[str, ...]) -> list[Fallback]:
+    """What stands behind the name; the first of several keeps the name's own condition."""
+    if one.model not in options.aliases:
+        return [one]
+    if one.model in path:
+        raise UnknownModel(f"the aliases {' → '.join([*path, one.model])} lead in a circle")
+    following = options.aliases[one.model]
+    chain = (Fallback(model=following),) if isinstance(following, str) else following
+    first, *others = chain
+    links = (first.model_copy(update={"on": one.on}), *others)
+    return [found for link in links for found in _followed(link, options, (*path, one.model))]
+
+
+def _named(asked: str, name: str, options: ProvidersOptions) -> ModelName:
+    provider, slash, rest = name.partition("/")
+    if slash and provider in options.endpoints and rest:
+        return _checked(ModelName(provider, rest), options)
+    for known, endpoint in options.endpoints.items():
+        if name in endpoint.models:
+            return ModelName(known, name)
+    for family in WELL_KNOWN:
+        if family.pattern.fullmatch(name):
+            return _checked(ModelName(family.provider, name), options)
+    raise _unknown(name, options, "" if name == asked else f", for which {asked!r} stands")
 
 
 def _checked(name: ModelName, options: ProvidersOptions) -> ModelName:

@@ -17,6 +17,7 @@ from llmgine.providers.catalogue.prices import PriceOptions
 from llmgine.providers.catalogue.profiles import ProfileOptions
 from llmgine.providers.catalogue.quirks import PLAIN, Quirks
 from llmgine.providers.catalogue.scripts import Script
+from llmgine.providers.contracts import Fallback
 
 Api = Literal["openai-responses", "openai-chat", "anthropic-messages", "gemini"]
 Kind = Literal["openai", "anthropic", "gemini", "openai-compatible", "local", "scripted"]
@@ -235,7 +236,11 @@ class ProvidersOptions(_Options):
     )
     local: LocalOptions = Field(default=LocalOptions(), description="models inside the process")
     record: RecordOptions = Field(default=RecordOptions(), description="model calls that are kept")
-    aliases: dict[str, str] = Field(default_factory=dict, description="own names for models")
+    aliases: dict[str, str | tuple[Fallback, ...]] = Field(
+        default_factory=dict,
+        description="own names for models, or for lists of them, each of which takes over from the one "
+        "before it: a name, or a table of `model` and `on`, the failures after which it does",
+    )
     scripts: dict[str, Script] = Field(default_factory=dict, description="scripts played as scripted/<name>")
     profiles: dict[str, ProfileOptions] = Field(
         default_factory=dict, description="what single models can do, by provider/model, over what is known"
@@ -255,6 +260,18 @@ class ProvidersOptions(_Options):
         }
         merged = {name: {**base, **_mapping(given.get(name))} for name, base in _BUILT_IN.items()}
         return {**given, **merged}
+
+    @field_validator("aliases")
+    @classmethod
+    def _some_model(
+        cls, value: dict[str, str | tuple[Fallback, ...]]
+    ) -> dict[str, str | tuple[Fallback, ...]]:
+        for name, chain in value.items():
+            if isinstance(chain, tuple) and (not chain or not chain[0].model or chain[0].on is not None):
+                raise ValueError(
+                    f"alias {name!r}: a list of models begins with the name of one, which has no condition"
+                )
+        return value
 
     @field_validator("endpoints")
     @classmethod

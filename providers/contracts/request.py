@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from llmgine.providers.contracts.base import Contract
 from llmgine.providers.contracts.parts import Message
@@ -84,8 +85,52 @@ class CacheHints(Contract):
     content: str | None = None
 
 
+FailureKind = Literal[
+    "rate_limit",
+    "overloaded",
+    "server",
+    "timeout",
+    "connection",
+    "truncated",
+    "malformed",
+    "bad_output",
+    "authentication",
+    "permission",
+    "not_found",
+    "unsupported",
+    "context_length",
+    "content_filter",
+    "internal",
+]
+"""The kinds of a `ProviderError` after which another model may do better."""
+
+
+class Fallback(Contract):
+    """A model that takes over where the one before it failed with a kind of `on`.
+
+    None stands for all kinds that do not lie in the request: all but "unsupported", "context_length",
+    "content_filter" and "internal".
+    """
+
+    model: str
+    on: tuple[FailureKind, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+
+ModelChain = str | Sequence[str | Fallback]
+"""A model by its name or its alias, or several: each takes over from the one before it."""
+
+
 class LLMRequest(Contract):
     """One call of one model. `model` is `provider/model`; times are seconds.
+
+    A list of models may be given as `model`: the call is made with the first, and those behind it are its
+    `fallbacks`, each of which takes over where the one before it failed: `model=["openai/gpt-5",
+    Fallback(model="anthropic/claude-sonnet-4-5", on=("rate_limit", "overloaded"))]`.
 
     What the provider cannot do is an error, or with `on_unsupported="adjust"` left out and listed
     in the response's `adjustments`; it is never dropped in silence.
@@ -102,6 +147,7 @@ class LLMRequest(Contract):
     """
 
     model: str
+    fallbacks: tuple[Fallback, ...] = ()
     messages: tuple[Message, ...] = Field(min_length=1)
     system: str | None = None
     tools: tuple[ToolSpec, ...] = ()
@@ -125,3 +171,15 @@ class LLMRequest(Contract):
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
     provider_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     extra_headers: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_chain(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("model"), list | tuple):
+            return value
+        first, *others = map(Fallback.model_validate, value["model"] or [""])
+        if not first.model or first.on is not None:
+            raise ValueError("a list of models begins with the name of one, which has no condition")
+        if value.get("fallbacks"):
+            raise ValueError("give a list of models, or a model and fallbacks, not both")
+        return {**value, "model": first.model, "fallbacks": tuple(others)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from llmgine.providers.contracts import Fallback, LLMRequest, Message
 from llmgine.providers.errors import UnknownModel
-from llmgine.providers.names import ModelName, known_names, resolve
+from llmgine.providers.names import Link, ModelName, known_names, resolve, resolve_chain
 from llmgine.providers.options import ProvidersOptions
 
 PLAIN = ProvidersOptions()
@@ -61,6 +62,62 @@ def test_aliases_in_a_circle_are_an_error() -> None:
     options = ProvidersOptions(aliases={"a": "b", "b": "a"})
     with pytest.raises(UnknownModel, match="a → b → a"):
         resolve("a", options)
+
+
+CHAINS = ProvidersOptions.model_validate(
+    {
+        "aliases": {
+            "fast": ["gpt-4o-mini", {"model": "local/smollm2", "on": ["context_length"]}],
+            "quick": "fast",
+            "round": ["o3", "round"],
+        }
+    }
+)
+
+
+def test_an_alias_may_stand_for_a_chain() -> None:
+    """Its models come in their order, each with the failures after which it takes over."""
+    expected = (
+        Link(ModelName("openai", "gpt-4o-mini")),
+        Link(ModelName("local", "smollm2"), ("context_length",)),
+    )
+    assert resolve_chain("quick", CHAINS) == expected
+    assert resolve("quick", CHAINS) == expected[0].name
+
+
+def test_a_chain_within_a_chain_begins_with_the_condition_of_its_name() -> None:
+    """The alias's first model takes over where the alias was to; a model that comes twice is taken once."""
+    fallbacks = (Fallback(model="fast", on=("server",)), Fallback(model="o3"))
+    found = resolve_chain("o3", CHAINS, fallbacks)
+    assert [(str(link.name), link.on) for link in found] == [
+        ("openai/o3", None),
+        ("openai/gpt-4o-mini", ("server",)),
+        ("local/smollm2", ("context_length",)),
+    ]
+
+
+def test_a_chain_in_a_circle_is_an_error() -> None:
+    """A chain that leads back into itself is refused and shown."""
+    with pytest.raises(UnknownModel, match="round → round"):
+        resolve("round", CHAINS)
+
+
+def test_a_request_takes_a_list_of_models() -> None:
+    """The first is its model, the rest its fallbacks; it reads the same from its JSON."""
+    messages = (Message.user("hi"),)
+    chain = ["o3", {"model": "fast", "on": ["server"]}, "gpt-4o"]
+    request = LLMRequest.model_validate({"model": chain, "messages": messages})
+    assert (request.model, [one.model for one in request.fallbacks]) == ("o3", ["fast", "gpt-4o"])
+    assert LLMRequest.model_validate_json(request.model_dump_json()) == request
+
+
+@pytest.mark.parametrize("chain", [[], [""], [{"model": "o3", "on": ["server"]}, "gpt-4o"]])
+def test_a_chain_begins_with_a_model(chain: list[object]) -> None:
+    """An empty list, and a condition of the first, are refused in a request and in the settings."""
+    with pytest.raises(ValidationError, match="begins with"):
+        LLMRequest.model_validate({"model": chain, "messages": (Message.user("hi"),)})
+    with pytest.raises(ValidationError, match="begins with"):
+        ProvidersOptions.model_validate({"aliases": {"mine": chain}})
 
 
 def test_a_bare_name_is_found_where_an_endpoint_lists_it() -> None:
