@@ -21,7 +21,7 @@ Keyword arguments win over the environment, which wins over the file:
 - the section `metadata.llmgine` of the file that `LLMGINE_CONFIG` names, else of `./cluster.yaml`, else of `~/ray_bootstrap_config.yaml`,
   where `ray up` leaves its file on the head node
 
-A name that is unknown is an error which tells the nearest one. NAME stands for a name of your own. This page is written by `make docs`.
+A name that is unknown is an error which tells the nearest one. NAME stands for a name of your own, [] for a list of such. This page is written by `make docs`.
 """
 
 
@@ -45,6 +45,8 @@ def _rows(model: type[BaseModel], above: str) -> Iterator[tuple[str, str, str]]:
         below = _model(field.annotation)
         if below is None and get_origin(field.annotation) is dict:
             below, path = _model(get_args(field.annotation)[1]), f"{path}.NAME"
+        elif get_origin(field.annotation) is tuple and (below := _model(get_args(field.annotation)[0])):
+            path = f"{path}[]"
         if below is not None and path.count("NAME") < 2 and "scripts" not in path:
             yield from _rows(below, path)
         else:

@@ -18,6 +18,7 @@ from llmgine.providers.catalogue.profiles import ProfileOptions
 from llmgine.providers.catalogue.quirks import PLAIN, Quirks
 from llmgine.providers.catalogue.scripts import Script
 from llmgine.providers.contracts import Fallback
+from llmgine.providers.key_options import KeyOptions, checked_names, checked_variable
 
 Api = Literal["openai-responses", "openai-chat", "anthropic-messages", "gemini"]
 Kind = Literal["openai", "anthropic", "gemini", "openai-compatible", "local", "scripted"]
@@ -34,6 +35,7 @@ _SPOKEN: dict[Kind, tuple[Api, ...]] = {
     "gemini": ("gemini",),
 }
 _OF_SERVERS = ("base_url", "api", "key_env", "key_file", "headers", "replay")
+_SHORT_FORM = ("key_env", "key_file")
 _KEYS: dict[Kind, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
     "anthropic": ("ANTHROPIC_API_KEY",),
@@ -43,7 +45,6 @@ _KEYS: dict[Kind, tuple[str, ...]] = {
 HEADER_RULE = "a header is a name without spaces and one line of plain characters"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _KEY_HEADER = re.compile(
     r"authorization|cookie|secret|api[-_]?key|subscription-key|(auth|access|security)-?token|^(x-)?(key|token)$",
@@ -99,10 +100,15 @@ class EndpointOptions(_Options):
     )
     key_env: str | None = Field(default=None, description="environment variable that holds the key")
     key_file: Path | None = Field(default=None, description="file that holds the key; looked at first")
+    keys: tuple[KeyOptions, ...] = Field(
+        default=(), description="several keys, in place of key_env and key_file, which say where its one is"
+    )
     models: tuple[str, ...] = Field(default=(), description="models that it serves; none listed: any")
     headers: dict[str, str] = Field(default_factory=dict, repr=False, description="sent with each request")
     timeouts: Timeouts = Field(default=Timeouts(), description="how long its calls may take")
-    max_connections: int = Field(default=1000, ge=1, description="connections at once from one process")
+    max_connections: int = Field(
+        default=1000, ge=1, description="connections at once from one process, for each key"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -124,9 +130,7 @@ class EndpointOptions(_Options):
     @field_validator("key_env")
     @classmethod
     def _a_variable(cls, value: str | None) -> str | None:
-        if value is not None and not _VARIABLE.fullmatch(value):
-            raise ValueError("key_env is the name of an environment variable, not the key itself")
-        return value
+        return checked_variable("key_env", value)
 
     @field_validator("headers")
     @classmethod
@@ -146,6 +150,19 @@ class EndpointOptions(_Options):
         for name in _OF_SERVERS if self.kind in ("local", "scripted") else ():
             if getattr(self, name):
                 raise ValueError(f"{name} is for servers, and a {self.kind} endpoint answers by itself")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_in_one_form(self) -> EndpointOptions:
+        checked_names(self.keys)
+        for name in _SHORT_FORM if self.keys else ():
+            if getattr(self, name):
+                raise ValueError(f"{name} is the place of an only key: put it into keys, as each of its own")
+        for key in self.keys:
+            if key.has_place and self.kind in ("local", "scripted"):
+                raise ValueError(f"key {key.name}: a {self.kind} endpoint needs none, so it has no place")
+            if not key.has_place and self.kind in _KEYS:
+                raise ValueError(f"key {key.name} needs a place: env, file or function")
         return self
 
     @model_validator(mode="after")
@@ -174,6 +191,8 @@ class EndpointOptions(_Options):
         """Whether it cannot be used without a key: a compatible server only where one is configured."""
         if self.replay is not None:
             return False
+        if self.keys:
+            return any(key.has_place for key in self.keys)
         return self.kind in _KEYS or self.key_env is not None or self.key_file is not None
 
 

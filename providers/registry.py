@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
 
 from llmgine.providers.catalogue.profiles import ModelProfile, profiler
 from llmgine.providers.errors import UnknownModel
+from llmgine.providers.keys import find_key
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.providers.provider import Provider
+
+if TYPE_CHECKING:
+    from llmgine.providers.layers.provider import Layers
 
 
 def open_provider(name: str, options: ProvidersOptions) -> Provider:
@@ -17,24 +24,25 @@ def open_provider(name: str, options: ProvidersOptions) -> Provider:
     takes a second or two, so it belongs to an actor's start. Raises `MissingKey`, `ModelNotInstalled` or
     `UnknownModel`.
     """
-    from llmgine.providers.layers.provider import LayeredProvider
-
-    endpoint = options.endpoints.get(name)
-    if endpoint is None:
-        raise UnknownModel(
-            f"no provider is called {name!r}; there are: {', '.join(sorted(options.endpoints))}. "
-            "More are added under providers.endpoints"
-        )
-    profile = profiler(name, endpoint.preset or endpoint.kind, options.profiles)
-    return LayeredProvider(_opened(name, endpoint, options, profile), endpoint, options, profile)
+    key = find_key(name, _endpoint(name, options))
+    return open_layers(name, options).over(open_endpoint(name, options, key))
 
 
-def _opened(
-    name: str,
-    endpoint: EndpointOptions,
-    options: ProvidersOptions,
-    profile: Callable[[str], ModelProfile],
-) -> Provider:
+def open_layers(name: str, options: ProvidersOptions) -> Layers:
+    """What the calls of an endpoint go through beside its protocol, over whatever makes them."""
+    from llmgine.providers.layers.provider import Layers
+
+    endpoint = _endpoint(name, options)
+    return Layers(endpoint, options, _profiler(name, endpoint, options))
+
+
+def open_endpoint(name: str, options: ProvidersOptions, key: SecretStr | None) -> Provider:
+    """A provider that makes the endpoint's calls with this key, and does no more than its protocol.
+
+    Raises `ModelNotInstalled` or `UnknownModel`.
+    """
+    endpoint = _endpoint(name, options)
+    profile = _profiler(name, endpoint, options)
     match endpoint.kind:
         case "scripted":
             from llmgine.providers.scripted.provider import ScriptedProvider
@@ -47,4 +55,20 @@ def _opened(
         case _:
             from llmgine.providers.calls.provider import HttpProvider
 
-            return HttpProvider.open(name, options, profile)
+            return HttpProvider.open(name, options, profile, key)
+
+
+def _endpoint(name: str, options: ProvidersOptions) -> EndpointOptions:
+    endpoint = options.endpoints.get(name)
+    if endpoint is None:
+        raise UnknownModel(
+            f"no provider is called {name!r}; there are: {', '.join(sorted(options.endpoints))}. "
+            "More are added under providers.endpoints"
+        )
+    return endpoint
+
+
+def _profiler(
+    name: str, endpoint: EndpointOptions, options: ProvidersOptions
+) -> Callable[[str], ModelProfile]:
+    return profiler(name, endpoint.preset or endpoint.kind, options.profiles)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 
+from pydantic import SecretStr
+
 from llmgine.providers import clients
 from llmgine.providers.calls.embedding import EmbeddingCall
 from llmgine.providers.calls.exchange import Exchange
@@ -31,7 +33,6 @@ from llmgine.providers.embeddings import (
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 from llmgine.providers.events import Failed, StreamEvent
-from llmgine.providers.keys import find_key
 from llmgine.providers.options import EndpointOptions, ProvidersOptions, Timeouts
 from llmgine.providers.recording import Recorder, Tap
 
@@ -66,14 +67,18 @@ class HttpProvider:
 
     @classmethod
     def open(
-        cls, name: str, options: ProvidersOptions, profile: Callable[[str], ModelProfile]
+        cls,
+        name: str,
+        options: ProvidersOptions,
+        profile: Callable[[str], ModelProfile],
+        key: SecretStr | None,
     ) -> HttpProvider:
-        """The provider of an endpoint, with its key found, and its SDK and the prices loaded."""
+        """The provider of an endpoint that calls with that key, and its SDK and the prices loaded."""
         endpoint = options.endpoints[name]
         site = clients.Site(
             api=endpoint.protocol,
             base_url=endpoint.base_url,
-            key=find_key(name, endpoint),
+            key=None if endpoint.replay else key,
             headers=tuple(endpoint.headers.items()),
             max_connections=endpoint.max_connections,
             transport=endpoint.transport,

@@ -39,6 +39,8 @@ def completed(said: Mapping[str, Any]) -> dict[str, Any]:
         if name not in presets():
             raise ValueError(f"no preset is called {name!r}; known are: {', '.join(sorted(presets()))}")
         base = presets()[name]
+        if said.get("keys"):
+            base = {field: value for field, value in base.items() if field != "key_env"}
     elif said.get("kind") == "openai":
         base = {"quirks": OPENAI.model_dump(exclude_unset=True)}
     quirks = said.get("quirks", {})

@@ -36,9 +36,13 @@ class Adjustment(Contract):
 
 
 class Attempt(Contract):
-    """One try at the call: where, and what came of it ("done" or the kind of its error)."""
+    """One try at the call: where, with the key of which name, and what came of it.
+
+    `outcome` is "done" or the kind of the error.
+    """
 
     actor: str = ""
+    key: str = ""
     model: str
     outcome: str
     seconds: float

@@ -25,31 +25,38 @@ from llmgine.providers.provider import Provider
 _APIS: tuple[str, ...] = get_args(Api)
 
 
-class LayeredProvider:
-    """`inner` with everything that no protocol does by itself; a plain call is `inner`'s own.
+class Layers:
+    """What an endpoint's calls go through beside its protocol, whatever makes them.
 
     `profile` says what a model can do, by its name behind this endpoint.
     """
 
     def __init__(
-        self,
-        inner: Provider,
-        endpoint: EndpointOptions,
-        options: ProvidersOptions,
-        profile: Callable[[str], ModelProfile],
+        self, endpoint: EndpointOptions, options: ProvidersOptions, profile: Callable[[str], ModelProfile]
     ) -> None:
+        self.endpoint = endpoint
+        self.known = frozenset((*options.endpoints, *_APIS))
+        self.profile = profile
+        self.limit = endpoint.timeouts.total
+
+    def over(self, inner: Provider) -> LayeredProvider:
+        """`inner` within these; making it costs next to nothing."""
+        return LayeredProvider(inner, self)
+
+
+class LayeredProvider:
+    """`inner` with everything that no protocol does by itself; a plain call is `inner`'s own."""
+
+    __slots__ = ("_inner", "_layers", "name")
+
+    def __init__(self, inner: Provider, layers: Layers) -> None:
         self.name = inner.name
         self._inner = inner
-        self._endpoint = endpoint
-        self._known = frozenset((*options.endpoints, *_APIS))
-        self._profile = profile
-        limit = endpoint.timeouts.total
-        self._recovering = Recovery(inner, limit, profile=self._profile_of)
-        self._structured = StructuredOutput(self._recovered, limit, means=self._means)
+        self._layers = layers
 
     def stream(self, request: LLMRequest, *, session: str = "") -> AsyncIterator[StreamEvent]:
         """The events of one call; the last is exactly one `Done` or `Failed`."""
-        if request.provider_options.keys() - self._known:
+        if request.provider_options.keys() - self._layers.known:
             return self._refused(request)
         events = self._answered(request, session)
         strict = {tool.name: tool.parameters for tool in request.tools if tool.strict}
@@ -57,7 +64,7 @@ class LayeredProvider:
 
     async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         """One vector for each input, in their order; raises `ProviderError`."""
-        if request.provider_options.keys() - self._known:
+        if request.provider_options.keys() - self._layers.known:
             raise self._unknown(request)
         return await self._inner.embed(request, session=session)
 
@@ -67,21 +74,23 @@ class LayeredProvider:
 
     def _answered(self, request: LLMRequest, session: str) -> AsyncIterator[StreamEvent]:
         if request.output is not None:
-            return self._structured.stream(request, session=session)
+            structured = StructuredOutput(self._recovered, self._layers.limit, means=self._means)
+            return structured.stream(request, session=session)
         return self._recovered(request, session=session)
 
     def _recovered(self, request: LLMRequest, *, session: str = "") -> AsyncIterator[StreamEvent]:
         if request.mid_stream != "fail" or is_sealed(request):
-            return self._recovering.stream(request, session=session)
+            recovery = Recovery(self._inner, self._layers.limit, profile=self._profile_of)
+            return recovery.stream(request, session=session)
         return self._inner.stream(request, session=session)
 
     def _profile_of(self, model: str) -> ModelProfile:
-        return self._profile(model.removeprefix(f"{self.name}/"))
+        return self._layers.profile(model.removeprefix(f"{self.name}/"))
 
     def _means(self, request: LLMRequest) -> Means:
         assert request.output is not None
         native, forced = True, True
-        endpoint = self._endpoint
+        endpoint = self._layers.endpoint
         match endpoint.protocol:
             case "anthropic-messages":
                 native = schema.anthropic_output(request.output.json_schema).strict
@@ -97,10 +106,10 @@ class LayeredProvider:
         yield Failed(self._unknown(request))
 
     def _unknown(self, request: LLMRequest | EmbeddingRequest) -> ProviderError:
-        unknown = min(request.provider_options.keys() - self._known)
+        unknown = min(request.provider_options.keys() - self._layers.known)
         return ProviderError(
             f"provider_options has a key {unknown!r}, which is neither an endpoint nor a protocol; "
-            f"there are: {', '.join(sorted(self._known))}",
+            f"there are: {', '.join(sorted(self._layers.known))}",
             kind=ErrorKind.INVALID_REQUEST,
             phase=ErrorPhase.REQUEST,
             scope=ErrorScope.REQUEST,

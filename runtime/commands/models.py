@@ -9,6 +9,7 @@ import typer
 from llmgine.runtime.commands.output import note, table, waiting
 
 if TYPE_CHECKING:
+    from llmgine.providers.keys import KeyPlace
     from llmgine.providers.options import LocalOptions, ProvidersOptions
 
 NOT_INSTALLED = "not installed"
@@ -39,34 +40,41 @@ def list_models() -> None:
 
 def endpoints(options: ProvidersOptions) -> list[tuple[str, str, str, str]]:
     """Each endpoint: what it speaks, where it is, and where its key was found."""
-    keys = dict(key_states(options))
+    keys: dict[str, list[str]] = {}
+    for name, state in key_states(options):
+        keys.setdefault(name, []).append(state)
     rows: list[tuple[str, str, str, str]] = []
     for name, endpoint in sorted(options.endpoints.items()):
         inside = endpoint.kind in ("local", "scripted")
         protocol = endpoint.kind if inside else endpoint.protocol
         address = "in the provider's process" if inside else endpoint.base_url or "the vendor's own"
-        rows.append((name, protocol, address, keys[name]))
+        rows.append((name, protocol, address, "; ".join(keys[name])))
     return rows
 
 
 def key_states(options: ProvidersOptions) -> list[tuple[str, str]]:
-    """Where each endpoint's key is on this machine, never the key."""
-    from llmgine.providers.errors import MissingKey
-    from llmgine.providers.keys import find_key
+    """Where each key of each endpoint is on this machine, never the key."""
+    from llmgine.providers.keys import key_places
 
     rows: list[tuple[str, str]] = []
     for name, endpoint in sorted(options.endpoints.items()):
-        if not endpoint.needs_key:
-            rows.append((name, "needs none"))
-            continue
-        try:
-            find_key(name, endpoint)
-        except MissingKey:
-            wanted = " or ".join(endpoint.key_variables) or endpoint.key_file
-            rows.append((name, f"not set; its models need {wanted}"))
-        else:
-            rows.append((name, f"found by {endpoint.key_file or ' or '.join(endpoint.key_variables)}"))
+        for place in key_places(endpoint):
+            called = f"key {place.name} " if endpoint.keys else ""
+            rows.append((name, called + _key_state(place)))
     return rows
+
+
+def _key_state(place: KeyPlace) -> str:
+    """Functions are the provider actors' to ask, so of them only the name is told."""
+    from llmgine.providers.keys import Missing, look
+
+    if place.function is not None:
+        return f"is asked for by its provider actor: {place}"
+    found = look(place)
+    if isinstance(found, Missing):
+        return f"not set; its models need {', '.join(found.looked) if place.file else place}"
+    where = found.place.removeprefix("file ").removeprefix("environment variable ")
+    return f"found by {where}" if where else "needs none"
 
 
 def local_models(options: LocalOptions) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 from llmgine.providers.events import PartDone, TextDelta
-from llmgine.providers.layers.provider import LayeredProvider
+from llmgine.providers.layers.provider import LayeredProvider, Layers
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.providers.registry import open_provider
 from tests.providers.inner import Inner, answer, broken, call, done, drained, failed
@@ -42,7 +42,7 @@ def layered(
     inner = Inner(*calls)
     options = ProvidersOptions(endpoints={"p": EndpointOptions(**{"kind": "openai", **endpoint})})
     known = profile or ModelProfile()
-    return inner, LayeredProvider(inner, options.endpoints["p"], options, lambda model: known)
+    return inner, Layers(options.endpoints["p"], options, lambda model: known).over(inner)
 
 
 def test_a_plain_call_is_the_providers_own() -> None:
