@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmgine.actors.pools.scaling.options import ScalingOptions
+
 
 class PoolOptions(BaseModel):
     """One provider's pool."""
@@ -18,6 +20,14 @@ class PoolOptions(BaseModel):
     )
     num_cpus: float = Field(
         default=0.1, ge=0, description="CPUs that Ray holds back for one provider actor when it is placed."
+    )
+    num_gpus: float = Field(default=0.0, ge=0, description="GPUs that Ray holds back for it.")
+    resources: dict[str, float] = Field(
+        default_factory=dict,
+        description="Other resources of the cluster that Ray holds back for it, by name.",
+    )
+    scaling: ScalingOptions = Field(
+        default_factory=ScalingOptions, description="Whether and how the pool's size follows its load."
     )
 
 
