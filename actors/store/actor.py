@@ -48,7 +48,13 @@ class StoreActor(RuntimeActor):
 def open_engine(options: StoreOptions, bus: Mapping[str, Any], *, life: int) -> Engine:
     """The engine of the store's URL; `bus` says how many dead letters are kept, and how long."""
     letters, age = bus["dead_letters"], bus["dead_letter_age"]
-    retention = Retention(options.kept_turns, _ns(options.turn_age), _ns(options.session_age))
+    retention = Retention(
+        options.kept_turns,
+        _ns(options.turn_age),
+        _ns(options.session_age),
+        options.kept_responses,
+        options.kept_response_bytes,
+    )
     if options.url in (None, MEMORY):
         return MemoryEngine(letters, age, retention)
     from llmgine.actors.store.sql import SqlEngine, database_of

@@ -62,6 +62,9 @@ def _answer(engine: Engine, question: Any) -> Answer:
             return engine.sessions.blob(hash), ()
         case ["code", str(hash)]:
             return engine.sessions.code(hash), ()
+        case ["response", str(key)]:
+            found = engine.response(key)
+            return (None if found is None else row_to_wire(found)), ()
         case ["aside", int(limit)]:
             return [[one.kind, one.id, one.reason] for one in engine.aside(_rows(limit))], ()
     raise StreamReset("bad_question", f"the store is not asked {question!r:.200}")

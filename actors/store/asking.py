@@ -16,6 +16,7 @@ from llmgine.actors.store.rows import (
     ApprovalState,
     JournalRow,
     LetterRow,
+    ResponseRow,
     ScheduleRow,
     SessionRow,
     TurnRow,
@@ -48,6 +49,11 @@ class Asker:
         """Where the store is, how many rows of each kind, and what was done; plain values."""
         status: dict[str, Any] = await self._ask(["status"])
         return status
+
+    async def response(self, key: str) -> ResponseRow | None:
+        """A model's answer that is kept, which may have expired; no commit is waited for."""
+        row: ResponseRow | None = await self._row(ResponseRow, ["response", key])
+        return row
 
     async def _ask(self, question: list[Any]) -> Any:
         if self._closed:

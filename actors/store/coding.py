@@ -13,6 +13,7 @@ from llmgine.actors.store.rows import (
     ApprovalRow,
     JournalRow,
     LetterRow,
+    ResponseRow,
     Row,
     ScheduleRow,
     SessionRow,
@@ -26,6 +27,7 @@ _ROWS: Final[dict[Any, type[Row]]] = {
     ops.PutSchedule: ScheduleRow,
     session_ops.PutTurn: TurnRow,
     session_ops.PutApproval: ApprovalRow,
+    ops.KeepResponse: ResponseRow,
 }
 # The last field of these is a tuple.
 _TUPLES: Final = (ops.DropLetters, session_ops.AppendEntries, session_ops.DropBlobs)
@@ -76,7 +78,7 @@ def row_from_wire(row: type[Any], values: Sequence[Any]) -> Any:
 def size_of(operation: ops.Operation) -> int:
     """About how many bytes the operation takes up on its way and in memory."""
     match operation:
-        case ops.PutJournal(row) | ops.PutLetter(row) | ops.PutSchedule(row):
+        case ops.PutJournal(row) | ops.PutLetter(row) | ops.PutSchedule(row) | ops.KeepResponse(row):
             return _ROW_BYTES + len(row.body)
         case session_ops.PutTurn(_, turn):
             return _ROW_BYTES + len(turn.request) + len(turn.outcome or b"")

@@ -8,7 +8,15 @@ from typing import Any, Final, Protocol
 from llmgine.actors.store.batches import Batch, Refusal
 from llmgine.actors.store.operations import SetAside
 from llmgine.actors.store.queries import ApprovalFilter, Entries, LetterFilter, Page, SessionFilter
-from llmgine.actors.store.rows import ApprovalRow, JournalRow, LetterRow, ScheduleRow, SessionRow, TurnRow
+from llmgine.actors.store.rows import (
+    ApprovalRow,
+    JournalRow,
+    LetterRow,
+    ResponseRow,
+    ScheduleRow,
+    SessionRow,
+    TurnRow,
+)
 
 NS: Final = 1_000_000_000
 
@@ -59,6 +67,10 @@ class Engine(Protocol):
     def schedules(self, after: int, limit: int) -> Page[ScheduleRow]: ...
 
     def subscriptions(self, after: int, limit: int) -> Page[dict[str, Any]]: ...
+
+    def response(self, key: str) -> ResponseRow | None:
+        """A model's answer that is kept, which may have expired."""
+        ...
 
     def aside(self, limit: int) -> list[SetAside]:
         """What was set aside, the latest first."""

@@ -263,9 +263,12 @@ class StoreHost:
     # Reading.
 
     async def answer(self, stream: Stream) -> None:
-        """One question, from all that arrived before it, where that can be committed."""
+        """One question, from all that arrived before it, where that can be committed.
+
+        For a model's answer nothing is waited for: without it a call is made, which is all that is lost.
+        """
         self._meet(stream.peer)
-        place = self._batcher.arrived
+        place = 0 if _is_of_an_answer(stream.header) else self._batcher.arrived
         while not self._batcher.is_past(place) and self._away is None and self._broken is None:
             await self._moved.wait()
         try:
@@ -300,6 +303,13 @@ class StoreHost:
         if executor is None:
             return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
+
+
+def _is_of_an_answer(question: Any) -> bool:
+    match question:
+        case ["response", *_]:
+            return True
+    return False
 
 
 def _thread(name: str, engine: Engine) -> Executor | None:

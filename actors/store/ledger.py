@@ -10,7 +10,8 @@ from llmgine.actors.store import operations as ops
 from llmgine.actors.store import session_operations as session_ops
 from llmgine.actors.store.fencing import Fence
 from llmgine.actors.store.numbered import Rows
-from llmgine.actors.store.retention import Retention
+from llmgine.actors.store.response_ledger import ResponseLedger
+from llmgine.actors.store.retention import KEEP_ALL, Retention
 from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
 from llmgine.actors.store.session_ledger import SessionLedger
 
@@ -21,23 +22,27 @@ KEY_SEPARATOR: Final = "\x1f"
 class Ledger:
     """The state that a row of operations leads to; one that was taken before changes nothing.
 
-    The newest `max_letters` dead letters are kept, and the newest of what was set aside.
+    The newest `max_letters` dead letters are kept, the newest of what was set aside, and of models' answers
+    as much as `retention` says.
     """
 
-    def __init__(self, max_letters: int = 10_000) -> None:
+    def __init__(self, max_letters: int = 10_000, retention: Retention = KEEP_ALL) -> None:
         self.journal: Rows[JournalRow] = Rows()
         self.letters: Rows[LetterRow] = Rows()
         self.schedules: Rows[ScheduleRow] = Rows()
         self.subscriptions: Rows[dict[str, Any]] = Rows()
         self.aside: Rows[ops.SetAside] = Rows()
+        self.responses = ResponseLedger()
         self.sessions = SessionLedger()
         self.max_letters = max_letters
+        self.retention = retention
         self._aside_of: dict[str, str] = {}  # whose session each of what was set aside is
 
     def copy(self) -> Ledger:
         """Another one in the same state, which goes its own way."""
-        twin = Ledger(self.max_letters)
-        for name in ("journal", "letters", "schedules", "subscriptions", "aside", "sessions", "_aside_of"):
+        twin = Ledger(self.max_letters, self.retention)
+        plain = ("journal", "letters", "schedules", "subscriptions", "aside", "responses")
+        for name in (*plain, "sessions", "_aside_of"):
             setattr(twin, name, getattr(self, name).copy())
         return twin
 
@@ -56,13 +61,15 @@ class Ledger:
         """Drops what is more than is kept."""
         _keep_newest(self.letters, self.max_letters)
         _keep_newest(self.aside, MAX_ASIDE)
+        self.responses.trim(self.retention.responses, self.retention.response_bytes)
 
     def expire(self, letters_before: int) -> int:
         """Removes the dead letters of an earlier time; how many there were."""
         return self.letters.drop_where(lambda row: row.time < letters_before)
 
     def tidy(self, now: int, retention: Retention) -> None:
-        """Removes what has grown too old, or is more than is kept, of sessions."""
+        """Removes what has grown too old, or is more than is kept, of sessions, and answers that expired."""
+        self.responses.expire(now)
         for session in self.sessions.expire(now, retention):
             self._drop_session(session)
 
@@ -91,6 +98,10 @@ class Ledger:
                 self.subscriptions.put(key, record)
             case ops.DropSubscription(key):
                 self.subscriptions.drop(key)
+            case ops.KeepResponse(row):
+                self.responses.put(row)
+            case ops.DropResponses(pool):
+                self.responses.drop_pool(pool)
             case ops.SetAside():
                 self._set_aside(operation)
             case session_ops.SetEntriesAside():

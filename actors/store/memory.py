@@ -22,7 +22,15 @@ from llmgine.actors.store.queries import (
     SessionFilter,
 )
 from llmgine.actors.store.retention import KEEP_ALL, Retention
-from llmgine.actors.store.rows import ApprovalRow, JournalRow, LetterRow, ScheduleRow, SessionRow, TurnRow
+from llmgine.actors.store.rows import (
+    ApprovalRow,
+    JournalRow,
+    LetterRow,
+    ResponseRow,
+    ScheduleRow,
+    SessionRow,
+    TurnRow,
+)
 from llmgine.actors.store.session_ledger import SessionLedger
 
 R = TypeVar("R")
@@ -37,7 +45,7 @@ class MemoryEngine:
     blocks: bool = False
 
     def __init__(self, max_letters: int, letter_age: float, retention: Retention = KEEP_ALL) -> None:
-        self.ledger = Ledger(max_letters)
+        self.ledger = Ledger(max_letters, retention)
         self._letter_age = round(letter_age * NS)
         self._retention = retention
         self._tickets: Latest[int] = Latest()
@@ -92,6 +100,9 @@ class MemoryEngine:
     def subscriptions(self, after: int, limit: int) -> Page[dict[str, Any]]:
         return _page(self.ledger.subscriptions, lambda number, row: number > after, limit, _nothing)
 
+    def response(self, key: str) -> ResponseRow | None:
+        return self.ledger.responses.rows.get(key)
+
     def aside(self, limit: int) -> list[SetAside]:
         return list(self.ledger.aside.values())[::-1][:limit]
 
@@ -108,6 +119,7 @@ class MemoryEngine:
             "turns": len(ledger.sessions.turns),
             "approvals": len(ledger.sessions.approvals),
             "blobs": len(ledger.sessions.blobs),
+            "responses": len(ledger.responses.rows),
             "damaged": len(ledger.aside),
         }
 

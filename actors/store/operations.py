@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
+from llmgine.actors.store.rows import JournalRow, LetterRow, ResponseRow, ScheduleRow
 from llmgine.actors.store.session_operations import (
     Activate,
     AnswerApproval,
@@ -121,6 +121,22 @@ class SetAside:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeepResponse:
+    """Keep a model's answer, in place of the one that was kept for the same request."""
+
+    code: ClassVar[str] = "response"
+    row: ResponseRow
+
+
+@dataclass(frozen=True, slots=True)
+class DropResponses:
+    """Forget every kept answer of a pool."""
+
+    code: ClassVar[str] = "responses_gone"
+    pool: str
+
+
 BusOperation = (
     PutJournal
     | HandlerDone
@@ -148,4 +164,4 @@ SessionOperation = (
     | KeepCode
     | DropSession
 )
-Operation = BusOperation | SessionOperation
+Operation = BusOperation | SessionOperation | KeepResponse | DropResponses

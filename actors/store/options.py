@@ -49,6 +49,13 @@ class StoreOptions(BaseModel):
         description="How long a closed session is kept; for ever if unset.",
     )
 
+    kept_responses: int = Field(
+        default=10_000, ge=0, description="Models' answers that are kept for equal requests, of all pools."
+    )
+    kept_response_bytes: int = Field(
+        default=256 << 20, ge=0, description="Bytes of such answers that are kept."
+    )
+
     @field_validator("url")
     @classmethod
     def _known(cls, url: str | None) -> str | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmgine.actors.store import operations as ops
-from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
+from llmgine.actors.store.rows import JournalRow, LetterRow, ResponseRow, ScheduleRow
 from llmgine.actors.store.session_operations import DropBlobs, DropSession, PutBlob, SetEntriesAside
 from llmgine.actors.store.session_plan import SessionRun
 
-Last = ops.SetAside | SetEntriesAside | DropSession
+Last = ops.SetAside | SetEntriesAside | DropSession | ops.DropResponses
 
 
 @dataclass(slots=True)
@@ -28,6 +28,7 @@ class Run:
     schedules_gone: list[str] = field(default_factory=list)
     subscriptions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     subscriptions_gone: list[str] = field(default_factory=list)
+    responses: dict[str, ResponseRow] = field(default_factory=dict)
     sessions: SessionRun = field(default_factory=SessionRun)
     last: Last | None = None
 
@@ -37,7 +38,7 @@ def runs_of(operations: Iterable[ops.Operation]) -> list[Run]:
 
     Whatever changes or takes away a row comes after all rows that are put in; a row that is put in
     after its like was changed or taken away therefore begins another run. So does what follows rows
-    that were set aside, or a session that was dropped, for these are taken away last.
+    that were set aside, or a session or a pool's answers that were dropped, for these are taken away last.
     """
     runs = [Run()]
     changed: set[tuple[str, str]] = set()
@@ -102,7 +103,10 @@ def _gather(run: Run, operation: ops.Operation) -> None:
             run.subscriptions.append((key, record))
         case ops.DropSubscription(key):
             run.subscriptions_gone.append(key)
-        case ops.SetAside() | SetEntriesAside() | DropSession():
+        case ops.KeepResponse(row):
+            run.responses.pop(row.key, None)
+            run.responses[row.key] = row
+        case ops.SetAside() | SetEntriesAside() | DropSession() | ops.DropResponses():
             run.last = operation
         case _:
             run.sessions.gather(operation)

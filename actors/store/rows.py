@@ -144,5 +144,16 @@ class ApprovalRow:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ResponseRow:
+    """A model's answer that is kept for equal requests to one pool, under their hash."""
+
+    key: str
+    pool: str
+    body: bytes
+    made: int
+    expires: int
+
+
 BusRow = JournalRow | LetterRow | ScheduleRow
-Row = BusRow | SessionRow | TurnRow | ApprovalRow
+Row = BusRow | SessionRow | TurnRow | ApprovalRow | ResponseRow

@@ -32,6 +32,7 @@ Reading is one question on a stream of kind "store.ask", its header, and one ans
   ["approvals", filter, after, limit]  [rows, next]
   ["blob", hash]                       bytes or None
   ["code", hash]                       bytes or None
+  ["response", key]                    row or None, of what is committed when it is asked
   ["aside", limit]                     [[kind, id, reason]]
   ["status"]                           plain values by name
 """

@@ -16,7 +16,7 @@ class EmbeddingRequest(Contract):
     """One vector for each of `inputs`. `model` is `provider/model`; `deadline` is in seconds.
 
     `dimensions` shortens the vectors where the model can; `purpose` is what they are for, where the model
-    asks. Unsupported settings and `provider_options` are as in `LLMRequest`.
+    asks. Unsupported settings, `response_cache` and `provider_options` are as in `LLMRequest`.
     """
 
     model: str
@@ -25,16 +25,19 @@ class EmbeddingRequest(Contract):
     purpose: Literal["query", "document", "similarity", "classification", "clustering"] | None = None
     deadline: float | None = Field(default=None, gt=0)
     on_unsupported: Literal["error", "adjust"] = "error"
+    response_cache: bool | None = None
     provider_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     extra_headers: dict[str, str] = Field(default_factory=dict)
 
 
 class EmbeddingResponse(Contract):
-    """The vectors in the order of the inputs, all of one length."""
+    """The vectors in the order of the inputs, all of one length; `cached` and `saved` as in `LLMResponse`."""
 
     vectors: tuple[tuple[float, ...], ...]
     usage: Usage = Usage()
     cost: Decimal | None = None
+    cached: bool = False
+    saved: Usage | None = None
     model: str
     provider: str
     request_id: str | None = None

@@ -142,6 +142,9 @@ class LLMRequest(Contract):
     `idempotency_key` tells a provider that knows such keys whether a call was made before; further tries
     that are made here get keys of their own, derived from it.
 
+    `response_cache` says whether the kept answer to an equal request will do, and this one's answer is kept;
+    None is what the pool's settings say.
+
     `provider_options` go into the request's body as they are; they are keyed by the endpoint's name or by
     its protocol, so that a request may carry some for several: `{"anthropic": {"service_tier": "auto"}}`.
     """
@@ -169,6 +172,7 @@ class LLMRequest(Contract):
     mid_stream: Literal["fail", "restart", "continue"] = "fail"
     on_unsupported: Literal["error", "adjust"] = "error"
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
+    response_cache: bool | None = None
     provider_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     extra_headers: dict[str, str] = Field(default_factory=dict)
 

@@ -67,6 +67,9 @@ class LLMResponse(Contract):
     `output` is the value that the request's output schema asked for, checked against it, and
     `output_mode` how the model was brought to it. `cost` is in US dollars, exact, or None where a price is
     unknown. `finish_reason_raw` is the provider's own word, `model` the one that answered.
+
+    `cached` says that this is the answer to another, equal request: it cost and used nothing, and `saved` is
+    what the other had used.
     """
 
     message: Message
@@ -76,6 +79,8 @@ class LLMResponse(Contract):
     output_mode: OutputMode | None = None
     usage: Usage = Usage()
     cost: Decimal | None = None
+    cached: bool = False
+    saved: Usage | None = None
     model: str
     provider: str
     response_id: str | None = None

@@ -15,8 +15,8 @@ from llmgine.actors.store.errors import OperationRefused, StoreUnavailable
 from llmgine.actors.store.operations import SetAside
 from llmgine.actors.store.queries import LetterFilter, Page
 from llmgine.actors.store.retention import KEEP_ALL, Retention
-from llmgine.actors.store.rows import JournalRow, LetterRow, ScheduleRow
-from llmgine.actors.store.sql import reading
+from llmgine.actors.store.rows import JournalRow, LetterRow, ResponseRow, ScheduleRow
+from llmgine.actors.store.sql import reading, responses
 from llmgine.actors.store.sql.database import Database
 from llmgine.actors.store.sql.session_questions import SqlSessions
 from llmgine.actors.store.sql.writing import StoreWriter
@@ -71,7 +71,7 @@ class SqlEngine:
         if not self._is_there():
             return False
         with self._writing() as writer:
-            return writer.tidy(now - self._letter_age, now - _WRITER_AGE, now, self._retention)
+            return writer.tidy(now - self._letter_age, now - _WRITER_AGE, now)
 
     def close(self) -> None:
         with self._opening:
@@ -118,6 +118,9 @@ class SqlEngine:
 
     def subscriptions(self, after: int, limit: int) -> Page[dict[str, Any]]:
         return self._read(_NOTHING, reading.subscriptions, after, limit)
+
+    def response(self, key: str) -> ResponseRow | None:
+        return self._read(None, responses.response, key)
 
     def aside(self, limit: int) -> list[SetAside]:
         return self._read([], reading.aside, limit)
@@ -170,7 +173,7 @@ class SqlEngine:
             if self._writer is None:
                 if not self._checked:
                     self._check()
-                self._writer = StoreWriter(self.database, self._life, self._max_letters)
+                self._writer = StoreWriter(self.database, self._life, self._max_letters, self._retention)
             return self._writer
 
     def _check(self) -> None:

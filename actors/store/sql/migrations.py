@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from llmgine.actors.store.errors import StoreDamaged
 from llmgine.actors.store.sql.tables import META, METADATA
 from llmgine.actors.store.sql.version_2 import VERSION_2
+from llmgine.actors.store.sql.version_3 import VERSION_3
 
 Migration = Callable[[sa.Connection], None]
 
@@ -20,8 +21,13 @@ def _sessions(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _responses(connection: sa.Connection) -> None:
+    """Version 3: models' answers."""
+    VERSION_3.create_all(connection, checkfirst=False)
+
+
 # The first of them brings version 1 to version 2, and so on. None is ever changed.
-MIGRATIONS: Final[tuple[Migration, ...]] = (_sessions,)
+MIGRATIONS: Final[tuple[Migration, ...]] = (_sessions, _responses)
 
 
 def migrate(

@@ -16,6 +16,7 @@ from llmgine.actors.store.sql.tables import (
     DAMAGED,
     JOURNAL,
     LETTERS,
+    RESPONSES,
     SCHEDULES,
     SESSIONS,
     SUBSCRIPTIONS,
@@ -34,6 +35,7 @@ _COUNTED: Final = {
     "turns": TURNS,
     "approvals": APPROVALS,
     "blobs": BLOBS,
+    "responses": RESPONSES,
     "damaged": DAMAGED,
 }
 NO_COUNTS: Final = dict.fromkeys(_COUNTED, 0)

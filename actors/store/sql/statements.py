@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 import sqlalchemy as sa
 
 from llmgine.actors.store.ledger import KEY_SEPARATOR, MAX_ASIDE
-from llmgine.actors.store.operations import PutLetter, SetAside
-from llmgine.actors.store.plan import Last, Run
+from llmgine.actors.store.operations import DropResponses, PutLetter, SetAside
+from llmgine.actors.store.plan import Run
 from llmgine.actors.store.rows import LetterRow
 from llmgine.actors.store.session_operations import DropSession, SetEntriesAside
+from llmgine.actors.store.sql import responses
 from llmgine.actors.store.sql.dialects import chunks, delete, upsert
 from llmgine.actors.store.sql.journaling import JournalStatements
 from llmgine.actors.store.sql.sessions import SessionStatements, drop_session
@@ -42,24 +43,34 @@ class Statements:
         self.sessions = SessionStatements(dialect)
 
 
-def carry_out(connection: sa.Connection, statements: Statements, run: Run) -> int:
-    """All operations of the run, in the order of its fields; by how many there are more dead letters."""
+class Growth(NamedTuple):
+    """By how much there is more of what is bounded."""
+
+    letters: int = 0
+    responses: responses.Amount = responses.Amount()
+
+
+def carry_out(connection: sa.Connection, statements: Statements, run: Run) -> Growth:
+    """All operations of the run, in the order of its fields."""
     journal = statements.journal
     journal.put(connection, run.journal)
     journal.mark_handed(connection, run.handed)
     journal.done(connection, run.done)
     delete(connection, JOURNAL.c.id, run.journal_gone)
-    more = _put_letters(connection, run.letters)
-    more -= delete(connection, LETTERS.c.id, run.letters_gone)
+    letters = _put_letters(connection, run.letters)
+    letters -= delete(connection, LETTERS.c.id, run.letters_gone)
     put(connection, SCHEDULES, "id", [values_of(row) for row in run.schedules])
     delete(connection, SCHEDULES.c.id, run.schedules_gone)
     kept = [{"key": key, "record": pack(record)} for key, record in run.subscriptions]
     put(connection, SUBSCRIPTIONS, "key", kept)
     delete(connection, SUBSCRIPTIONS.c.key, run.subscriptions_gone)
     statements.sessions.carry_out(connection, run.sessions)
-    if run.last is not None:
-        more -= _take_away(connection, run.last)
-    return more
+    answers = responses.put(connection, list(run.responses.values()))
+    if isinstance(run.last, DropResponses):
+        answers = answers.minus(responses.drop_pool(connection, run.last.pool))
+    elif run.last is not None:
+        letters -= _take_away(connection, run.last)
+    return Growth(letters, answers)
 
 
 def drop_oldest_letters(connection: sa.Connection, excess: int) -> None:
@@ -86,7 +97,7 @@ def _put_letters(connection: sa.Connection, rows: Sequence[LetterRow]) -> int:
     return len(ids) - known
 
 
-def _take_away(connection: sa.Connection, operation: Last) -> int:
+def _take_away(connection: sa.Connection, operation: SetAside | SetEntriesAside | DropSession) -> int:
     """How many dead letters that takes away."""
     match operation:
         case SetAside(kind):

@@ -209,4 +209,19 @@ BLOB_USES: Final = sa.Table(
     _text("hash", key=True),
     sa.Index("uses_by_hash", "hash"),
 )
+# `size` is the body's, told without reading it.
+RESPONSES: Final = sa.Table(
+    "responses",
+    METADATA,
+    _number(),
+    _text("key", unique=True),
+    _text("pool"),
+    _integer("made"),
+    _integer("expires"),
+    _integer("size"),
+    _bytes("body"),
+    sa.Index("responses_by_expiry", "expires"),
+    sa.Index("responses_by_pool", "pool"),
+    sa.Index("responses_by_size", "number", "size"),
+)
 CODE: Final = sa.Table("code", METADATA, _text("hash", key=True), _bytes("body"), _integer("time"))

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from llmgine.actors.store.plan import Run
 from llmgine.actors.store.retention import CODE_AGE, Retention
+from llmgine.actors.store.sql.responses import Amount, expire
 from llmgine.actors.store.sql.statements import drop_whole_session
 from llmgine.actors.store.sql.tables import APPROVALS, CODE, LETTERS, REFUSED, SESSIONS, TURNS, WRITERS
 
@@ -41,6 +42,15 @@ class Tidying:
     def letters(self, before: int) -> Iterator[int]:
         """How many were removed."""
         return self._remove(LETTERS, LETTERS.c.time < before)
+
+    def responses(self, now: int) -> Iterator[Amount]:
+        """Models' answers whose time is over; how much was removed."""
+        gone = Amount(_ROWS)
+        while gone.count == _ROWS:
+            with self._connection.begin():
+                self._check()
+                gone = expire(self._connection, now, _ROWS)
+            yield gone
 
     def writers(self, before: int) -> Iterator[int]:
         for table in (WRITERS, REFUSED):

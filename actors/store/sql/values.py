@@ -12,6 +12,7 @@ from llmgine.actors.store.rows import (
     ApprovalRow,
     JournalRow,
     LetterRow,
+    ResponseRow,
     Row,
     ScheduleRow,
     SessionRow,
@@ -22,6 +23,7 @@ from llmgine.actors.store.sql.tables import (
     ENTRIES,
     JOURNAL,
     LETTERS,
+    RESPONSES,
     SCHEDULES,
     SESSIONS,
     SUBSCRIPTIONS,
@@ -37,6 +39,7 @@ BY_ROW: Final[dict[type[Row], sa.Table]] = {
     SessionRow: SESSIONS,
     TurnRow: TURNS,
     ApprovalRow: APPROVALS,
+    ResponseRow: RESPONSES,
 }
 # What a row of each kind is known by.
 NAMES: Final[dict[str, sa.ColumnElement[str]]] = {
@@ -90,7 +93,7 @@ def journal_values(row: JournalRow) -> tuple[Any, ...]:
     )
 
 
-def values_of(row: LetterRow | ScheduleRow | TurnRow | ApprovalRow) -> dict[str, Any]:
+def values_of(row: LetterRow | ScheduleRow | TurnRow | ApprovalRow | ResponseRow) -> dict[str, Any]:
     """The values of the row's columns by name."""
     return {
         one.name: pack(getattr(row, one.name)) if one.name in _PACKED else getattr(row, one.name)

@@ -13,9 +13,11 @@ from llmgine.actors.store.fencing import NOWHERE, Fence, Standing, mentioned
 from llmgine.actors.store.operations import Operation, SetAside
 from llmgine.actors.store.plan import Run, runs_of
 from llmgine.actors.store.retention import Retention
+from llmgine.actors.store.sql import responses
 from llmgine.actors.store.sql.database import Database
 from llmgine.actors.store.sql.dialects import Compiled, upsert
 from llmgine.actors.store.sql.migrations import migrate
+from llmgine.actors.store.sql.responses import Amount
 from llmgine.actors.store.sql.sessions import approvals, standings
 from llmgine.actors.store.sql.statements import Statements, carry_out, drop_oldest_letters, put
 from llmgine.actors.store.sql.tables import LETTERS, META, REFUSED, WRITERS
@@ -33,11 +35,12 @@ _SESSIONS: Final = 65_536
 class StoreWriter:
     """Writes as long as its `life` stands in the database: whoever opens it later takes the writing over."""
 
-    def __init__(self, database: Database, life: str, max_letters: int) -> None:
+    def __init__(self, database: Database, life: str, max_letters: int, retention: Retention) -> None:
         self._database = database
         self._engine = database.engine()
         self._life = life
         self._max_letters = max_letters
+        self._retention = retention
         self._tickets: Latest[int] = Latest()
         self._standings: Latest[Standing] = Latest(_SESSIONS)
         self._connection = self._engine.connect()
@@ -49,6 +52,7 @@ class StoreWriter:
                 put(self._connection, META, "name", [{"name": _LIFE, "value": life}])
                 counted = sa.select(sa.func.count()).select_from(LETTERS)
                 self._letters = self._connection.execute(counted).scalar_one()
+                self._responses = responses.kept(self._connection)
         except BaseException:
             self.abandon()
             raise
@@ -78,13 +82,22 @@ class StoreWriter:
                     refused.append(Refusal(batch, error))
                     self._keep_refusal(batch, error, now)
             runs = runs_of(admitted)
-            letters = self._letters + sum(carry_out(self._connection, self._statements, run) for run in runs)
-            if letters > self._max_letters:
-                drop_oldest_letters(self._connection, letters - self._max_letters)
+            letters, answers = self._carry_out(runs)
             self._keep_tickets(tickets, now)
-        self._letters = min(letters, self._max_letters)
+        self._letters, self._responses = letters, answers
         self._remember(tickets, fence, runs)
         return refused
+
+    def _carry_out(self, runs: Sequence[Run]) -> tuple[int, Amount]:
+        """How many dead letters, and how much of models' answers, there are then."""
+        letters, answers = self._letters, self._responses
+        for run in runs:
+            growth = carry_out(self._connection, self._statements, run)
+            letters, answers = letters + growth.letters, answers.plus(growth.responses)
+        if letters > self._max_letters:
+            drop_oldest_letters(self._connection, letters - self._max_letters)
+        most = Amount(self._retention.responses, self._retention.response_bytes)
+        return min(letters, self._max_letters), responses.drop_oldest(self._connection, answers, most)
 
     def refuse(self, batch: Batch, error: StoreError, now: int) -> None:
         """Remember that the batch can never be written."""
@@ -94,10 +107,10 @@ class StoreWriter:
             self._keep_tickets({batch.writer: batch.ticket}, now)
         self._tickets.put(batch.writer, batch.ticket)
 
-    def tidy(self, letters_before: int, writers_before: int, now: int, retention: Retention) -> bool:
+    def tidy(self, letters_before: int, writers_before: int, now: int) -> bool:
         """A step of removing what is of an earlier time, or more than is kept; whether others follow."""
         if self._steps is None:
-            self._steps = self._tidy(letters_before, writers_before, now, retention)
+            self._steps = self._tidy(letters_before, writers_before, now)
         try:
             next(self._steps)
         except BaseException as error:
@@ -106,12 +119,14 @@ class StoreWriter:
                 raise
         return self._steps is not None
 
-    def _tidy(
-        self, letters_before: int, writers_before: int, now: int, retention: Retention
-    ) -> Iterator[int]:
+    def _tidy(self, letters_before: int, writers_before: int, now: int) -> Iterator[int]:
+        retention = self._retention
         for removed in self._tidying.letters(letters_before):
             self._letters -= removed
             yield removed
+        for gone in self._tidying.responses(now):
+            self._responses = self._responses.minus(gone)
+            yield gone.count
         yield from self._tidying.writers(writers_before)
         yield from self._tidying.approvals(now)
         yield from self._tidying.turns(now, retention)

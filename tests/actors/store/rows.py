@@ -12,9 +12,11 @@ from llmgine.actors.store.ledger import Ledger
 from llmgine.actors.store.operations import (
     DropJournal,
     DropLetters,
+    DropResponses,
     DropSchedule,
     DropSubscription,
     HandlerDone,
+    KeepResponse,
     MarkHanded,
     Operation,
     PutJournal,
@@ -24,7 +26,14 @@ from llmgine.actors.store.operations import (
     SetAside,
 )
 from llmgine.actors.store.queries import Page
-from llmgine.actors.store.rows import ApprovalRow, JournalRow, LetterRow, ScheduleRow, TurnRow
+from llmgine.actors.store.rows import (
+    ApprovalRow,
+    JournalRow,
+    LetterRow,
+    ResponseRow,
+    ScheduleRow,
+    TurnRow,
+)
 from llmgine.actors.store.session_operations import (
     Activate,
     AnswerApproval,
@@ -111,6 +120,11 @@ def blob(hash: str = "h1", **changes: Any) -> PutBlob:
     return PutBlob(hash=hash, **fields | changes)
 
 
+def response(key: str = "k1", **changes: Any) -> ResponseRow:
+    fields: dict[str, Any] = {"pool": "openai", "body": b"answer", "made": 1_000, "expires": 9_000}
+    return ResponseRow(key, **fields | changes)
+
+
 def all_pages(ask: Callable[[int], Page[Any]]) -> list[Any]:
     """Every row, over pages of any size."""
     found: list[Any] = []
@@ -129,7 +143,8 @@ def tidy(engine: Engine, now: int) -> None:
         pass
 
 
-_names = st.sampled_from(["a", "b", "c", "Ü\x1f|'\""])
+NAMES: Final = ("a", "b", "c", "Ü\x1f|'\"")
+_names = st.sampled_from(NAMES)
 _times = st.integers(0, 50)
 _bodies = st.binary(max_size=4)
 
@@ -176,6 +191,9 @@ operations: st.SearchStrategy[Operation] = st.one_of(
     st.builds(DropSchedule, _names),
     st.builds(PutSubscription, _names, st.dictionaries(_names, _times | st.none(), max_size=2)),
     st.builds(DropSubscription, _names),
+    st.builds(KeepResponse, st.builds(response, _names, pool=_names, body=_bodies, expires=_times)),
+    st.builds(KeepResponse, st.builds(response, _names, body=_bodies)),
+    st.builds(DropResponses, _names),
     st.builds(SetAside, st.just("journal"), _ids, _names),
     st.builds(SetAside, st.sampled_from(["letter", "schedule", "subscription", "?"]), _names, _names),
 )

@@ -23,6 +23,7 @@ from llmgine.actors.store.operations import (
     SetAside,
 )
 from llmgine.actors.store.queries import PAGE_BYTES, LetterFilter
+from llmgine.actors.store.retention import Retention
 from tests.actors.store import rows
 from tests.actors.store.rows import tidy
 
@@ -61,6 +62,9 @@ def check_same(engine: Engine, ledger: Ledger) -> None:
     assert rows.all_pages(lambda after: engine.schedules(after, 2)) == list(ledger.schedules.values())
     assert rows.all_pages(lambda after: engine.subscriptions(after, 2)) == list(ledger.subscriptions.values())
     assert engine.aside(100) == list(ledger.aside.values())[::-1]
+    assert [engine.response(key) for key in rows.NAMES] == [
+        ledger.responses.rows.get(key) for key in rows.NAMES
+    ]
     counts = {name: value for name, value in engine.status().items() if name not in ("url", "bytes")}
     assert counts == {
         "messages": len(ledger.journal),
@@ -71,6 +75,7 @@ def check_same(engine: Engine, ledger: Ledger) -> None:
         "turns": len(ledger.sessions.turns),
         "approvals": len(ledger.sessions.approvals),
         "blobs": len(ledger.sessions.blobs),
+        "responses": len(ledger.responses.rows),
         "damaged": len(ledger.aside),
     }
 
@@ -81,6 +86,7 @@ def check_same(engine: Engine, ledger: Ledger) -> None:
     wanted=st.builds(LetterFilter, **rows.filters_of),
     letters=st.sampled_from([2, 100]),
     before=st.integers(0, 50),
+    retention=st.sampled_from([Retention(), Retention(responses=2, response_bytes=5)]),
 )
 def test_whatever_is_committed_reads_as_the_ledger_says(
     make: MakeEngine,
@@ -88,9 +94,11 @@ def test_whatever_is_committed_reads_as_the_ledger_says(
     wanted: LetterFilter,
     letters: int,
     before: int,
+    retention: Retention,
 ) -> None:
     """Batches in groups, pages, filters, bounds and age: an engine and a ledger are one."""
-    engine, ledger = make(file=f"{next(FILES)}.db", letters=letters, age=1e-9), Ledger(letters)
+    engine = make(file=f"{next(FILES)}.db", letters=letters, age=1e-9, retention=retention)
+    ledger = Ledger(letters, retention)
     writer = Writer(engine)
     for group in groups:
         batches = [writer.batch(*operations) for operations in group]
@@ -102,6 +110,7 @@ def test_whatever_is_committed_reads_as_the_ledger_says(
     assert engine.count_letters(wanted) == len(admitted)
     tidy(engine, before + 1)
     ledger.expire(before)
+    ledger.responses.expire(before + 1)
     check_same(engine, ledger)
     engine.close()
 

@@ -19,6 +19,7 @@ from llmgine.actors.store.operations import (
     DropSchedule,
     DropSubscription,
     HandlerDone,
+    KeepResponse,
     MarkHanded,
     Operation,
     PutJournal,
@@ -66,6 +67,7 @@ def test_gathered_operations_lead_to_the_same_state(operations: list[Operation])
         gathered.apply(in_order_of_kinds(run))
     for name in ("journal", "letters", "schedules", "subscriptions", "aside"):
         assert dict(getattr(one_by_one, name)) == dict(getattr(gathered, name))
+    assert list(one_by_one.responses.rows.values()) == list(gathered.responses.rows.values())
 
 
 def in_order_of_kinds(run: Run) -> list[Operation]:
@@ -81,6 +83,7 @@ def in_order_of_kinds(run: Run) -> list[Operation]:
         *map(DropSchedule, run.schedules_gone),
         *(PutSubscription(key, record) for key, record in run.subscriptions),
         *map(DropSubscription, run.subscriptions_gone),
+        *map(KeepResponse, run.responses.values()),
         *([run.last] if run.last else []),
     ]
 
