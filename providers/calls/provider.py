@@ -9,6 +9,8 @@ from functools import partial
 from pydantic import SecretStr
 
 from llmgine.providers import clients
+from llmgine.providers.batches import BatchCodec, batch_codec_for, no_batches
+from llmgine.providers.calls.batches import HttpBatches
 from llmgine.providers.calls.embedding import EmbeddingCall
 from llmgine.providers.calls.exchange import Exchange
 from llmgine.providers.calls.transfer import Prepared, Transfer, prepared
@@ -48,12 +50,16 @@ class HttpProvider:
         timeouts: Timeouts | None = None,
         *,
         embeddings: EmbeddingCodec | None = None,
+        batch_codec: BatchCodec | None = None,
+        batch_price: Pricer = unpriced,
         profile: Callable[[str], ModelProfile] = lambda model: UNKNOWN_MODEL,
         price: Pricer = unpriced,
         recorder: Recorder | None = None,
     ) -> None:
         self.name = name
         self._embeddings = embeddings
+        self._batch_codec = batch_codec
+        self._batch_price = batch_price
         self._profile = profile
         self._price = price
         self._recorder = recorder
@@ -89,14 +95,17 @@ class HttpProvider:
             clients.load(site.api, site.transport)
             recorder = Recorder.of(name, options.record, site.key)
         load_prices()
+        codec, priced_as = codec_for(endpoint), endpoint.preset or endpoint.kind
         return cls(
             name,
-            codec_for(endpoint),
+            codec,
             site,
             endpoint.timeouts,
             embeddings=embedding_codec_for(endpoint),
+            batch_codec=batch_codec_for(endpoint, codec),
+            batch_price=pricer(name, priced_as, options.prices, batch=True),
             profile=profile,
-            price=pricer(name, endpoint.preset or endpoint.kind, options.prices),
+            price=pricer(name, priced_as, options.prices),
             recorder=recorder,
         )
 
@@ -164,6 +173,22 @@ class HttpProvider:
             finally:
                 self._running.discard(call)
         return joined(responses)
+
+    def batches(self, model: str) -> HttpBatches:
+        """Its batches, of the model of that name; `ProviderError` of kind unsupported where it takes none."""
+        model = model.removeprefix(f"{self.name}/")
+        if self._batch_codec is None:
+            raise no_batches(self.name, model)
+        return HttpBatches(
+            self._codec,
+            self._batch_codec,
+            Target(self.name, model, self._profile(model)),
+            self._leased,
+            self._timeouts,
+            self._running,
+            scrub=self._scrub,
+            price=self._batch_price,
+        )
 
     async def aclose(self) -> None:
         """End the calls that go on, and close the connections that nobody else uses; it serves no more."""

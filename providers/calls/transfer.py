@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from llmgine.providers.calls.timer import WaitTimer
@@ -32,6 +32,9 @@ class Prepared:
     timeouts: Timeouts
     adjustments: tuple[Adjustment, ...]
     purpose: Purpose = "generate"
+    item: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
 
 
 def prepared(
@@ -70,6 +73,8 @@ class ReadsErrors(Protocol):
 class Transfer:
     """Sends a request and reads its answer, piece by piece. It must be closed."""
 
+    _largest: int | None = _LARGEST_BODY
+
     def __init__(
         self,
         client: Client,
@@ -107,9 +112,16 @@ class Transfer:
 
     async def _send(self) -> Answer:
         """The answer's head; `ProviderError` where the server refused."""
-        prepared = self._prepared
+        sent = self._prepared
         call = Call(
-            prepared.target.model, prepared.body, prepared.headers, prepared.timeouts, prepared.purpose
+            sent.target.model,
+            sent.body,
+            sent.headers,
+            sent.timeouts,
+            sent.purpose,
+            sent.item,
+            sent.query,
+            sent.file,
         )
         with self._timer.until(self._limit()):
             answer = self._answer = await self._client.send(call)
@@ -138,7 +150,7 @@ class Transfer:
         if self._tap is not None:
             self._tap.chunk(chunk)
         self._received += len(chunk)
-        if self._received > _LARGEST_BODY:
+        if self._largest is not None and self._received > self._largest:
             raise self._error("the answer is larger than 64 MiB", ErrorKind.MALFORMED)
         return chunk
 

@@ -39,6 +39,7 @@ _FREE = frozenset({"local", "scripted"})
 _ORDINARY = frozenset({"auto", "default", "standard", "on_demand", "global", "not_available", ""})
 _DATE = re.compile(r"[-@](\d{8}|\d{3,4}|\d{4}-\d\d-\d\d|\d\d-\d{4}|\d\d-\d\d)")
 _SEARCHES = re.compile(r"-search-(preview|api)")  # such a model searches at each call, which is billed apart
+_BATCH = "batch"
 _MILLION = 1_000_000
 _REMEMBERED = 1024
 
@@ -63,28 +64,37 @@ class PriceOptions(BaseModel):
     cache_write: Decimal | None = Field(
         default=None, ge=0, description="of the prompt, written to a cache; None: as the rest of it"
     )
+    batch: Decimal | None = Field(
+        default=None, ge=0, description="what of these prices is paid in a batch, as 0.5; None: not known"
+    )
 
 
-def pricer(name: str, kind: str, own: Mapping[str, PriceOptions]) -> Pricer:
-    """What prices the answers of endpoint `name`, given the model that was asked; `own` prices go first."""
+def pricer(name: str, kind: str, own: Mapping[str, PriceOptions], *, batch: bool = False) -> Pricer:
+    """What prices the answers of endpoint `name`, given the model that was asked; `own` prices go first.
+
+    With `batch` they came in one, where other prices hold.
+    """
 
     def priced(asked: str, response: LLMResponse | EmbeddingResponse) -> Decimal | None:
         answered = response.model
         options = own.get(f"{name}/{asked}") or own.get(f"{name}/{answered}")
         if options is not None:
-            return price_at(options, response.usage)
+            cost = price_at(options, response.usage)
+            if not batch or cost is None:
+                return cost
+            return None if options.batch is None else cost * options.batch
         if _bills_more(response):
             return None
         tier = response.provider_data.get("service_tier")
-        cost = price(kind, answered, response.usage, tier=tier)
+        cost = price(kind, answered, response.usage, tier=tier, batch=batch)
         if cost is None and _is_dated(answered, asked):  # the table does not have the date yet
-            cost = price(kind, asked, response.usage, tier=tier)
+            cost = price(kind, asked, response.usage, tier=tier, batch=batch)
         return cost
 
     return priced
 
 
-def price(kind: str, model: str, usage: Usage, *, tier: object = None) -> Decimal | None:
+def price(kind: str, model: str, usage: Usage, *, tier: object = None, batch: bool = False) -> Decimal | None:
     """US dollars for this usage of a model behind an endpoint of this kind or preset; None where unknown."""
     if kind in _FREE:
         return Decimal(0)
@@ -97,6 +107,8 @@ def price(kind: str, model: str, usage: Usage, *, tier: object = None) -> Decima
         return None
     provider, info = found
     context = _context(usage.raw, tier)
+    if batch:
+        context = {name: value for name, value in context.items() if value != _BATCH} | {"processing": _BATCH}
     if any(not _has_variant(info, name, value) for name, value in context.items()):
         return None
     from genai_prices import Usage as Counts

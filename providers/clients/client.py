@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from llmgine.providers.clients.routes import Purpose
@@ -13,13 +13,19 @@ from llmgine.providers.options import Timeouts
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: `body` is JSON, `model` the server's own name for it."""
+    """One request: `body` is JSON, `model` the server's own name for it.
+
+    Those about batches name their `item`, ask by `query`, and send the body as a file where `file` names one.
+    """
 
     model: str
     body: bytes
     headers: Mapping[str, str]
     timeouts: Timeouts
     purpose: Purpose = "generate"
+    item: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
 
 
 class Answer(Protocol):
@@ -53,7 +59,7 @@ class Client(Protocol):
     """One pooled way to a server."""
 
     async def send(self, call: Call) -> Answer:
-        """Post the body and return once the answer's head is there, whatever its status.
+        """Send the call and return once the answer's head is there, whatever its status.
 
         Raises what the transport raises (`httpx2.HTTPError`, `OSError`), never an SDK's class.
         """

@@ -8,7 +8,10 @@ from urllib.parse import quote
 
 from llmgine.providers.options import Api
 
-Purpose = Literal["generate", "embed"]
+BatchPurpose = Literal[
+    "batch_upload", "batch_create", "batch_list", "batch_status", "batch_cancel", "batch_results"
+]
+Purpose = Literal["generate", "embed"] | BatchPurpose
 
 PATHS: dict[tuple[Api, Purpose], str] = {
     ("openai-chat", "generate"): "/chat/completions",
@@ -19,6 +22,28 @@ PATHS: dict[tuple[Api, Purpose], str] = {
     ("gemini", "generate"): "/models/{model}:streamGenerateContent?alt=sse",
     ("gemini", "embed"): "/models/{model}:batchEmbedContents",
 }
+_OF_OPENAI: dict[BatchPurpose, str] = {
+    "batch_upload": "/files",
+    "batch_create": "/batches",
+    "batch_list": "/batches",
+    "batch_status": "/batches/{item}",
+    "batch_cancel": "/batches/{item}/cancel",
+    "batch_results": "/files/{item}/content",
+}
+_OF_ANTHROPIC: dict[BatchPurpose, str] = {
+    "batch_create": "/v1/messages/batches",
+    "batch_list": "/v1/messages/batches",
+    "batch_status": "/v1/messages/batches/{item}",
+    "batch_cancel": "/v1/messages/batches/{item}/cancel",
+    "batch_results": "/v1/messages/batches/{item}/results",
+}
+_BATCHES: dict[Api, dict[BatchPurpose, str]] = {
+    "openai-chat": _OF_OPENAI,
+    "openai-responses": _OF_OPENAI,
+    "anthropic-messages": _OF_ANTHROPIC,
+}
+PATHS |= {(api, purpose): path for api, paths in _BATCHES.items() for purpose, path in paths.items()}
+ASKED: frozenset[Purpose] = frozenset({"batch_list", "batch_status", "batch_results"})  # by GET
 VENDORS: dict[Api, str] = {
     "openai-chat": "https://api.openai.com/v1",
     "openai-responses": "https://api.openai.com/v1",
@@ -37,13 +62,13 @@ def address_of(api: Api, base_url: str | None) -> str:
     return address if api != "gemini" or _VERSION.search(address) else f"{address}/{_GEMINI_VERSION}"
 
 
-def path_of(api: Api, model: str, purpose: Purpose) -> str:
-    """The path of a call, with the model where the protocol names it there."""
+def path_of(api: Api, model: str, purpose: Purpose, item: str = "") -> str:
+    """The path of a call, with the model, or the item that it is about, where the protocol names it there."""
     path = PATHS.get((api, purpose), f"/{purpose}")
     name = model.removeprefix("models/")
     if name.startswith("tunedModels/"):
         path = path.removeprefix("/models")
-    return path.replace("{model}", quote(name))
+    return path.replace("{model}", quote(name)).replace("{item}", quote(item, safe=""))
 
 
 def url_of(api: Api, base_url: str | None, model: str, purpose: Purpose = "generate") -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from llmgine.providers.clients.client import Call
 from llmgine.providers.clients.http import HttpAnswer, connect_limits, http_client
 from llmgine.providers.clients.pool import Site
-from llmgine.providers.clients.routes import PATHS, VENDORS
+from llmgine.providers.clients.routes import ASKED, VENDORS, path_of
 
 Sdk = Literal["openai", "anthropic"]
 
@@ -22,21 +22,30 @@ class VendorClient:
         self._headers = _request_headers(sdk, site)
 
     async def send(self, call: Call) -> HttpAnswer:
-        """Post the body and return once the answer's head is there, whatever its status.
+        """Send the call and return once the answer's head is there, whatever its status.
 
         Raises what the transport raises (`httpx2.HTTPError`, `OSError`), never an SDK's class.
         """
         import httpx2
 
-        options = {"headers": {**self._headers, **call.headers}, "timeout": connect_limits(call.timeouts)}
+        options: dict[str, Any] = {
+            "headers": {**self._headers, **call.headers},
+            "timeout": connect_limits(call.timeouts),
+        }
+        if call.query:
+            options["params"] = dict(call.query)
+        if call.purpose in ASKED:
+            send, body = self._sdk_client.get, {}
+        else:
+            send, body = self._sdk_client.post, _sent(call, options["headers"])
         try:
-            response = await self._sdk_client.post(
-                PATHS[self._api, call.purpose],
+            response = await send(
+                path_of(self._api, call.model, call.purpose, call.item),
                 cast_to=httpx2.Response,
-                content=call.body,
                 options=options,
                 stream=True,
                 stream_cls=self._sdk.AsyncStream,
+                **body,
             )
         except self._sdk.APIStatusError as error:
             return HttpAnswer(error.response)
@@ -46,6 +55,15 @@ class VendorClient:
 
     async def aclose(self) -> None:
         await self._sdk_client.close()
+
+
+def _sent(call: Call, headers: dict[str, Any]) -> dict[str, Any]:
+    """What the SDK is given to send: the body as it is, or as a file in a form, whose parts it marks off."""
+    if not call.file:
+        return {"content": call.body}
+    headers["Content-Type"] = "multipart/form-data"
+    file = (call.file, call.body, "application/jsonl")
+    return {"files": {"file": file}, "body": {"purpose": "batch"}}
 
 
 def _make(name: Sdk, sdk: Any, site: Site) -> Any:

@@ -1,4 +1,5 @@
 from llmgine.providers.contracts.base import Contract
+from llmgine.providers.contracts.batch import BatchState, BatchStatus
 from llmgine.providers.contracts.embedding import EmbeddingRequest, EmbeddingResponse
 from llmgine.providers.contracts.parts import (
     AnyPart,
@@ -45,6 +46,8 @@ __all__ = [
     "AnyPart",
     "Attempt",
     "AudioPart",
+    "BatchState",
+    "BatchStatus",
     "CacheHints",
     "Citation",
     "Contract",

@@ -17,10 +17,11 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 from llmgine.providers.events import Done, Failed, PartDone, StreamEvent
+from llmgine.providers.layers.batches import LayeredBatches
 from llmgine.providers.layers.recovery import Recovery, is_sealed
 from llmgine.providers.layers.structured import Means, StructuredOutput
 from llmgine.providers.options import Api, EndpointOptions, ProvidersOptions
-from llmgine.providers.provider import Provider
+from llmgine.providers.provider import Batches, Provider
 
 _APIS: tuple[str, ...] = get_args(Api)
 
@@ -67,6 +68,10 @@ class LayeredProvider:
         if request.provider_options.keys() - self._layers.known:
             raise self._unknown(request)
         return await self._inner.embed(request, session=session)
+
+    def batches(self, model: str) -> Batches:
+        """Its batches, of the model of that name; `ProviderError` of kind unsupported where it takes none."""
+        return LayeredBatches(self._inner.batches(model), self._means)
 
     async def aclose(self) -> None:
         """Let go of everything that `inner` holds."""

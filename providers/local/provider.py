@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llmgine.providers import clients
+from llmgine.providers.batches import no_batches
 from llmgine.providers.calls.provider import HttpProvider
 from llmgine.providers.catalogue.presets import preset_quirks
 from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
@@ -25,6 +26,7 @@ from llmgine.providers.events import Failed, StreamEvent
 from llmgine.providers.local.tools import ToolEmulation
 from llmgine.providers.local.weights import check_engine, find_weights, installed_models
 from llmgine.providers.options import Api, LocalOptions, ProvidersOptions
+from llmgine.providers.provider import Batches
 from llmgine.providers.recording import Recorder
 
 _LONGEST_REPLY = 512  # tokens, where the request sets no limit; a small model may not come to an end
@@ -94,6 +96,10 @@ class LocalProvider:
     async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         """Always refused: an engine makes either text or vectors, and these make text."""
         raise no_embeddings(self.name, request.model.removeprefix(f"{self.name}/"))
+
+    def batches(self, model: str) -> Batches:
+        """It takes none."""
+        raise no_batches(self.name, model.removeprefix(f"{self.name}/"))
 
     async def aclose(self) -> None:
         """Close the connections, and unload each model that no other provider uses."""

@@ -18,6 +18,7 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
+from llmgine.providers.batches import no_batches
 from llmgine.providers.catalogue.scripts import BUILT_IN, INLINE, Fault, Script
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.encoding import Encoding
@@ -31,6 +32,7 @@ from llmgine.providers.contracts import (
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
 from llmgine.providers.events import Failed, PartDone, StreamEvent
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
+from llmgine.providers.provider import Batches
 from llmgine.providers.scripted.replying import turn_of
 from llmgine.providers.scripted.take import Take
 from llmgine.providers.scripted.vectors import vector
@@ -75,6 +77,10 @@ class ScriptedProvider:
             model=request.model.removeprefix(f"{self.name}/"),
             provider=self.name,
         )
+
+    def batches(self, model: str) -> Batches:
+        """It takes none."""
+        raise no_batches(self.name, model.removeprefix(f"{self.name}/"))
 
     async def aclose(self) -> None:
         """Nothing is held open."""

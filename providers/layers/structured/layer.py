@@ -85,20 +85,20 @@ class StructuredOutput:
                 return
             assert end is not None, "a stream ended without Done or Failed"
             response = end.response
-            checked = await _checked(response, checker)
-            if checked.problem is None:
+            seen = await checked(response, checker)
+            if seen.problem is None:
                 tries.answered(response)
-                yield Done(_finished(tries.summed(response), plan, checked))
+                yield Done(finished(tries.summed(response), plan, seen))
                 return
             tries.answered(response, ErrorKind.BAD_OUTPUT.value)
-            unfit = _unfit(response, checked.problem)
-            if not unfit.retryable or repairs == 0 or tries.left <= 0:
-                failed = Failed(unfit, usage=response.usage, attempts=response.attempts)
+            error = unfit(response, seen.problem)
+            if not error.retryable or repairs == 0 or tries.left <= 0:
+                failed = Failed(error, usage=response.usage, attempts=response.attempts)
                 yield tries.given_up(failed, response.message, heard=True)
                 return
             repairs -= 1
-            yield Reset(f"the answer does not fit: {checked.problem}")
-            sent = asked_again(sent, response.message, checked.problem)
+            yield Reset(f"the answer does not fit: {seen.problem}")
+            sent = asked_again(sent, response.message, seen.problem)
 
     async def _once(self, plan: Plan, request: LLMRequest, session: str) -> AsyncGenerator[StreamEvent, None]:
         source = cast("AsyncGenerator[StreamEvent, None]", self._call(request, session=session))
@@ -112,7 +112,7 @@ class StructuredOutput:
                         yield taken
 
 
-async def _checked(response: LLMResponse, checker: Checker) -> Checked:
+async def checked(response: LLMResponse, checker: Checker) -> Checked:
     """What an answer is worth; one that is no answer yet, or none by intent, is not looked at."""
     refused = any(part.type == "refusal" for part in response.message.parts)
     if refused or response.tool_calls or response.finish_reason not in _ANSWERS:
@@ -122,16 +122,18 @@ async def _checked(response: LLMResponse, checker: Checker) -> Checked:
     return checker.check(response.message)
 
 
-def _finished(response: LLMResponse, plan: Plan, checked: Checked) -> LLMResponse:
+def finished(response: LLMResponse, plan: Plan, seen: Checked) -> LLMResponse:
+    """The answer with its value, and how it was come by."""
     fields = {
-        "output": checked.value,
+        "output": seen.value,
         "output_mode": plan.mode,
         "adjustments": (*plan.adjustments, *response.adjustments),
     }
     return response.model_copy(update=fields)
 
 
-def _unfit(response: LLMResponse, problem: str) -> ProviderError:
+def unfit(response: LLMResponse, problem: str) -> ProviderError:
+    """The error of an answer that does not fit."""
     message, hint, again = f"the answer does not fit the output schema: {problem}", None, True
     if response.finish_reason is FinishReason.LENGTH:
         message = "the answer was cut off before it was whole"

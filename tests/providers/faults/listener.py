@@ -21,6 +21,8 @@ class Call:
     body: dict[str, Any]
     connection: int
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    method: str = "POST"
+    raw: bytes = b""
     pieces_after_pause: int = 0
 
     @property
@@ -83,4 +85,6 @@ async def _request(reader: asyncio.StreamReader, connection: int) -> Call:
     first, *lines = head.decode().strip().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Call(unquote(first.split()[1]), headers, json.loads(body), connection)
+    method, path, _ = first.split()
+    parsed = json.loads(body) if headers.get("content-type", "").startswith("application/json") else {}
+    return Call(unquote(path), headers, parsed, connection, method=method, raw=body)

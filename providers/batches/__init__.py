@@ -1,0 +1,13 @@
+from llmgine.providers.batches.choice import batch_codec_for, no_batches
+from llmgine.providers.batches.codec import MOST_BYTES, BatchCodec, Sending, Steps
+from llmgine.providers.batches.lines import LineSplitter
+
+__all__ = [
+    "MOST_BYTES",
+    "BatchCodec",
+    "LineSplitter",
+    "Sending",
+    "Steps",
+    "batch_codec_for",
+    "no_batches",
+]
