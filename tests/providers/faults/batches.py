@@ -1,4 +1,4 @@
-"""A server of batches that goes wrong on demand: OpenAI's files and batches, and Anthropic's message batches."""
+"""A server of batches that goes wrong on demand: OpenAI's batches over files, and Anthropic's of messages."""
 
 from __future__ import annotations
 
