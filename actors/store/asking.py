@@ -23,6 +23,8 @@ from llmgine.actors.store.rows import (
 )
 
 _PAGE: Final = 500
+# How long after a break the store is asked again.
+_PAUSE: Final = 0.05
 _EVERY: Final = LetterFilter()
 _ALL: Final = SessionFilter()
 
@@ -56,21 +58,32 @@ class Asker:
         return row
 
     async def _ask(self, question: list[Any]) -> Any:
-        if self._closed:
-            raise closed()
+        broke: LinkError | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                connection = await self._peer.connection()
-                return await request(connection, wire.ASK, question, timeout=self._timeout)
+                while True:
+                    try:
+                        return await self._put(question)
+                    except LinkError as error:
+                        # The store may be coming back, and a question changes nothing.
+                        broke = error
+                    await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"the store did not answer within {self._timeout:g} s: {broke or 'it says nothing'}; "
+                "`llmgine status` shows whether it runs"
+            ) from broke
+
+    async def _put(self, question: list[Any]) -> Any:
+        if self._closed:
+            raise closed()
+        connection = await self._peer.connection()
+        try:
+            return await request(connection, wire.ASK, question, timeout=self._timeout)
         except StreamReset as error:
             raise error_of(error.code, error.reason or str(error)) from error
         except NotSendable as error:
             raise StoreError(f"the store cannot be asked that: {error}") from error
-        except (LinkError, TimeoutError) as error:
-            raise StoreUnavailable(
-                f"the store did not answer: {str(error) or type(error).__name__}; "
-                "`llmgine status` shows whether it runs"
-            ) from error
 
     async def _row(self, row: type[Any], question: list[Any]) -> Any:
         found = await self._ask(question)

@@ -300,8 +300,17 @@ async def test_a_write_in_vain_says_so_and_is_not_made_up_for(net: Any) -> None:
 
 async def test_a_question_in_vain_says_so(net: Any) -> None:
     """With what tells more."""
-    with pytest.raises(StoreUnavailable, match=r"did not answer: .*`llmgine status`"):
-        await net.client(timeout=1.0).subscriptions()
+    with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.1 s: .*`llmgine status`"):
+        await net.client(timeout=0.1).subscriptions()
+
+
+async def test_a_question_waits_for_a_store_that_comes_back(net: Any) -> None:
+    """A break is no answer: a question changes nothing, so it is put again."""
+    asking = asyncio.ensure_future(net.client().subscriptions())
+    await asyncio.sleep(0)
+    assert not asking.done()
+    await net.open()
+    assert await asking == []
 
 
 async def test_links_that_break_lose_and_double_nothing(net: Any, until: Any) -> None:

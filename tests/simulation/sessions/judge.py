@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from llmgine.providers import ProviderError
-from llmgine.runtime import Runtime, Session, TurnError, UnknownTurn
+from llmgine.runtime import Runtime, Session, StoreUnavailable, TurnError, UnknownTurn
 from tests.simulation.sessions.account import Asked
 from tests.simulation.sessions.load import MODEL, joined
 from tests.simulation.sessions.tools import TOOLS
@@ -46,7 +46,9 @@ async def _outcome(world: World, runtime: Runtime, asked: Asked) -> None:
         reply = await runtime.turn(asked.turn_id).result()
     except UnknownTurn as error:
         must(False, 1, f"{asked.name} was taken on, and nobody knows it: {error}")
-    except (TurnError, ProviderError) as error:
+    except (TurnError, ProviderError, StoreUnavailable) as error:
         must(asked.answer is None, 1, f"{asked.name} was answered, and later its outcome is {error!r}")
+        kept = world.kept(asked.session, asked.turn_id)
+        must(kept in ("failed", "cancelled"), 7, f"{asked.name} is {kept}, and its outcome {error!r}")
     else:
         world.account.answered(asked, reply.turn_id, reply.text)

@@ -53,7 +53,7 @@ class World:
         self.disk = Disk(self.loop, rows, self.witness)
         self.reader = Reader(self.account, rows.ledger.sessions)
         self.witness.looks.append(self.reader.glance)
-        self.account.kept = self._kept
+        self.account.kept = self.kept
         self.account.leaves = self._leaves
         self.disk.kill_store = lambda: self.cluster.crash(names.STORE)
         self.drivers: list[Driver] = []
@@ -93,11 +93,12 @@ class World:
             if not self.closing:
                 self._start_driver()
 
-    # Inside
-
-    def _kept(self, session: str, turn_id: str) -> str | None:
+    def kept(self, session: str, turn_id: str) -> str | None:
+        """The state of a turn on the disk."""
         row = self.disk.rows.ledger.sessions.turns.get(f"{session}/{turn_id}")
         return None if row is None else row.state
+
+    # Inside
 
     def _leaves(self, call: str) -> int:
         rows = self.disk.rows.ledger.sessions.approvals.values()
