@@ -10,6 +10,7 @@ and again in each reader. On the wire an event is a short list that begins with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -118,6 +119,11 @@ def to_wire(event: StreamEvent) -> list[Any]:
                 usage and usage.model_dump_json().encode(),
                 [attempt.model_dump() for attempt in attempts],
             ]
+
+
+def ends_call(wire: Sequence[Any]) -> bool:
+    """Whether the event in wire form is a call's last."""
+    return wire[0] in (6, 7)
 
 
 def from_wire(wire: list[Any]) -> StreamEvent:
