@@ -29,7 +29,7 @@ _UNPRICED = Adjustment(
 class BatchTransfer(Transfer):
     """One exchange about a batch: `answer` is its JSON, `lines` are those of a download."""
 
-    _largest = None
+    _bounded = False
 
     async def answer(self) -> dict[str, Any]:
         try:

@@ -73,7 +73,7 @@ class ReadsErrors(Protocol):
 class Transfer:
     """Sends a request and reads its answer, piece by piece. It must be closed."""
 
-    _largest: int | None = _LARGEST_BODY
+    _bounded = True
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Transfer:
         if self._tap is not None:
             self._tap.chunk(chunk)
         self._received += len(chunk)
-        if self._largest is not None and self._received > self._largest:
+        if self._bounded and self._received > _LARGEST_BODY:
             raise self._error("the answer is larger than 64 MiB", ErrorKind.MALFORMED)
         return chunk
 

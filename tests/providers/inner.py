@@ -24,6 +24,7 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 from llmgine.providers.events import Done, Failed, StreamEvent
+from llmgine.providers.provider import Batches
 
 USAGE = Usage(input_tokens=10, output_tokens=5, source=UsageSource.REPORTED)
 COST = Decimal("0.5")
@@ -57,6 +58,9 @@ class Inner:
     async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         self.sessions.append(session)
         return EmbeddingResponse(vectors=((1.0,),) * len(request.inputs), model="m", provider="p")
+
+    def batches(self, model: str) -> Batches:
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         """Nothing is held."""

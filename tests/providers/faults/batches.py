@@ -1,4 +1,4 @@
-"""A server of batches that goes wrong on demand: OpenAI's batches over files, and Anthropic's of messages."""
+"""A server of batches that goes wrong on demand: those of OpenAI in files, those of Anthropic in one body."""
 
 from __future__ import annotations
 
@@ -168,6 +168,9 @@ class _OpenAI:
                     files[f"{name}_file_id"] = f"{batch.id}_{name}"
                     lines = [json.dumps(_line(one)).encode() for one in reversed(some)]
                     self.server.files[f"{batch.id}_{name}"] = b"\n".join(lines) + b"\n"
+        counts = {"total": len(batch.items), "completed": 0, "failed": 0}
+        if batch.over:
+            counts |= {"completed": len(good), "failed": len(batch.of("400", "500"))}
         told = {
             "id": batch.id,
             "object": "batch",
@@ -176,11 +179,9 @@ class _OpenAI:
             "expires_at": batch.created + 86400,
             "metadata": {"llmgine": batch.tag},
             "errors": {"object": "list", "data": batch.errors} if batch.errors else None,
-            "request_counts": {"total": len(batch.items), "completed": 0, "failed": 0},
+            "request_counts": counts,
             **files,
         }
-        if batch.over:
-            told["request_counts"] |= {"completed": len(good), "failed": len(batch.of("400", "500"))}
         return json.dumps(told).encode()
 
     def _state(self, batch: Batch) -> str:

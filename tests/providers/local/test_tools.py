@@ -38,6 +38,7 @@ from llmgine.providers.events import (
 )
 from llmgine.providers.local import wording
 from llmgine.providers.local.tools import ToolEmulation
+from llmgine.providers.provider import Batches
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = ToolSpec(name="get_weather", description="Get the current weather of a city.", parameters=CITY)
@@ -78,6 +79,9 @@ class Inner:
 
     async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         raise AssertionError("nobody asks for vectors here")
+
+    def batches(self, model: str) -> Batches:
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         self.closed += 100

@@ -35,6 +35,7 @@ from llmgine.providers.contracts import (
 from llmgine.providers.events import Done, StreamEvent
 from llmgine.providers.local.tools import ToolEmulation
 from llmgine.providers.options import EndpointOptions
+from llmgine.providers.provider import Batches
 
 SEALED: Final = "SEALED"
 PIXEL: Final = b"\x89PNG\r\n\x1a\n-a-pixel"
@@ -267,6 +268,9 @@ class _Engine:
             yield event
 
     async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
+        raise NotImplementedError
+
+    def batches(self, model: str) -> Batches:
         raise NotImplementedError
 
     async def aclose(self) -> None:
