@@ -150,7 +150,8 @@ class PoolClient:
             body = request.model_dump_json().encode()
         except PydanticSerializationError as error:
             raise InvalidRequest(f"the request cannot be sent as JSON: {error}") from None
-        return model, [body, session, trace and trace.to_wire()]
+        ask = wire.Ask(request.priority)
+        return model, [body, session, trace and trace.to_wire(), ask.to_wire()]
 
     async def _admit(self, kind: str, model: ModelName, header: list[Any]) -> tuple[str, Stream]:
         """A stream that an actor of the pool has accepted; each actor is asked once."""
@@ -158,6 +159,7 @@ class PoolClient:
         router = self._router(model.provider)
         clock = asyncio.get_running_loop().time
         reasons: dict[str, str] = {}
+        waits: list[float | None] = []
         while actor := router.choose(clock(), frozenset(reasons)):
             router.started(actor)
             stream = None
@@ -170,8 +172,10 @@ class PoolClient:
                     return actor, stream
                 if verdict == wire.FAILED:
                     raise wire.failure_from_wire(*rest)
-                router.refused(actor, rest[0], clock() + _FULL_PAUSE)
-                reasons[actor] = f"takes no more calls, it carries {rest[0]}"
+                load, retry_after, reason = rest
+                router.refused(actor, load, clock() + _FULL_PAUSE)
+                reasons[actor] = f"is {reason}, it carries {load}"
+                waits.append(retry_after)
             except LinkError as error:
                 router.refused(actor, 0, clock() + _BROKEN_PAUSE)
                 reasons[actor] = error.reason if isinstance(error, StreamReset) else str(error)
@@ -181,7 +185,7 @@ class PoolClient:
                 router.finished(actor)
                 raise
             router.finished(actor)
-        raise _overloaded(model, reasons)
+        raise _overloaded(model, reasons, min((wait for wait in waits if wait is not None), default=1.0))
 
     async def _ensure(self, provider: str) -> None:
         if self._members.get(provider):
@@ -246,15 +250,16 @@ def _unreadable(actor: str, model: ModelName, phase: ErrorPhase, error: ValueErr
     )
 
 
-def _overloaded(model: ModelName, reasons: dict[str, str]) -> ProviderError:
+def _overloaded(model: ModelName, reasons: dict[str, str], retry_after: float) -> ProviderError:
     details = "; ".join(f"{actor}: {reason}" for actor, reason in sorted(reasons.items()))
     return ProviderError(
-        f"no actor of the pool {model.provider!r} took the call ({details or 'it has no actors'}); "
-        f"scale it with runtime.pools[{model.provider!r}].scale(n) or raise pools.default.max_in_flight",
+        f"no actor of the pool {model.provider!r} took the call ({details or 'it has no actors'})",
         kind=ErrorKind.OVERLOADED,
         phase=ErrorPhase.CONNECT,
         scope=ErrorScope.ENDPOINT,
         provider=model.provider,
         model=model.model,
-        retry_after=1.0,
+        retry_after=retry_after,
+        hint=f"scale it with runtime.pools[{model.provider!r}].scale(n), or raise "
+        "pools.default.max_in_flight or pools.default.admission.queue",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmgine.actors.pools.admission.options import AdmissionOptions
 from llmgine.actors.pools.scaling.options import ScalingOptions
 
 
@@ -16,7 +17,11 @@ class PoolOptions(BaseModel):
     max_in_flight: int = Field(
         default=256,
         ge=1,
-        description="Model calls that one provider actor carries at once; more are refused.",
+        description="Model calls that one provider actor runs at once; more wait in its queue.",
+    )
+    admission: AdmissionOptions = Field(
+        default_factory=AdmissionOptions,
+        description="How an actor lets calls through, and which wait.",
     )
     num_cpus: float = Field(
         default=0.1, ge=0, description="CPUs that Ray holds back for one provider actor when it is placed."

@@ -1,15 +1,19 @@
 """What a caller and a provider actor say to each other on streams of kind "llm.stream" and "llm.embed".
 
-The header is `[request, session, trace]`: the request as JSON bytes, the trace context as its wire
-form or None. The first message back is a verdict. After `accepted` each message of an "llm.stream" is one
-stream event, the last of them `Done` or `Failed`; an "llm.embed" sends its vectors packed, in as many
-messages as they take, then the rest of the response, or `failed`. Giving up the stream cancels the call
-at the provider.
+The header is `[request, session, trace, ask]`: the request as JSON bytes, the trace context as its wire
+form or None, and how this try shall be served. The first message back is a verdict. After `accepted`
+each message of an "llm.stream" is one stream event, the last of them `Done` or `Failed`; an "llm.embed"
+sends its vectors packed, in as many messages as they take, then the rest of the response, or `failed`.
+Giving up the stream cancels the call at the provider.
+
+An accepted call may wait in the actor. What then fails in the phase `request` was not sent anywhere, so
+that another actor may take it as if this one had refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from llmgine.providers import (
@@ -21,20 +25,48 @@ from llmgine.providers import (
     ProviderError,
     UnknownModel,
 )
+from llmgine.providers.contracts import Priority
 from llmgine.providers.embeddings import packed, unpacked
 
 LLM_STREAM = "llm.stream"
 LLM_EMBED = "llm.embed"
 
-ACCEPTED = "accepted"  # [ACCEPTED, in flight]
-REFUSED = "refused"  # [REFUSED, in flight]: full or draining, another actor may take it
+ACCEPTED = "accepted"  # [ACCEPTED, calls that it carries, waiting ones too]
+REFUSED = "refused"  # [REFUSED, calls that it carries, seconds or None, reason]: another actor may take it
 FAILED = "failed"  # [FAILED, name of the error's class, its text or fields]: no other actor can do better
 VECTORS = "vectors"  # [VECTORS, code of the numbers, length of a vector, bytes]
 EMBEDDED = "embedded"  # [EMBEDDED, the response as JSON bytes, without its vectors]
 
+# Reasons of a refusal. All but DRAINING come with the seconds after which there may be room.
+FULL = "full"  # no place, and no room to wait for one
+BUSY = "busy"  # no place, and the call would not wait
+SHED = "shed"  # it had waited, and had to go for a call that is worth more
+DRAINING = "draining"  # the actor takes nothing more
+
 _FAILURES: dict[str, type[LlmgineError]] = {
     kind.__name__: kind for kind in (InvalidRequest, MissingKey, ModelNotInstalled, UnknownModel)
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How one try at a call shall be served.
+
+    `wait` bounds the seconds for which it may wait in the actor before its first token: for a place, a
+    key or quota. With 0 it is refused where it cannot run at once; None is until its deadline. `cache`
+    names equal requests whose answer may be shared; None where this one's may not.
+    """
+
+    priority: Priority = "interactive"
+    wait: float | None = None
+    cache: bytes | None = None
+
+    def to_wire(self) -> list[Any]:
+        return [self.priority, self.wait, self.cache]
+
+    @classmethod
+    def from_wire(cls, wire: list[Any]) -> Ask:
+        return cls(*wire)
 
 
 def failure_to_wire(error: LlmgineError) -> list[Any]:

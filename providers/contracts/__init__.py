@@ -29,6 +29,7 @@ from llmgine.providers.contracts.request import (
     NamedTool,
     OutputMode,
     OutputSchema,
+    Priority,
     Reasoning,
     ToolSpec,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "OutputMode",
     "OutputSchema",
     "Part",
+    "Priority",
     "RateLimit",
     "Reasoning",
     "RefusalPart",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from llmgine.providers.contracts.base import Contract
+from llmgine.providers.contracts.request import Priority
 from llmgine.providers.contracts.response import Adjustment, Attempt, RateLimit
 from llmgine.providers.contracts.usage import Usage
 
@@ -16,7 +17,7 @@ class EmbeddingRequest(Contract):
     """One vector for each of `inputs`. `model` is `provider/model`; `deadline` is in seconds.
 
     `dimensions` shortens the vectors where the model can; `purpose` is what they are for, where the model
-    asks. Unsupported settings, `response_cache` and `provider_options` are as in `LLMRequest`.
+    asks. `priority`, unsupported settings, `response_cache` and `provider_options` are as in `LLMRequest`.
     """
 
     model: str
@@ -24,6 +25,7 @@ class EmbeddingRequest(Contract):
     dimensions: int | None = Field(default=None, ge=1)
     purpose: Literal["query", "document", "similarity", "classification", "clustering"] | None = None
     deadline: float | None = Field(default=None, gt=0)
+    priority: Priority = "interactive"
     on_unsupported: Literal["error", "adjust"] = "error"
     response_cache: bool | None = None
     provider_options: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -38,6 +38,9 @@ class NamedTool(Contract):
 
 OutputMode = Literal["native", "tool", "prompt"]
 
+# Whose calls wait where there is no room for all: those that somebody waits for go before work in bulk.
+Priority = Literal["interactive", "batch"]
+
 
 class OutputSchema(Contract):
     """The answer must be JSON that fits this schema of type object.
@@ -139,6 +142,8 @@ class LLMRequest(Contract):
     pass: "fail" ends it, "restart" begins anew after a `Reset`, "continue" has the model go on after
     what had arrived where it can, else restarts.
 
+    `priority` says who goes first where calls wait for a provider actor; no provider is told of it.
+
     `idempotency_key` tells a provider that knows such keys whether a call was made before; further tries
     that are made here get keys of their own, derived from it.
 
@@ -169,6 +174,7 @@ class LLMRequest(Contract):
     cache: CacheHints | None = None
     deadline: float | None = Field(default=None, gt=0, description="seconds for the whole call")
     idle_timeout: float | None = Field(default=None, gt=0, description="seconds between two chunks")
+    priority: Priority = "interactive"
     mid_stream: Literal["fail", "restart", "continue"] = "fail"
     on_unsupported: Literal["error", "adjust"] = "error"
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)

@@ -11,8 +11,9 @@ import pytest
 
 from llmgine.actors.control import Boot, Ground, LocalWorld, SpawnOptions
 from llmgine.actors.link import Identity
-from llmgine.actors.pools import PoolClient, actor
+from llmgine.actors.pools import PoolClient
 from llmgine.actors.pools.actor import ProviderActor
+from llmgine.actors.pools.serving import keyed
 from llmgine.providers import (
     Attempt,
     Done,
@@ -134,7 +135,7 @@ class Stage:
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(actor, "open_provider", stage.open_provider)
+    monkeypatch.setattr(keyed, "open_provider", stage.open_provider)
     yield stage
     await stage.close()
 
@@ -183,7 +184,7 @@ async def test_giving_up_reaches_the_provider(stage: Stage, until: Until) -> Non
 
 async def test_a_full_actor_leaves_the_call_to_another(stage: Stage) -> None:
     """A refusal costs nothing but another choice; when all are full the error says how to scale."""
-    await stage.spawn(max_in_flight=1)
+    await stage.spawn(max_in_flight=1, admission={"queue": 0})
     calls = [await stage.begun(), await stage.begun()]
     with pytest.raises(ProviderError, match=r"scale\(n\)") as refused:
         await stage.events()
@@ -320,4 +321,4 @@ async def test_an_unknown_model_is_refused_before_anything_starts(stage: Stage) 
 def _in_flight(stage: Stage, name: str) -> int:
     found = stage.cluster._actors[name]
     assert isinstance(found, ProviderActor)
-    return found._in_flight
+    return found._serving._door.load

@@ -11,8 +11,9 @@ import pytest
 
 from llmgine.actors.control import Boot, Ground, LocalWorld, SpawnOptions
 from llmgine.actors.link import Identity
-from llmgine.actors.pools import PoolClient, actor, wire
+from llmgine.actors.pools import PoolClient, wire
 from llmgine.actors.pools.actor import ProviderActor
+from llmgine.actors.pools.serving import keyed
 from llmgine.providers import (
     EmbeddingRequest,
     EmbeddingResponse,
@@ -93,7 +94,7 @@ class Stage:
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(actor, "open_provider", lambda name, options: stage.provider)
+    monkeypatch.setattr(keyed, "open_provider", lambda name, options: stage.provider)
     yield stage
     await stage.close()
 
@@ -128,7 +129,7 @@ async def test_why_a_call_cannot_begin_is_raised(stage: Stage, monkeypatch: pyte
 
     with pytest.raises(UnknownModel):
         await stage.models.embed(REQUEST.model_copy(update={"model": "nobody/knows"}))
-    monkeypatch.setattr(actor, "open_provider", closed)
+    monkeypatch.setattr(keyed, "open_provider", closed)
     await stage.spawn()
     with pytest.raises(MissingKey, match="set it"):
         await stage.models.embed(REQUEST)
@@ -136,7 +137,7 @@ async def test_why_a_call_cannot_begin_is_raised(stage: Stage, monkeypatch: pyte
 
 async def test_giving_up_reaches_the_provider(stage: Stage, until: Until) -> None:
     """A cancelled call is cancelled at its provider, and its actor is free again."""
-    await stage.spawn(max_in_flight=1)
+    await stage.spawn(max_in_flight=1, admission={"queue": 0})
     calls = [asyncio.create_task(stage.models.embed(REQUEST)) for _ in ACTORS]
     await until(lambda: stage.provider.inside == 2)
     with pytest.raises(ProviderError) as refused:
@@ -187,4 +188,4 @@ def test_many_vectors_go_in_several_messages() -> None:
 def _in_flight(stage: Stage, name: str) -> int:
     found = stage.cluster._actors[name]
     assert isinstance(found, ProviderActor)
-    return found._in_flight
+    return found._serving._door.load

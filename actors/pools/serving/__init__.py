@@ -1,0 +1,3 @@
+from llmgine.actors.pools.serving.serving import Serving
+
+__all__ = ["Serving"]

@@ -1,0 +1,66 @@
+"""One call, as the parts of a provider actor hand it to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from llmgine.actors.pools.admission import Ticket
+from llmgine.providers import (
+    EmbeddingRequest,
+    ErrorKind,
+    ErrorPhase,
+    InvalidRequest,
+    LLMRequest,
+    ProviderError,
+)
+
+R = TypeVar("R", LLMRequest, EmbeddingRequest)
+
+_OVERLOAD = frozenset({ErrorKind.RATE_LIMIT, ErrorKind.OVERLOADED, ErrorKind.SERVER, ErrorKind.TIMEOUT})
+
+
+@dataclass(slots=True)
+class Call(Generic[R]):
+    """A call that was let in.
+
+    It ends at `ends` by the loop's clock, and until `until` it may wait for whatever it needs before its
+    first token. Once it runs, the deadline of `request` is what is left. Who makes several tries at it
+    tells by `failed` of each that another follows; the last one's end shows in what the call comes to.
+    """
+
+    request: R
+    session: str
+    ends: float
+    until: float
+    ticket: Ticket
+    _failed: Callable[[Call[R], ProviderError], None]
+
+    def failed(self, error: ProviderError) -> None:
+        """A try has failed, and another follows."""
+        self._failed(self, error)
+
+
+def parsed(kind: type[R], body: bytes) -> R:
+    """The request; raises `InvalidRequest`."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidRequest(
+            f"the provider actor cannot read this request ({_fields(error)}); is one version of llmgine "
+            f"installed on every node?"
+        ) from None
+
+
+def is_overload(error: ProviderError) -> bool:
+    """Whether it says that the provider has more to do than it bears."""
+    return error.kind in _OVERLOAD and error.phase is not ErrorPhase.REQUEST
+
+
+def _fields(error: ValidationError) -> str:
+    """What is wrong with which field, without what stands in it."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found[:3])

@@ -1,0 +1,192 @@
+"""What one provider actor does with its calls: lets them in, makes them, and sends on what is said."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, cast
+
+from llmgine.actors.link import LinkError, Stream, StreamHandler
+from llmgine.actors.pools import wire
+from llmgine.actors.pools.admission import Refused, Ticket
+from llmgine.actors.pools.options import PoolOptions
+from llmgine.actors.pools.serving.call import Call, R, is_overload, parsed
+from llmgine.actors.pools.serving.door import Door
+from llmgine.actors.pools.serving.keyed import KeyedCalls
+from llmgine.providers import (
+    Done,
+    EmbeddingRequest,
+    Failed,
+    LlmgineError,
+    LLMRequest,
+    ProviderError,
+    StreamEvent,
+)
+from llmgine.providers.calls.hints import hint_for
+from llmgine.providers.events import to_wire
+from llmgine.providers.options import EndpointOptions, ProvidersOptions
+from llmgine.telemetry import OpenSpan, SpanRecorder, TraceContext
+from llmgine.telemetry import names as spans
+
+_Answer = Callable[[Call[R], Stream, OpenSpan], Coroutine[Any, Any, None]]
+
+
+class Serving:
+    """The calls of one actor. Closed, it takes none and lets those that run end."""
+
+    def __init__(
+        self,
+        actor: str,
+        pool: str,
+        providers: ProvidersOptions,
+        options: PoolOptions,
+        recorder: SpanRecorder,
+        clock: Callable[[], float],
+    ) -> None:
+        self._actor = actor
+        self._pool = pool
+        self._endpoint = providers.endpoints.get(pool, EndpointOptions(kind="scripted"))
+        self._recorder = recorder
+        self._clock = clock
+        self._keyed = KeyedCalls(pool, providers)
+        self._door = Door(pool, options, clock)
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def handlers(self) -> Mapping[str, StreamHandler]:
+        return {
+            wire.LLM_STREAM: partial(self._serve, LLMRequest, self._stream),
+            wire.LLM_EMBED: partial(self._serve, EmbeddingRequest, self._embed),
+        }
+
+    def close(self) -> None:
+        """Takes no more calls; those that wait fail, so that their callers take them elsewhere."""
+        self._door.close()
+
+    async def ended(self) -> None:
+        """Waits until no call is left."""
+        await self._idle.wait()
+
+    async def aclose(self) -> None:
+        """Lets go of the provider."""
+        await self._keyed.aclose()
+
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """How each part stands, as plain values."""
+        return {"admission": self._door.statistics(), "keys": self._keyed.statistics()}
+
+    async def _serve(self, kind: type[R], answer: _Answer[R], stream: Stream) -> None:
+        _, session, _, ask = stream.header
+        ticket = self._door.enter(session or stream.peer.name, wire.Ask.from_wire(ask))
+        if isinstance(ticket, Refused):
+            await stream.send([wire.REFUSED, self._door.load, ticket.retry_after, ticket.reason])
+            stream.finish()
+            return
+        self._idle.clear()
+        try:
+            await self._call(kind, answer, stream, ticket)
+        except LinkError:
+            pass  # The caller is gone or gave up; the call was cancelled on the way here.
+        finally:
+            self._door.leave(ticket)
+            if not self._door.load:
+                self._idle.set()
+
+    async def _call(self, kind: type[R], answer: _Answer[R], stream: Stream, ticket: Ticket) -> None:
+        body, session, trace, _ = stream.header
+        began = self._clock()
+        try:
+            request = parsed(kind, body)
+            if not self._keyed.is_open:
+                await self._keyed.open()
+        except LlmgineError as error:
+            await stream.send(wire.failure_to_wire(error))
+            stream.finish()
+            return
+        await stream.send([wire.ACCEPTED, self._door.load])
+        ends = began + (request.deadline or self._endpoint.timeouts.total)
+        call = Call(request, session, ends, min(ends, ticket.expires), ticket, self._failed)
+        span = self._span(session, trace)
+        answering = asyncio.create_task(answer(call, stream, span))
+        given_up = asyncio.create_task(stream.wait_closed())
+        try:
+            await asyncio.wait({answering, given_up}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            answering.cancel()
+            given_up.cancel()
+            outcome, _ = await asyncio.gather(answering, given_up, return_exceptions=True)
+            span.end(error="cancelled")
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    async def _stream(self, call: Call[LLMRequest], stream: Stream, span: OpenSpan) -> None:
+        begun = False
+        said = cast("AsyncGenerator[StreamEvent, None]", await self._events(call))
+        async with contextlib.aclosing(said) as events:
+            async for event in events:
+                if isinstance(event, Failed):
+                    self._ended(call, event.error)
+                elif not begun:
+                    begun = True
+                    self._door.answered(call.ticket)
+                message = to_wire(event)
+                if not stream.try_send(message):
+                    await stream.send(message)
+                if isinstance(event, Failed):
+                    span.end(error=event.error.kind.value)
+                elif isinstance(event, Done):
+                    span.end()
+        stream.finish()
+
+    async def _embed(self, call: Call[EmbeddingRequest], stream: Stream, span: OpenSpan) -> None:
+        try:
+            await self._turn(call)
+            response = await self._keyed.embed(call)
+        except ProviderError as error:
+            self._ended(call, error)
+            span.end(error=error.kind.value)
+            await stream.send(wire.failure_to_wire(error))
+        else:
+            self._door.answered(call.ticket)
+            for message in wire.embedding_to_wire(response):
+                await stream.send(message)
+            span.end()
+        stream.finish()
+
+    async def _events(self, call: Call[LLMRequest]) -> AsyncIterator[StreamEvent]:
+        """What the provider says once it is the call's turn, or why its turn never came."""
+        try:
+            await self._turn(call)
+        except ProviderError as error:
+            return _only(Failed(error))
+        return self._keyed.stream(call)
+
+    async def _turn(self, call: Call[R]) -> None:
+        if call.ticket.tried is not None:
+            return
+        await self._door.turn(call.ticket, call.ends)
+        left = max(call.ends - self._clock(), 0.001)
+        call.request = call.request.model_copy(update={"deadline": left})
+
+    def _ended(self, call: Call[R], error: ProviderError) -> None:
+        error.hint = error.hint or hint_for(error, self._pool, self._endpoint)
+        self._failed(call, error)
+
+    def _failed(self, call: Call[R], error: ProviderError) -> None:
+        if is_overload(error):
+            self._door.overloaded(call.ticket)
+
+    def _span(self, session: str, trace: bytes | None) -> OpenSpan:
+        return self._recorder.start(
+            spans.SPAN_POOL_CALL,
+            kind="client",
+            parent=None if trace is None else TraceContext.from_wire(trace),
+            session=session,
+            attributes={spans.LLMGINE_POOL: self._pool, spans.LLMGINE_PROVIDER_ACTOR: self._actor},
+        )
+
+
+async def _only(event: StreamEvent) -> AsyncGenerator[StreamEvent, None]:
+    yield event
