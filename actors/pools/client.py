@@ -261,5 +261,5 @@ def _overloaded(model: ModelName, reasons: dict[str, str], retry_after: float) -
         model=model.model,
         retry_after=retry_after,
         hint=f"scale it with runtime.pools[{model.provider!r}].scale(n), or raise "
-        "pools.default.max_in_flight or pools.default.admission.queue",
+        "pools.default.max_in_flight or pools.default.admission.waiting",
     )

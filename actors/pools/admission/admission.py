@@ -54,7 +54,7 @@ class Admission:
         self.limit = ConcurrencyLimit(max_in_flight, options.backoff if options.adaptive else None)
         self.in_flight = 0
         self.settled: list[Ticket] = []
-        self._queue: FairQueue[Ticket] = FairQueue(options.queue, options.batch_every)
+        self._queue: FairQueue[Ticket] = FairQueue(options.waiting, options.batch_every)
         self._pace = Pace()
         self._counts: Counter[str] = Counter()
         self._closed = False

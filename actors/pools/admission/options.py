@@ -18,7 +18,7 @@ class AdmissionOptions(BaseModel):
     backoff: float = Field(
         default=0.7, gt=0, lt=1, description="what is left of the limit after the provider was overloaded"
     )
-    queue: int = Field(
+    waiting: int = Field(
         default=1_000, ge=0, description="calls that wait in one actor for a place before more are refused"
     )
     batch_every: int = Field(

@@ -184,7 +184,7 @@ async def test_giving_up_reaches_the_provider(stage: Stage, until: Until) -> Non
 
 async def test_a_full_actor_leaves_the_call_to_another(stage: Stage) -> None:
     """A refusal costs nothing but another choice; when all are full the error says how to scale."""
-    await stage.spawn(max_in_flight=1, admission={"queue": 0})
+    await stage.spawn(max_in_flight=1, admission={"waiting": 0})
     calls = [await stage.begun(), await stage.begun()]
     with pytest.raises(ProviderError, match=r"scale\(n\)") as refused:
         await stage.events()

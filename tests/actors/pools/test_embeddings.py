@@ -137,7 +137,7 @@ async def test_why_a_call_cannot_begin_is_raised(stage: Stage, monkeypatch: pyte
 
 async def test_giving_up_reaches_the_provider(stage: Stage, until: Until) -> None:
     """A cancelled call is cancelled at its provider, and its actor is free again."""
-    await stage.spawn(max_in_flight=1, admission={"queue": 0})
+    await stage.spawn(max_in_flight=1, admission={"waiting": 0})
     calls = [asyncio.create_task(stage.models.embed(REQUEST)) for _ in ACTORS]
     await until(lambda: stage.provider.inside == 2)
     with pytest.raises(ProviderError) as refused:
