@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.actors.pools.admission.options import AdmissionOptions
+from llmgine.actors.pools.keys.options import KeysOptions
 from llmgine.actors.pools.scaling.options import ScalingOptions
 
 
@@ -30,6 +31,9 @@ class PoolOptions(BaseModel):
     resources: dict[str, float] = Field(
         default_factory=dict,
         description="Other resources of the cluster that Ray holds back for it, by name.",
+    )
+    keys: KeysOptions = Field(
+        default_factory=KeysOptions, description="How long a key is left alone after which failure."
     )
     scaling: ScalingOptions = Field(
         default_factory=ScalingOptions, description="Whether and how the pool's size follows its load."

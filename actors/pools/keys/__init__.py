@@ -1,4 +1,4 @@
-from llmgine.actors.pools.keys.options import KeysOptions
+from llmgine.actors.pools.keys.options import KeyBreakerPolicy, KeysOptions
 from llmgine.actors.pools.keys.ring import Blocked, KeyRing, Take
 
-__all__ = ["Blocked", "KeyRing", "KeysOptions", "Take"]
+__all__ = ["Blocked", "KeyBreakerPolicy", "KeyRing", "KeysOptions", "Take"]

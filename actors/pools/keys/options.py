@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.actors.breaking import BreakerPolicy
+
+
+class KeyBreakerPolicy(BreakerPolicy):
+    """When a key, or a key with a model, is left alone for a while; times are seconds."""
+
+    kind: Literal["window", "rate"] = Field(
+        "rate", description="What is counted: failures in time, or a share."
+    )
+    minimum_calls: int = Field(20, ge=1, description="Calls before any share is looked at.")
+    open_for: float = Field(5.0, gt=0, description="How long it stays open the first time.")
+    open_cap: float = Field(60.0, gt=0, description="The longest that it stays open.")
 
 
 class KeysOptions(BaseModel):
@@ -12,10 +25,8 @@ class KeysOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    breaker: BreakerPolicy = Field(
-        default=BreakerPolicy(
-            kind="rate", minimum_calls=20, open_for=5.0, open_cap=60.0, permits=2, successes=2
-        ),
+    breaker: KeyBreakerPolicy = Field(
+        default_factory=KeyBreakerPolicy,
         description="When calls with one key, or with one key to one model, are held back because they fail.",
     )
     pause: float = Field(

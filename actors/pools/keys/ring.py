@@ -131,9 +131,7 @@ class KeyRing:
         """The key has no text that holds."""
         self._keys[name].present = False
 
-    def order(
-        self, model: str, now: float, session: str = "", excluded: frozenset[str] = _NONE
-    ) -> list[str]:
+    def order(self, model: str, now: float, session: str = "", excluded: frozenset[str] = _NONE) -> list[str]:
         """The keys that may take a call now, best first; none where it is better to wait for one.
 
         A session keeps to one key, for what the provider keeps of its prompts, while others are not much less

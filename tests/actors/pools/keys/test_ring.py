@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.breaking import BreakerPolicy
-from llmgine.actors.pools.keys import Blocked, KeyRing, KeysOptions, Take
+from llmgine.actors.pools.keys import Blocked, KeyBreakerPolicy, KeyRing, KeysOptions, Take
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 
 OPTIONS = KeysOptions(
-    breaker=BreakerPolicy(failures=2, open_for=10.0, jitter=0.0, permits=1, successes=1),
+    breaker=KeyBreakerPolicy(kind="window", failures=2, open_for=10.0, jitter=0.0, permits=1, successes=1),
     pause=1.0,
     longest_pause=4.0,
     aside=100.0,
@@ -142,7 +141,7 @@ def test_an_overloaded_model_rests_with_all_keys() -> None:
 
 
 def test_failures_of_the_server_open_the_breaker_of_key_and_model() -> None:
-    """Another model and another key go on; after its time one call is let through, whose success closes it."""
+    """Another model and another key go on; after its time the success of one call closes it."""
     keys = ring("a", "b")
     for _ in range(2):
         fail(keys, "a", ErrorKind.SERVER)
