@@ -32,9 +32,8 @@ from llmgine.providers.names import ModelName, resolve
 from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import TraceContext
 
-# Seconds that an actor is passed over: after it said that it is full, and after its link broke.
+# Seconds that an actor is passed over after it said that it is full.
 _FULL_PAUSE = 0.05
-_BROKEN_PAUSE = 1.0
 
 _Response = TypeVar("_Response", LLMResponse, EmbeddingResponse)
 
@@ -95,7 +94,7 @@ class PoolClient:
                     return
                 if phase is ErrorPhase.PRE_TOKEN:
                     phase = ErrorPhase.MID_STREAM
-                    router.first_chunk(actor, clock() - began)
+                    router.first_chunk(actor, clock() - began, clock())
                 if isinstance(event, Done | Failed):
                     over = True
                     yield _with_attempt(event, actor, model, clock() - began)
@@ -103,7 +102,7 @@ class PoolClient:
                 yield event
             yield Failed(_lost(actor, model, phase, EndOfStream("it ended the stream without a last event")))
         except LinkError as error:
-            router.refused(actor, 0, clock() + _BROKEN_PAUSE)
+            router.failed(actor, clock())
             yield Failed(_lost(actor, model, phase, error))
         finally:
             router.finished(actor)
@@ -131,7 +130,7 @@ class PoolClient:
                 actor, model, ErrorPhase.PRE_TOKEN, EndOfStream("it ended the stream without an answer")
             )
         except LinkError as error:
-            router.refused(actor, 0, clock() + _BROKEN_PAUSE)
+            router.failed(actor, clock())
             raise _lost(actor, model, ErrorPhase.PRE_TOKEN, error) from None
         except ValueError as error:
             raise _unreadable(actor, model, ErrorPhase.PRE_TOKEN, error) from None
@@ -168,16 +167,16 @@ class PoolClient:
                 stream = connection.open(kind, header)
                 verdict, *rest = await stream.receive()
                 if verdict == wire.ACCEPTED:
-                    router.accepted(actor, rest[0])
+                    router.accepted(actor, rest[0], clock())
                     return actor, stream
                 if verdict == wire.FAILED:
                     raise wire.failure_from_wire(*rest)
                 load, retry_after, reason = rest
-                router.refused(actor, load, clock() + _FULL_PAUSE)
+                router.refused(actor, load, clock(), clock() + _FULL_PAUSE)
                 reasons[actor] = f"is {reason}, it carries {load}"
                 waits.append(retry_after)
             except LinkError as error:
-                router.refused(actor, 0, clock() + _BROKEN_PAUSE)
+                router.failed(actor, clock())
                 reasons[actor] = error.reason if isinstance(error, StreamReset) else str(error)
             except BaseException:
                 if stream is not None:

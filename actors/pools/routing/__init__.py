@@ -1,0 +1,3 @@
+from llmgine.actors.pools.routing.router import Router
+
+__all__ = ["Router"]
