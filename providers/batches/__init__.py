@@ -1,9 +1,8 @@
 from llmgine.providers.batches.choice import batch_codec_for, no_batches
-from llmgine.providers.batches.codec import MOST_BYTES, BatchCodec, Sending, Steps
+from llmgine.providers.batches.codec import BatchCodec, Sending, Steps
 from llmgine.providers.batches.lines import LineSplitter
 
 __all__ = [
-    "MOST_BYTES",
     "BatchCodec",
     "LineSplitter",
     "Sending",

@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from llmgine.providers.batches import MOST_BYTES, BatchCodec, LineSplitter, Sending, Steps
+from llmgine.providers.batches import BatchCodec, LineSplitter, Sending, Steps
+from llmgine.providers.batches.codec import MOST_BYTES
 from llmgine.providers.calls.transfer import Prepared, Transfer
 from llmgine.providers.catalogue.prices import Pricer, unpriced
 from llmgine.providers.clients import Client
