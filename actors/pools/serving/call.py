@@ -38,6 +38,7 @@ class Call(Generic[R]):
     until: float
     ticket: Ticket
     _failed: Callable[[Call[R], ProviderError], None]
+    begun: bool = False  # something of the answer has been passed on
 
     def failed(self, error: ProviderError) -> None:
         """A try has failed, and another follows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, cast
@@ -18,6 +19,9 @@ from llmgine.actors.pools.serving.keyed import KeyedCalls
 from llmgine.providers import (
     Done,
     EmbeddingRequest,
+    ErrorKind,
+    ErrorPhase,
+    ErrorScope,
     Failed,
     LlmgineError,
     LLMRequest,
@@ -29,6 +33,8 @@ from llmgine.providers.events import to_wire
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.telemetry import OpenSpan, SpanRecorder, TraceContext
 from llmgine.telemetry import names as spans
+
+logger = logging.getLogger(__name__)
 
 _Answer = Callable[[Call[R], Stream, OpenSpan], Coroutine[Any, Any, None]]
 
@@ -88,7 +94,7 @@ class Serving:
         try:
             await self._call(kind, answer, stream, ticket)
         except LinkError:
-            pass  # The caller is gone or gave up; the call was cancelled on the way here.
+            pass  # The caller is gone or gave up.
         finally:
             self._door.leave(ticket)
             if not self._door.load:
@@ -109,27 +115,29 @@ class Serving:
         ends = began + (request.deadline or self._endpoint.timeouts.total)
         call = Call(request, session, ends, min(ends, ticket.expires), ticket, self._failed)
         span = self._span(session, trace)
-        answering = asyncio.create_task(answer(call, stream, span))
-        given_up = asyncio.create_task(stream.wait_closed())
+        giving_up = asyncio.create_task(_end_with(stream, asyncio.current_task()))
         try:
-            await asyncio.wait({answering, given_up}, return_when=asyncio.FIRST_COMPLETED)
+            await answer(call, stream, span)
+        except LinkError:
+            raise
+        except Exception as error:
+            logger.exception("a call of %s failed", self._actor)
+            mistake = self._mistake(call, error)
+            span.end(error=mistake.kind.value)
+            await stream.send(_failure(kind, mistake))
+            stream.finish()
         finally:
-            answering.cancel()
-            given_up.cancel()
-            outcome, _ = await asyncio.gather(answering, given_up, return_exceptions=True)
+            giving_up.cancel()
             span.end(error="cancelled")
-        if isinstance(outcome, Exception):
-            raise outcome
 
     async def _stream(self, call: Call[LLMRequest], stream: Stream, span: OpenSpan) -> None:
-        begun = False
         said = cast("AsyncGenerator[StreamEvent, None]", await self._events(call))
         async with contextlib.aclosing(said) as events:
             async for event in events:
                 if isinstance(event, Failed):
                     self._ended(call, event.error)
-                elif not begun:
-                    begun = True
+                elif not call.begun:
+                    call.begun = True
                     self._door.answered(call.ticket)
                 message = to_wire(event)
                 if not stream.try_send(message):
@@ -147,7 +155,7 @@ class Serving:
         except ProviderError as error:
             self._ended(call, error)
             span.end(error=error.kind.value)
-            await stream.send(wire.failure_to_wire(error))
+            await stream.send(_failure(EmbeddingRequest, error))
         else:
             self._door.answered(call.ticket)
             for message in wire.embedding_to_wire(response):
@@ -178,6 +186,15 @@ class Serving:
         if is_overload(error):
             self._door.overloaded(call.ticket)
 
+    def _mistake(self, call: Call[R], error: Exception) -> ProviderError:
+        return ProviderError(
+            f"the provider actor {self._actor} failed during the call: {type(error).__name__}: {error}",
+            kind=ErrorKind.INTERNAL,
+            phase=ErrorPhase.MID_STREAM if call.begun else ErrorPhase.PRE_TOKEN,
+            scope=ErrorScope.ENDPOINT,
+            provider=self._pool,
+        )
+
     def _span(self, session: str, trace: bytes | None) -> OpenSpan:
         return self._recorder.start(
             spans.SPAN_POOL_CALL,
@@ -186,6 +203,17 @@ class Serving:
             session=session,
             attributes={spans.LLMGINE_POOL: self._pool, spans.LLMGINE_PROVIDER_ACTOR: self._actor},
         )
+
+
+def _failure(kind: type[R], error: ProviderError) -> list[Any]:
+    return to_wire(Failed(error)) if kind is LLMRequest else wire.failure_to_wire(error)
+
+
+async def _end_with(stream: Stream, serving: asyncio.Task[Any] | None) -> None:
+    """Cancels a call whose caller is gone or has given it up."""
+    await stream.wait_closed()
+    if serving is not None:
+        serving.cancel()
 
 
 async def _only(event: StreamEvent) -> AsyncGenerator[StreamEvent, None]:
