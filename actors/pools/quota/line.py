@@ -1,0 +1,93 @@
+"""The calls of one actor that wait for a lease, in their order."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from llmgine.actors.pools.quota.meters import Meter, Need
+
+# A call that can wait counts as one that came so much later, in seconds.
+_BATCH_COMES_LATER = 30.0
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A call that waits for what it needs of any of its keys; `lacks` is what there is too little of."""
+
+    keys: tuple[str, ...]
+    model: str
+    need: Need
+    since: float
+    batch: bool = False
+    lacks: Meter | None = None
+
+    @property
+    def place(self) -> float:
+        return self.since + (_BATCH_COMES_LATER if self.batch else 0.0)
+
+
+class Line:
+    """None passes another that waits for the same, however little it needs itself."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Waiting] = []
+        self.blocked: set[Meter] = set()  # what somebody in it lacks
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._waiting)
+
+    def add(self, waiting: Waiting) -> None:
+        insort(self._waiting, waiting, key=lambda one: one.place)
+
+    def remove(self, waiting: Waiting) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+
+    def serve(self, attempt: Callable[[Waiting, str, set[Meter]], Meter | None]) -> None:
+        """Tries each waiting call with its keys; `attempt` gives what is lacking, or None for one served.
+
+        It is given what those before lack, which nobody behind them may take.
+        """
+        blocked: set[Meter] = set()
+        stuck: dict[tuple[tuple[str, ...], str], Meter | None] = {}
+        left = []
+        for waiting in self._waiting:
+            alike = (waiting.keys, waiting.model)
+            if alike not in stuck:
+                lacking: list[Meter] = []
+                for key in waiting.keys:
+                    found = attempt(waiting, key, blocked)
+                    if found is None:
+                        break
+                    lacking.append(found)
+                else:
+                    blocked.update(lacking)
+                    stuck[alike] = next(iter(lacking), None)
+            if alike in stuck:
+                waiting.lacks = stuck[alike]
+                left.append(waiting)
+        self._waiting, self.blocked = left, blocked
+
+    def demand(
+        self, needs: Callable[[str, str, Need], Iterable[tuple[Meter, float]]]
+    ) -> dict[Meter, tuple[float, float, float]]:
+        """What all need of each meter, what the first of them needs, and since when that waits."""
+        alike: dict[tuple[tuple[str, ...], str], tuple[Waiting, Need]] = {}
+        for one in self._waiting:
+            first, so_far = alike.get((one.keys, one.model), (one, Need(calls=0.0)))
+            alike[one.keys, one.model] = (first, so_far + one.need)
+        demand: dict[Meter, tuple[float, float, float]] = {}
+        for (keys, model), (first, together) in alike.items():
+            for key in keys:
+                least = dict(needs(key, model, first.need))
+                for meter, amount in needs(key, model, together):
+                    wanted, head, since = demand.get(meter, (0.0, least[meter], first.since))
+                    if first.since < since:
+                        head, since = least[meter], first.since
+                    demand[meter] = (wanted + amount, head, since)
+        return demand
