@@ -33,7 +33,7 @@ class ConcurrencyLimit:
 
     def overloaded(self, began: float, now: float) -> None:
         """The provider could not bear a try that began at that time."""
-        if self._backoff is None or began <= self._backed_off:
+        if self._backoff is None or began < self._backed_off:
             return
         self._backed_off = now
         self._value = max(1.0, self._value * self._backoff)
