@@ -10,7 +10,7 @@ from typing import Any
 from llmgine.actors.control import Boot, names
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools.options import PoolsOptions
-from llmgine.actors.pools.serving import Serving
+from llmgine.actors.pools.serving import LoopLag, Serving
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.options import ProvidersOptions
 
@@ -29,8 +29,8 @@ class ProviderActor(ObservedActor):
             ProvidersOptions.model_validate(boot.settings["providers"]),
             PoolsOptions.model_validate(boot.settings["pools"]).of(self._pool),
             self.recorder,
-            asyncio.get_running_loop().time,
         )
+        self._lag = LoopLag()
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return self._serving.handlers()
@@ -40,7 +40,11 @@ class ProviderActor(ObservedActor):
 
     async def statistics(self) -> dict[str, dict[str, Any]]:
         """How each part of the actor stands, as plain values."""
-        return self._serving.statistics()
+        return {**self._serving.statistics(), "loop": {"lag": self._lag.seconds}}
+
+    async def opened(self) -> None:
+        await super().opened()
+        self._lag.start()
 
     async def drain(self, grace: float) -> None:
         self._serving.close()
@@ -49,6 +53,7 @@ class ProviderActor(ObservedActor):
                 await self._serving.ended()
 
     async def abandon(self) -> None:
+        self._lag.stop()
         self._serving.close()
         await super().abandon()
         await self._serving.aclose()

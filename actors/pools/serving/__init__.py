@@ -1,3 +1,4 @@
+from llmgine.actors.pools.serving.lag import LoopLag
 from llmgine.actors.pools.serving.serving import Serving
 
-__all__ = ["Serving"]
+__all__ = ["LoopLag", "Serving"]

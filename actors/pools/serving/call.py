@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -9,6 +10,7 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from llmgine.actors.pools.admission import Ticket
+from llmgine.actors.pools.serving.tally import CANCELLED
 from llmgine.providers import (
     EmbeddingRequest,
     ErrorKind,
@@ -30,6 +32,7 @@ class Call(Generic[R]):
     It ends at `ends` by the loop's clock, and until `until` it may wait for whatever it needs before its
     first token. Once it runs, the deadline of `request` is what is left. Who makes several tries at it
     tells by `failed` of each that another follows; the last one's end shows in what the call comes to.
+    `begun` says that something of the answer has been passed on, `outcome` what became of the call.
     """
 
     request: R
@@ -38,11 +41,17 @@ class Call(Generic[R]):
     until: float
     ticket: Ticket
     _failed: Callable[[Call[R], ProviderError], None]
-    begun: bool = False  # something of the answer has been passed on
+    begun: bool = False
+    outcome: str = CANCELLED
 
     def failed(self, error: ProviderError) -> None:
         """A try has failed, and another follows."""
         self._failed(self, error)
+
+
+def now() -> float:
+    """The time by the running loop's clock."""
+    return asyncio.get_running_loop().time()
 
 
 def parsed(kind: type[R], body: bytes) -> R:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.admission import Admission, Refused, Ticket
 from llmgine.actors.pools.options import PoolOptions
+from llmgine.actors.pools.serving.call import now
 from llmgine.providers import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 
 
 class Door:
-    """`Admission` with a clock, and with those that wait for it."""
+    """`Admission` with the loop's clock, and with those that wait for it."""
 
-    def __init__(self, pool: str, options: PoolOptions, clock: Callable[[], float]) -> None:
+    def __init__(self, pool: str, options: PoolOptions) -> None:
         self._pool = pool
-        self._clock = clock
         self._admission = Admission(options.admission, options.max_in_flight)
         self._turns: dict[Ticket, asyncio.Future[None]] = {}
 
@@ -27,9 +26,9 @@ class Door:
         return self._admission.load
 
     def enter(self, session: str, ask: wire.Ask) -> Ticket | Refused:
-        now = self._clock()
-        expires = float("inf") if ask.wait is None else now + ask.wait
-        entered = self._admission.enter(session, ask.priority, now, expires)
+        began = now()
+        expires = float("inf") if ask.wait is None else began + ask.wait
+        entered = self._admission.enter(session, ask.priority, began, expires)
         self._wake()
         return entered
 
@@ -50,25 +49,25 @@ class Door:
 
     def leave(self, ticket: Ticket) -> None:
         """The call is over, or is given up; the place is free at once."""
-        self._admission.leave(ticket, self._clock())
+        self._admission.leave(ticket, now())
         self._wake()
 
     def answered(self, ticket: Ticket) -> None:
         """The provider has begun to answer the call."""
-        self._admission.answered(ticket, self._clock())
+        self._admission.answered(ticket, now())
         self._wake()
 
     def overloaded(self, ticket: Ticket) -> None:
         """The provider could not bear the call."""
-        self._admission.overloaded(ticket, self._clock())
+        self._admission.overloaded(ticket, now())
 
     def close(self) -> None:
         """Nothing goes in any more; those that wait are told so."""
-        self._admission.close(self._clock())
+        self._admission.close(now())
         self._wake()
 
     def statistics(self) -> dict[str, Any]:
-        return self._admission.statistics(self._clock())
+        return self._admission.statistics(now())
 
     def _wake(self) -> None:
         if not self._admission.settled:
@@ -84,7 +83,7 @@ class Door:
         retry_after = ticket.refused.retry_after if ticket.refused else None
         kind, what = ErrorKind.OVERLOADED, _WHY[reason]
         if ticket.refused is None:
-            retry_after = self._admission.retry_after(self._clock())
+            retry_after = self._admission.retry_after(now())
             if ticket.expires >= until:
                 kind, what = ErrorKind.TIMEOUT, "its deadline passed while the call waited for a place"
         return ProviderError(

@@ -13,9 +13,10 @@ from llmgine.actors.link import LinkError, Stream, StreamHandler
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.admission import Refused, Ticket
 from llmgine.actors.pools.options import PoolOptions
-from llmgine.actors.pools.serving.call import Call, R, is_overload, parsed
+from llmgine.actors.pools.serving.call import Call, R, is_overload, now, parsed
 from llmgine.actors.pools.serving.door import Door
 from llmgine.actors.pools.serving.keyed import KeyedCalls
+from llmgine.actors.pools.serving.tally import CANCELLED, DONE, Tally
 from llmgine.providers import (
     Done,
     EmbeddingRequest,
@@ -36,7 +37,7 @@ from llmgine.telemetry import names as spans
 
 logger = logging.getLogger(__name__)
 
-_Answer = Callable[[Call[R], Stream, OpenSpan], Coroutine[Any, Any, None]]
+_Answer = Callable[[Call[R], Stream], Coroutine[Any, Any, None]]
 
 
 class Serving:
@@ -49,15 +50,14 @@ class Serving:
         providers: ProvidersOptions,
         options: PoolOptions,
         recorder: SpanRecorder,
-        clock: Callable[[], float],
     ) -> None:
         self._actor = actor
         self._pool = pool
         self._endpoint = providers.endpoints.get(pool, EndpointOptions(kind="scripted"))
         self._recorder = recorder
-        self._clock = clock
         self._keyed = KeyedCalls(pool, providers)
-        self._door = Door(pool, options, clock)
+        self._door = Door(pool, options)
+        self._tally = Tally()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -81,7 +81,11 @@ class Serving:
 
     def statistics(self) -> dict[str, dict[str, Any]]:
         """How each part stands, as plain values."""
-        return {"admission": self._door.statistics(), "keys": self._keyed.statistics()}
+        return {
+            "admission": self._door.statistics(),
+            "calls": self._tally.statistics(),
+            "keys": self._keyed.statistics(),
+        }
 
     async def _serve(self, kind: type[R], answer: _Answer[R], stream: Stream) -> None:
         _, session, _, ask = stream.header
@@ -91,18 +95,22 @@ class Serving:
             stream.finish()
             return
         self._idle.clear()
+        self._tally.begun()
+        outcome = CANCELLED
         try:
-            await self._call(kind, answer, stream, ticket)
+            outcome = await self._call(kind, answer, stream, ticket)
         except LinkError:
             pass  # The caller is gone or gave up.
         finally:
+            self._tally.ended(outcome)
             self._door.leave(ticket)
             if not self._door.load:
                 self._idle.set()
 
-    async def _call(self, kind: type[R], answer: _Answer[R], stream: Stream, ticket: Ticket) -> None:
+    async def _call(self, kind: type[R], answer: _Answer[R], stream: Stream, ticket: Ticket) -> str:
+        """What became of it."""
         body, session, trace, _ = stream.header
-        began = self._clock()
+        began = now()
         try:
             request = parsed(kind, body)
             if not self._keyed.is_open:
@@ -110,58 +118,54 @@ class Serving:
         except LlmgineError as error:
             await stream.send(wire.failure_to_wire(error))
             stream.finish()
-            return
+            return error.kind.value if isinstance(error, ProviderError) else type(error).__name__
         await stream.send([wire.ACCEPTED, self._door.load])
         ends = began + (request.deadline or self._endpoint.timeouts.total)
-        call = Call(request, session, ends, min(ends, ticket.expires), ticket, self._failed)
+        call = Call(request, session, ends, min(ends, ticket.expires), ticket, self._retried)
         span = self._span(session, trace)
         giving_up = asyncio.create_task(_end_with(stream, asyncio.current_task()))
         try:
-            await answer(call, stream, span)
+            await answer(call, stream)
         except LinkError:
             raise
         except Exception as error:
             logger.exception("a call of %s failed", self._actor)
             mistake = self._mistake(call, error)
-            span.end(error=mistake.kind.value)
+            call.outcome = mistake.kind.value
             await stream.send(_failure(kind, mistake))
-            stream.finish()
         finally:
             giving_up.cancel()
-            span.end(error="cancelled")
+            span.end(error=None if call.outcome == DONE else call.outcome)
+        stream.finish()
+        return call.outcome
 
-    async def _stream(self, call: Call[LLMRequest], stream: Stream, span: OpenSpan) -> None:
+    async def _stream(self, call: Call[LLMRequest], stream: Stream) -> None:
         said = cast("AsyncGenerator[StreamEvent, None]", await self._events(call))
         async with contextlib.aclosing(said) as events:
             async for event in events:
                 if isinstance(event, Failed):
-                    self._ended(call, event.error)
+                    self._failed(call, event.error)
                 elif not call.begun:
                     call.begun = True
                     self._door.answered(call.ticket)
                 message = to_wire(event)
                 if not stream.try_send(message):
                     await stream.send(message)
-                if isinstance(event, Failed):
-                    span.end(error=event.error.kind.value)
-                elif isinstance(event, Done):
-                    span.end()
-        stream.finish()
+                if isinstance(event, Done):
+                    call.outcome = DONE
 
-    async def _embed(self, call: Call[EmbeddingRequest], stream: Stream, span: OpenSpan) -> None:
+    async def _embed(self, call: Call[EmbeddingRequest], stream: Stream) -> None:
         try:
             await self._turn(call)
             response = await self._keyed.embed(call)
         except ProviderError as error:
-            self._ended(call, error)
-            span.end(error=error.kind.value)
+            self._failed(call, error)
             await stream.send(_failure(EmbeddingRequest, error))
-        else:
-            self._door.answered(call.ticket)
-            for message in wire.embedding_to_wire(response):
-                await stream.send(message)
-            span.end()
-        stream.finish()
+            return
+        self._door.answered(call.ticket)
+        for message in wire.embedding_to_wire(response):
+            await stream.send(message)
+        call.outcome = DONE
 
     async def _events(self, call: Call[LLMRequest]) -> AsyncIterator[StreamEvent]:
         """What the provider says once it is the call's turn, or why its turn never came."""
@@ -175,15 +179,19 @@ class Serving:
         if call.ticket.tried is not None:
             return
         await self._door.turn(call.ticket, call.ends)
-        left = max(call.ends - self._clock(), 0.001)
+        left = max(call.ends - now(), 0.001)
         call.request = call.request.model_copy(update={"deadline": left})
 
-    def _ended(self, call: Call[R], error: ProviderError) -> None:
-        error.hint = error.hint or hint_for(error, self._pool, self._endpoint)
-        self._failed(call, error)
-
     def _failed(self, call: Call[R], error: ProviderError) -> None:
-        if is_overload(error):
+        """The call's last try has failed."""
+        call.outcome = error.kind.value
+        error.hint = error.hint or hint_for(error, self._pool, self._endpoint)
+        if is_overload(error) and now() < call.ends:
+            self._door.overloaded(call.ticket)
+
+    def _retried(self, call: Call[R], error: ProviderError) -> None:
+        """A try has failed, and another follows; what only speaks of its key is no word on all calls."""
+        if is_overload(error) and error.scope is not ErrorScope.KEY:
             self._door.overloaded(call.ticket)
 
     def _mistake(self, call: Call[R], error: Exception) -> ProviderError:
