@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +30,7 @@ from llmgine.providers import InvalidRequest, LlmgineError, Message, ProviderErr
 from llmgine.providers.layers.output_type import OutputType
 from llmgine.runtime.checks import checked_number, checked_prompt, checked_several
 from llmgine.runtime.driver import Driver
+from llmgine.runtime.progress import Show, shown
 from llmgine.runtime.session import Session
 
 # Between two attempts at one prompt, in seconds: the first wait, and the longest.
@@ -42,8 +41,6 @@ _FINAL = (ContextError, InvalidHandler, InvalidRequest, ToolDefinitionError, Unk
 
 # Each session has one turn.
 _KEY = "map"
-
-Advance = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +69,11 @@ async def run_map(
 ) -> list[Reply | LlmgineError]:
     """The replies in the order of the prompts; an error that is final ends it, or stands in its place."""
     asked = [checked_prompt(prompt) for prompt in checked_several("prompts", prompts)]
-    results: list[Reply | LlmgineError | None] = [None] * len(asked)
+    results: dict[int, Reply | LlmgineError] = {}
     waiting = iter(enumerate(asked))
-    with _shown(len(asked), plan.name, progress) as advance:
+    with shown(len(asked), plan.name, progress) as show:
         workers = [
-            asyncio.create_task(_work(plan, waiting, results, advance), name=f"map {plan.name}")
+            asyncio.create_task(_work(plan, waiting, results, show), name=f"map {plan.name}")
             for _ in range(min(plan.concurrency, len(asked)))
         ]
         try:
@@ -85,24 +82,24 @@ async def run_map(
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-    return [result for result in results if result is not None]
+    return [results[index] for index in range(len(asked))]
 
 
 async def _work(
     plan: MapPlan,
     waiting: Iterator[tuple[int, str | Message]],
-    results: list[Reply | LlmgineError | None],
-    advance: Advance,
+    results: dict[int, Reply | LlmgineError],
+    show: Show,
 ) -> None:
     for index, prompt in waiting:
         try:
-            results[index] = await _answered(plan, f"{plan.name}/{index}-{_digest(prompt)}", prompt)
+            results[index] = await _answered(plan, f"{plan.name}/{place_of(index, prompt)}", prompt)
         except LlmgineError as error:
             if not plan.return_exceptions:
                 error.add_note(f"the prompt is number {index} of the map {plan.name!r}")
                 raise
             results[index] = error
-        advance()
+        show(len(results))
 
 
 async def _answered(plan: MapPlan, place: str, prompt: str | Message) -> Reply:
@@ -132,26 +129,10 @@ def _may_pass(error: LlmgineError) -> bool:
     return not isinstance(error, _FINAL)
 
 
-def _digest(prompt: str | Message) -> str:
+def place_of(index: int, prompt: str | Message) -> str:
+    """What a prompt is known by within its map."""
     text = prompt if isinstance(prompt, str) else prompt.model_dump_json()
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _shown(total: int, name: str, wanted: bool | None) -> AbstractContextManager[Advance]:
-    if wanted is False or (wanted is None and not sys.stderr.isatty()):
-        return nullcontext(lambda: None)
-    return _bar(total, name)
-
-
-@contextmanager
-def _bar(total: int, name: str) -> Iterator[Advance]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda: progress.advance(task)
+    return f"{index}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 class MapSessions:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from llmgine.actors.control import ControlClient
 from llmgine.actors.link import Peer
 from llmgine.actors.pools import PoolClient
+from llmgine.actors.pools.batches import BatchCalls
 from llmgine.providers import (
     Done,
     EmbeddingRequest,
@@ -117,6 +118,10 @@ class Models:
             if not await self._is_stale(asked.model, error):
                 raise
         return await self._pools.embed(asked)
+
+    def batches(self, model: str) -> BatchCalls:
+        """The batches of a model, which `Runtime.map(..., batch=True)` is made of."""
+        return self._pools.batches(model)
 
     async def _answer(self, request: LLMRequest) -> LLMResponse:
         async with aclosing(self._events(request)) as events:

@@ -27,6 +27,7 @@ from llmgine.actors.telemetry import TelemetryClient
 from llmgine.providers import LlmgineError, Message
 from llmgine.runtime import opening
 from llmgine.runtime.approvals import Approvals
+from llmgine.runtime.batches import Asking, BatchPlan, NoNotes, StoredNotes, cancelled, run_batches
 from llmgine.runtime.bus import Bus
 from llmgine.runtime.checks import checked_id
 from llmgine.runtime.driver import Driver
@@ -217,6 +218,7 @@ class Runtime:
         progress: bool | None = None,
         output: Any = None,
         deadline: float | None = None,
+        batch: bool = False,
         **session: Any,
     ) -> list[Reply | LlmgineError]:
         """The replies to many prompts, in their order, each asked in a session of its own.
@@ -226,8 +228,32 @@ class Runtime:
         its error stands in its place. A map with a `name` that was interrupted, or has more prompts by now,
         takes what is done from the store and asks for the rest. `output` and `deadline`, in seconds, are
         for each turn; a bar shows the `progress` on terminals. Further options are those of `session`.
+
+        With `batch` the prompts go to the batch API of the provider, which answers within a day and for less;
+        openai and anthropic have one. There are no sessions then, and of their options only `system`;
+        `concurrency` bounds the batches at a time, `deadline` the whole map. With a `name` the batches go on
+        where the map is interrupted, and the next map of that name takes their results; see `cancel_map`.
         """
         chosen = f"map-{uuid.uuid4().hex[:8]}" if name is None else checked_id(name)
+        if batch:
+            driver = self._open()
+            asking = Asking(model, driver.settings.providers, output, session)
+            in_batches = BatchPlan(
+                chosen,
+                asking.model,
+                driver.models.batches,
+                asking.request,
+                asking.reply,
+                NoNotes() if name is None else StoredNotes(driver.store, chosen, driver.id),
+                driver.undo,
+                named=name is not None,
+                options=driver.settings.pools.batches,
+                concurrency=concurrency,
+                retries=retries,
+                return_exceptions=return_exceptions,
+                deadline=deadline,
+            )
+            return await run_batches(prompts, in_batches, progress=progress)
         brings = any(session.get(name) for name in ("tools", "engine", "policy", "handlers"))
         placement = None if brings else "pooled"
         options = {"placement": placement, **session}
@@ -247,6 +273,13 @@ class Runtime:
             return_exceptions=return_exceptions,
         )
         return await run_map(prompts, plan, progress=progress)
+
+    async def cancel_map(self, name: str) -> int:
+        """Cancels the batches of a map, whoever waits for them; how many there were. What is done stays."""
+        driver = self._open()
+        notes = StoredNotes(driver.store, checked_id(name), driver.id)
+        going = [note for note in await notes.read() if not note.over]
+        return sum([await cancelled(driver.models.batches(note.model), note) for note in going])
 
     def turn(self, turn_id: str) -> TurnClient:
         """The handle of a turn that any driver submitted; its session may be open, sleep, or have ended."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pydantic_core import PydanticSerializationError
 
 from llmgine.actors.link import EndOfStream, LinkError, Peer, Stream, StreamReset
 from llmgine.actors.pools import wire
+from llmgine.actors.pools.batches import BatchCalls
 from llmgine.actors.pools.routing import Router
 from llmgine.providers import (
     Attempt,
@@ -131,6 +134,28 @@ class PoolClient:
             )
         except LinkError as error:
             router.failed(actor, clock())
+            raise _lost(actor, model, ErrorPhase.PRE_TOKEN, error) from None
+        except ValueError as error:
+            raise _unreadable(actor, model, ErrorPhase.PRE_TOKEN, error) from None
+        finally:
+            router.finished(actor)
+            if not over:
+                stream.reset("cancelled", "the caller gave up")
+
+    def batches(self, model: str) -> BatchCalls:
+        """The batches of a model; `UnknownModel`."""
+        name = resolve(model, self._providers)
+        return BatchCalls(name.model, partial(self._opened, name))
+
+    @asynccontextmanager
+    async def _opened(self, model: ModelName, kind: str, header: list[Any]) -> AsyncGenerator[Stream, None]:
+        actor, stream = await self._admit(kind, model, header)
+        router, over = self._router(model.provider), False
+        try:
+            yield stream
+            over = True
+        except LinkError as error:
+            router.failed(actor, asyncio.get_running_loop().time())
             raise _lost(actor, model, ErrorPhase.PRE_TOKEN, error) from None
         except ValueError as error:
             raise _unreadable(actor, model, ErrorPhase.PRE_TOKEN, error) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.actors.pools.admission.options import AdmissionOptions
+from llmgine.actors.pools.batches.options import BatchOptions
 from llmgine.actors.pools.keys.options import KeysOptions
 from llmgine.actors.pools.scaling.options import ScalingOptions
 
@@ -50,6 +51,10 @@ class PoolsOptions(BaseModel):
     )
     by_provider: dict[str, PoolOptions] = Field(
         default_factory=dict, description="Options of single pools, under the provider's name."
+    )
+
+    batches: BatchOptions = Field(
+        default_factory=BatchOptions, description="How maps wait for the batches of providers."
     )
 
     def of(self, provider: str) -> PoolOptions:

@@ -9,7 +9,7 @@ from typing import Any
 from llmgine.actors.pools.serving.call import Call
 from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, StreamEvent
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.provider import Provider
+from llmgine.providers.provider import Batches, Provider
 from llmgine.providers.registry import open_provider
 
 
@@ -47,6 +47,12 @@ class KeyedCalls:
         """A vector for each input; raises `ProviderError`."""
         assert self._provider is not None
         return await self._provider.embed(call.request, session=call.session)
+
+    async def batches(self, model: str, key: str) -> Batches:
+        """The model's batches, of the key of that name."""
+        await self.open()
+        assert self._provider is not None
+        return self._provider.batches(model)
 
     async def aclose(self) -> None:
         opening, self._opening = self._opening, None

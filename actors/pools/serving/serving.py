@@ -12,6 +12,7 @@ from typing import Any, cast
 from llmgine.actors.link import LinkError, Stream, StreamHandler
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.admission import Refused, Ticket
+from llmgine.actors.pools.batches import BatchDesk
 from llmgine.actors.pools.options import PoolOptions
 from llmgine.actors.pools.serving.call import Call, R, is_overload, now, parsed
 from llmgine.actors.pools.serving.door import Door
@@ -65,6 +66,7 @@ class Serving:
         return {
             wire.LLM_STREAM: partial(self._serve, LLMRequest, self._stream),
             wire.LLM_EMBED: partial(self._serve, EmbeddingRequest, self._embed),
+            **BatchDesk(self._keyed.batches, lambda: self._door.load).handlers(),
         }
 
     def close(self) -> None:

@@ -288,7 +288,8 @@ def _line(item: Item) -> dict[str, Any]:
         case "expired" | "cancelled":
             line["error"] = {"code": f"batch_{item.fate}", "message": f"it was {item.fate}"}
         case "400" | "500":
-            body = item.wire.error(int(item.fate), "server_error", "no luck with sk-thekeyitself")
+            word = "invalid_request_error" if item.fate == "400" else "server_error"
+            body = item.wire.error(int(item.fate), word, "no luck with sk-thekeyitself")
             line["response"] = {"status_code": int(item.fate), "request_id": "req-1", "body": body}
         case _:
             line["response"] = {"status_code": 200, "request_id": "req-1", "body": _answered(item)}

@@ -1,0 +1,5 @@
+from llmgine.runtime.batches.asking import Asking
+from llmgine.runtime.batches.notes import NoNotes, StoredNotes
+from llmgine.runtime.batches.run import BatchPlan, cancelled, run_batches
+
+__all__ = ["Asking", "BatchPlan", "NoNotes", "StoredNotes", "cancelled", "run_batches"]

@@ -1,0 +1,64 @@
+"""What is asked of a model in a batch, and what its answer is to the caller of the map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmgine.actors.sessions import Reply
+from llmgine.actors.sessions.turns.turn import served_by
+from llmgine.providers import InvalidRequest, LLMRequest, LLMResponse, Message
+from llmgine.providers.layers.output_type import OutputType
+from llmgine.providers.names import resolve_chain
+from llmgine.providers.options import ProvidersOptions
+
+_TAKEN = ("system",)
+
+
+class Asking:
+    """Requests for prompts, and replies, of one model; `InvalidRequest` for what a batch cannot have.
+
+    A reply's turn_id is the name of the map and the prompt's place in it: a batch has no sessions and turns.
+    """
+
+    def __init__(
+        self, model: str, providers: ProvidersOptions, output: Any, options: Mapping[str, Any]
+    ) -> None:
+        given = sorted(name for name, value in options.items() if name not in _TAKEN and value)
+        if given:
+            raise InvalidRequest(
+                f"batch=True asks the model itself, without a session: it takes no {', '.join(given)}"
+            )
+        chain = resolve_chain(model, providers)
+        if len(chain) > 1:
+            names = ", ".join(str(link.name) for link in chain)
+            raise InvalidRequest(
+                f"a batch has one model, and {model!r} stands for several: name one of {names}"
+            )
+        self.model = str(chain[0].name)
+        self._system = options.get("system")
+        self._kind = None if output is None else OutputType(output)
+
+    def request(self, prompt: str | Message) -> LLMRequest:
+        message = Message.user(prompt) if isinstance(prompt, str) else prompt
+        schema = None if self._kind is None else self._kind.schema
+        return LLMRequest(model=self.model, messages=(message,), system=self._system, output=schema)
+
+    def reply(self, response: LLMResponse, id: str) -> Reply:
+        """`OutputInvalid` for an answer that the type refuses."""
+        value = response.output
+        if self._kind is not None and value is not None:
+            value = self._kind.value(value)
+        return Reply(
+            text=response.text,
+            parts=response.message.parts,
+            output=value,
+            usage=response.usage,
+            cost=response.cost,
+            model=served_by(response),
+            finish_reason=response.finish_reason,
+            adjustments=response.adjustments,
+            turn_id=id,
+            trace_id="",
+            session_id="",
+        )
