@@ -16,25 +16,25 @@ from llmgine.actors.control import ControlClient
 from llmgine.actors.link import Peer
 from llmgine.actors.pools import PoolClient
 from llmgine.actors.pools.batches import BatchCalls
+from llmgine.actors.pools.failover import FailoverOptions
 from llmgine.providers import (
     Done,
     EmbeddingRequest,
     EmbeddingResponse,
-    ErrorKind,
-    ErrorPhase,
     Failed,
+    Fallback,
     InvalidRequest,
     LLMRequest,
     LLMResponse,
     Message,
+    ModelChain,
     OutputInvalid,
     OutputSchema,
-    ProviderError,
     StreamEvent,
 )
 from llmgine.providers.layers.output_type import OutputType
 from llmgine.providers.layers.structured import asked_again
-from llmgine.providers.names import resolve
+from llmgine.providers.names import resolve_chain
 from llmgine.providers.options import ProvidersOptions
 
 # How long the actors of a pool are taken for the same before the supervisor is asked again.
@@ -48,22 +48,32 @@ class Models:
     """`runtime.models`: calls of any model by its name, each on its own.
 
     Each verb takes a whole request, or a model's name with what the request's fields are:
-    `complete("openai/gpt-5", "Hi", temperature=0)`. All raise `UnknownModel`, `MissingKey`,
-    `ModelNotInstalled` or `InvalidRequest` where nothing could be sent, and `ProviderError` where no actor
-    of the pool took the call.
+    `complete("openai/gpt-5", "Hi", temperature=0)`. In place of one name there may be a list, of which
+    each model takes over from the one before it; the response says which one answered. All raise
+    `UnknownModel`, `MissingKey`, `ModelNotInstalled` or `InvalidRequest` where nothing could be sent, and
+    `ProviderError` where no actor of the pool took the call.
     """
 
     def __init__(
-        self, control: ControlClient, peer: Callable[[str], Peer], providers: ProvidersOptions
+        self,
+        control: ControlClient,
+        peer: Callable[[str], Peer],
+        providers: ProvidersOptions,
+        failover: FailoverOptions,
     ) -> None:
         self._control = control
         self._providers = providers
-        self._pools = PoolClient(control, peer, providers)
+        self._pools = PoolClient(control, peer, providers, failover)
         self._actors: dict[str, list[list[str]]] = {}
         self._asked: dict[str, float] = {}
 
     async def complete(
-        self, request: LLMRequest | str, prompt: Prompt | None = None, *, output: Any = None, **fields: Any
+        self,
+        request: LLMRequest | ModelChain,
+        prompt: Prompt | None = None,
+        *,
+        output: Any = None,
+        **fields: Any,
     ) -> LLMResponse:
         """The whole answer; raises the `ProviderError` of a call that failed.
 
@@ -91,7 +101,7 @@ class Models:
                 asked = asked_again(asked, response.message, str(error))
 
     def stream(
-        self, request: LLMRequest | str, prompt: Prompt | None = None, **fields: Any
+        self, request: LLMRequest | ModelChain, prompt: Prompt | None = None, **fields: Any
     ) -> AsyncIterator[StreamEvent]:
         """The events of the answer as they come, the last exactly one `Done` or `Failed`.
 
@@ -112,11 +122,6 @@ class Models:
         else:
             asked = request
         await self._know(asked.model)
-        try:
-            return await self._pools.embed(asked)
-        except ProviderError as error:
-            if not await self._is_stale(asked.model, error):
-                raise
         return await self._pools.embed(asked)
 
     def batches(self, model: str) -> BatchCalls:
@@ -133,47 +138,27 @@ class Models:
         raise AssertionError("a stream ended without Done or Failed")
 
     async def _events(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
-        await self._know(request.model)
-        try:
-            async with aclosing(self._called(request)) as events:
-                async for event in events:
-                    yield event
-            return
-        except ProviderError as error:
-            if not await self._is_stale(request.model, error):
-                raise
-        async with aclosing(self._called(request)) as events:
+        await self._know(request.model, request.fallbacks)
+        async with aclosing(self._pools.stream(request)) as events:
             async for event in events:
                 yield event
 
-    def _called(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
-        return cast("AsyncGenerator[StreamEvent, None]", self._pools.stream(request))
-
-    async def _know(self, model: str) -> None:
-        """Asks which actors the model's pool has, for a driver is not told of every change."""
-        provider, now = resolve(model, self._providers).provider, asyncio.get_running_loop().time()
+    async def _know(self, model: str, fallbacks: tuple[Fallback, ...] = ()) -> None:
+        """Asks which actors the pool of the first model has, for a driver is not told of every change."""
+        provider = resolve_chain(model, self._providers, fallbacks)[0].name.provider
+        now = asyncio.get_running_loop().time()
         if now - self._asked.get(provider, float("-inf")) < _FRESH:
             return
         self._actors[provider] = await self._control.ensure_pool(provider)
         self._asked[provider] = now
         self._pools.update(dict(self._actors))
 
-    async def _is_stale(self, model: str, error: ProviderError) -> bool:
-        """Whether a call found no actor because the pool has others by now, which are then known."""
-        if (error.kind, error.phase) != (ErrorKind.OVERLOADED, ErrorPhase.CONNECT):
-            return False
-        provider = resolve(model, self._providers).provider
-        before = self._actors.get(provider)
-        self._asked.pop(provider, None)
-        await self._know(model)
-        return self._actors[provider] != before
-
 
 def _asked(
-    request: LLMRequest | str, prompt: Prompt | None, output: Any, fields: dict[str, Any]
+    request: LLMRequest | ModelChain, prompt: Prompt | None, output: Any, fields: dict[str, Any]
 ) -> tuple[LLMRequest, OutputType | None]:
     """The request, and the type that its answer shall have."""
-    if isinstance(request, str):
+    if not isinstance(request, LLMRequest):
         if prompt is None:
             raise InvalidRequest(f"nothing is asked of {request}; give a prompt, or an LLMRequest")
         asked = _made(LLMRequest, {"model": request, "messages": _messages(prompt), **fields})

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.actors.pools.admission.options import AdmissionOptions
 from llmgine.actors.pools.batches.options import BatchOptions
+from llmgine.actors.pools.failover.options import FailoverOptions
 from llmgine.actors.pools.keys.options import KeysOptions
 from llmgine.actors.pools.scaling.options import ScalingOptions
 
@@ -55,6 +56,9 @@ class PoolsOptions(BaseModel):
 
     batches: BatchOptions = Field(
         default_factory=BatchOptions, description="How maps wait for the batches of providers."
+    )
+    failover: FailoverOptions = Field(
+        default_factory=FailoverOptions, description="What becomes of calls that fail."
     )
 
     def of(self, provider: str) -> PoolOptions:

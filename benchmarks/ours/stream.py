@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 from benchmarks.contract import Effort, Measure, Round
 from benchmarks.peers.sdk import client, texts
@@ -20,7 +20,7 @@ from benchmarks.streams import (
     ttft_ms,
 )
 from llmgine.actors.pools import PoolClient
-from llmgine.providers import Failed, LLMRequest, Message, StreamEvent
+from llmgine.providers import Failed, LLMRequest, Message
 from llmgine.runtime import Runtime, Session, TextDelta, TurnError
 
 _PROVIDER = "bench"
@@ -33,7 +33,7 @@ async def stage(case: str) -> AsyncIterator[Measure]:
 
         async def through_pool(model: str) -> AsyncGenerator[str, None]:
             request = LLMRequest(model=f"{_PROVIDER}/{model}", messages=(Message.user("Count."),))
-            async with aclosing(cast("AsyncGenerator[StreamEvent, None]", pool.stream(request))) as events:
+            async with aclosing(pool.stream(request)) as events:
                 async for event in events:
                     if isinstance(event, Failed):
                         raise event.error

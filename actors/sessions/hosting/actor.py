@@ -12,7 +12,7 @@ from llmgine.actors.bus import BusClient, BusOptions
 from llmgine.actors.code import CodeUnavailable
 from llmgine.actors.control import Lanes, names
 from llmgine.actors.link import Stream, StreamHandler
-from llmgine.actors.pools import PoolClient
+from llmgine.actors.pools import PoolClient, PoolsOptions
 from llmgine.actors.sessions.errors import SessionError
 from llmgine.actors.sessions.hosting.announce import Announcer
 from llmgine.actors.sessions.hosting.approvals import TABLE as APPROVALS
@@ -90,7 +90,8 @@ class SessionActor(ObservedActor):
 
     async def opened(self) -> None:
         await super().opened()
-        self._models = PoolClient(self.control, self.peer, self._providers)
+        failover = PoolsOptions.model_validate(self.settings["pools"]).failover
+        self._models = PoolClient(self.control, self.peer, self._providers, failover)
         options = BusOptions.model_validate(self.settings["bus"])
         self._bus = BusClient(
             self.name,

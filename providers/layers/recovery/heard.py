@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from llmgine.providers.contracts import (
+    Adjustment,
     AnyPart,
     Citation,
+    LLMResponse,
     Message,
     RefusalPart,
     TextPart,
@@ -148,6 +150,14 @@ class Heard:
         if self._joins and event.index == len(self._kept) and isinstance(event.part, TextPart | RefusalPart):
             event.part = _longer(self._broken or "", "".join(text or ()), event.part)
         self._whole[event.index] = event.part
+
+
+def put_together(response: LLMResponse, heard: Heard, pieces: int) -> LLMResponse:
+    """The last piece's response as that of the whole answer, which tells of how many pieces it is."""
+    reason = f"the answer broke off and was gone on with; it was put together from {pieces} calls"
+    note = Adjustment(field="mid_stream", action="changed", reason=reason)
+    message = heard.joined(response.message)
+    return response.model_copy(update={"message": message, "adjustments": (note, *response.adjustments)})
 
 
 def _longer(before: str, heard: str, rest: TextPart | RefusalPart) -> TextPart | RefusalPart:

@@ -13,7 +13,7 @@ from llmgine.providers.catalogue.profiles import UNKNOWN_MODEL, ModelProfile
 from llmgine.providers.codecs.failures import SIGNATURE_INVALID
 from llmgine.providers.contracts import Adjustment, LLMRequest, Message
 from llmgine.providers.events import Done, Failed, Reset, StreamEvent
-from llmgine.providers.layers.recovery.heard import Heard
+from llmgine.providers.layers.recovery.heard import Heard, put_together
 from llmgine.providers.layers.recovery.policy import (
     Again,
     continued,
@@ -139,12 +139,7 @@ class _Call:
         self.tries.answered(response)
         notes = self._notes
         if self._pieces > 1:
-            message = self.heard.joined(response.message)
-            response = response.model_copy(update={"message": message})
-            reason = (
-                f"the answer broke off and was gone on with; it was put together from {self._pieces} calls"
-            )
-            notes += (Adjustment(field="mid_stream", action="changed", reason=reason),)
+            response = put_together(response, self.heard, self._pieces)
         if notes:
             response = response.model_copy(update={"adjustments": (*notes, *response.adjustments)})
         return Done(self.tries.summed(response))

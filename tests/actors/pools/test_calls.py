@@ -248,12 +248,12 @@ async def test_a_failed_call_tells_its_try(stage: Stage) -> None:
     await stage.spawn()
 
     async def refused(request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
-        yield Failed(ProviderError("no", kind=ErrorKind.RATE_LIMIT))
+        yield Failed(ProviderError("no", kind=ErrorKind.CONTENT_FILTER))
 
     stage.provider.stream = refused  # type: ignore[method-assign]
     (last,) = await stage.events()
     assert isinstance(last, Failed)
-    assert [(one.actor in ACTORS, one.outcome) for one in last.attempts] == [(True, "rate_limit")]
+    assert [(one.actor in ACTORS, one.outcome) for one in last.attempts] == [(True, "content_filter")]
 
 
 @pytest.mark.parametrize(

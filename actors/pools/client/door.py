@@ -1,0 +1,168 @@
+"""The way of one try into a pool: actors are asked one after another until one takes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llmgine.actors.link import LinkError, Stream, StreamReset
+from llmgine.actors.pools import wire
+from llmgine.actors.pools.client.failures import breaker_open, not_taken
+from llmgine.actors.pools.client.shared import Shared
+from llmgine.actors.pools.routing import Router
+from llmgine.providers import LlmgineError
+from llmgine.providers.names import ModelName
+
+# Seconds that an actor is passed over after it said that it is full.
+_FULL_PAUSE = 0.05
+# When to come back to a pool that has not said so.
+_COME_BACK = 1.0
+
+
+@dataclass(slots=True)
+class Asked:
+    """What is asked of a pool. Calls of one `key` go to one actor; `passed` hears of each that did not take
+    it, and why."""
+
+    kind: str
+    header: list[Any]
+    model: ModelName
+    session: str
+    key: bytes
+    avoided: frozenset[str]
+    passed: Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Nobody took it. `retry_after` is what the pool said; `by_provider`: no actor can do better."""
+
+    error: LlmgineError
+    retry_after: float | None = None
+    by_provider: bool = False
+
+
+class Try:
+    """A call that an actor has taken; `end` once, however it ends."""
+
+    __slots__ = ("_generation", "_over", "_shared", "actor", "began", "model", "router", "stream")
+
+    def __init__(self, shared: Shared, actor: str, model: ModelName, router: Router, stream: Stream) -> None:
+        self.actor = actor
+        self.model = model
+        self.router = router
+        self.stream = stream
+        self.began = now = asyncio.get_running_loop().time()
+        self._shared = shared
+        self._generation = shared.breakers.begin(str(model), now)
+        self._over = False
+
+    def first_chunk(self, now: float) -> None:
+        """The actor has begun to answer."""
+        self.router.first_chunk(self.actor, now - self.began, now)
+        if self._shared.options.hedge.enabled:
+            self._shared.first_tokens(self.model).add(now - self.began)
+
+    def end(
+        self, *, model_failed: bool | None = None, actor_failed: bool = False, whole: bool = False
+    ) -> None:
+        """What it says of its model, None for nothing, and of its actor; not `whole`, it is given up."""
+        if self._over:
+            return
+        self._over = True
+        now = asyncio.get_running_loop().time()
+        self.router.finished(self.actor)
+        self._shared.breakers.ended(str(self.model), self._generation, now, failed=model_failed)
+        if actor_failed:
+            self.router.failed(self.actor, now)
+        if not whole:
+            self.stream.reset("cancelled", "the caller gave up")
+
+
+async def admitted(shared: Shared, asked: Asked) -> Try | Declined:
+    """The call at an actor of its model's pool; each actor is asked once."""
+    clock = asyncio.get_running_loop().time
+    closed_for = shared.breakers.closed_for(str(asked.model), clock())
+    if closed_for:
+        return Declined(breaker_open(asked.model, closed_for))
+    try:
+        router = await shared.places.router(asked.model.provider)
+    except LlmgineError as error:
+        return Declined(error)
+    round_ = _Round(shared, asked, router)
+    while (answer := await round_.next()) is None:
+        pass
+    lost = isinstance(answer, Declined) and not answer.by_provider and round_.lost
+    if lost and await shared.places.is_stale(asked.model.provider):
+        while (answer := await round_.next()) is None:
+            pass
+    return answer
+
+
+class _Round:
+    """One round over the actors of a pool."""
+
+    def __init__(self, shared: Shared, asked: Asked, router: Router) -> None:
+        self._shared = shared
+        self._asked = asked
+        self._router = router
+        self._reasons: dict[str, str] = {}
+        self._hints: list[float] = []
+        self.lost = False
+
+    async def next(self) -> Try | Declined | None:
+        """What the next actor says; None where it does not take the call."""
+        actor = self._choice()
+        if actor is None:
+            hint = min(self._hints, default=None)
+            error = not_taken(self._asked.model, self._reasons, _COME_BACK if hint is None else hint)
+            return Declined(error, hint)
+        router = self._router
+        router.started(actor)
+        stream = None
+        try:
+            connection = await self._shared.peer(actor).connection()
+            stream = connection.open(self._asked.kind, self._asked.header)
+            answer = self._heard(actor, stream, await stream.receive())
+        except LinkError as error:
+            self.lost = True
+            router.failed(actor, asyncio.get_running_loop().time())
+            self._pass(actor, "connection", error.reason if isinstance(error, StreamReset) else str(error))
+            answer = None
+        except BaseException:
+            if stream is not None:
+                stream.reset("cancelled", "the caller gave up")
+            router.finished(actor)
+            raise
+        if not isinstance(answer, Try):
+            router.finished(actor)
+        return answer
+
+    def _heard(self, actor: str, stream: Stream, message: list[Any]) -> Try | Declined | None:
+        verdict, *rest = message
+        now = asyncio.get_running_loop().time()
+        if verdict == wire.ACCEPTED:
+            self._router.accepted(actor, rest[0], now)
+            return Try(self._shared, actor, self._asked.model, self._router, stream)
+        if verdict == wire.FAILED:
+            return Declined(wire.failure_from_wire(*rest), by_provider=True)
+        load, retry_after, reason = rest
+        self._router.refused(actor, load, now, now + _FULL_PAUSE)
+        if retry_after is not None:
+            self._hints.append(retry_after)
+        self._pass(actor, "refused", f"is {reason}, it carries {load}")
+        return None
+
+    def _choice(self) -> str | None:
+        """An actor that was not asked yet; one where the call has failed before is better than none."""
+        now, asked, router = asyncio.get_running_loop().time(), self._asked, self._router
+        if not asked.avoided:
+            return router.choose(now, self._reasons, session=asked.session, key=asked.key)
+        found = router.choose(now, asked.avoided | self._reasons.keys(), session=asked.session)
+        return found or router.choose(now, self._reasons, session=asked.session)
+
+    def _pass(self, actor: str, outcome: str, reason: str) -> None:
+        self._reasons[actor] = reason
+        self._asked.passed(actor, outcome)

@@ -1,0 +1,85 @@
+"""A call that is slow to begin is made at a second actor too; who begins first is heard, the other ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable
+from typing import Any
+
+from llmgine.actors.link import LinkError
+from llmgine.actors.pools.client.call import Call
+from llmgine.actors.pools.client.door import Try
+from llmgine.actors.pools.client.failures import lost
+from llmgine.actors.pools.client.shared import Shared
+from llmgine.providers import ErrorPhase, Failed, LLMRequest
+from llmgine.providers.events import from_wire
+
+_FAILED = 7  # the code of a `Failed` on the wire
+
+
+class _Runner:
+    """A try whose first message is waited for."""
+
+    def __init__(self, tried: Try) -> None:
+        self.tried = tried
+        self.first: asyncio.Task[Any] = asyncio.create_task(tried.stream.receive())
+
+    @property
+    def has_failed(self) -> bool:
+        return self.first.exception() is not None or self.first.result()[0] == _FAILED
+
+    async def messages(self) -> AsyncGenerator[Any, None]:
+        yield await self.first
+        async for message in self.tried.stream:
+            yield message
+
+
+async def hedged(shared: Shared, call: Call[LLMRequest], tried: Try) -> tuple[Try, AsyncIterable[Any]]:
+    """The try that is heard, and its messages."""
+    hedge = shared.options.hedge
+    after = hedge.after or shared.first_tokens(tried.model).slow()
+    shared.hedges.called()
+    if after is None:
+        return tried, tried.stream
+    runners = [_Runner(tried)]
+    try:
+        await asyncio.wait({runners[0].first}, timeout=after)
+        if not runners[0].first.done() and shared.hedges.take(call.now):
+            second = await call.hedge(tried)
+            if second is not None:
+                runners.append(_Runner(second))
+        winner = await _first(runners)
+    except BaseException:
+        for runner in runners:
+            runner.first.cancel()
+            runner.tried.end()
+        raise
+    for runner in runners:
+        if runner is not winner:
+            _leave(call, runner)
+    return winner.tried, winner.messages()
+
+
+async def _first(runners: list[_Runner]) -> _Runner:
+    """Who begins first; who has failed only where all have."""
+    waiting = {runner.first: runner for runner in runners}
+    while True:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        ended = [waiting.pop(first) for first in done]
+        for runner in ended:
+            if not waiting or not runner.has_failed:
+                return runner
+
+
+def _leave(call: Call[LLMRequest], runner: _Runner) -> None:
+    tried, first = runner.tried, runner.first
+    if not first.done() or not runner.has_failed:
+        first.cancel()
+        call.cancelled(tried)
+        return
+    error = first.exception()
+    if isinstance(error, LinkError):
+        failed = Failed(lost(tried.actor, tried.model, ErrorPhase.PRE_TOKEN, error))
+        call.failed(tried, failed, by_actor=True)
+    elif error is None and isinstance(event := from_wire(first.result()), Failed):
+        call.failed(tried, event)
