@@ -217,4 +217,4 @@ def cluster(runtime: Runtime) -> Any:
 
 
 def in_flight(runtime: Runtime) -> int:
-    return int(cluster(runtime)._actors["provider-scripted-0"]._in_flight)
+    return int(cluster(runtime)._actors["provider-scripted-0"]._serving._door.load)
