@@ -12,6 +12,7 @@ import pytest
 from llmgine.actors.pools.admission import Admission, AdmissionOptions, Refused, Ticket
 from llmgine.providers.contracts import Priority
 
+PRIORITIES: tuple[Priority, ...] = ("interactive", "batch")
 ENDINGS = ("full", "busy", "draining", "shed", "expired", "given_up")
 
 
@@ -174,7 +175,7 @@ class History:
 
     def enter(self) -> None:
         self.entered += 1
-        session, priority = self.chance.choice("abc"), self.chance.choice(("interactive", "batch"))
+        session, priority = self.chance.choice("abc"), self.chance.choice(PRIORITIES)
         expires = self.now + self.chance.choice((0.0, 0.3, 10.0, math.inf))
         verdict = self.door.enter(session, priority, self.now, expires)
         if isinstance(verdict, Refused):

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from llmgine.actors.pools.admission import FairQueue
 from llmgine.providers.contracts import Priority
 
+PRIORITIES: tuple[Priority, ...] = ("interactive", "batch")
+
 
 @dataclass(eq=False)
 class Entry:
@@ -140,7 +142,7 @@ def test_nothing_is_lost_or_made(
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["interactive", "batch"])), max_size=60))
 def test_nobody_starves(others: list[tuple[int, Priority]]) -> None:
     """However many come after it, a call's turn comes within a bound that depends on sessions alone."""
-    for mine in ("interactive", "batch"):
+    for mine in PRIORITIES:
         waiting = queue(bound=1_000, batch_every=3)
         for number in range(100):
             waiting.put(Entry("flood", number))
