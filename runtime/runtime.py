@@ -25,6 +25,7 @@ from llmgine.actors.sessions import (
 )
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.providers import LlmgineError, Message
+from llmgine.providers.contracts import Priority
 from llmgine.runtime import opening
 from llmgine.runtime.approvals import Approvals
 from llmgine.runtime.batches import Asking, BatchPlan, NoNotes, StoredNotes, cancelled, run_batches
@@ -175,6 +176,7 @@ class Runtime:
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
         recovery: RecoveryPolicy | None = None,
+        priority: Priority | None = None,
     ) -> Session:
         """A conversation: opened, or attached to where one of that id is open.
 
@@ -185,8 +187,9 @@ class Runtime:
         other sessions. `window` is how much of the conversation its models see, all by
         default; `limits` bound each of its turns; `when_busy` says what becomes of one that comes while
         another runs: "queue", as by default, "interrupt" or "refuse"; `recovery` what becomes of a tool
-        call that may not run twice and whose process died: "retry", "ask" or "fail". Raises `UnknownModel`
-        and `ToolDefinitionError` at once.
+        call that may not run twice and whose process died: "retry", "ask" or "fail"; `priority` whether its
+        model calls go before others where they wait for a provider actor: "interactive", as by default,
+        or "batch". Raises `UnknownModel` and `ToolDefinitionError` at once.
         """
         return Session(
             self._open(),
@@ -204,6 +207,7 @@ class Runtime:
             limits=limits,
             when_busy=when_busy,
             recovery=recovery,
+            priority=priority,
         )
 
     async def map(
@@ -227,7 +231,8 @@ class Runtime:
         that may help. The first that fails for good ends the map with its error; with `return_exceptions`
         its error stands in its place. A map with a `name` that was interrupted, or has more prompts by now,
         takes what is done from the store and asks for the rest. `output` and `deadline`, in seconds, are
-        for each turn; a bar shows the `progress` on terminals. Further options are those of `session`.
+        for each turn; a bar shows the `progress` on terminals. Further options are those of `session`;
+        `priority` is "batch" here by default.
 
         With `batch` the prompts go to the batch API of the provider, which answers within a day and for less;
         openai and anthropic have one. There are no sessions then, and of their options only `system`;
@@ -256,7 +261,7 @@ class Runtime:
             return await run_batches(prompts, in_batches, progress=progress)
         brings = any(session.get(name) for name in ("tools", "engine", "policy", "handlers"))
         placement = None if brings else "pooled"
-        options = {"placement": placement, **session}
+        options = {"placement": placement, "priority": "batch", **session}
         sessions = MapSessions(
             self._open(),
             lambda id: self.session(id, model=model, **options),

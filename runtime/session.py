@@ -42,6 +42,7 @@ from llmgine.actors.sessions.hosting.handlers import as_handlers
 from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
 from llmgine.providers import LlmgineError, Message
+from llmgine.providers.contracts import Priority
 from llmgine.providers.names import resolve
 from llmgine.runtime.checks import (
     C,
@@ -92,6 +93,7 @@ class Session:
         limits: Limits | None,
         when_busy: WhenBusy | None,
         recovery: RecoveryPolicy | None,
+        priority: Priority | None,
     ) -> None:
         self.id = checked_id(f"s-{uuid.uuid4().hex[:12]}" if session_id is None else session_id)
         self.model = str(resolve(model, driver.settings.providers))
@@ -117,6 +119,7 @@ class Session:
             "limits": limits and limits.model_dump(mode="json"),
             "when_busy": checked_one_of("when_busy", when_busy, WhenBusy),
             "recovery": checked_one_of("recovery", recovery, RecoveryPolicy),
+            "options": {"priority": priority} if checked_one_of("priority", priority, Priority) else {},
         }
         checked_kind("trusted", trusted, bool, "True or False")
         placement = checked_one_of("placement", placement, Placement)
@@ -186,8 +189,8 @@ class Session:
 
         `model` answers this turn only; `output`, a pydantic model or another type, asks for an answer
         of that shape; `deadline` is in seconds. `limits`, `when_busy` and `recovery` go over the
-        session's. Further options go to the engine, as `tool_choice`. WouldDeadlock where a turn of this
-        session waits for the code that asks.
+        session's. Further options go to the engine, as `tool_choice` and `priority`. WouldDeadlock where a
+        turn of this session waits for the code that asks.
         """
         return await self._asked().ask(
             checked_prompt(prompt),

@@ -91,6 +91,7 @@ async def test_what_is_no_prompt(session: Session, prompt: Any, told: str) -> No
         ({"stay": "yes"}, "stay= is True or False"),
         ({"trusted": "yes"}, "trusted= is True or False"),
         ({"placement": "poled"}, "placement is one of dedicated, pooled"),
+        ({"priority": "urgent"}, "priority is one of interactive, batch"),
         ({"window": 40}, r"window= is Window.messages\(40\)"),
         ({"limits": {"steps": 4}}, r"limits= is Limits\(steps=4\)"),
         ({"limits": Limits}, r"limits= is Limits\(steps=4\)"),

@@ -117,7 +117,8 @@ class Views:
     ) -> str:
         request = summary_request(model, messages, last)
         remaining = max(turn.clock.remaining, 0.001)
-        request = request.model_copy(update={"deadline": remaining})
+        priority = turn.view.options.get("priority", request.priority)
+        request = request.model_copy(update={"deadline": remaining, "priority": priority})
         with turn.spans.model_call(request, turn.tally.steps) as span:
             response = await self._response(turn, request, span.context)
             span.answered(response)
