@@ -12,7 +12,10 @@ LlmgineError                     everything that llmgine raises on purpose
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import Any
+
+from llmgine.providers.contracts.response import RateLimit
 
 
 class LlmgineError(Exception):
@@ -88,8 +91,8 @@ class ProviderError(LlmgineError):
 
     `retryable` says whether the same request may succeed later or elsewhere; `retry_after` is the
     provider's own word in seconds; `hint` names the setting that mends it; `status` is the HTTP status
-    where there was one (an error frame inside a 200 stream has 200). What had arrived before the failure
-    travels in the `Failed` event.
+    where there was one (an error frame inside a 200 stream has 200); `rate_limits` are those that came with
+    it. What had arrived before the failure travels in the `Failed` event.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class ProviderError(LlmgineError):
         retry_after: float | None = None,
         retryable: bool | None = None,
         hint: str | None = None,
+        rate_limits: Iterable[RateLimit] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -121,6 +125,7 @@ class ProviderError(LlmgineError):
         self.retry_after = retry_after
         self.retryable = kind in _RETRYABLE if retryable is None else retryable
         self.hint = hint
+        self.rate_limits = tuple(rate_limits)
 
     def __str__(self) -> str:
         """Who failed, what it said, with which status, and what mends it, as far as each is known."""
@@ -136,6 +141,7 @@ class ProviderError(LlmgineError):
             "kind": self.kind.value,
             "phase": self.phase.value,
             "scope": self.scope.value,
+            "rate_limits": [limit.model_dump(exclude_defaults=True) for limit in self.rate_limits],
         }
 
     @classmethod
@@ -146,6 +152,7 @@ class ProviderError(LlmgineError):
             kind=ErrorKind(fields.pop("kind")),
             phase=ErrorPhase(fields.pop("phase")),
             scope=ErrorScope(fields.pop("scope")),
+            rate_limits=map(RateLimit.model_validate, fields.pop("rate_limits")),
             **fields,
         )
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from llmgine.providers.catalogue.limits import KeyLimits
+
 ONLY = "default"
 """What the key of an endpoint is called where none has a name of its own."""
 
@@ -37,6 +39,9 @@ class KeyOptions(BaseModel):
         default=None,
         description="function of yours that gives it inside the provider actor, as module:function; it is "
         "called with the key's name, may be async, and gives the key, or the key and for how many seconds",
+    )
+    limits: KeyLimits = Field(
+        default=KeyLimits(), description="what may be used of it, over all actors of the runtime"
     )
 
     @field_validator("name")

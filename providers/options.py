@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from llmgine.providers.catalogue.limits import KeyLimits
 from llmgine.providers.catalogue.presets import completed, presets
 from llmgine.providers.catalogue.prices import PriceOptions
 from llmgine.providers.catalogue.profiles import ProfileOptions
 from llmgine.providers.catalogue.quirks import PLAIN, Quirks
 from llmgine.providers.catalogue.scripts import Script
 from llmgine.providers.contracts import Fallback
-from llmgine.providers.key_options import KeyOptions, checked_names, checked_variable
+from llmgine.providers.key_options import ONLY, KeyOptions, checked_names, checked_variable
 
 Api = Literal["openai-responses", "openai-chat", "anthropic-messages", "gemini"]
 Kind = Literal["openai", "anthropic", "gemini", "openai-compatible", "local", "scripted"]
@@ -103,6 +104,9 @@ class EndpointOptions(_Options):
     keys: tuple[KeyOptions, ...] = Field(
         default=(), description="several keys, in place of key_env and key_file, which say where its one is"
     )
+    limits: KeyLimits = Field(
+        default=KeyLimits(), description="what may be used of its one key; each of keys has its own"
+    )
     models: tuple[str, ...] = Field(default=(), description="models that it serves; none listed: any")
     headers: dict[str, str] = Field(default_factory=dict, repr=False, description="sent with each request")
     timeouts: Timeouts = Field(default=Timeouts(), description="how long its calls may take")
@@ -158,6 +162,8 @@ class EndpointOptions(_Options):
         for name in _SHORT_FORM if self.keys else ():
             if getattr(self, name):
                 raise ValueError(f"{name} is the place of an only key: put it into keys, as each of its own")
+        if self.keys and self.limits != KeyLimits():
+            raise ValueError("limits are those of an only key: put them into keys, as each of its own")
         for key in self.keys:
             if key.has_place and self.kind in ("local", "scripted"):
                 raise ValueError(f"key {key.name}: a {self.kind} endpoint needs none, so it has no place")
@@ -185,6 +191,14 @@ class EndpointOptions(_Options):
     def key_variables(self) -> tuple[str, ...]:
         """The environment variables that may hold its key, in the order in which they are looked at."""
         return (self.key_env,) if self.key_env else _KEYS.get(self.kind, ())
+
+    @property
+    def limits_of_keys(self) -> dict[str, KeyLimits]:
+        """The limits of each key by its name. What runs in the actor itself tells of none."""
+        given = {key.name: key.limits for key in self.keys} or {ONLY: self.limits}
+        if self.kind not in ("local", "scripted") and self.replay is None:
+            return given
+        return {name: limits.model_copy(update={"learn": "off"}) for name, limits in given.items()}
 
     @property
     def needs_key(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +12,13 @@ from llmgine.providers.contracts import (
     EmbeddingResponse,
     LLMRequest,
     LLMResponse,
+    RateLimit,
 )
 from llmgine.providers.errors import ProviderError
 from llmgine.providers.events import StreamEvent
+
+LimitsTold = Callable[[str, tuple[RateLimit, ...]], None]
+"""Hears of which model a key's limits are told, and what is told of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from llmgine.providers.catalogue.profiles import ModelProfile, profiler
 from llmgine.providers.errors import UnknownModel
 from llmgine.providers.keys import find_key
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
-from llmgine.providers.provider import Provider
+from llmgine.providers.provider import LimitsTold, Provider
 
 if TYPE_CHECKING:
     from llmgine.providers.layers.provider import Layers
@@ -36,8 +36,12 @@ def open_layers(name: str, options: ProvidersOptions) -> Layers:
     return Layers(endpoint, options, _profiler(name, endpoint, options))
 
 
-def open_endpoint(name: str, options: ProvidersOptions, key: SecretStr | None) -> Provider:
+def open_endpoint(
+    name: str, options: ProvidersOptions, key: SecretStr | None, told: LimitsTold | None = None
+) -> Provider:
     """A provider that makes the endpoint's calls with this key, and does no more than its protocol.
+
+    `told` hears what each streamed answer says of the key's limits, as soon as it begins.
 
     Raises `ModelNotInstalled` or `UnknownModel`.
     """
@@ -55,7 +59,7 @@ def open_endpoint(name: str, options: ProvidersOptions, key: SecretStr | None) -
         case _:
             from llmgine.providers.calls.provider import HttpProvider
 
-            return HttpProvider.open(name, options, profile, key)
+            return HttpProvider.open(name, options, profile, key, told)
 
 
 def _endpoint(name: str, options: ProvidersOptions) -> EndpointOptions:

@@ -8,6 +8,7 @@ from llmgine.actors.pools.admission.options import AdmissionOptions
 from llmgine.actors.pools.batches.options import BatchOptions
 from llmgine.actors.pools.failover.options import FailoverOptions
 from llmgine.actors.pools.keys.options import KeysOptions
+from llmgine.actors.pools.quota.options import QuotaOptions
 from llmgine.actors.pools.scaling.options import ScalingOptions
 
 
@@ -36,6 +37,9 @@ class PoolOptions(BaseModel):
     )
     keys: KeysOptions = Field(
         default_factory=KeysOptions, description="How long a key is left alone after which failure."
+    )
+    quota: QuotaOptions = Field(
+        default_factory=QuotaOptions, description="How the limits of its keys are shared out to its actors."
     )
     scaling: ScalingOptions = Field(
         default_factory=ScalingOptions, description="Whether and how the pool's size follows its load."

@@ -14,6 +14,7 @@ from llmgine.providers.codecs.codec import Codec, Decoder
 from llmgine.providers.codecs.ratelimits import rate_limits
 from llmgine.providers.contracts import (
     LLMResponse,
+    RateLimit,
     RefusalPart,
     TextPart,
     ThinkingPart,
@@ -31,6 +32,7 @@ from llmgine.providers.events import (
     ToolCallStart,
 )
 from llmgine.providers.frames import JsonArraySplitter, Splitter
+from llmgine.providers.provider import LimitsTold
 from llmgine.providers.recording import Tap
 
 log = logging.getLogger(__name__)
@@ -53,9 +55,12 @@ class Exchange(Transfer):
         scrub: Callable[[str], str] = lambda text: text,
         price: Pricer = unpriced,
         tap: Tap | None = None,
+        told: LimitsTold | None = None,
     ) -> None:
         super().__init__(client, codec, prepared, scrub=scrub, tap=tap)
         self._codec = codec
+        self._told = told
+        self._limits: tuple[RateLimit, ...] = ()
         self._price = price
         self._splitter: Splitter | None = None
         self._decoder: Decoder = codec.decoder(prepared.target, prepared.adjustments)
@@ -101,6 +106,9 @@ class Exchange(Transfer):
     async def _begin(self) -> list[StreamEvent]:
         """Send the request: the events of an answer that came in one piece, none where it is streamed."""
         answer = await self._send()
+        self._limits = rate_limits(answer.headers)
+        if self._limits and self._told is not None:
+            self._told(self._prepared.target.model, self._limits)
         splitter = answer.splitter()
         if answer.content_type == "application/json":
             if not isinstance(splitter, JsonArraySplitter):
@@ -155,7 +163,7 @@ class Exchange(Transfer):
             known: dict[str, Any] = {"cost": self._price(self._prepared.target.model, response)}
             if answer is not None:
                 known["request_id"] = response.request_id or answer.request_id
-                known["rate_limits"] = rate_limits(answer.headers)
+                known["rate_limits"] = self._limits
             event.response = response.model_copy(update=known)
         else:
             self._sign_error(event.error)

@@ -36,6 +36,7 @@ from llmgine.providers.embeddings import (
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 from llmgine.providers.events import Failed, StreamEvent
 from llmgine.providers.options import EndpointOptions, ProvidersOptions, Timeouts
+from llmgine.providers.provider import LimitsTold
 from llmgine.providers.recording import Recorder, Tap
 
 
@@ -55,8 +56,10 @@ class HttpProvider:
         profile: Callable[[str], ModelProfile] = lambda model: UNKNOWN_MODEL,
         price: Pricer = unpriced,
         recorder: Recorder | None = None,
+        told: LimitsTold | None = None,
     ) -> None:
         self.name = name
+        self._told = told
         self._embeddings = embeddings
         self._batch_codec = batch_codec
         self._batch_price = batch_price
@@ -78,8 +81,12 @@ class HttpProvider:
         options: ProvidersOptions,
         profile: Callable[[str], ModelProfile],
         key: SecretStr | None,
+        told: LimitsTold | None = None,
     ) -> HttpProvider:
-        """The provider of an endpoint that calls with that key, and its SDK and the prices loaded."""
+        """The provider of an endpoint that calls with that key, and its SDK and the prices loaded.
+
+        `told` hears what each streamed answer says of the key's limits, as soon as it begins.
+        """
         endpoint = options.endpoints[name]
         site = clients.Site(
             api=endpoint.protocol,
@@ -107,6 +114,7 @@ class HttpProvider:
             profile=profile,
             price=pricer(name, priced_as, options.prices),
             recorder=recorder,
+            told=told,
         )
 
     async def stream(self, request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
@@ -131,6 +139,7 @@ class HttpProvider:
             scrub=self._scrub,
             price=self._price,
             tap=self._tap(session, sent),
+            told=self._told,
         )
         self._running.add(exchange)
         try:

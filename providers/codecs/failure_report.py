@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmgine.providers.codecs.ratelimits import seconds
+from llmgine.providers.codecs.refused_limits import refused_limits
+from llmgine.providers.contracts import RateLimit
 
 _LONGEST_MESSAGE = 20_000
 _TRY_AGAIN = re.compile(
@@ -29,6 +31,7 @@ class Report:
     number: int | None = None
     request_id: str | None = None
     retry_after: float | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
 
 
 def report_of(payload: Any) -> Report:
@@ -55,6 +58,7 @@ def report_of(payload: Any) -> Report:
         number=code if type(code) is int else None,
         request_id=_text(payload.get("request_id")) or None,
         retry_after=_told_to_wait(fields, message[:_LONGEST_MESSAGE]),
+        rate_limits=refused_limits(message[:_LONGEST_MESSAGE], _details(fields)),
     )
 
 

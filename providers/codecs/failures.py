@@ -10,7 +10,7 @@ from jiter import from_json
 
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.failure_report import Report, report_of
-from llmgine.providers.codecs.ratelimits import seconds, seconds_until
+from llmgine.providers.codecs.ratelimits import rate_limits, seconds, seconds_until
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 
 SIGNATURE_INVALID = "signature_invalid"  # code of an error that the conversation without its thinking mends
@@ -173,6 +173,8 @@ def http_failure(
         error.message += " and redirects are not followed, lest the key goes along; set its base_url"
         error.args = (error.message,)
     error.request_id = named.get("request-id") or named.get("x-request-id") or error.request_id
+    told = {limit.of for limit in error.rate_limits}
+    error.rate_limits += tuple(limit for limit in rate_limits(headers) if limit.of not in told)
     wait = _retry_after(named)
     error.retry_after = error.retry_after if wait is None else wait
     return error
@@ -202,6 +204,7 @@ def failure(
         request_id=report.request_id,
         retry_after=report.retry_after,
         retryable=retryable,
+        rate_limits=report.rate_limits if kind is ErrorKind.RATE_LIMIT else (),
     )
 
 

@@ -52,13 +52,15 @@ class RateLimit(Contract):
     """What the provider said is left of one of its limits.
 
     `of` is what it limits ("requests", "tokens", "input_tokens", "output_tokens", or the provider's own
-    word); `resets_in` is in seconds from the answer on.
+    word); `resets_in` is in seconds from the answer on. The limit counts in any `window` seconds, None where
+    the provider does not say.
     """
 
     of: str
     limit: int | None = None
     remaining: int | None = None
     resets_in: float | None = None
+    window: float | None = None
 
 
 class LLMResponse(Contract):

@@ -32,6 +32,7 @@ class Account:
         self.expires = 0.0
         self.answered = 0
         self.scarce = False
+        self.free: float | None = None  # what nobody has, as far as it was told
         self.touched = now
         self._spare = 0.0
         self._flow = 0.0  # what was taken lately, fading
@@ -57,9 +58,10 @@ class Account:
         self.limit = limit
         self.limited_at = now
 
-    def leased(self, amount: float, expires: float) -> None:
+    def leased(self, amount: float, expires: float, free: float, *, scarce: bool) -> None:
+        """It may use so much more, and all its lease until then."""
         self._spare = max(self._spare, 0.0) + amount
-        self.expires = expires
+        self.expires, self.free, self.scarce = expires, free, scarce
 
     def keep(self, most: float, now: float) -> float:
         """Gives back what of its lease is more than that; what it keeps."""
@@ -89,6 +91,13 @@ class Account:
             self.open -= 1
             self.answered += well
             self._return(1.0, now)
+
+    def release(self, need: Need, taken: float, now: float) -> None:
+        """Nothing was sent."""
+        amount, arriving = self.needs(need), self._arriving(need)
+        self.tally.add(-arriving, taken + ARRIVAL)
+        self.open = max(0.0, self.open - (amount - arriving))
+        self._return(amount, now)
 
     def settle(self, need: Need, used: Need, counted: float, now: float) -> None:
         """The call is over: what it used stands in place of what it was to need."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmgine.actors.pools.quota.account import Account
+from llmgine.actors.pools.quota.learning import Lesson
 from llmgine.actors.pools.quota.line import Line, Waiting
 from llmgine.actors.pools.quota.messages import Ask, Grant, Refused, Share, State, Told
-from llmgine.actors.pools.quota.meters import ARRIVAL, RATES, Limit, Meter, Need, Source, Used, day_of
+from llmgine.actors.pools.quota.meters import ARRIVAL, DAY, RATES, Limit, Meter, Need, Source, Used, day_of
 from llmgine.actors.pools.quota.plan import Plan
 
 # Between two asks, in seconds: at least, while somebody waits for what this actor may free, and else.
@@ -18,6 +19,8 @@ _FRESH = 2.0
 # Accounts of what is not used are forgotten after so long, in seconds.
 _FORGOTTEN = 900.0
 _FIRST_LEASE = 8.0
+# What is suggested where nothing says when there will be room, in seconds.
+_SOON = 1.0
 _UNKNOWN = Limit(0.0, source="trial")
 
 
@@ -111,6 +114,13 @@ class LeaseBook:
             self._line.serve(attempt)
         return served
 
+    def release(self, reservation: Reservation, now: float) -> None:
+        """Nothing was sent."""
+        if not reservation.settled:
+            reservation.settled = reservation.answered = True
+            for account in self._of(reservation):
+                account.release(reservation.need, reservation.taken, now)
+
     def answered(self, reservation: Reservation, now: float, *, well: bool = True) -> None:
         """The answer has begun, or the call was refused."""
         if reservation.answered:
@@ -136,10 +146,12 @@ class LeaseBook:
 
     # What the provider says.
 
-    def learned(
-        self, limit: Limit, meter: Meter, remaining: float | None, resets_in: float | None, now: float
-    ) -> None:
-        """The provider told of a limit: from now on it holds."""
+    def learned(self, lesson: Lesson, now: float) -> None:
+        """The provider told of a limit: from now on it holds. Its window never gets shorter by a new word."""
+        meter, limit, remaining, resets_in = lesson
+        before = self._heard.get(meter)
+        if before is not None and before.limit.amount == limit.amount:
+            limit = replace(limit, window=max(limit.window, before.limit.window))
         self._heard[meter] = _Fresh(limit, now, remaining, resets_in)
         account = self._account(meter, now)
         if account.limit != limit and meter not in self._plan.settings:
@@ -225,8 +237,7 @@ class LeaseBook:
             account = self._account(one.meter, now)
             if account.limit != one.limit and account.limited_at <= asked.at:
                 account.limited(one.limit, asked.at)
-            account.leased(one.amount, asked.at + grant.lease)
-            account.scarce = one.scarce
+            account.leased(one.amount, asked.at + grant.lease, one.free, scarce=one.scarce)
         for meter in asked.meters - limited:
             self._unlimited(meter, asked.at)
 
@@ -239,6 +250,7 @@ class LeaseBook:
 
     @property
     def waits(self) -> int:
+        """How many calls wait."""
         return len(self._line)
 
     def limit_of(self, meter: Meter) -> Limit | None:
@@ -249,6 +261,39 @@ class LeaseBook:
         """Seconds for which nothing is sent with this key to this model."""
         groups = ("", self._plan.group(key, model))
         return max(0.0, *(self._pauses.get((key, group), 0.0) - now for group in groups))
+
+    def beyond(self, key: str, model: str, need: Need) -> tuple[Meter, Limit] | None:
+        """A limit that is smaller than what the one call needs; its answer can be shorter than expected."""
+        asked = Need(need.input, 0.0, need.dollars)
+        for meter in self._plan.meters(key, model):
+            limit = self.limit_of(meter)
+            if limit is not None and meter.of in RATES - {"requests"} and asked.of(meter.of) > limit.amount:
+                return meter, limit
+        return None
+
+    def vain(self, now: float) -> list[Waiting]:
+        """The calls that wait for what will not be there before they give up."""
+        return [one for one in self._line if one.since < now and now + self._soonest(one, now) >= one.until]
+
+    def seconds(self, waiting: Waiting, now: float) -> float:
+        """After which time it is worth to try again, as far as that is known."""
+        return max(self._soonest(waiting, now), self._again, _SOON)
+
+    def _soonest(self, waiting: Waiting, now: float) -> float:
+        """Seconds for which no key can be used: after a refusal, or as the day's dollars are spent."""
+        return min(
+            max(self.pause_of(key, waiting.model, now), self._until_tomorrow(key, waiting, now))
+            for key in waiting.keys
+        )
+
+    def _until_tomorrow(self, key: str, waiting: Waiting, now: float) -> float:
+        for meter in self._plan.meters(key, waiting.model):
+            account = self._accounts.get(meter) if meter.of == "dollars" else None
+            if account is not None and account.free is not None:
+                left = account.free + account.open + account.spare(now)
+                if left < account.needs(waiting.need):
+                    return DAY - (now + self._epoch) % DAY
+        return 0.0
 
     def statistics(self, now: float) -> dict[str, object]:
         """Plain values."""
@@ -385,5 +430,5 @@ class LeaseBook:
                 for number, key, group, when, retry_after in self._refused
             ),
             tuple((*place, spent) for place, spent in sorted(self.spent.items())),
-            tuple(Share(*one.to_wire()[:-1], now - at + one.age) for one in others),
+            tuple(replace(one, age=now - at + one.age) for one in others),
         )

@@ -14,12 +14,16 @@ _BATCH_COMES_LATER = 30.0
 
 @dataclass(eq=False, slots=True)
 class Waiting:
-    """A call that waits for what it needs of any of its keys; `lacks` is what there is too little of."""
+    """A call that waits, until then at most, for what it needs of any of its keys.
+
+    `lacks` is what there is too little of.
+    """
 
     keys: tuple[str, ...]
     model: str
     need: Need
     since: float
+    until: float = float("inf")
     batch: bool = False
     lacks: Meter | None = None
 

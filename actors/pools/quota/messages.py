@@ -138,12 +138,13 @@ class Share(_Message):
 class Granted(_Message):
     """The limit of one meter, and what the actor may use of it beyond what it told that it keeps.
 
-    `scarce` says that some actor waits for it.
+    `free` is what nobody has by now, and `scarce` says that some actor waits for it.
     """
 
     meter: Meter
     amount: float
     limit: Limit
+    free: float = 0.0
     scarce: bool = False
 
     def to_wire(self) -> list[Any]:
@@ -152,13 +153,14 @@ class Granted(_Message):
             self.meter,
             self.amount,
             [limit.amount, limit.window, limit.burst, limit.source],
+            self.free,
             self.scarce,
         ]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:
-        meter, amount, limit, scarce = wire
-        return cls(Meter(*meter), amount, limit_from_wire(limit), scarce)
+        meter, amount, limit, free, scarce = wire
+        return cls(Meter(*meter), amount, _limit(limit), free, scarce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ class Grant(_Message):
         )
 
 
-def limit_from_wire(wire: list[Any]) -> Limit:
+def _limit(wire: list[Any]) -> Limit:
     amount, window, burst, source = wire
     told: Source = source
     return Limit(amount, window, burst, told)

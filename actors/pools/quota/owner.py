@@ -58,7 +58,8 @@ class QuotaOwner:
             if ledger.limit is None or (meter.of == "trial" and self._is_known(meter)):
                 continue
             amount = 0.0 if self._paused(meter, now) else ledger.grant(who, now + self._lease, now)
-            granted.append(Granted(meter, amount, replace(ledger.limit), ledger.is_scarce(now)))
+            free, scarce = ledger.free(now), ledger.is_scarce(now)
+            granted.append(Granted(meter, amount, ledger.limit, free, scarce))
             if state.wants > amount:
                 again = min(again, ledger.again(who, now))
             if meter.of in RATES:

@@ -29,6 +29,11 @@ class Plan:
         self.settings = {meter: limit for key in self._keys for meter, limit in self._limits(key)}
         self.meters = lru_cache(_MOST_MODELS)(self._meters)
 
+    @property
+    def counts_dollars(self) -> bool:
+        """Whether any key has a limit of dollars."""
+        return any(meter.of == "dollars" for meter in self.settings)
+
     def group(self, key: str, model: str) -> str:
         """The group for which a limit holds that the provider tells of when this model is called."""
         return "" if self._keys[key].learn == "key" else model

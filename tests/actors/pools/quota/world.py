@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from llmgine.actors.pools.quota.book import LeaseBook, Reservation
+from llmgine.actors.pools.quota.learning import Lesson
 from llmgine.actors.pools.quota.line import Waiting
 from llmgine.actors.pools.quota.messages import Ask, Grant
 from llmgine.actors.pools.quota.meters import Limit, Meter, Need, Of, Used
@@ -62,7 +63,7 @@ class World:
         self.case = case
         self.chance = random.Random(case.seed)
         self.now = 0.0
-        self.server = Server(case.server, case.limits)
+        self.server = Server(case.server, {str(of): limit for of, limit in case.limits.items()})
         self.plan = Plan({KEY: self._settings() if case.known else KeyLimits()})
         self.owner: QuotaOwner | None = self._new_owner()
         self.largest: dict[Of, float] = dict.fromkeys(case.limits, 0.0)
@@ -148,7 +149,8 @@ class World:
         if self.case.headers:
             for of, (limit, left) in told.items():
                 meter = Meter(KEY, MODEL, of)  # type: ignore[arg-type]
-                actor.book.learned(Limit(limit, source="provider"), meter, left, None, self.now)
+                lesson = Lesson(meter, Limit(limit, source="provider"), left, None)
+                actor.book.learned(lesson, self.now)
 
     def _tick(self, actor: Actor) -> None:
         """Serves whom it can, and asks the owner when that is due."""
