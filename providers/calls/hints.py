@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
+from llmgine.providers.keys import KeyPlace, key_places
 from llmgine.providers.options import EndpointOptions
 
 
-def hint_for(error: ProviderError, name: str, endpoint: EndpointOptions) -> str | None:
-    """What to look at, by its path in the settings, or how long to wait; None where neither helps."""
+def hint_for(
+    error: ProviderError, name: str, endpoint: EndpointOptions, key: KeyPlace | None = None
+) -> str | None:
+    """What to look at, by its path in the settings, or how long to wait; None where neither helps.
+
+    `key` is where the key came from that the call was made with.
+    """
     path = f"providers.endpoints.{name}"
     match error.kind:
         case ErrorKind.AUTHENTICATION | ErrorKind.PERMISSION:
-            places = [str(endpoint.key_file)] if endpoint.key_file else []
-            places += endpoint.key_variables
-            found = f"its key comes from {' or '.join(places)}" if places else "it was given no key"
-            return f"{found}; {path}.key_env and key_file say where it is looked for"
+            places = str(key or " or ".join(map(str, key_places(endpoint))))
+            found = f"its key comes from {places}" if places else "it was given no key"
+            return f"{found}; {path}.{'keys' if endpoint.keys else 'key_env and key_file'} say where to look"
         case ErrorKind.CONNECTION if error.phase is not ErrorPhase.MID_STREAM and endpoint.kind != "local":
             where = f" is {endpoint.base_url}" if endpoint.base_url else " is the vendor's own"
             return f"{path}.base_url{where}"

@@ -45,14 +45,18 @@ class Tries:
             changes["idempotency_key"] = f"{self._key}-{len(self._attempts) + 1}"
         return request.model_copy(update=changes)
 
-    def answered(self, response: LLMResponse, outcome: str = _DONE) -> None:
-        """A try gave an answer, which may not be the last word."""
-        self._add(response.attempts[:-1], outcome)
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        return tuple(self._attempts)
+
+    def answered(self, response: LLMResponse, outcome: str = _DONE, *, key: str = "") -> None:
+        """A try gave an answer, which may not be the last word; it was made with the key of that name."""
+        self._add(response.attempts, outcome, key)
         self._spent(response.usage, response.cost)
 
-    def failed(self, failed: Failed) -> None:
+    def failed(self, failed: Failed, *, key: str = "") -> None:
         """A try failed. What was refused with an HTTP status, or never sent, cost nothing."""
-        self._add(failed.attempts[:-1], failed.error.kind.value)
+        self._add(failed.attempts, failed.error.kind.value, key)
         if failed.error.phase not in _UNSENT and (failed.error.status or 200) < 300:
             self._spent(failed.usage or Usage(), None)
 
@@ -60,7 +64,7 @@ class Tries:
         """The last answer with what all tries used; as it is where there was but one."""
         if len(self._attempts) < 2:
             return response
-        fields = {"usage": self._usage, "cost": self._cost, "attempts": tuple(self._attempts)}
+        fields = {"usage": self._usage, "cost": self._cost, "attempts": self.attempts}
         return response.model_copy(update=fields)
 
     def given_up(self, failed: Failed, partial: Message | None, *, heard: bool) -> Failed:
@@ -70,12 +74,15 @@ class Tries:
             failed.error.phase = ErrorPhase.MID_STREAM
         if len(self._attempts) < 2:
             return Failed(failed.error, partial, failed.usage, failed.attempts)
-        return Failed(failed.error, partial, self._usage, tuple(self._attempts))
+        return Failed(failed.error, partial, self._usage, self.attempts)
 
-    def _add(self, before: tuple[Attempt, ...], outcome: str) -> None:
+    def _add(self, made: tuple[Attempt, ...], outcome: str, key: str) -> None:
+        """A try that told of several had the last of them itself."""
+        before, last = made[:-1], made[-1:]
         seconds = self._clock() - self._since - sum(attempt.seconds for attempt in before)
+        key = last[0].key if last else key
         self._attempts += before
-        self._attempts.append(Attempt(model=self._model, outcome=outcome, seconds=max(seconds, 0.0)))
+        self._attempts.append(Attempt(key=key, model=self._model, outcome=outcome, seconds=max(seconds, 0.0)))
 
     def _spent(self, usage: Usage, cost: Decimal | None) -> None:
         self._usage = usage if self._usage is None else self._usage + usage

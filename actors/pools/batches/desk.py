@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
 from typing import Any, cast
 
@@ -21,8 +21,8 @@ from llmgine.providers.provider import Batches, BatchResult
 # Requests that are encoded before others of this process get their turn.
 _AT_ONCE = 32
 
-# A model's batches under the key of a name, "" for any; `LlmgineError` where there are none.
-Opened = Callable[[str, str], Awaitable[Batches]]
+# A model's batches under the key of a name, "" for any, within the block; `LlmgineError` where there are none.
+Opened = Callable[[str, str], AbstractAsyncContextManager[Batches]]
 _Answer = Callable[[Stream, Batches], Coroutine[Any, Any, None]]
 
 
@@ -45,14 +45,13 @@ class BatchDesk:
 
     async def _serve(self, answer: _Answer, stream: Stream) -> None:
         try:
+            model, key = stream.header[:2]
             try:
-                model, key = stream.header[:2]
-                batches = await self._opened(model, key)
+                async with self._opened(model, key) as batches:
+                    await stream.send([verdicts.ACCEPTED, self._load()])
+                    await _while_wanted(stream, answer(stream, batches))
             except LlmgineError as error:
                 await stream.send(verdicts.failure_to_wire(error))
-            else:
-                await stream.send([verdicts.ACCEPTED, self._load()])
-                await _while_wanted(stream, answer(stream, batches))
             stream.finish()
         except LinkError:
             pass  # The caller is gone or gave up.
@@ -67,9 +66,7 @@ async def _while_wanted(stream: Stream, answering: Coroutine[Any, Any, None]) ->
         working.cancel()
         given_up.cancel()
         outcome, _ = await asyncio.gather(working, given_up, return_exceptions=True)
-    if isinstance(outcome, LlmgineError):
-        await stream.send(verdicts.failure_to_wire(outcome))
-    elif isinstance(outcome, Exception):
+    if isinstance(outcome, Exception):
         raise outcome
 
 

@@ -21,7 +21,7 @@ from llmgine.actors.breaking import Breaker
 from llmgine.actors.pools.keys.options import KeysOptions
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 
-Why = Literal["absent", "refused", "excluded", "broken", "resting"]
+Why = Literal["absent", "refused", "excluded", "broken", "resting", "used_up"]
 
 _MOST_MODELS = 512
 _ROOM = 8  # calls by which the key of a session may be ahead of the others

@@ -2,68 +2,91 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
-from llmgine.actors.pools.serving.call import Call
+from pydantic import SecretStr
+
+from llmgine.actors.pools.keys import KeysOptions
+from llmgine.actors.pools.serving.allowance import Allowance, Unlimited
+from llmgine.actors.pools.serving.call import Call, now
+from llmgine.actors.pools.serving.key_batches import KeyBatches
+from llmgine.actors.pools.serving.keychain import Keychain
+from llmgine.actors.pools.serving.trying import Trying
 from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, StreamEvent
-from llmgine.providers.options import ProvidersOptions
+from llmgine.providers.keys import key_places, missing_key
+from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.providers.provider import Batches, Provider
-from llmgine.providers.registry import open_provider
+from llmgine.providers.registry import open_endpoint, open_layers
 
 
 class KeyedCalls:
-    """The actor's provider, opened by the first call.
+    """The actor's providers, one for each key, opened when they are first needed.
 
     A provider that cannot be opened (no key, weights missing) fails each call with that reason, and is
     tried anew at the next, so that mending it on this node needs no restart.
     """
 
-    def __init__(self, pool: str, options: ProvidersOptions) -> None:
+    def __init__(
+        self,
+        pool: str,
+        options: ProvidersOptions,
+        keys: KeysOptions,
+        *,
+        clock: Callable[[], float] = now,
+        allowance: Allowance | None = None,
+    ) -> None:
         self._pool = pool
         self._options = options
-        self._provider: Provider | None = None
-        self._opening: asyncio.Task[Provider] | None = None
+        self._clock = clock
+        self._endpoint = options.endpoints.get(pool, EndpointOptions(kind="scripted"))
+        self._keys = Keychain(key_places(self._endpoint), self._opened, keys, clock, allowance or Unlimited())
+        self._over: Callable[[Provider], Provider] | None = None
 
     @property
     def is_open(self) -> bool:
-        return self._provider is not None
+        """Whether there is a key to make calls with."""
+        return self._keys.is_open
 
     async def open(self) -> None:
         """Opens it once for all that ask, whether they go on or not; raises why it cannot be opened."""
-        if self._opening is None or _has_failed(self._opening):
-            # In a thread: loading an SDK takes a second or two, in which other links must not fall silent.
-            opening = asyncio.to_thread(open_provider, self._pool, self._options)
-            self._opening = asyncio.create_task(opening, name=f"open {self._pool}")
-        self._provider = await asyncio.shield(self._opening)
+        await self._keys.open()
+        if self.is_open:
+            return
+        for holder in self._keys.holders:
+            if holder.error is not None:
+                raise holder.error
+        looked = {holder.name: holder.looked for holder in self._keys.holders}
+        raise missing_key(self._pool, self._endpoint, looked)
 
     def stream(self, call: Call[LLMRequest]) -> AsyncIterator[StreamEvent]:
         """The events of one call, the last exactly one `Done` or `Failed`."""
-        assert self._provider is not None
-        return self._provider.stream(call.request, session=call.session)
+        return self._layered(call).stream(call.request, session=call.session)
 
     async def embed(self, call: Call[EmbeddingRequest]) -> EmbeddingResponse:
         """A vector for each input; raises `ProviderError`."""
-        assert self._provider is not None
-        return await self._provider.embed(call.request, session=call.session)
+        return await self._layered(call).embed(call.request, session=call.session)
 
-    async def batches(self, model: str, key: str) -> Batches:
-        """The model's batches, of the key of that name."""
+    @asynccontextmanager
+    async def batches(self, model: str, key: str) -> AsyncGenerator[Batches, None]:
+        """The model's batches, of the key of that name, or of any with ""; their status names it."""
         await self.open()
-        assert self._provider is not None
-        return self._provider.batches(model)
+        assert self._over is not None, "it is open"
+        with self._keys.held(key, model) as (name, provider):
+            yield KeyBatches(self._over(provider).batches(model), name)
 
     async def aclose(self) -> None:
-        opening, self._opening = self._opening, None
-        if opening is not None and not opening.done():
-            opening.cancel()
-        elif opening is not None and not _has_failed(opening):
-            await opening.result().aclose()
+        await self._keys.aclose()
 
     def statistics(self) -> dict[str, Any]:
-        return {}
+        return self._keys.statistics()
 
+    def _layered(self, call: Call[Any]) -> Provider:
+        assert self._over is not None, "it is open"
+        return self._over(Trying(self._pool, self._endpoint, self._keys, call, self._clock))
 
-def _has_failed(opening: asyncio.Task[Provider]) -> bool:
-    return opening.done() and (opening.cancelled() or opening.exception() is not None)
+    def _opened(self, secret: SecretStr | None) -> Provider:
+        if self._over is None:
+            self._over = open_layers(self._pool, self._options).over
+        return open_endpoint(self._pool, self._options, secret)

@@ -56,7 +56,7 @@ class Serving:
         self._pool = pool
         self._endpoint = providers.endpoints.get(pool, EndpointOptions(kind="scripted"))
         self._recorder = recorder
-        self._keyed = KeyedCalls(pool, providers)
+        self._keyed = KeyedCalls(pool, providers, options.keys)
         self._door = Door(pool, options)
         self._tally = Tally()
         self._idle = asyncio.Event()

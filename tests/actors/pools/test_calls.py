@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from llmgine.actors.control import Boot, Ground, LocalWorld, SpawnOptions
 from llmgine.actors.link import Identity
@@ -91,7 +92,7 @@ class Stage:
         self.ground = Ground("r", Identity("caller", "session", 1), self.cluster, transport)
         self.models = PoolClient(self, self.ground.peer, ProvidersOptions(), chance=random.Random(1))
 
-    def open_provider(self, name: str, options: ProvidersOptions) -> Provider:
+    def open_endpoint(self, name: str, options: ProvidersOptions, key: SecretStr | None) -> Provider:
         if self.errors:
             raise self.errors.pop(0)
         return self.provider
@@ -135,7 +136,7 @@ class Stage:
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(keyed, "open_provider", stage.open_provider)
+    monkeypatch.setattr(keyed, "open_endpoint", stage.open_endpoint)
     yield stage
     await stage.close()
 

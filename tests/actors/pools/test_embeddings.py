@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from llmgine.actors.control import Boot, Ground, LocalWorld, SpawnOptions
 from llmgine.actors.link import Identity
@@ -94,7 +95,7 @@ class Stage:
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(keyed, "open_provider", lambda name, options: stage.provider)
+    monkeypatch.setattr(keyed, "open_endpoint", lambda name, options, key: stage.provider)
     yield stage
     await stage.close()
 
@@ -124,12 +125,12 @@ async def test_a_failure_arrives_with_what_mends_it(stage: Stage) -> None:
 async def test_why_a_call_cannot_begin_is_raised(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown model, and a provider that does not open, raise their own errors."""
 
-    def closed(name: str, options: ProvidersOptions) -> Provider:
+    def closed(name: str, options: ProvidersOptions, key: SecretStr | None) -> Provider:
         raise MissingKey("set it")
 
     with pytest.raises(UnknownModel):
         await stage.models.embed(REQUEST.model_copy(update={"model": "nobody/knows"}))
-    monkeypatch.setattr(keyed, "open_provider", closed)
+    monkeypatch.setattr(keyed, "open_endpoint", closed)
     await stage.spawn()
     with pytest.raises(MissingKey, match="set it"):
         await stage.models.embed(REQUEST)

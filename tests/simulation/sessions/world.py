@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
-import llmgine.actors.pools.actor as pools_actor
 import llmgine.actors.store.actor as store_actor
 from llmgine.actors.control import Boot, ControlClient, names
+from llmgine.actors.pools.serving import keyed
 from llmgine.actors.store.memory import MemoryEngine
 from llmgine.providers import LlmgineError
 from llmgine.runtime import opening
@@ -68,7 +68,7 @@ class World:
             complaints = stack.enter_context(made_up(self.loop, self.plan.seed, self.account.tell))
             stack.callback(self.loop.bury)
             stack.enter_context(mock.patch.object(store_actor, "open_engine", self._open_engine))
-            stack.enter_context(mock.patch.object(pools_actor, "open_provider", self._open_provider))
+            stack.enter_context(mock.patch.object(keyed, "open_endpoint", self._open_endpoint))
             try:
                 self.loop.run_until_complete(self._live())
             except Stuck as stuck:
@@ -107,7 +107,7 @@ class World:
     def _open_engine(self, *options: Any, life: int) -> DiskEngine:
         return DiskEngine(self.disk)
 
-    def _open_provider(self, name: str, options: Any) -> ObedientModel:
+    def _open_endpoint(self, name: str, options: Any, key: Any) -> ObedientModel:
         return ObedientModel(name, self.account)
 
     async def _live(self) -> None:
