@@ -24,7 +24,7 @@ class PoolHandle:
         """
         if size < 0:
             raise ValueError(f"a pool has 0 or more actors, not {size}")
-        return tuple(await self._control.call("scale_pool", self.provider, size))
+        return tuple(await self._control.call("pools", "scale", self.provider, size))
 
 
 @dataclass(frozen=True, slots=True)

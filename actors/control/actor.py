@@ -19,7 +19,7 @@ from llmgine.actors.control import names
 from llmgine.actors.control.client import ControlClient
 from llmgine.actors.control.cluster import Boot, Cluster
 from llmgine.actors.control.ground import Ground
-from llmgine.actors.control.membership import Membership
+from llmgine.actors.control.membership import KEPT, Membership
 from llmgine.actors.control.options import ControlOptions
 from llmgine.actors.link import Endpoint, Identity, Peer, StreamHandler
 from llmgine.telemetry import TelemetryOptions, open_recorder
@@ -53,6 +53,7 @@ class RuntimeActor:
         self._open_task: asyncio.Task[None] | None = None
         self._stop_task: asyncio.Task[None] | None = None
         self._stopped = False
+        self._told_to_keep: dict[str, Any] = {}
 
     # What a subclass says of itself.
 
@@ -137,6 +138,11 @@ class RuntimeActor:
         """What this actor may ask the supervisor for."""
         return self.ground.control
 
+    def tell(self, kind: str, body: Any) -> None:
+        """Says something to the supervisor that is not worth a call; nobody waits for it to arrive."""
+        if self._membership is not None:
+            self._membership.tell(kind, body)
+
     async def end_self(self) -> None:
         """Ends this actor for good, Ray's restart included."""
         try:
@@ -177,11 +183,17 @@ class RuntimeActor:
         self._membership = Membership(
             self.peer(names.SUPERVISOR),
             self._full_report,
-            self.on_push,
+            self._pushed,
             silence=self.options.child_silence,
             on_silence=self.end_self,
         )
         self._membership.start()
+
+    async def _pushed(self, kind: str, body: Any) -> None:
+        if kind == KEPT:
+            self._told_to_keep = body
+        else:
+            await self.on_push(kind, body)
 
     async def _let_go(self) -> None:
         if self._ground is not None:
@@ -195,7 +207,8 @@ class RuntimeActor:
             "kind": self.boot.kind,
             "epoch": self.identity.epoch,
             "pid": os.getpid(),
-            "wants": list(self.wants()),
+            "wants": [KEPT, *self.wants()],
+            "kept": self._told_to_keep,
             "stopping": self._stopped,
             **self.report(),
         }

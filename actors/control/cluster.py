@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SpawnOptions:
-    """How an actor is placed: CPUs that it holds, whether it comes back by itself after a crash, and where.
+    """How an actor is placed: what it holds of its node, whether it comes back by itself after a crash.
 
     With a `node` it runs there or not at all.
     """
@@ -26,6 +26,8 @@ class SpawnOptions:
     num_cpus: float = 0.05
     restarts: bool = True
     node: str | None = None
+    num_gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,25 @@
 One stream of kind "member" per process. Its header is the process's report of itself, sent anew
 after each break, so that a restarted supervisor can rebuild its tables from its members. Then the
 supervisor pushes `[number, kind, body]`, and each is acknowledged with its number once applied.
-A push that cannot be applied breaks the stream: with the next one come whole tables.
+A push that cannot be applied breaks the stream: with the next one come whole tables. A process may say
+`[kind, body]` as well, which nobody answers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from llmgine.actors.link import LinkError, Peer
+from llmgine.actors.link import LinkError, Peer, Stream
 
 logger = logging.getLogger(__name__)
 
 MEMBER = "member"
+# The push with what a restarted supervisor shall find again: each actor reports the latest.
+KEPT = "kept"
 
 # Between two streams, in seconds; a peer's own attempts have their own pauses.
 _PAUSE = 0.2
@@ -45,6 +49,7 @@ class Membership:
         self._on_silence = on_silence
         self._welcomed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stream: Stream | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="membership")
@@ -52,6 +57,12 @@ class Membership:
     async def welcomed(self) -> None:
         """Returns once the supervisor knows this process."""
         await self._welcomed.wait()
+
+    def tell(self, kind: str, body: Any) -> None:
+        """Says it to the supervisor if that can hear it now; what is said to one that is away is lost."""
+        if self._stream is not None:
+            with contextlib.suppress(LinkError):
+                self._stream.try_send([kind, body])
 
     async def close(self) -> None:
         task, self._task = self._task, None
@@ -83,9 +94,11 @@ class Membership:
         try:
             async for number, kind, body in stream:
                 if kind == "welcome":
+                    self._stream = stream
                     self._welcomed.set()
                 else:
                     await self._on_push(kind, body)
                 await stream.send(number)
         finally:
+            self._stream = None
             stream.reset("left", "this stream is over")

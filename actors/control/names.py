@@ -47,6 +47,10 @@ def parse_provider(name: str) -> tuple[str, int]:
     return match["pool"], int(match["number"])
 
 
+def is_provider(name: str) -> bool:
+    return _PROVIDER_NAME.fullmatch(name) is not None
+
+
 def handler(deployment: str, number: int) -> str:
     return f"handler-{deployment}-{number}"
 

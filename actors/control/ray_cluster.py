@@ -57,6 +57,8 @@ class RayCluster:
             namespace=self._namespace,
             lifetime="detached",
             num_cpus=options.num_cpus,
+            num_gpus=options.num_gpus,
+            resources=dict(options.resources) or None,
             max_restarts=-1 if options.restarts else 0,
             max_task_retries=0,
             scheduling_strategy=place,

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmgine.actors.control import Boot, names
 from llmgine.actors.link import StreamHandler
+from llmgine.actors.pools.figures import Figures
 from llmgine.actors.pools.options import PoolsOptions
 from llmgine.actors.pools.serving import LoopLag, Serving
 from llmgine.actors.telemetry import ObservedActor
@@ -31,20 +32,22 @@ class ProviderActor(ObservedActor):
             self.recorder,
         )
         self._lag = LoopLag()
+        self._figures = Figures(self.statistics, self.tell)
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return self._serving.handlers()
 
     def report(self) -> dict[str, Any]:
-        return {"pool": self._pool, "node": self.cluster.node}
+        return {"pool": self._pool, "node": self.cluster.node, "form": self.boot.cargo or 0}
 
-    async def statistics(self) -> dict[str, dict[str, Any]]:
+    def statistics(self) -> dict[str, dict[str, Any]]:
         """How each part of the actor stands, as plain values."""
         return {**self._serving.statistics(), "loop": {"lag": self._lag.seconds}}
 
     async def opened(self) -> None:
         await super().opened()
         self._lag.start()
+        self._figures.start()
 
     async def drain(self, grace: float) -> None:
         self._serving.close()
@@ -54,6 +57,7 @@ class ProviderActor(ObservedActor):
 
     async def abandon(self) -> None:
         self._lag.stop()
+        self._figures.stop()
         self._serving.close()
         await super().abandon()
         await self._serving.aclose()

@@ -19,7 +19,7 @@ from llmgine.actors.bus import BusClient, BusOptions
 from llmgine.actors.control import ActorGone, Boot, RuntimeStopping, World, names
 from llmgine.actors.control.membership import MEMBER
 from llmgine.actors.link import StreamHandler
-from llmgine.actors.pools import PoolsOptions
+from llmgine.actors.pools.figures import FIGURES
 from llmgine.actors.sessions import SessionOptions
 from llmgine.actors.store import StoreClient
 from llmgine.actors.store.options import MEMORY
@@ -40,7 +40,6 @@ from llmgine.actors.supervisor.sessionrecords import SessionRecords
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk
 from llmgine.actors.supervisor.work import Work
 from llmgine.actors.telemetry import ObservedActor
-from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import TelemetryOptions
 
 logger = logging.getLogger(__name__)
@@ -69,16 +68,10 @@ class SupervisorActor(ObservedActor):
         self._directory = Directory(
             leases, owned=not boot.detached, first_opening=time.time_ns() // 1_000_000
         )
-        self._members = Members(self._joined, self._lost)
+        self._members = Members(self._joined, self._lost, self._told)
         self._children = Children(self, self._members)
         self._work = Work()
-        self._pools = PoolDesk(
-            self._children,
-            self._members,
-            self._work,
-            PoolsOptions.model_validate(boot.settings["pools"]),
-            ProvidersOptions.model_validate(boot.settings["providers"]),
-        )
+        self._pools = PoolDesk(self._children, self._members, self._work, boot.settings, self._now)
         self._hosts = HostDesk(
             self._children,
             self._work,
@@ -141,6 +134,7 @@ class SupervisorActor(ObservedActor):
                 await self._recover(children)
             else:
                 await asyncio.gather(*(self._start_essential(name) for name in self._essentials))
+                self._pools.begin()
             await self._restore(anew=not children)
             await self._subscriptions.complete()
             await self._bus.start()
@@ -184,25 +178,22 @@ class SupervisorActor(ObservedActor):
         logger.warning("the supervisor is back; waiting for %s", ", ".join(children))
         self._subscriptions.outlive(self.identity.epoch)
         self._hosts.avoid(children)
-        await asyncio.gather(*(self._recover_child(name) for name in children))
+        providers = {name for name in children if names.is_provider(name)}
+        await asyncio.gather(*(self._recover_child(name) for name in children if name not in providers))
+        self._work.start(self._pools.recover(providers), "find the pools")
         for name in self._essentials:
             self._work.start(self._bring_back(name), f"bring back {name}")
         self._take_up()
-        await self._pools.tell()
 
     def _take_up(self) -> None:
         """What was half done when the former life of this actor ended is finished or undone."""
         for member in self._members.all():
-            report = member.report
-            match member.kind:
-                case "session":
-                    for told in report["sessions"]:
-                        if told["closing"]:
-                            self._carry_out(self._directory.close(told["session_id"]))
-                    if report["stopping"]:
-                        self._work.start(self._keeping.died(member.name), f"end {member.name}")
-                case "provider" if report["stopping"]:
-                    self._pools.drain([member.name])
+            if member.kind == "session":
+                for told in member.report["sessions"]:
+                    if told["closing"]:
+                        self._carry_out(self._directory.close(told["session_id"]))
+                if member.report["stopping"]:
+                    self._work.start(self._keeping.died(member.name), f"end {member.name}")
         for client in self._subscriptions.clients():
             if client not in self._members:
                 self._directory.expect(client, self._now())
@@ -230,19 +221,19 @@ class SupervisorActor(ObservedActor):
                 self._hosts.found(report)
                 for told in report["sessions"]:
                     self._directory.found(told, member.name, self._now())
-            case "provider" if not report["stopping"]:
-                if recovering:
-                    self._pools.table.joined(member.name)
-                placing = self._pools.placed(member.name, report["node"])
-                self._work.start(placing, f"tell where {member.name} lives")
+            case "provider":
+                self._pools.heard(report)
             case "handler" if recovering and not report["stopping"]:
                 self._deployments.joined(report)
             case _:
                 pass
-        if member.wants("pools"):
-            member.push("pools", self._pools.table.snapshot())
+        self._pools.joined(member)
         self._subscriptions.joined(member)
         self._approvals.joined(member)
+
+    def _told(self, member: Member, kind: str, body: Any) -> None:
+        if kind == FIGURES:
+            self._pools.loads.told(member.name, body)
 
     def _lost(self, member: Member) -> None:
         if self.stopped or self._directory.stopping:
@@ -283,6 +274,7 @@ class SupervisorActor(ObservedActor):
             try:
                 self._carry_out(self._directory.tick(self._now()))
                 self._approvals.tick()
+                self._pools.tick()
             except Exception:
                 logger.exception("the supervisor's clock stumbled; it goes on")
 
@@ -397,9 +389,10 @@ class SupervisorActor(ObservedActor):
         await self._is_ready()
         return await self._pools.ensure(provider)
 
-    async def scale_pool(self, provider: str, size: int) -> list[str]:
+    async def pools(self, verb: str, *arguments: Any) -> Any:
+        """What drivers ask of pools: `scale`, `drain`, `reconfigure` or `statistics` of the desk."""
         await self._is_ready()
-        return await self._pools.scale(provider, size)
+        return await getattr(self._pools, verb)(*arguments)
 
     async def deploy(self, name: str, code: Any, replicas: int, num_cpus: float) -> list[str]:
         await self._is_ready()
@@ -430,7 +423,7 @@ class SupervisorActor(ObservedActor):
             "drivers": [member.name for member in self._members.all() if member.kind == "driver"],
             "sessions": await self._keeping.described(),
             "hosts": self._hosts.snapshot(),
-            "pools": {provider: self._pools.table.members(provider) for provider in self._pools.table.pools},
+            "pools": await self._pools.members(),
             "deployments": self._deployments.snapshot(),
             "subscriptions": self._subscriptions.statistics(),
         }

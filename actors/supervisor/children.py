@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 from llmgine.actors.bus.router.actor import RouterActor
-from llmgine.actors.control import ActorAway, ActorGone, RuntimeActor, SpawnOptions, StartFailed, names
+from llmgine.actors.control import ActorAway, ActorGone, Boot, RuntimeActor, SpawnOptions, StartFailed, names
 from llmgine.actors.handlers.actor import HandlerActor
+from llmgine.actors.pools import PoolOptions
 from llmgine.actors.pools.actor import ProviderActor
 from llmgine.actors.sessions.hosting.actor import SessionActor
 from llmgine.actors.store.actor import StoreActor
@@ -49,18 +51,29 @@ class Children:
         boot = self._supervisor.boot.child(name, kind, cargo)
         # The store's file is on one node's disk.
         node = boot.home or None if kind == names.STORE else None
-        options = SpawnOptions(num_cpus, restarts, node)
+        await self._start(boot, SpawnOptions(num_cpus, restarts, node), _START_PATIENCE)
+
+    async def start_provider(self, name: str, room: PoolOptions, settings: dict[str, Any], form: int) -> None:
+        """As `start`, for an actor of a pool; it waits for its place as long as the cluster has none.
+
+        That it waits is what makes Ray's autoscaler add a node.
+        """
+        boot = replace(self._supervisor.boot.child(name, "provider", form), settings=settings)
+        options = SpawnOptions(room.num_cpus, num_gpus=room.num_gpus, resources=room.resources)
+        await self._start(boot, options, None)
+
+    async def _start(self, boot: Boot, options: SpawnOptions, patience: float | None) -> None:
+        name = boot.name
         try:
-            async with asyncio.timeout(_START_PATIENCE):
-                await self._supervisor.cluster.spawn(boot, _CLASSES[kind], options)
+            async with asyncio.timeout(patience):
+                await self._supervisor.cluster.spawn(boot, _CLASSES[boot.kind], options)
                 await self.up(name)
         except BaseException as error:
             await self.end(name, 0.0)
             if isinstance(error, TimeoutError):
                 raise StartFailed(
-                    f"{name} did not start within {_START_PATIENCE:g} s; does the cluster have {num_cpus:g} "
-                    f"CPUs free? `ray status` tells; with control.actor_cpus and pools.default.num_cpus it "
-                    f"asks for less"
+                    f"{name} did not start within {patience:g} s; does the cluster have {options.num_cpus:g} "
+                    f"CPUs free? `ray status` tells; with control.actor_cpus it asks for less"
                 ) from None
             if isinstance(error, ActorGone):
                 raise StartFailed(

@@ -46,12 +46,15 @@ class Member:
         """Ends the stream; a process that lives opens another, and is told everything anew."""
         self._stream.reset(code, reason)
 
-    async def serve(self) -> None:
-        """Runs until the stream ends; every open push then fails."""
+    async def serve(self, told: Callable[[Member, str, Any], None]) -> None:
+        """Runs until the stream ends; every open push then fails. `told` gets what the process says."""
         sender = asyncio.create_task(self._send(), name=f"pushes to {self.name}")
         try:
-            async for number in self._stream:
-                applied = self._unacknowledged.pop(number, None)
+            async for message in self._stream:
+                if isinstance(message, list):
+                    told(self, *message)
+                    continue
+                applied = self._unacknowledged.pop(message, None)
                 if applied is not None and not applied.done():
                     applied.set_result(None)
         except LinkError as error:
@@ -75,9 +78,15 @@ class Member:
 class Members:
     """All connected processes, by name; the newest stream of a name's newest life counts."""
 
-    def __init__(self, joined: Callable[[Member], None], lost: Callable[[Member], None]) -> None:
+    def __init__(
+        self,
+        joined: Callable[[Member], None],
+        lost: Callable[[Member], None],
+        told: Callable[[Member, str, Any], None],
+    ) -> None:
         self._joined = joined
         self._lost = lost
+        self._told = told
         self._members: dict[str, Member] = {}
         self._changed = asyncio.Event()
 
@@ -93,7 +102,7 @@ class Members:
         try:
             self._joined(member)
             self._announce()
-            await member.serve()
+            await member.serve(self._told)
         finally:
             if self._members.get(member.name) is member:
                 del self._members[member.name]

@@ -1,16 +1,20 @@
-"""Starts, scales and drains the actors of provider pools."""
+"""Starts, replaces, scales and drains the actors of provider pools."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
-from llmgine.actors.control import Lanes
-from llmgine.actors.pools import PoolsOptions
+from llmgine.actors.control import KEPT, ActorGone, names
+from llmgine.actors.pools import PoolOptions
+from llmgine.actors.pools.errors import PoolChangeRefused, PoolNotReady
 from llmgine.actors.supervisor.children import Children
-from llmgine.actors.supervisor.members import Members
-from llmgine.actors.supervisor.pooltable import PoolTable
+from llmgine.actors.supervisor.members import Member, Members
+from llmgine.actors.supervisor.poolforms import PoolForms
+from llmgine.actors.supervisor.poolload import PoolLoads
+from llmgine.actors.supervisor.pooltable import Pool, PoolTable, Steps
 from llmgine.actors.supervisor.work import Work
 from llmgine.providers import UnknownModel
 from llmgine.providers.options import ProvidersOptions
@@ -19,90 +23,292 @@ logger = logging.getLogger(__name__)
 
 # A drained actor's streams run to their end; this is only the bound on one that never comes.
 _DRAIN_GRACE = 3600.0
+# How long a call or a command waits for actors that are being started; they are started on.
+PATIENCE = 60.0
+# How long a restarted supervisor waits for the actors that it finds to say what they run.
+_FINDING = 5.0
 
 
 class PoolDesk:
-    """What the supervisor does for pools. Callers are told of every change of the table."""
+    """What the supervisor does for pools. Callers are told of every change of the table.
+
+    A pool is brought to its plan in the background: whoever asked waits for it, or does not. Other actors
+    keep the plans, so that a restarted supervisor goes on with them.
+    """
 
     def __init__(
         self,
         children: Children,
         members: Members,
         work: Work,
-        pools: PoolsOptions,
-        providers: ProvidersOptions,
+        settings: dict[str, Any],
+        clock: Callable[[], float],
     ) -> None:
         self.table = PoolTable()
+        self.loads = PoolLoads(clock)
         self._children = children
         self._members = members
         self._work = work
-        self._pools = pools
-        self._providers = providers
-        self._lanes = Lanes()
+        self._forms = PoolForms(settings)
+        self._providers = ProvidersOptions.model_validate(settings["providers"])
+        self._clock = clock
+        self._starting: dict[str, asyncio.Task[None]] = {}
+        self._found = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    # What is asked for.
 
     async def ensure(self, provider: str) -> list[list[str]]:
         """The pool's actors and their nodes; a pool that has none yet starts at its size of the settings.
 
-        One actor that takes calls is enough; raises why the first failed where none does.
+        One actor that takes calls is enough; raises why none can be started.
         """
-        self._check(provider)
-        async with self._lanes.of(provider):
-            if not self.table.members(provider):
-                failures = await self._resize(provider, max(1, self._pools.of(provider).size))
-                if failures and not self.table.members(provider):
-                    raise failures[0]
-            return self.table.places(provider)
+        pool = await self._pool(provider)
+        if not pool.ready:
+            size = pool.plan.size or max(1, self._options(pool).size)
+            self._resize(pool, size)
+            await self._reach(pool, lambda: bool(pool.ready), PATIENCE)
+        return self.table.places(provider)
 
-    async def scale(self, provider: str, size: int) -> list[str]:
+    async def scale(self, provider: str, size: int, wait: float = PATIENCE) -> list[str]:
         """The pool's actors, once exactly `size` take calls; surplus ones finish their streams first."""
-        self._check(provider)
-        async with self._lanes.of(provider):
-            failures = await self._resize(provider, size)
-            if failures:
-                raise failures[0]
-            return self.table.members(provider)
+        pool = await self._pool(provider)
+        scaling = self._options(pool).scaling
+        if scaling.enabled and size and not scaling.min_size <= size <= scaling.max_size:
+            raise PoolChangeRefused(
+                f"the pool {provider!r} finds its size by itself between {scaling.min_size} and "
+                f"{scaling.max_size}; with reconfigure(scaling={{'enabled': False}}) it stays at what is set"
+            )
+        self._resize(pool, size)
+        await self._reach(pool, lambda: pool.settled or pool.plan.size != size, wait)
+        if pool.plan.size != size:
+            raise PoolChangeRefused(f"the pool {provider!r} was brought to {pool.plan.size} actors meanwhile")
+        await self.tell()
+        return self.table.members(provider)
 
-    async def placed(self, actor: str, node: str) -> None:
-        """A provider actor says where it lives, in each of its lives."""
-        if self.table.placed(actor, node):
-            await self.tell()
+    async def drain(self, provider: str, actor: str | None = None, wait: float | None = None) -> None:
+        """Returns once the actor, or every actor of the pool, has ended its streams and is gone.
+
+        Another takes the place of a single one first. A pool starts again with the next call that needs it.
+        """
+        pool = await self._pool(provider)
+        leaving = set(pool.actors if actor is None else [actor])
+        if actor is None:
+            self._resize(pool, 0)
+        elif self.table.outdate(provider, actor):
+            self._follow(pool)
+        await self._reach(pool, lambda: leaving.isdisjoint(pool.actors), wait)
+
+    async def reconfigure(self, provider: str, changes: dict[str, Any], wait: float = PATIENCE) -> list[str]:
+        """The pool's actors, once all of them run with the changed settings.
+
+        New ones take calls before those that they replace leave. Settings that are wrong, or with which no
+        actor starts, are refused, and nothing has changed.
+        """
+        pool = await self._pool(provider)
+        former = pool.plan
+        changed, replaced = self._forms.changed(provider, former.changes, changes)
+        size = changes.get("size", former.size) if former.size else former.size
+        self.table.change(provider, changed, size=size, replaced=replaced)
+        self._planned(pool)
+        planned = pool.plan
+        try:
+            await self._reach(pool, lambda: pool.settled, wait)
+        except PoolNotReady:
+            raise
+        except Exception as error:
+            if pool.plan == planned and not any(actor.form == planned.form for actor in pool.ready):
+                self.table.revert(provider, former)
+                self._planned(pool)
+                raise PoolChangeRefused(
+                    f"no actor of {provider!r} starts with these settings: {error}"
+                ) from error
+            raise
+        await self.tell()
+        return self.table.members(provider)
+
+    # What happens.
+
+    def heard(self, report: dict[str, Any]) -> None:
+        """A provider actor reports itself, in each of its lives."""
+        actor = report["name"]
+        if not self._found.is_set():
+            self.table.found(report, self._clock())
+        elif self.table.placed(actor, report["node"]):
+            self._work.start(self.tell(), f"tell where {actor} lives")
+
+    def joined(self, member: Member) -> None:
+        """A caller has come, or one that keeps the plans and may have kept them since an earlier life.
+
+        What callers know from an earlier life holds until all actors are found.
+        """
+        if not self._found.is_set():
+            self.table.remember(member.report.get("kept", {}))
+        elif member.wants(KEPT):
+            member.push(KEPT, self.table.plans())
+        if self._found.is_set() and member.wants("pools"):
+            member.push("pools", self.table.snapshot())
 
     async def gone(self, actor: str) -> None:
-        """A provider actor will not come back."""
-        if self.table.gone(actor):
+        """A provider actor will not come back: another takes its place."""
+        known = self.table.find(actor)
+        if known is not None and known.state != "draining":
+            self.table.gone(actor, ActorGone(f"{actor} died"), self._clock())
+            self.loads.forget(actor)
+            self._follow(self._of(actor))
             await self.tell()
 
-    def drain(self, actors: Iterable[str]) -> None:
-        """Lets actors that callers are not told of any more end their streams, and ends them."""
+    async def recover(self, actors: Iterable[str]) -> None:
+        """Waits until these have said what they run, but not for those that have no place yet."""
         for actor in actors:
-            self._work.start(self._children.end(actor, _DRAIN_GRACE), f"drain {actor}")
+            self.table.expect(actor)
+            self._starting[actor] = self._work.start(self._join(actor, self._find(actor)), f"find {actor}")
+        if self._starting:
+            await asyncio.wait(self._starting.values(), timeout=_FINDING)
+        self.begin()
+        await self.tell()
+
+    def begin(self) -> None:
+        """It is known which actors there are: what is asked for is done from now on."""
+        self._found.set()
+        for pool in self.table.pools.values():
+            self._retire([actor.name for actor in pool.actors.values() if actor.state == "draining"])
+            self._planned(pool)
+
+    def tick(self) -> None:
+        """Time has passed: sizes follow loads, and what did not start is tried again."""
+        for pool in self.table.pools.values() if self._found.is_set() else ():
+            size = self.loads.size(pool, self._options(pool))
+            if size != pool.plan.size:
+                logger.info("the load of %s asks for %d actors, not %d", pool.provider, size, pool.plan.size)
+                self._resize(pool, size)
+            else:
+                self._follow(pool)
+
+    # What is told.
 
     async def tell(self) -> None:
-        """Tells callers the table."""
+        """Tells callers the table; returns once they have it."""
         await self._members.push("pools", self.table.snapshot())
 
-    async def _resize(self, provider: str, size: int) -> list[BaseException]:
-        """Brings the pool as near to its size as it can; the errors of the actors that did not start."""
-        change = self.table.resize(provider, size)
-        num_cpus = self._pools.of(provider).num_cpus
-        results = await asyncio.gather(
-            *(self._children.start(actor, "provider", num_cpus=num_cpus) for actor in change.start),
-            return_exceptions=True,
-        )
-        failures: list[BaseException] = []
-        for actor, failure in zip(change.start, results, strict=True):
-            if failure is None:
-                self.table.joined(actor)
-            else:
-                logger.warning("%s: %s", actor, failure)
-                failures.append(failure)
-        await self.tell()
-        self.drain(change.drain)
-        return failures
+    async def statistics(self) -> dict[str, Any]:
+        """How each pool stands, as plain values."""
+        await self._found.wait()
+        pools = sorted(self.table.pools.values(), key=lambda pool: pool.provider)
+        return {pool.provider: self.loads.statistics(pool, self._options(pool)) for pool in pools}
 
-    def _check(self, provider: str) -> None:
+    async def members(self) -> dict[str, list[str]]:
+        """The actors of each pool that take calls."""
+        await self._found.wait()
+        return {provider: self.table.members(provider) for provider in self.table.pools}
+
+    # Bringing a pool to its plan.
+
+    def _resize(self, pool: Pool, size: int) -> None:
+        self.table.resize(pool.provider, size)
+        self._planned(pool)
+
+    def _planned(self, pool: Pool) -> None:
+        """The plan is new: others keep it for a restarted supervisor, and it is followed."""
+        for member in self._members.all():
+            if member.wants(KEPT):
+                member.push(KEPT, self.table.plans())
+        self._follow(pool)
+
+    def _follow(self, pool: Pool) -> Steps:
+        steps = self.table.steps(pool.provider, self._clock())
+        for actor in steps.give_up:
+            if (starting := self._starting.pop(actor, None)) is not None:
+                starting.cancel()
+        for actor in steps.start:
+            coming = self._start(actor, pool)
+            self._starting[actor] = self._work.start(self._join(actor, coming), f"start {actor}")
+        self._retire(steps.drain)
+        self._announce()
+        return steps
+
+    async def _start(self, actor: str, pool: Pool) -> None:
+        plan = pool.plan
+        await self._children.start_provider(
+            actor,
+            self._options(pool),
+            self._forms.settings(pool.provider, plan.changes),
+            plan.form,
+        )
+
+    async def _find(self, actor: str) -> None:
+        try:
+            await self._children.up(actor)
+        except BaseException:
+            await self._children.end(actor, 0.0)
+            raise
+
+    async def _join(self, actor: str, coming: Coroutine[Any, Any, None]) -> None:
+        """Waits for an actor that comes, and goes on from there."""
+        try:
+            await coming
+        except Exception as error:
+            logger.warning("%s: %s", actor, error)
+            self.table.failed(actor, error, self._clock())
+        else:
+            self.table.joined(actor, self._clock())
+        self._starting.pop(actor, None)
+        if self._found.is_set() and not self._follow(self._of(actor)).drain:
+            await self.tell()
+
+    def _retire(self, actors: Iterable[str]) -> None:
+        if leaving := list(actors):
+            self._work.start(self._drained(leaving), f"drain {', '.join(leaving)}")
+
+    async def _drained(self, actors: list[str]) -> None:
+        """Callers hear of it first, so that hardly a call comes to an actor that takes none."""
+        await self.tell()
+        await asyncio.gather(*(self._end(actor) for actor in actors))
+
+    async def _end(self, actor: str) -> None:
+        await self._children.end(actor, _DRAIN_GRACE)
+        self._of(actor).actors.pop(actor, None)
+        self.loads.forget(actor)
+        self._announce()
+
+    async def _reach(self, pool: Pool, enough: Callable[[], bool], wait: float | None) -> None:
+        """Waits until the pool is where it shall be; raises why it does not get there."""
+        try:
+            async with asyncio.timeout(wait):
+                while not enough():
+                    if pool.failure is not None and not pool.starting:
+                        raise pool.failure from None
+                    changed = self._changed
+                    await changed.wait()
+        except TimeoutError:
+            raise self._not_ready(pool, wait) from None
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _not_ready(self, pool: Pool, wait: float | None) -> PoolNotReady:
+        options = self._options(pool)
+        room = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus, **options.resources}
+        asked = ", ".join(f"{name}={amount:g}" for name, amount in room.items() if amount)
+        draining = sum(actor.state == "draining" for actor in pool.actors.values())
+        return PoolNotReady(
+            f"after {wait:g} s {len(pool.ready)} of {pool.plan.size} actors of {pool.provider!r} take calls, "
+            f"{len(pool.starting)} are being started and {draining} end their streams; that goes on. An "
+            f"actor starts when the cluster has room for it ({asked or 'any will do'}): `ray status` tells"
+        )
+
+    async def _pool(self, provider: str) -> Pool:
         if provider not in self._providers.endpoints:
             known = ", ".join(sorted(self._providers.endpoints))
             raise UnknownModel(
                 f"no provider is called {provider!r}; known are {known}; add one under providers.endpoints"
             )
+        await self._found.wait()
+        return self.table.of(provider)
+
+    def _of(self, actor: str) -> Pool:
+        return self.table.of(names.parse_provider(actor)[0])
+
+    def _options(self, pool: Pool) -> PoolOptions:
+        return self._forms.pool(pool.provider, pool.plan.changes)

@@ -134,3 +134,19 @@ async def test_a_silent_supervisor_is_told_of_once() -> None:
         await member.silent.wait()
     await member.membership.close()
     assert member.reports == 0
+
+
+async def test_what_is_said_of_oneself(supervisor: Supervisor, member: Member, until: Until) -> None:
+    """It reaches a supervisor that is there; what is said to one that is away is lost, and breaks nothing."""
+    member.membership.tell("figures", 0)
+    await until(lambda: supervisor.streams)
+    (stream,) = supervisor.streams
+    await stream.send([1, "welcome", None])
+    assert await stream.receive() == 1
+    member.membership.tell("figures", 1)
+    assert await stream.receive() == ["figures", 1]
+    stream.reset("x")
+    await until(lambda: len(supervisor.streams) == 2)
+    member.membership.tell("figures", 2)
+    await supervisor.streams[1].send([1, "welcome", None])
+    assert await supervisor.streams[1].receive() == 1

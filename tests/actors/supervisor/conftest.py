@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,11 @@ class FakeChildren:
     """Actors as names; starting and ending pass a gate each."""
 
     def __init__(self) -> None:
-        self.starting, self.ending = Gate(), Gate()
+        self.starting, self.coming, self.ending = Gate(), Gate(), Gate()
+        self.settings: dict[str, Any] = {}
+        self.forms: dict[str, int] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+        self.ended: list[str] = []
         self.alive: set[str] = set()
         self.failures: dict[str, Exception] = {}
 
@@ -41,6 +46,20 @@ class FakeChildren:
         if name in self.failures:
             raise self.failures[name]
         self.alive.add(name)
+
+    async def start_provider(self, name: str, room: object, settings: object, form: int) -> None:
+        self.settings[name] = settings
+        self.forms[name] = form
+        try:
+            if name in self.gates:
+                await self.gates[name].wait()
+            await self.start(name, "provider", num_cpus=0.1)
+        except asyncio.CancelledError:
+            self.ended.append(name)
+            raise
+
+    async def up(self, name: str) -> None:
+        await self.coming.through(name)
 
     async def end(self, name: str, grace: float) -> None:
         await self.ending.through(name)

@@ -21,7 +21,11 @@ class Hall:
         self.transport = MemoryTransport()
         self.log: list[str] = []
         self.refuse = False
-        self.members = Members(self._joined, lambda member: self.log.append(f"-{member.name}"))
+        self.members = Members(
+            self._joined,
+            lambda member: self.log.append(f"-{member.name}"),
+            lambda member, kind, body: self.log.append(f"{member.name}: {kind} {body}"),
+        )
 
     async def listen(self) -> None:
         identity = Identity("s", "supervisor", 1)
@@ -60,6 +64,17 @@ async def test_a_push_waits_for_those_who_want_the_table(hall: Hall, until: Unti
     other.finish()
     await until(lambda: "b" not in hall.members)
     assert hall.log == ["+a", "+b", "-b"]
+
+
+async def test_what_a_member_says_is_heard(hall: Hall, until: Until) -> None:
+    """A process may say something of itself at any time, between the answers to pushes."""
+    member = await hall.come("a", "table")
+    pushing = asyncio.create_task(hall.members.push("table", 1))
+    assert await member.receive() == [2, "table", 1]
+    await member.send(["figures", 7])
+    await member.send(2)
+    await pushing
+    assert hall.log == ["+a", "a: figures 7"]
 
 
 async def test_a_silent_member_holds_up_nobody(hall: Hall, until: Until) -> None:
