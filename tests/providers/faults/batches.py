@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import Counter
@@ -58,8 +59,9 @@ class BatchServer(Listener):
     `fates` are what becomes of a prompt, one each time that it is asked: "ok", "400", "500", "expired",
     "missing" (no line tells of it), "unfit" (no JSON), "nonsense" (an answer that is none). `trouble` is
     what becomes of a step, one each time: a status, "lost" (done, and the connection breaks), "cut" (the
-    connection breaks amid the body), "short" (the body ends a line early). `rejects` are the errors of the
-    next batches that are found to be invalid.
+    connection breaks amid the body), "short" (the body ends a line early), "hold" and "held" (no answer, as
+    long as the client waits, nothing or all being done; `reached` is set). "" is nothing. `rejects` are the
+    errors of the next batches that are found to be invalid.
     """
 
     def __init__(self) -> None:
@@ -71,7 +73,7 @@ class BatchServer(Listener):
         self.batches: dict[str, Batch] = {}
         self.files: dict[str, bytes] = {}
         self.steps: list[str] = []
-        self.gate: Callable[[str], Any] | None = None
+        self.reached = asyncio.Event()
 
     @property
     def asked(self) -> Counter[str]:
@@ -90,15 +92,25 @@ class BatchServer(Listener):
             headers = {"retry-after": "7"} if fault == "429" else {}
             await _send(writer, json.dumps({"error": error}).encode(), int(fault), headers)
             return
+        if fault == "hold":
+            await self._hold(reader)
         names = dict(one.split("=") for one in query.split("&") if one)
         side = _Anthropic(self) if anthropic else _OpenAI(self)
         body = side.take(step, item, call, names)
+        if fault == "held":
+            await self._hold(reader)
         if fault == "lost":
             writer.transport.abort()
             raise End
         if fault == "short":
             body = body[: body.rstrip(b"\n").rfind(b"\n") + 1]
         await _send(writer, body, cut=fault == "cut")
+
+    async def _hold(self, reader: asyncio.StreamReader) -> None:
+        self.reached.set()
+        with contextlib.suppress(ConnectionError):
+            await reader.read(1)
+        raise End
 
     def admit(self, batch: Batch) -> Batch:
         for item in batch.items:

@@ -86,5 +86,7 @@ async def _request(reader: asyncio.StreamReader, connection: int) -> Call:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     method, path, _ = first.split()
-    parsed = json.loads(body) if headers.get("content-type", "").startswith("application/json") else {}
-    return Call(unquote(path), headers, parsed, connection, method=method, raw=body)
+    is_json = body and headers.get("content-type", "").startswith("application/json")
+    return Call(
+        unquote(path), headers, json.loads(body) if is_json else {}, connection, method=method, raw=body
+    )
