@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections import Counter
@@ -74,6 +73,8 @@ class BatchServer(Listener):
         self.files: dict[str, bytes] = {}
         self.steps: list[str] = []
         self.reached = asyncio.Event()
+        self.retry_after = "7"
+        self._dropped = asyncio.Event()
 
     @property
     def asked(self) -> Counter[str]:
@@ -89,7 +90,7 @@ class BatchServer(Listener):
         fault = self.trouble[step].pop(0) if self.trouble.get(step) else ""
         if fault.isdigit():
             error = {"type": "api_error", "message": f"fault {fault}"}
-            headers = {"retry-after": "7"} if fault == "429" else {}
+            headers = {"retry-after": self.retry_after} if fault == "429" else {}
             await _send(writer, json.dumps({"error": error}).encode(), int(fault), headers)
             return
         if fault == "hold":
@@ -106,10 +107,19 @@ class BatchServer(Listener):
             body = body[: body.rstrip(b"\n").rfind(b"\n") + 1]
         await _send(writer, body, cut=fault == "cut")
 
+    def drop(self) -> None:
+        """Ends the connections that are held."""
+        self._dropped.set()
+
     async def _hold(self, reader: asyncio.StreamReader) -> None:
         self.reached.set()
-        with contextlib.suppress(ConnectionError):
-            await reader.read(1)
+        waits = [asyncio.ensure_future(reader.read(1)), asyncio.create_task(self._dropped.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
         raise End
 
     def admit(self, batch: Batch) -> Batch:
