@@ -96,10 +96,11 @@ class FairQueue(Generic[E]):
         if entry.priority == "interactive" and batch.size:
             return batch.last_of_most()
         lane = self._lanes[entry.priority]
-        if not lane.size:
+        enough = lane.of(entry.session) + 2
+        if lane.most_at_most() < enough:
             return entry
         last = lane.last_of_most()
-        return last if lane.of(last.session) >= lane.of(entry.session) + 2 else entry
+        return last if lane.of(last.session) >= enough else entry
 
 
 class _Lane(Generic[E]):
@@ -139,6 +140,10 @@ class _Lane(Generic[E]):
         if not entries:
             del self._sessions[entry.session]
         return True
+
+    def most_at_most(self) -> int:
+        """No session has more; known without looking at each."""
+        return self.size - max(len(self._sessions) - 1, 0)
 
     def last_of_most(self) -> E:
         entries = max(self._sessions.values(), key=len)

@@ -19,6 +19,7 @@ from llmgine.providers import (
     LLMRequest,
     ProviderError,
 )
+from llmgine.telemetry import OpenSpan
 
 R = TypeVar("R", LLMRequest, EmbeddingRequest)
 
@@ -40,6 +41,7 @@ class Call(Generic[R]):
     ends: float
     until: float
     ticket: Ticket
+    span: OpenSpan
     _failed: Callable[[Call[R], ProviderError], None]
     begun: bool = False
     outcome: str = CANCELLED

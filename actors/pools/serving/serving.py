@@ -123,8 +123,8 @@ class Serving:
             return error.kind.value if isinstance(error, ProviderError) else type(error).__name__
         await stream.send([wire.ACCEPTED, self._door.load])
         ends = began + (request.deadline or self._endpoint.timeouts.total)
-        call = Call(request, session, ends, min(ends, ticket.expires), ticket, self._retried)
-        span = self._span(session, trace)
+        until, span = min(ends, ticket.expires), self._span(session, trace)
+        call = Call(request, session, ends, until, ticket, span, self._retried)
         giving_up = asyncio.create_task(_end_with(stream, asyncio.current_task()))
         try:
             await answer(call, stream)
@@ -180,7 +180,9 @@ class Serving:
     async def _turn(self, call: Call[R]) -> None:
         if call.ticket.tried is not None:
             return
+        began = now()
         await self._door.turn(call.ticket, call.ends)
+        call.span.set({spans.LLMGINE_QUEUE_WAIT: now() - began})
         left = max(call.ends - now(), 0.001)
         call.request = call.request.model_copy(update={"deadline": left})
 
