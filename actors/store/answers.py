@@ -65,6 +65,8 @@ def _answer(engine: Engine, question: Any) -> Answer:
         case ["response", str(key)]:
             found = engine.response(key)
             return (None if found is None else row_to_wire(found)), ()
+        case ["note", str(name)]:
+            return engine.note(name), ()
         case ["aside", int(limit)]:
             return [[one.kind, one.id, one.reason] for one in engine.aside(_rows(limit))], ()
     raise StreamReset("bad_question", f"the store is not asked {question!r:.200}")

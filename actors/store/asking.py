@@ -57,6 +57,11 @@ class Asker:
         row: ResponseRow | None = await self._row(ResponseRow, ["response", key])
         return row
 
+    async def note(self, name: str) -> bytes | None:
+        """What is remembered under that name."""
+        body: bytes | None = await self._ask(["note", name])
+        return body
+
     async def _ask(self, question: list[Any]) -> Any:
         broke: LinkError | None = None
         try:

@@ -84,7 +84,7 @@ def size_of(operation: ops.Operation) -> int:
             return _ROW_BYTES + len(turn.request) + len(turn.outcome or b"")
         case session_ops.PutApproval(_, approval):
             return _ROW_BYTES + len(approval.arguments)
-        case session_ops.PutSnapshot() | session_ops.PutBlob() | session_ops.KeepCode():
+        case session_ops.PutSnapshot() | session_ops.PutBlob() | session_ops.KeepCode() | ops.KeepNote():
             return _ROW_BYTES + len(operation.body)
         case session_ops.AppendEntries():
             return _ROW_BYTES + sum(map(len, operation.bodies))

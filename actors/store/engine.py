@@ -72,6 +72,10 @@ class Engine(Protocol):
         """A model's answer that is kept, which may have expired."""
         ...
 
+    def note(self, name: str) -> bytes | None:
+        """What is remembered under that name."""
+        ...
+
     def aside(self, limit: int) -> list[SetAside]:
         """What was set aside, the latest first."""
         ...

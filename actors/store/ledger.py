@@ -33,6 +33,7 @@ class Ledger:
         self.subscriptions: Rows[dict[str, Any]] = Rows()
         self.aside: Rows[ops.SetAside] = Rows()
         self.responses = ResponseLedger()
+        self.notes: Rows[ops.KeepNote] = Rows()
         self.sessions = SessionLedger()
         self.max_letters = max_letters
         self.retention = retention
@@ -41,7 +42,7 @@ class Ledger:
     def copy(self) -> Ledger:
         """Another one in the same state, which goes its own way."""
         twin = Ledger(self.max_letters, self.retention)
-        plain = ("journal", "letters", "schedules", "subscriptions", "aside", "responses")
+        plain = ("journal", "letters", "schedules", "subscriptions", "aside", "responses", "notes")
         for name in (*plain, "sessions", "_aside_of"):
             setattr(twin, name, getattr(self, name).copy())
         return twin
@@ -68,8 +69,9 @@ class Ledger:
         return self.letters.drop_where(lambda row: row.time < letters_before)
 
     def tidy(self, now: int, retention: Retention) -> None:
-        """Removes what has grown too old, or is more than is kept, of sessions, and answers that expired."""
+        """Removes what has grown too old, or is more than is kept, of sessions, and what has expired."""
         self.responses.expire(now)
+        self.notes.drop_where(lambda note: note.expires <= now)
         for session in self.sessions.expire(now, retention):
             self._drop_session(session)
 
@@ -102,6 +104,8 @@ class Ledger:
                 self.responses.put(row)
             case ops.DropResponses(pool):
                 self.responses.drop_pool(pool)
+            case ops.KeepNote(name):
+                self.notes.put(name, operation)
             case ops.SetAside():
                 self._set_aside(operation)
             case session_ops.SetEntriesAside():

@@ -103,6 +103,10 @@ class MemoryEngine:
     def response(self, key: str) -> ResponseRow | None:
         return self.ledger.responses.rows.get(key)
 
+    def note(self, name: str) -> bytes | None:
+        note = self.ledger.notes.get(name)
+        return None if note is None else note.body
+
     def aside(self, limit: int) -> list[SetAside]:
         return list(self.ledger.aside.values())[::-1][:limit]
 
@@ -120,6 +124,7 @@ class MemoryEngine:
             "approvals": len(ledger.sessions.approvals),
             "blobs": len(ledger.sessions.blobs),
             "responses": len(ledger.responses.rows),
+            "notes": len(ledger.notes),
             "damaged": len(ledger.aside),
         }
 

@@ -137,6 +137,16 @@ class DropResponses:
     pool: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeepNote:
+    """Remember something small under a name, in place of what was remembered there, until it expires."""
+
+    code: ClassVar[str] = "note"
+    name: str
+    body: bytes
+    expires: int
+
+
 BusOperation = (
     PutJournal
     | HandlerDone
@@ -164,4 +174,4 @@ SessionOperation = (
     | KeepCode
     | DropSession
 )
-Operation = BusOperation | SessionOperation | KeepResponse | DropResponses
+Operation = BusOperation | SessionOperation | KeepResponse | DropResponses | KeepNote

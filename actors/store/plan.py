@@ -29,6 +29,7 @@ class Run:
     subscriptions: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     subscriptions_gone: list[str] = field(default_factory=list)
     responses: dict[str, ResponseRow] = field(default_factory=dict)
+    notes: dict[str, ops.KeepNote] = field(default_factory=dict)
     sessions: SessionRun = field(default_factory=SessionRun)
     last: Last | None = None
 
@@ -106,6 +107,8 @@ def _gather(run: Run, operation: ops.Operation) -> None:
         case ops.KeepResponse(row):
             run.responses.pop(row.key, None)
             run.responses[row.key] = row
+        case ops.KeepNote(name):
+            run.notes[name] = operation
         case ops.SetAside() | SetEntriesAside() | DropSession() | ops.DropResponses():
             run.last = operation
         case _:

@@ -33,6 +33,7 @@ Reading is one question on a stream of kind "store.ask", its header, and one ans
   ["blob", hash]                       bytes or None
   ["code", hash]                       bytes or None
   ["response", key]                    row or None, of what is committed when it is asked
+  ["note", name]                       bytes or None
   ["aside", limit]                     [[kind, id, reason]]
   ["status"]                           plain values by name
 """

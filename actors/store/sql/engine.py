@@ -122,6 +122,9 @@ class SqlEngine:
     def response(self, key: str) -> ResponseRow | None:
         return self._read(None, responses.response, key)
 
+    def note(self, name: str) -> bytes | None:
+        return self._read(None, reading.note, name)
+
     def aside(self, limit: int) -> list[SetAside]:
         return self._read([], reading.aside, limit)
 

@@ -11,6 +11,7 @@ from llmgine.actors.store.errors import StoreDamaged
 from llmgine.actors.store.sql.tables import META, METADATA
 from llmgine.actors.store.sql.version_2 import VERSION_2
 from llmgine.actors.store.sql.version_3 import VERSION_3
+from llmgine.actors.store.sql.version_4 import VERSION_4
 
 Migration = Callable[[sa.Connection], None]
 
@@ -26,8 +27,13 @@ def _responses(connection: sa.Connection) -> None:
     VERSION_3.create_all(connection, checkfirst=False)
 
 
+def _notes(connection: sa.Connection) -> None:
+    """Version 4: notes."""
+    VERSION_4.create_all(connection, checkfirst=False)
+
+
 # The first of them brings version 1 to version 2, and so on. None is ever changed.
-MIGRATIONS: Final[tuple[Migration, ...]] = (_sessions, _responses)
+MIGRATIONS: Final[tuple[Migration, ...]] = (_sessions, _responses, _notes)
 
 
 def migrate(

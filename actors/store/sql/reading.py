@@ -16,6 +16,7 @@ from llmgine.actors.store.sql.tables import (
     DAMAGED,
     JOURNAL,
     LETTERS,
+    NOTES,
     RESPONSES,
     SCHEDULES,
     SESSIONS,
@@ -36,6 +37,7 @@ _COUNTED: Final = {
     "approvals": APPROVALS,
     "blobs": BLOBS,
     "responses": RESPONSES,
+    "notes": NOTES,
     "damaged": DAMAGED,
 }
 NO_COUNTS: Final = dict.fromkeys(_COUNTED, 0)
@@ -86,6 +88,11 @@ def subscriptions(connection: sa.Connection, after: int, limit: int) -> Page[dic
     table = SUBSCRIPTIONS
     ordered = table.select().where(table.c.number > after).order_by(table.c.number)
     return page_of(connection, ordered, limit, "subscription", record_of)
+
+
+def note(connection: sa.Connection, name: str) -> bytes | None:
+    body: bytes | None = connection.scalars(sa.select(NOTES.c.body).where(NOTES.c.name == name)).first()
+    return body
 
 
 def aside(connection: sa.Connection, limit: int) -> list[SetAside]:

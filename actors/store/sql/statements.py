@@ -22,6 +22,7 @@ from llmgine.actors.store.sql.tables import (
     ENTRIES,
     JOURNAL,
     LETTERS,
+    NOTES,
     SCHEDULES,
     SNAPSHOTS,
     SUBSCRIPTIONS,
@@ -65,6 +66,8 @@ def carry_out(connection: sa.Connection, statements: Statements, run: Run) -> Gr
     put(connection, SUBSCRIPTIONS, "key", kept)
     delete(connection, SUBSCRIPTIONS.c.key, run.subscriptions_gone)
     statements.sessions.carry_out(connection, run.sessions)
+    notes = [{"name": one.name, "body": one.body, "expires": one.expires} for one in run.notes.values()]
+    put(connection, NOTES, "name", notes)
     answers = responses.put(connection, list(run.responses.values()))
     if isinstance(run.last, DropResponses):
         answers = answers.minus(responses.drop_pool(connection, run.last.pool))

@@ -209,6 +209,10 @@ BLOB_USES: Final = sa.Table(
     _text("hash", key=True),
     sa.Index("uses_by_hash", "hash"),
 )
+NOTES: Final = sa.Table(
+    "notes", METADATA, _number(), _text("name", unique=True), _bytes("body"), _integer("expires")
+)
+
 # `size` is the body's, told without reading it.
 RESPONSES: Final = sa.Table(
     "responses",

@@ -12,7 +12,7 @@ from llmgine.actors.store.plan import Run
 from llmgine.actors.store.retention import CODE_AGE, Retention
 from llmgine.actors.store.sql.responses import Amount, expire
 from llmgine.actors.store.sql.statements import drop_whole_session
-from llmgine.actors.store.sql.tables import APPROVALS, CODE, LETTERS, REFUSED, SESSIONS, TURNS, WRITERS
+from llmgine.actors.store.sql.tables import APPROVALS, CODE, LETTERS, NOTES, REFUSED, SESSIONS, TURNS, WRITERS
 
 # Rows that are removed, or sessions that are looked at, in one transaction.
 _ROWS: Final = 1_000
@@ -51,6 +51,10 @@ class Tidying:
                 self._check()
                 gone = expire(self._connection, now, _ROWS)
             yield gone
+
+    def notes(self, now: int) -> Iterator[int]:
+        """Those that have expired."""
+        return self._remove(NOTES, NOTES.c.expires <= now)
 
     def writers(self, before: int) -> Iterator[int]:
         for table in (WRITERS, REFUSED):

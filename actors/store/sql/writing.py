@@ -127,6 +127,7 @@ class StoreWriter:
         for gone in self._tidying.responses(now):
             self._responses = self._responses.minus(gone)
             yield gone.count
+        yield from self._tidying.notes(now)
         yield from self._tidying.writers(writers_before)
         yield from self._tidying.approvals(now)
         yield from self._tidying.turns(now, retention)

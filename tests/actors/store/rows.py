@@ -16,6 +16,7 @@ from llmgine.actors.store.operations import (
     DropSchedule,
     DropSubscription,
     HandlerDone,
+    KeepNote,
     KeepResponse,
     MarkHanded,
     Operation,
@@ -194,6 +195,7 @@ operations: st.SearchStrategy[Operation] = st.one_of(
     st.builds(KeepResponse, st.builds(response, _names, pool=_names, body=_bodies, expires=_times)),
     st.builds(KeepResponse, st.builds(response, _names, body=_bodies)),
     st.builds(DropResponses, _names),
+    st.builds(KeepNote, _names, _bodies, _times),
     st.builds(SetAside, st.just("journal"), _ids, _names),
     st.builds(SetAside, st.sampled_from(["letter", "schedule", "subscription", "?"]), _names, _names),
 )

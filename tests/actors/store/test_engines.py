@@ -15,6 +15,7 @@ from llmgine.actors.store.ledger import Ledger
 from llmgine.actors.store.operations import (
     DropLetters,
     HandlerDone,
+    KeepNote,
     Operation,
     PutJournal,
     PutLetter,
@@ -62,6 +63,8 @@ def check_same(engine: Engine, ledger: Ledger) -> None:
     assert rows.all_pages(lambda after: engine.schedules(after, 2)) == list(ledger.schedules.values())
     assert rows.all_pages(lambda after: engine.subscriptions(after, 2)) == list(ledger.subscriptions.values())
     assert engine.aside(100) == list(ledger.aside.values())[::-1]
+    notes = {name: note.body for name in rows.NAMES if (note := ledger.notes.get(name))}
+    assert {name: body for name in rows.NAMES if (body := engine.note(name)) is not None} == notes
     assert [engine.response(key) for key in rows.NAMES] == [
         ledger.responses.rows.get(key) for key in rows.NAMES
     ]
@@ -76,6 +79,7 @@ def check_same(engine: Engine, ledger: Ledger) -> None:
         "approvals": len(ledger.sessions.approvals),
         "blobs": len(ledger.sessions.blobs),
         "responses": len(ledger.responses.rows),
+        "notes": len(ledger.notes),
         "damaged": len(ledger.aside),
     }
 
@@ -111,6 +115,7 @@ def test_whatever_is_committed_reads_as_the_ledger_says(
     tidy(engine, before + 1)
     ledger.expire(before)
     ledger.responses.expire(before + 1)
+    ledger.notes.drop_where(lambda note: note.expires <= before + 1)
     check_same(engine, ledger)
     engine.close()
 
@@ -221,3 +226,17 @@ def test_values_of_every_kind_come_back(engine: Engine) -> None:
     assert engine.journal(0, 9, 9).rows == (kept,)
     assert engine.schedules(0, 9).rows == (planned,)
     assert engine.subscriptions(0, 9).rows == (record,)
+
+
+def test_a_note_takes_the_place_of_the_former_until_it_expires(make: MakeEngine) -> None:
+    """What is remembered under a name is what was written there last, and is gone in time."""
+    engine = make()
+    assert engine.note("costs") is None
+    writer = Writer(engine)
+    for body in (b"1", b"2"):
+        writer.write(KeepNote("costs", body, 100))
+        assert engine.note("costs") == body
+    tidy(engine, 99)
+    assert engine.note("costs") == b"2"
+    tidy(engine, 100)
+    assert engine.note("costs") is None

@@ -68,6 +68,7 @@ def test_gathered_operations_lead_to_the_same_state(operations: list[Operation])
     for name in ("journal", "letters", "schedules", "subscriptions", "aside"):
         assert dict(getattr(one_by_one, name)) == dict(getattr(gathered, name))
     assert list(one_by_one.responses.rows.values()) == list(gathered.responses.rows.values())
+    assert set(one_by_one.notes.values()) == set(gathered.notes.values())
 
 
 def in_order_of_kinds(run: Run) -> list[Operation]:
@@ -84,6 +85,7 @@ def in_order_of_kinds(run: Run) -> list[Operation]:
         *(PutSubscription(key, record) for key, record in run.subscriptions),
         *map(DropSubscription, run.subscriptions_gone),
         *map(KeepResponse, run.responses.values()),
+        *run.notes.values(),
         *([run.last] if run.last else []),
     ]
 
