@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 from llmgine.providers.keys import KeyPlace, key_places
 from llmgine.providers.options import EndpointOptions
@@ -18,7 +20,8 @@ def hint_for(
     match error.kind:
         case ErrorKind.AUTHENTICATION | ErrorKind.PERMISSION:
             places = str(key or " or ".join(map(str, key_places(endpoint))))
-            found = f"its key comes from {places}" if places else "it was given no key"
+            node = f" on node {socket.gethostname()}"
+            found = f"its key comes from {places}{node}" if places else "it was given no key"
             return f"{found}; {path}.{'keys' if endpoint.keys else 'key_env and key_file'} say where to look"
         case ErrorKind.CONNECTION if error.phase is not ErrorPhase.MID_STREAM and endpoint.kind != "local":
             where = f" is {endpoint.base_url}" if endpoint.base_url else " is the vendor's own"

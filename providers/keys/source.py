@@ -8,7 +8,7 @@ import importlib
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from pydantic import SecretStr
 
@@ -34,24 +34,34 @@ class KeySource:
                 given = await self._asked(self.place.function)
         except TimeoutError:
             return Missing((f"{where} (no answer within {self._patience:g} s)",))
-        except ModuleNotFoundError as error:
-            return Missing((f"{where} (there is no module {error.name})",))
-        except Exception as error:  # the user's own, whose text may hold the key
-            return Missing((f"{where} (raised {type(error).__name__})",))
+        except _Failed as failed:
+            return Missing((f"{where} ({failed})",))
         return _found(given, where)
 
     async def _asked(self, path: str) -> Any:
-        function = await asyncio.to_thread(_loaded, path)
-        if inspect.iscoroutinefunction(function):
-            return await function(self.place.name)
-        given = await asyncio.to_thread(function, self.place.name)
-        return await given if inspect.isawaitable(given) else given
+        given = await asyncio.to_thread(_begun, path, self.place.name)
+        if not inspect.isawaitable(given):
+            return given
+        try:
+            return await given
+        except Exception as error:
+            raise _Failed(f"raised {type(error).__name__}") from None
 
 
-def _loaded(path: str) -> Callable[[str], Any]:
+class _Failed(Exception):
+    """A user's function gave nothing. Its own exception goes no further: its text may hold the key."""
+
+
+def _begun(path: str, name: str) -> Any:
+    """What the function gives; where it is async, what gives it on the loop."""
     module, _, names = path.partition(":")
-    loaded: Any = functools.reduce(getattr, names.split("."), importlib.import_module(module))
-    return loaded  # type: ignore[no-any-return]
+    try:
+        function = functools.reduce(getattr, names.split("."), importlib.import_module(module))
+        return cast("Callable[[str], Any]", function)(name)
+    except ModuleNotFoundError as error:
+        raise _Failed(f"there is no module {error.name}") from None
+    except Exception as error:
+        raise _Failed(f"raised {type(error).__name__}") from None
 
 
 def _found(given: Any, where: str) -> Found | Missing:

@@ -74,18 +74,13 @@ class KeyHolder:
         self._secret: SecretStr | None = None
         self._refused = False
         self._looking: asyncio.Task[None] | None = None
+        self._is_looking = False
         self._next_look, self._expires = -_NEVER, _NEVER
 
     @property
     def due(self) -> float:
         """When `tend` has something to do."""
-        if self.opened is None:
-            return _NEVER  # whoever needs it looks
-        return min(self._expires, _NEVER if self.is_looking else self._next_look)
-
-    @property
-    def is_looking(self) -> bool:
-        return self._looking is not None and not self._looking.done()
+        return self._expires if self._is_looking else min(self._expires, self._next_look)
 
     def tend(self, now: float) -> None:
         """Gives up a key whose time is over, and looks where it is time to look."""
@@ -95,12 +90,15 @@ class KeyHolder:
             self.look()
 
     def may_look(self, now: float) -> bool:
-        """Whether a look may find what the last did not: one goes on, or the last was some time ago."""
-        return self.is_looking or now >= self._next_look
+        """Whether who needs the key shall look: functions are not asked again for each call in vain."""
+        if self._is_looking or now >= self._next_look:
+            return True
+        return self.opened is None and (self.place.function is None or self.error is not None)
 
     def look(self) -> asyncio.Task[None]:
         """Looks for the key and opens what is new; one look at a time."""
-        if self._looking is None or self._looking.done():
+        if self._looking is None or not self._is_looking:
+            self._is_looking = True
             self._looking = asyncio.create_task(self._look(), name=f"look for key {self.name}")
         return self._looking
 
@@ -117,32 +115,35 @@ class KeyHolder:
             await asyncio.gather(self._looking, return_exceptions=True)
 
     async def _look(self) -> None:
+        pause = _PACE
         try:
             found = await self._source.look()
-            self.error = None
             if isinstance(found, Missing):
                 if self.opened is not None and found.looked != self.looked:
                     logger.warning("key %s is no more where it was: %s", self.name, ", ".join(found.looked))
                 self.looked = found.looked
             else:
                 self.looked = ()
-                if self.opened is None or found.secret != self._secret:
-                    await self._renew(found.secret)
-                self._expires = _NEVER if found.holds_for is None else self._clock() + found.holds_for
-            self._next_look = self._clock() + self._pause(found)
-        except Exception as error:  # of whatever was opened, and for whoever waits for it
+                await self._take_up(found)
+                pause = self._pause(found)
+            self.error = None
+        except Exception as error:  # of whatever was to be opened, and for whoever waits for it
             self.error = error
             if self.opened is not None:
                 logger.warning("key %s cannot be taken up: %s", self.name, type(error).__name__)
-            self._next_look = -_NEVER if self.opened is None else self._clock() + _PACE
+        finally:
+            self._is_looking = False
+        self._next_look = self._clock() + pause
         self._changed(self)
 
-    async def _renew(self, secret: SecretStr | None) -> None:
-        # In a thread: loading an SDK takes a second or two, in which other links must not fall silent.
-        before, self.opened = self.opened, await asyncio.to_thread(self._open, secret)
-        self._secret, self._refused = secret, False
-        if before is not None:
-            before.retire()
+    async def _take_up(self, found: Found) -> None:
+        if self.opened is None or found.secret != self._secret:
+            # In a thread: loading an SDK takes a second or two, in which other links must not fall silent.
+            before, self.opened = self.opened, await asyncio.to_thread(self._open, found.secret)
+            self._secret, self._refused = found.secret, False
+            if before is not None:
+                before.retire()
+        self._expires = _NEVER if found.holds_for is None else self._clock() + found.holds_for
 
     def _give_up(self) -> None:
         opened, self.opened = self.opened, None
@@ -151,11 +152,9 @@ class KeyHolder:
             opened.retire()
             self._changed(self)
 
-    def _pause(self, found: Found | Missing) -> float:
+    def _pause(self, found: Found) -> float:
         """Seconds until the next look."""
-        if isinstance(found, Missing) and self.opened is None and self.place.function is None:
-            return 0.0
-        if isinstance(found, Missing) or self._refused or self.place.file is not None:
+        if self._refused or self.place.file is not None:
             return _PACE
         if found.holds_for is None:
             return _NEVER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, cast
@@ -53,32 +54,28 @@ class Trying:
         self._until = call.until
         self._excluded: frozenset[str] = frozenset()
         self._refused: set[str] = set()
+        self._failed: Failed | None = None
 
     async def stream(self, request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
         """The events of one call; the last is exactly one `Done` or `Failed`."""
-        tries = Tries(request, max(self._call.ends - self._clock(), 0.001), self._clock)
+        tries = Tries(request, self._left, self._clock)
         model = self._begin(request)
-        failed: Failed | None = None
         while True:
             taken = self._keys.take(model, self._call, self._excluded)
             if taken is None:
                 waited = await self._keys.wait(model, self._call, self._excluded, self._until)
                 if isinstance(waited, Blocked):
-                    yield self._given_up(tries, self._blocked(waited, model, failed))
+                    yield _told(tries, self._blocked(waited, model))
                     return
                 taken = waited
-                request = request.model_copy(update={"deadline": max(tries.left, 0.001)})
-            if failed is not None:
-                self._call.failed(failed.error)
+                request = request.model_copy(update={"deadline": self._left})
+            self._tell_failure()
             end: Done | Failed | None = None
             silent = True
+            sent = taken.provider.stream(tries.begin(request), session=session)
             try:
-                source = cast(
-                    "AsyncGenerator[StreamEvent, None]",
-                    taken.provider.stream(tries.begin(request), session=session),
-                )
-                async with aclosing(source):
-                    async for event in source:
+                async with aclosing(cast("AsyncGenerator[StreamEvent, None]", sent)) as events:
+                    async for event in events:
                         if isinstance(event, Done | Failed):
                             end = event
                             break
@@ -92,36 +89,30 @@ class Trying:
             assert end is not None, "a stream ended without Done or Failed"
             if isinstance(end, Done):
                 tries.answered(end.response, key=taken.key)
-                yield Done(_told(tries.summed(end.response), tries))
+                yield _told(tries, end)
                 return
             tries.failed(end, key=taken.key)
-            failed = self._signed(end, taken)
-            if not (silent and self._goes_on(end.error, taken.key)):
-                yield self._given_up(tries, end)
+            if not (self._goes_on(end, taken) and silent):
+                yield _told(tries, end)
                 return
 
     async def embed(self, request: EmbeddingRequest, *, session: str = "") -> EmbeddingResponse:
         """One vector for each input, in their order; raises `ProviderError`."""
-        model = self._begin(request)
         attempts: list[Attempt] = []
-        failed: Failed | None = None
+        model = self._begin(request)
         while True:
             taken = self._keys.take(model, self._call, self._excluded)
             if taken is None:
                 waited = await self._keys.wait(model, self._call, self._excluded, self._until)
                 if isinstance(waited, Blocked):
-                    raise self._blocked(waited, model, failed).error
+                    raise self._blocked(waited, model).error
                 taken = waited
-            if failed is not None:
-                self._call.failed(failed.error)
-            began = self._clock()
-            left = max(self._call.ends - began, 0.001)
+                request = request.model_copy(update={"deadline": self._left})
+            self._tell_failure()
             end: EmbeddingResponse | Failed | None = None
+            began = self._clock()
             try:
-                end = await taken.provider.embed(
-                    request if not attempts else request.model_copy(update={"deadline": left}),
-                    session=session,
-                )
+                end = await taken.provider.embed(request, session=session)
             except ProviderError as error:
                 end = Failed(error)
             finally:
@@ -131,28 +122,37 @@ class Trying:
             attempts.append(Attempt(key=taken.key, model=request.model, outcome=outcome, seconds=seconds))
             if not isinstance(end, Failed):
                 return end.model_copy(update={"attempts": tuple(attempts)})
-            failed = self._signed(end, taken)
-            if not self._goes_on(end.error, taken.key):
+            if not self._goes_on(end, taken):
                 raise end.error
+            request = request.model_copy(update={"deadline": self._left})
 
     async def aclose(self) -> None:
         """Nothing is held."""
+
+    @property
+    def _left(self) -> float:
+        """Seconds until the deadline."""
+        return max(self._call.ends - self._clock(), 0.001)
 
     @property
     def _is_late(self) -> bool:
         return self._clock() >= self._call.ends - _SOON
 
     def _begin(self, request: LLMRequest | EmbeddingRequest) -> str:
-        self._excluded = frozenset()
+        """A layer makes the call, perhaps not for the first time; the model's own name."""
+        self._excluded, self._failed = frozenset(), None
+        self._refused.clear()
         return request.model.removeprefix(f"{self.name}/")
 
-    def _signed(self, failed: Failed, taken: Taken) -> Failed:
-        error = failed.error
-        error.hint = error.hint or hint_for(error, self.name, self._endpoint, self._keys.place(taken.key))
-        return failed
+    def _tell_failure(self) -> None:
+        if self._failed is not None:
+            self._call.failed(self._failed.error)
 
-    def _goes_on(self, error: ProviderError, key: str) -> bool:
+    def _goes_on(self, failed: Failed, taken: Taken) -> bool:
         """Whether another try can help, now or later."""
+        self._failed = failed
+        error, key = failed.error, taken.key
+        error.hint = error.hint or hint_for(error, self.name, self._endpoint, self._keys.place(key))
         match error.kind:
             case _ if error.phase is ErrorPhase.MID_STREAM:
                 return False
@@ -173,36 +173,36 @@ class Trying:
             case _:
                 return False
 
-    def _blocked(self, blocked: Blocked, model: str, failed: Failed | None) -> Failed:
+    def _blocked(self, blocked: Blocked, model: str) -> Failed:
         """The last try's failure, or where none was made, why."""
-        left = None if blocked.until is None else max(blocked.until - self._clock(), 0.0)
-        if failed is not None:
+        after = None if blocked.until is None else max(blocked.until - self._clock(), 0.0)
+        if self._failed is not None:
             if blocked.why in ("resting", "used_up"):
-                failed.error.retry_after = left
-            return failed
+                self._failed.error.retry_after = after
+            return self._failed
         kind, scope, why = _WHY[blocked.why]
-        path = f"providers.endpoints.{self.name}"
-        error = ProviderError(
-            why,
-            kind=kind,
-            phase=ErrorPhase.REQUEST,
-            scope=scope,
-            provider=self.name,
-            model=model,
-            retry_after=left,
-            hint=None
-            if left is not None
-            else f"look at {path}.{'keys' if self._endpoint.keys else 'key_env'}",
+        return Failed(
+            ProviderError(
+                f"{why}, on node {socket.gethostname()}" if scope is ErrorScope.KEY else why,
+                kind=kind,
+                phase=ErrorPhase.REQUEST,
+                scope=scope,
+                provider=self.name,
+                model=model,
+                retry_after=after,
+            )
         )
-        return Failed(error)
-
-    def _given_up(self, tries: Tries, failed: Failed) -> Failed:
-        end = tries.given_up(failed, failed.partial, heard=False)
-        return Failed(end.error, end.partial, end.usage, tries.attempts)
 
 
-def _told(response: Any, tries: Tries) -> Any:
-    return response if response.attempts else response.model_copy(update={"attempts": tries.attempts})
+def _told(tries: Tries, end: Done | Failed) -> Done | Failed:
+    """The last event, with every try."""
+    if isinstance(end, Failed):
+        failed = tries.given_up(end, end.partial, heard=False)
+        return Failed(failed.error, failed.partial, failed.usage, tries.attempts)
+    response = tries.summed(end.response)
+    if not response.attempts:
+        response = response.model_copy(update={"attempts": tries.attempts})
+    return Done(response)
 
 
 _WHY = {
