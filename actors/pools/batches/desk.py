@@ -21,7 +21,7 @@ from llmgine.providers.provider import Batches, BatchResult
 # Requests that are encoded before others of this process get their turn.
 _AT_ONCE = 32
 
-# A model's batches under the key of a name, "" for any, within the block; `LlmgineError` where there are none.
+# A model's batches under the key of a name, "" for any; `LlmgineError` where there are none.
 Opened = Callable[[str, str], AbstractAsyncContextManager[Batches]]
 _Answer = Callable[[Stream, Batches], Coroutine[Any, Any, None]]
 

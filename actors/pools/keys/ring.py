@@ -159,7 +159,9 @@ class KeyRing:
 
     def blocked(self, model: str, now: float, excluded: frozenset[str] = _NONE) -> Blocked:
         """Why `order` is empty."""
-        resting, broken, whys = [], [], set[Why]()
+        resting: list[float] = []
+        broken: list[float] = []
+        whys: set[Why] = set()
         of_all = self._rest_of_all(model, now)
         for name, key in self._keys.items():
             known = key.models.get(model)
@@ -174,8 +176,9 @@ class KeyRing:
             elif self._is_open(key, known, now):  # it is set aside, and another was tried
                 whys.add("excluded")
             else:
-                opens = [key.breaker.half_open_at, known and known.breaker.half_open_at]
-                broken.append(max((at for at in opens if at is not None), default=now + _TRIAL))
+                breakers = (key.breaker, known.breaker) if known else (key.breaker,)
+                opens = [one.half_open_at for one in breakers if one.half_open_at is not None]
+                broken.append(max(opens, default=now + _TRIAL))
         if resting:
             return Blocked("resting", min(resting + broken))
         if broken:
@@ -235,10 +238,10 @@ class KeyRing:
                 known.aside_until = now + self._options.aside
             case ErrorKind.RATE_LIMIT if not error.retryable:
                 known.aside_until = now + self._options.aside
-            case ErrorKind.RATE_LIMIT if error.retry_after is None:
-                known.rest.guessed(now, self._options)
-            case ErrorKind.RATE_LIMIT:
+            case ErrorKind.RATE_LIMIT if error.retry_after is not None:
                 known.rest.hinted(now + error.retry_after)
+            case ErrorKind.RATE_LIMIT:
+                known.rest.guessed(now, self._options)
 
     def _back(self, take: Take) -> _Key:
         key = self._keys[take.key]

@@ -23,9 +23,11 @@ from llmgine.providers import (
     ProviderError,
     StreamEvent,
 )
+from llmgine.providers.batches import no_batches
 from llmgine.providers.calls.hints import hint_for
 from llmgine.providers.layers.tries import Tries
 from llmgine.providers.options import EndpointOptions
+from llmgine.providers.provider import Batches
 
 _SOON = 0.01
 
@@ -125,6 +127,10 @@ class Trying:
             if not self._goes_on(end, taken):
                 raise end.error
             request = request.model_copy(update={"deadline": self._left})
+
+    def batches(self, model: str) -> Batches:
+        """One call has none."""
+        raise no_batches(self.name, model)
 
     async def aclose(self) -> None:
         """Nothing is held."""

@@ -63,7 +63,7 @@ class Caller:
         options = ProvidersOptions.model_validate({"endpoints": {"there": settings}})
         self.clock = Clock()
         keys = KeysOptions(breaker=KeyBreakerPolicy(**breaker))
-        self.calls = KeyedCalls("there", options, keys, self.clock)
+        self.calls = KeyedCalls("there", options, keys, clock=self.clock)
         self.failed: list[ProviderError] = []
 
     def call(self, request: Any, wait: float | None = None, session: str = "") -> Call[Any]:

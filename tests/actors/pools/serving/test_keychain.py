@@ -12,8 +12,16 @@ import pytest
 from pydantic import SecretStr
 
 from llmgine.actors.pools.serving import keyed
-from llmgine.providers import Done, LLMRequest, MissingKey, ModelNotInstalled, StreamEvent, TextDelta
-from llmgine.providers.contracts import FinishReason, LLMResponse, Message
+from llmgine.providers import (
+    Done,
+    InvalidRequest,
+    LLMRequest,
+    MissingKey,
+    ModelNotInstalled,
+    StreamEvent,
+    TextDelta,
+)
+from llmgine.providers.contracts import BatchState, BatchStatus, FinishReason, LLMResponse, Message
 from llmgine.providers.options import ProvidersOptions
 from tests.actors.pools.serving.keyserver import Caller
 
@@ -36,8 +44,23 @@ class Provider:
         message = Message.assistant(self.text)
         yield Done(LLMResponse(message=message, finish_reason=FinishReason.STOP, model="m", provider="there"))
 
+    def batches(self, model: str) -> Any:
+        return Ledger(self.text)
+
     async def aclose(self) -> None:
         self.closed += 1
+
+
+class Ledger:
+    """Batches of which only the status is asked."""
+
+    most_requests = most_bytes = 1
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    async def status(self, id: str) -> BatchStatus:
+        return BatchStatus(id=f"{id} of {self.text}", state=BatchState.RUNNING)
 
 
 class Shop:
@@ -285,3 +308,38 @@ async def test_closing_closes_what_is_open(
         await one.aclose()  # type: ignore[attr-defined]
     await caller.calls.aclose()
     assert [provider.closed for provider in shop.opened] == [1, 1]
+
+
+async def test_batches_name_their_key(
+    shop: Shop, make: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    """They go with the key of the name that is asked for, or with any, and every status says with which."""
+    monkeypatch.setenv("A", "of-a")
+    monkeypatch.setenv("B", "of-b")
+    caller = make({"name": "a", "env": "A"}, {"name": "b", "env": "B"})
+    await caller.calls.open()
+    await until(caller.opened)
+    for asked, names in (("a", ["a"]), ("b", ["b"]), ("", ["a", "b"])):
+        async with caller.calls.batches("m", asked) as batches:
+            status = await batches.status("batch-1")
+            assert status.key in names
+            assert status.id == f"batch-1 of of-{status.key}"
+    with pytest.raises(InvalidRequest, match=r"no key 'c'.*a, b"):
+        async with caller.calls.batches("m", "c"):
+            pass
+
+
+async def test_a_batch_that_is_read_keeps_its_key_open(
+    shop: Shop, make: Callable[..., Caller], tmp_path: Path, until: Until
+) -> None:
+    """A key that is replaced meanwhile is closed when the block is over."""
+    file = tmp_path / "key"
+    file.write_text("first")
+    caller = make({"name": "a", "file": file})
+    async with caller.calls.batches("m", "a"):
+        file.write_text("second")
+        caller.clock.skip(1.0)
+        await said(caller)
+        await until(lambda: shop.texts == ["first", "second"])
+        assert shop.opened[0].closed == 0
+    await until(lambda: shop.opened[0].closed == 1)
