@@ -22,7 +22,6 @@ from llmgine.actors.control.membership import KEPT, Membership
 from llmgine.actors.control.options import ControlOptions
 
 __all__ = [
-    "KEPT",
     "ActorAway",
     "ActorGone",
     "Boot",
@@ -32,6 +31,7 @@ __all__ = [
     "ControlError",
     "ControlOptions",
     "Ground",
+    "KEPT",
     "Lanes",
     "LocalCluster",
     "LocalWorld",
