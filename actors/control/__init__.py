@@ -18,7 +18,7 @@ from llmgine.actors.control.errors import (
 from llmgine.actors.control.ground import Ground
 from llmgine.actors.control.lanes import Lanes
 from llmgine.actors.control.local_cluster import LocalCluster, LocalWorld
-from llmgine.actors.control.membership import KEPT, Membership
+from llmgine.actors.control.membership import Membership
 from llmgine.actors.control.options import ControlOptions
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "ControlError",
     "ControlOptions",
     "Ground",
-    "KEPT",
     "Lanes",
     "LocalCluster",
     "LocalWorld",

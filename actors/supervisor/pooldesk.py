@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from llmgine.actors.control import KEPT, ActorGone, names
+from llmgine.actors.control import ActorGone, names
+from llmgine.actors.control.membership import KEPT
 from llmgine.actors.pools import PoolOptions
 from llmgine.actors.pools.errors import PoolChangeRefused, PoolNotReady
 from llmgine.actors.supervisor.children import Children

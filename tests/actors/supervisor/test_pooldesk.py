@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from llmgine.actors.control import KEPT, StartFailed
+from llmgine.actors.control import StartFailed
+from llmgine.actors.control.membership import KEPT
 from llmgine.actors.pools.errors import PoolChangeRefused, PoolNotReady
 from llmgine.actors.supervisor.pooldesk import PoolDesk
 from llmgine.actors.supervisor.work import Work
