@@ -64,6 +64,7 @@ from llmgine.actors.control import (
     StartFailed,
 )
 from llmgine.actors.handlers import DeploymentRefused, HandlerBus
+from llmgine.actors.pools.errors import PoolChangeRefused, PoolError, PoolNotReady
 from llmgine.actors.sessions import (
     Allow,
     ApprovalAnswered,
@@ -187,6 +188,7 @@ from llmgine.runtime.dead_letters import DeadLetters, Replayed
 from llmgine.runtime.deployments import Deployment
 from llmgine.runtime.models import Models
 from llmgine.runtime.placing import Placement
+from llmgine.runtime.pool_statistics import PoolActor, PoolStatistics
 from llmgine.runtime.pools import PoolHandle, Pools
 from llmgine.runtime.prompts import Prompt, PromptError, PromptRefused, PromptVariables
 from llmgine.runtime.runtime import Runtime
@@ -281,7 +283,12 @@ __all__ = [
     "Overloaded",
     "PatternFilter",
     "Placement",
+    "PoolActor",
+    "PoolChangeRefused",
+    "PoolError",
     "PoolHandle",
+    "PoolNotReady",
+    "PoolStatistics",
     "Pools",
     "Prompt",
     "PromptError",

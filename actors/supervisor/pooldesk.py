@@ -96,6 +96,9 @@ class PoolDesk:
         leaving = set(pool.actors if actor is None else [actor])
         if actor is None:
             self._resize(pool, 0)
+        elif not self.table.had(provider, actor):
+            there = ", ".join(pool.actors) or "none"
+            raise PoolChangeRefused(f"the pool {provider!r} has had no actor {actor!r}; there are: {there}")
         elif self.table.outdate(provider, actor):
             self._follow(pool)
         await self._reach(pool, lambda: leaving.isdisjoint(pool.actors), wait)
@@ -192,10 +195,11 @@ class PoolDesk:
         """Tells callers the table; returns once they have it."""
         await self._members.push("pools", self.table.snapshot())
 
-    async def statistics(self) -> dict[str, Any]:
-        """How each pool stands, as plain values."""
+    async def statistics(self, provider: str | None = None) -> dict[str, Any]:
+        """How each pool stands, or the one, as plain values."""
         await self._found.wait()
-        pools = sorted(self.table.pools.values(), key=lambda pool: pool.provider)
+        every = sorted(self.table.pools.values(), key=lambda pool: pool.provider)
+        pools = every if provider is None else [await self._pool(provider)]
         return {pool.provider: self.loads.statistics(pool, self._options(pool)) for pool in pools}
 
     async def members(self) -> dict[str, list[str]]:

@@ -20,6 +20,7 @@ from llmgine.runtime.commands.down import down
 from llmgine.runtime.commands.letters import letters
 from llmgine.runtime.commands.models import models
 from llmgine.runtime.commands.output import UsageRefused, fail
+from llmgine.runtime.commands.pools import pools
 from llmgine.runtime.commands.running import INTERRUPTED
 from llmgine.runtime.commands.scheduled import scheduled
 from llmgine.runtime.commands.sessions import sessions
@@ -56,6 +57,7 @@ app.command()(up)
 app.add_typer(approvals, name="approvals")
 app.add_typer(letters, name="dead-letters")
 app.add_typer(models, name="models")
+app.add_typer(pools, name="pools")
 app.add_typer(scheduled, name="scheduled")
 app.add_typer(sessions, name="sessions")
 

@@ -1,0 +1,158 @@
+"""`llmgine pools`: provider pools, looked at and changed while the runtime runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmgine.runtime.commands.asking import ask
+from llmgine.runtime.commands.output import UsageRefused, note, table, write
+from llmgine.runtime.commands.poolstop import top
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
+
+if TYPE_CHECKING:
+    from llmgine.runtime.pool_statistics import PoolActor, PoolStatistics
+
+pools = typer.Typer(help="Pools of provider actors: listed, shown, scaled, drained, watched.")
+pools.command()(top)
+
+Pool = Annotated[str, typer.Argument(metavar="POOL", help="The provider's name, such as openai.")]
+Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for it; it goes on afterwards.")]
+
+
+@pools.command("ls")
+def list_pools(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    name: RuntimeName = DEFAULT_RUNTIME,
+) -> None:
+    """List the pools that have been used or changed.
+
+    Example: `llmgine pools ls --json`
+    """
+    found = ask(name, lambda runtime: runtime.pools.statistics())
+    if as_json:
+        for one in found.values():
+            write(json.dumps(one.to_json()) + "\n")
+    elif found:
+        columns = ("pool", "ready", "starting", "draining", "size", "in flight", "waiting", "done", "failed")
+        table(f"{len(found)} pools", columns, [_row(one) for one in found.values()])
+    else:
+        write("no pools\n")
+
+
+def _row(pool: PoolStatistics) -> tuple[str, ...]:
+    figures = (pool.ready, pool.starting, pool.draining, _size(pool))
+    carried = (pool.in_flight, pool.waiting, pool.done, pool.failed)
+    return (pool.provider, *map(str, figures), *map(str, carried))
+
+
+def _size(pool: PoolStatistics) -> str:
+    if pool.scaling is None:
+        return str(pool.size)
+    return f"{pool.size} of {pool.scaling[0]} to {pool.scaling[1]}"
+
+
+@pools.command()
+def show(
+    pool: Pool,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    name: RuntimeName = DEFAULT_RUNTIME,
+) -> None:
+    """Show a pool, each of its actors, and what the parts of these say of themselves.
+
+    Example: `llmgine pools show openai`
+    """
+    found = ask(name, lambda runtime: runtime.pools[pool].statistics())
+    if as_json:
+        write(json.dumps(found.to_json()) + "\n")
+        return
+    rows = [
+        ("size", _size(found)),
+        ("calls", f"{found.in_flight} in flight, {found.waiting} waiting, {found.done} done"),
+        ("calls at once", f"{found.max_in_flight} an actor at most"),
+        ("room of quotas", "not limited" if found.usable is None else f"{found.usable:.0f} calls at once"),
+        ("changed", ", ".join(f"{key}={value!r}" for key, value in found.changes.items()) or "nothing"),
+        ("last failure", found.failure or "none"),
+    ]
+    table(f"pool {pool}", ("", ""), rows)
+    show_actors(found.actors)
+
+
+def show_actors(actors: tuple[PoolActor, ...]) -> None:
+    """One row an actor, then one for each figure of its parts."""
+    if not actors:
+        write("no actors\n")
+        return
+    columns = ("actor", "state", "node", "in flight", "limit", "waiting", "lag", "cpu", "told")
+    table("actors", columns, [_actor_row(actor) for actor in actors])
+    parts = [
+        (actor.name, f"{part}.{figure}", _cell(value))
+        for actor in actors
+        for part, figures in actor.parts.items()
+        for figure, value in figures.items()
+    ]
+    table("parts", ("actor", "figure", "value"), parts)
+
+
+def _actor_row(actor: PoolActor) -> tuple[str, ...]:
+    return (
+        actor.name,
+        actor.state,
+        actor.node[:8],
+        str(actor.in_flight),
+        str(actor.limit),
+        str(actor.waiting),
+        f"{actor.loop_lag * 1000:.0f} ms",
+        f"{actor.cpu:.0%}",
+        "never" if actor.age is None else f"{actor.age:.0f} s ago",
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+@pools.command()
+def scale(
+    pool: Pool,
+    size: Annotated[int, typer.Argument(min=0, help="How many actors shall take calls.")],
+    wait: Wait = 60.0,
+    name: RuntimeName = DEFAULT_RUNTIME,
+) -> None:
+    """Start actors, or let surplus ones end their streams and go.
+
+    Example: `llmgine pools scale openai 4`
+    """
+    _check_wait(wait)
+    actors = ask(name, lambda runtime: runtime.pools[pool].scale(size, wait=wait), f"scaling {pool}")
+    note(f"{pool} has {len(actors)} actors: {', '.join(actors)}" if actors else f"{pool} has no actors")
+
+
+@pools.command()
+def drain(
+    pool: Pool,
+    actor: Annotated[
+        str | None, typer.Argument(help="One actor, as `show` names it; another takes its place first.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", help="Seconds for streams to end; it goes on afterwards.")
+    ] = 3600.0,
+    name: RuntimeName = DEFAULT_RUNTIME,
+) -> None:
+    """Let all actors of a pool, or one, end their streams and go; the next call starts the pool again.
+
+    Example: `llmgine pools drain openai provider-openai-0`
+    """
+    _check_wait(wait)
+    ask(name, lambda runtime: runtime.pools[pool].drain(actor, wait=wait), f"draining {actor or pool}")
+    note(f"{actor or pool} is drained")
+
+
+def _check_wait(wait: float) -> None:
+    if not 0 < wait < math.inf:
+        raise UsageRefused(f"--wait {wait:g}: seconds above 0")
