@@ -85,7 +85,13 @@ class Driver:
         )
         self.store = StoreClient(self.ground.peer(names.STORE))
         self.schedules = Schedules(self.bus, settings.bus.max_payload_bytes)
-        self.models = Models(self.control, self.ground.peer, settings.providers, settings.pools.failover)
+        self.models = Models(
+            self.control,
+            self.ground.peer,
+            settings.providers,
+            settings.pools.failover,
+            self.ground.cluster.node,
+        )
 
     async def open(self) -> None:
         """Returns once the supervisor knows this driver."""

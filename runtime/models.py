@@ -60,10 +60,11 @@ class Models:
         peer: Callable[[str], Peer],
         providers: ProvidersOptions,
         failover: FailoverOptions,
+        node: str,
     ) -> None:
         self._control = control
         self._providers = providers
-        self._pools = PoolClient(control, peer, providers, failover)
+        self._pools = PoolClient(control, peer, providers, failover, node=node)
         self._actors: dict[str, list[list[str]]] = {}
         self._asked: dict[str, float] = {}
 

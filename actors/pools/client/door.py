@@ -11,12 +11,13 @@ from llmgine.actors.link import LinkError, Stream, StreamReset
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.client.failures import breaker_open, not_taken
 from llmgine.actors.pools.client.shared import Shared
-from llmgine.actors.pools.routing import Router
+from llmgine.actors.pools.routing import Router, Visit
 from llmgine.providers import LlmgineError
 from llmgine.providers.names import ModelName
 
-# Seconds that an actor is passed over after it said that it is full.
-_FULL_PAUSE = 0.05
+# Seconds that an actor is passed over after it refused: what it wishes, within these.
+_SHORTEST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
 # When to come back to a pool that has not said so.
 _COME_BACK = 1.0
 
@@ -47,21 +48,27 @@ class Declined:
 class Try:
     """A call that an actor has taken; `end` once, however it ends."""
 
-    __slots__ = ("_generation", "_over", "_shared", "actor", "began", "model", "router", "stream")
+    __slots__ = ("_generation", "_over", "_shared", "_visit", "began", "model", "router", "stream")
 
-    def __init__(self, shared: Shared, actor: str, model: ModelName, router: Router, stream: Stream) -> None:
-        self.actor = actor
+    def __init__(
+        self, shared: Shared, model: ModelName, router: Router, visit: Visit, stream: Stream
+    ) -> None:
         self.model = model
         self.router = router
         self.stream = stream
+        self._visit = visit
         self.began = now = asyncio.get_running_loop().time()
         self._shared = shared
         self._generation = shared.breakers.begin(str(model), now)
         self._over = False
 
+    @property
+    def actor(self) -> str:
+        return self._visit.actor
+
     def first_chunk(self, now: float) -> None:
         """The actor has begun to answer."""
-        self.router.first_chunk(self.actor, now - self.began, now)
+        self._visit.first_chunk(now)
         if self._shared.options.hedge.enabled:
             self._shared.first_tokens(self.model).add(now - self.began)
 
@@ -73,10 +80,10 @@ class Try:
             return
         self._over = True
         now = asyncio.get_running_loop().time()
-        self.router.finished(self.actor)
         self._shared.breakers.ended(str(self.model), self._generation, now, failed=model_failed)
         if actor_failed:
-            self.router.failed(self.actor, now)
+            self._visit.failed(now)
+        self._visit.finished()
         if not whole:
             self.stream.reset("cancelled", "the caller gave up")
 
@@ -114,50 +121,50 @@ class _Round:
 
     async def next(self) -> Try | Declined | None:
         """What the next actor says; None where it does not take the call."""
-        actor = self._choice()
+        now = asyncio.get_running_loop().time()
+        actor = self._choice(now)
         if actor is None:
             hint = min(self._hints, default=None)
             error = not_taken(self._asked.model, self._reasons, _COME_BACK if hint is None else hint)
             return Declined(error, hint)
-        router = self._router
-        router.started(actor)
+        visit = self._router.started(actor, now)
         stream = None
         try:
             connection = await self._shared.peer(actor).connection()
             stream = connection.open(self._asked.kind, self._asked.header)
-            answer = self._heard(actor, stream, await stream.receive())
+            answer = self._heard(visit, stream, await stream.receive())
         except LinkError as error:
             self.lost = True
-            router.failed(actor, asyncio.get_running_loop().time())
+            visit.failed(asyncio.get_running_loop().time())
             self._pass(actor, "connection", error.reason if isinstance(error, StreamReset) else str(error))
             answer = None
         except BaseException:
             if stream is not None:
                 stream.reset("cancelled", "the caller gave up")
-            router.finished(actor)
+            visit.finished()
             raise
         if not isinstance(answer, Try):
-            router.finished(actor)
+            visit.finished()
         return answer
 
-    def _heard(self, actor: str, stream: Stream, message: list[Any]) -> Try | Declined | None:
+    def _heard(self, visit: Visit, stream: Stream, message: list[Any]) -> Try | Declined | None:
         verdict, *rest = message
         now = asyncio.get_running_loop().time()
         if verdict == wire.ACCEPTED:
-            self._router.accepted(actor, rest[0], now)
-            return Try(self._shared, actor, self._asked.model, self._router, stream)
+            visit.accepted(rest[0], now)
+            return Try(self._shared, self._asked.model, self._router, visit, stream)
         if verdict == wire.FAILED:
             return Declined(wire.failure_from_wire(*rest), by_provider=True)
         load, retry_after, reason = rest
-        self._router.refused(actor, load, now, now + _FULL_PAUSE)
+        visit.refused(load, now, now + min(max(retry_after or 0.0, _SHORTEST_PAUSE), _LONGEST_PAUSE))
         if retry_after is not None:
             self._hints.append(retry_after)
-        self._pass(actor, "refused", f"is {reason}, it carries {load}")
+        self._pass(visit.actor, "refused", f"is {reason}, it carries {load}")
         return None
 
-    def _choice(self) -> str | None:
+    def _choice(self, now: float) -> str | None:
         """An actor that was not asked yet; one where the call has failed before is better than none."""
-        now, asked, router = asyncio.get_running_loop().time(), self._asked, self._router
+        asked, router = self._asked, self._router
         if not asked.avoided:
             return router.choose(now, self._reasons, session=asked.session, key=asked.key)
         found = router.choose(now, asked.avoided | self._reasons.keys(), session=asked.session)

@@ -1,3 +1,5 @@
-from llmgine.actors.pools.routing.router import Router
+"""Which provider actor takes a call. Pure: what a caller learns and the time in, an actor out."""
 
-__all__ = ["Router"]
+from llmgine.actors.pools.routing.router import Router, Visit
+
+__all__ = ["Router", "Visit"]

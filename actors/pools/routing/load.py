@@ -1,68 +1,96 @@
 """What one caller knows of one actor's load, and how fast it forgets what it only heard. Pure.
 
-Calls of its own it counts. Those of others it hears of when the actor takes a call, and that ages. So
-do times to the first chunk: an actor that was slow long ago is taken for an ordinary one and tried again.
-Those times are averaged as logarithms, so that one answer of a minute does not outweigh many of a second.
+Calls of its own it counts. Those of others it hears of when the actor takes a call; as that ages, the
+actor is taken to carry what others do. So with times to the first chunk: an actor that was slow long ago
+is an ordinary one again. Those times are averaged as logarithms, so that one answer of a minute does not
+outweigh many of a second, and a call that still waits counts as soon as it waits longer than is usual.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, inf, log
 
 # Seconds in which half of what was heard of other callers' calls, or of answer times, is forgotten.
 _CALLS_HALVED = 2.0
-_TIMES_HALVED = 10.0
+_TIMES_HALVED = 30.0
 # The share of a new observation in a running mean.
-_WEIGHT = 0.15
+_WEIGHT = 0.3
 _SHORTEST = 1e-4
 
 
 @dataclass(slots=True)
 class Usual:
-    """The usual time to the first chunk in a pool, as a logarithm: what a newcomer is taken for."""
+    """What is usual in a pool, and so what an actor is taken for of which no more is known."""
 
-    logarithm: float = 0.0
-    known: bool = False
+    others: float = 0.0
+    """Calls of other callers at one actor."""
+    time: float = 0.0
+    """The logarithm of the time to a first chunk."""
+    _heard: bool = False
+    _seen: bool = False
 
-    def observe(self, logarithm: float) -> None:
-        self.logarithm += (logarithm - self.logarithm) * (_WEIGHT if self.known else 1.0)
-        self.known = True
+    def hear(self, others: float) -> None:
+        self.others += (others - self.others) * (_WEIGHT if self._heard else 1.0)
+        self._heard = True
+
+    def see(self, time: float) -> None:
+        self.time += (time - self.time) * (_WEIGHT if self._seen else 1.0)
+        self._seen = True
 
 
 @dataclass(slots=True)
 class Load:
     """One actor's load at one caller."""
 
+    usual: Usual
     mine: int = 0
-    others: float = 0.0
-    heard_at: float = 0.0
-    apart: float = 0.0
-    """How far the logarithm of its times lies from the pool's usual."""
-    seen_at: float = 0.0
+    waiting: int = 0
+    """Those of its own calls that have no first chunk yet."""
+    _quiet_since: float = 0.0
+    _others: float = 0.0
+    _heard_at: float = -inf
+    _slower: float = 0.0
+    """How far the logarithm of its times lies above the usual."""
+    _seen_at: float = -inf
+
+    def started(self, now: float) -> None:
+        if not self.waiting:
+            self._quiet_since = now
+        self.mine += 1
+        self.waiting += 1
+
+    def answered(self, seconds: float, now: float) -> None:
+        """The first chunk of a call came after this time."""
+        self.waiting -= 1
+        self._quiet_since = now
+        time = log(max(seconds, _SHORTEST))
+        self.usual.see(time)
+        slower = self._slower_now(now)
+        self._slower = slower + (time - self.usual.time - slower) * _WEIGHT
+        self._seen_at = now
+
+    def finished(self, answered: bool) -> None:
+        self.mine -= 1
+        self.waiting -= not answered
 
     def heard(self, in_flight: int, now: float) -> None:
         """The actor said how many calls it carries, this caller's included."""
-        self.others = max(0.0, in_flight - self.mine)
-        self.heard_at = now
-
-    def observed(self, seconds: float, now: float, usual: Usual) -> None:
-        """A first chunk came after this time."""
-        logarithm = log(max(seconds, _SHORTEST))
-        usual.observe(logarithm)
-        apart = self._apart(now)
-        self.apart = apart + (logarithm - usual.logarithm - apart) * _WEIGHT
-        self.seen_at = now
+        self._others = max(0.0, in_flight - self.mine)
+        self._heard_at = now
+        self.usual.hear(self._others)
 
     def in_flight(self, now: float) -> float:
         """Calls that the actor carries, as far as is known."""
-        if not self.others:
-            return self.mine
-        return self.mine + self.others * 0.5 ** ((now - self.heard_at) / _CALLS_HALVED)
+        usual = self.usual.others
+        return self.mine + usual + (self._others - usual) * 0.5 ** ((now - self._heard_at) / _CALLS_HALVED)
 
     def score(self, now: float, spared: float = 0.0) -> float:
         """What a call has to wait for: those before it, less some, each as long as answers take here."""
-        return (max(self.in_flight(now) - spared, 0.0) + 1.0) * exp(self._apart(now))
+        slower = self._slower_now(now)
+        if self.waiting and (quiet := now - self._quiet_since) > _SHORTEST:
+            slower = max(slower, log(quiet) - self.usual.time)
+        return (max(self.in_flight(now) - spared, 0.0) + 1.0) * exp(slower)
 
-    def _apart(self, now: float) -> float:
-        return self.apart and self.apart * 0.5 ** ((now - self.seen_at) / _TIMES_HALVED)
+    def _slower_now(self, now: float) -> float:
+        return self._slower and self._slower * 0.5 ** ((now - self._seen_at) / _TIMES_HALVED)

@@ -23,7 +23,7 @@ from llmgine.actors.pools.routing.load import Load, Usual
 from llmgine.actors.pools.routing.quarantine import Quarantine
 
 # A preferred actor may have so many times as much to wait for as another, and so many calls on top.
-_LOYALTY = 2.0
+_LOYALTY = 1.5
 _SPARED = 2.0
 # A key's actor may carry so much more than the mean of the pool, and so many calls on top.
 _CROWDED = 1.25
@@ -33,12 +33,63 @@ _CROWD = 4.0
 @dataclass(slots=True)
 class _Actor:
     name: str
-    load: Load = field(default_factory=Load)
+    load: Load
     rests_until: float = 0.0
     quarantine: Quarantine = field(default_factory=Quarantine)
 
     def open(self, now: float) -> bool:
         return self.rests_until <= now and self.quarantine.admits(now)
+
+
+class Visit:
+    """One call at one actor: what is learned of the actor by it. Its last word is `finished`."""
+
+    __slots__ = ("_actor", "_answered", "_began", "_probing")
+
+    def __init__(self, actor: _Actor, now: float) -> None:
+        self._actor = actor
+        self._began = now
+        self._answered = False
+        self._probing = actor.quarantine.enter(now)
+        actor.load.started(now)
+
+    @property
+    def actor(self) -> str:
+        return self._actor.name
+
+    def accepted(self, in_flight: int, now: float) -> None:
+        """The actor took the call and said how many it carries now, this one included."""
+        self._lives()
+        self._actor.load.heard(in_flight, now)
+
+    def refused(self, in_flight: int, now: float, until: float) -> None:
+        """The actor takes no call before then, and said how many it carries."""
+        self._lives()
+        self._actor.load.heard(in_flight + 1, now)
+        self._actor.rests_until = max(self._actor.rests_until, until)
+
+    def first_chunk(self, now: float) -> None:
+        """The answer has begun; said again, it counts once."""
+        if self._answered:
+            return
+        self._answered = True
+        self._lives()
+        self._actor.load.answered(now - self._began, now)
+
+    def failed(self, now: float) -> None:
+        """The actor was silent, or its link broke."""
+        self._probing = False
+        self._actor.quarantine.failed(self._began, now)
+
+    def finished(self) -> None:
+        """The call is over, however it ended."""
+        if self._probing:
+            self._actor.quarantine.given_up()
+        self._actor.load.finished(self._answered)
+
+    def _lives(self) -> None:
+        self._probing = False
+        self._actor.quarantine.answered()
 
 
 class Router:
@@ -55,7 +106,7 @@ class Router:
 
     def update(self, actors: Mapping[str, str]) -> None:
         """These are the pool's actors now, and their nodes; what is known of those that stay is kept."""
-        self._actors = {name: self._actors.get(name) or _Actor(name) for name in actors}
+        self._actors = {name: self._actors.get(name) or _Actor(name, Load(self._usual)) for name in actors}
         near = {name for name, node in actors.items() if node == self._node}
         self._near = [actor for name, actor in self._actors.items() if name in near]
         self._far = [actor for name, actor in self._actors.items() if name not in near]
@@ -78,41 +129,9 @@ class Router:
         self._homes.moved(session, home.name)
         return home.name
 
-    def started(self, actor: str) -> None:
-        """A call is on its way to the actor."""
-        if known := self._actors.get(actor):
-            known.load.mine += 1
-            known.quarantine.probing = known.quarantine.held
-
-    def finished(self, actor: str) -> None:
-        """A call that was started is over, however it ended."""
-        if (known := self._actors.get(actor)) and known.load.mine:
-            known.load.mine -= 1
-
-    def accepted(self, actor: str, in_flight: int, now: float) -> None:
-        """The actor took the call and said how many it carries now, this one included."""
-        if known := self._actors.get(actor):
-            known.load.heard(in_flight, now)
-            known.quarantine.answered()
-
-    def refused(self, actor: str, in_flight: int, now: float, until: float) -> None:
-        """The actor takes no call before then, and said how many it carries."""
-        if known := self._actors.get(actor):
-            known.load.heard(in_flight, now)
-            known.rests_until = max(known.rests_until, until)
-            known.quarantine.answered()
-
-    def first_chunk(self, actor: str, seconds: float, now: float) -> None:
-        """A call's first chunk came after this time."""
-        if known := self._actors.get(actor):
-            known.load.observed(seconds, now, self._usual)
-            known.quarantine.answered()
-
-    def failed(self, actor: str, now: float) -> None:
-        """The actor was silent, or its link broke."""
-        if known := self._actors.get(actor):
-            known.load.others = 0.0
-            known.quarantine.failed(now)
+    def started(self, actor: str, now: float) -> Visit:
+        """A call is on its way to an actor that was chosen."""
+        return Visit(self._actors[actor], now)
 
     def _open(self, actors: list[_Actor], now: float, excluded: Collection[str]) -> list[_Actor]:
         return [actor for actor in actors if actor.open(now) and actor.name not in excluded]

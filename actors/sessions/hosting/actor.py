@@ -91,7 +91,7 @@ class SessionActor(ObservedActor):
     async def opened(self) -> None:
         await super().opened()
         failover = PoolsOptions.model_validate(self.settings["pools"]).failover
-        self._models = PoolClient(self.control, self.peer, self._providers, failover)
+        self._models = PoolClient(self.control, self.peer, self._providers, failover, node=self.cluster.node)
         options = BusOptions.model_validate(self.settings["bus"])
         self._bus = BusClient(
             self.name,

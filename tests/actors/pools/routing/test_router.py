@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 
-from llmgine.actors.pools.routing import Router
+import pytest
+
+from llmgine.actors.pools.routing import Router, Visit
 
 
 def router(*actors: str, seed: int = 7) -> Router:
@@ -17,15 +19,29 @@ def chosen(pool: Router, now: float, excluded: frozenset[str] = frozenset()) -> 
     return {pool.choose(now, excluded) for _ in range(40)}
 
 
-def carry(pool: Router, actor: str, calls: int) -> None:
-    for _ in range(calls):
-        pool.started(actor)
+def carry(pool: Router, actor: str, calls: int) -> list[Visit]:
+    """So many calls that have begun to answer after the usual time."""
+    visits = [pool.started(actor, -1.0) for _ in range(calls)]
+    for visit in visits:
+        visit.first_chunk(0.0)
+    return visits
+
+
+def slow_and_fast() -> Router:
+    """A pair of actors, each with one call now; those of one took ten times as long."""
+    pair = router("fast", "slow")
+    for _ in range(20):
+        for actor, seconds in (("fast", 0.1), ("slow", 1.0)):
+            visit = pair.started(actor, -seconds)
+            visit.first_chunk(0.0)
+            visit.finished()
+    return pair
 
 
 def test_the_idle_actor_of_a_pair_is_chosen() -> None:
     """Of two actors the one with fewer calls in flight takes the next."""
     pair = router("a", "b")
-    pair.started("a")
+    pair.started("a", 0.0)
     assert chosen(pair, 0.0) == {"b"}
 
 
@@ -36,45 +52,63 @@ def test_load_spreads_evenly() -> None:
     for _ in range(800):
         actor = pool.choose(0.0)
         assert actor is not None
-        pool.started(actor)
+        pool.started(actor, 0.0)
         counts[actor] += 1
     assert max(counts.values()) - min(counts.values()) <= 6
 
 
+def test_a_call_that_is_over_counts_no_more() -> None:
+    """An actor whose calls have ended is as idle as before."""
+    pair = router("a", "b")
+    for visit in carry(pair, "a", 5):
+        visit.finished()
+    carry(pair, "b", 1)
+    assert chosen(pair, 0.0) == {"a"}
+
+
 def test_a_slow_actor_gets_less() -> None:
     """Recent times to the first chunk weigh as much as calls in flight."""
-    pair = router("fast", "slow")
-    for _ in range(20):
-        pair.first_chunk("fast", 0.1, 0.0)
-        pair.first_chunk("slow", 1.0, 0.0)
-    pair.started("fast")
+    pair = slow_and_fast()
+    carry(pair, "fast", 1)
     assert chosen(pair, 0.0) == {"fast"}
 
 
 def test_an_actor_that_was_slow_long_ago_is_tried_again() -> None:
-    """Times to the first chunk age: after a minute without any, an idle actor beats a busy one."""
-    pair = router("fast", "slow")
-    for _ in range(20):
-        pair.first_chunk("fast", 0.1, 0.0)
-        pair.first_chunk("slow", 1.0, 0.0)
-    pair.started("fast")
-    assert chosen(pair, 60.0) == {"slow"}
+    """Times to the first chunk age: minutes after the last of them, an idle actor beats a busy one."""
+    pair = slow_and_fast()
+    pair.started("fast", 300.0).accepted(1, 300.0)
+    assert chosen(pair, 300.0) == {"slow"}
+
+
+def test_a_call_without_an_answer_weighs_the_more_the_longer_it_waits() -> None:
+    """An actor that says nothing loses calls before anything is known to be wrong."""
+    pair = router("a", "b")
+    carry(pair, "a", 1)
+    carry(pair, "b", 1)
+    pair.started("a", 0.0)
+    carry(pair, "b", 4)
+    assert chosen(pair, 0.5) == {"a"}
+    assert chosen(pair, 5.0) == {"b"}
 
 
 def test_others_calls_count_once_they_are_told_and_fade() -> None:
     """What an actor says that it carries corrects the caller's own count, until it is too old."""
     pair = router("a", "b")
-    pair.accepted("a", 5, 0.0)
+    for actor, in_flight in (("a", 7), ("b", 1)):
+        for visit in carry(pair, actor, 1):
+            visit.accepted(in_flight, 0.0)
+            visit.finished()
+    carry(pair, "b", 1)
     assert chosen(pair, 0.0) == {"b"}
-    carry(pair, "b", 2)
-    assert chosen(pair, 0.0) == {"b"}
-    assert chosen(pair, 10.0) == {"a"}
+    assert chosen(pair, 30.0) == {"a"}
 
 
 def test_a_refusing_actor_is_passed_over_for_its_pause() -> None:
     """An actor that refused is chosen again after its pause, or when no other is left."""
     pair = router("a", "b")
-    pair.refused("a", 0, 0.0, until=1.0)
+    visit = pair.started("a", 0.0)
+    visit.refused(0, 0.0, until=1.0)
+    visit.finished()
     assert chosen(pair, 0.5) == {"b"}
     assert pair.choose(0.5, frozenset({"b"})) == "a"
     assert chosen(pair, 1.0) == {"a", "b"}
@@ -83,8 +117,9 @@ def test_a_refusing_actor_is_passed_over_for_its_pause() -> None:
 def test_a_pause_is_never_shortened() -> None:
     """A later refusal with a smaller pause leaves the greater one standing."""
     pair = router("a", "b")
-    pair.refused("a", 0, 0.0, until=5.0)
-    pair.refused("a", 0, 0.0, until=1.0)
+    visit = pair.started("a", 0.0)
+    visit.refused(0, 0.0, until=5.0)
+    visit.refused(0, 0.0, until=1.0)
     assert chosen(pair, 2.0) == {"b"}
 
 
@@ -97,59 +132,90 @@ def test_an_empty_pool_has_no_choice() -> None:
 def test_what_is_known_of_an_actor_survives_an_update() -> None:
     """A change of the table forgets those that left and keeps the counts of those that stay."""
     pool = router("a", "b")
-    pool.started("a")
+    visit = pool.started("a", 0.0)
+    gone = pool.started("b", 0.0)
     pool.update({"a": "", "c": ""})
+    gone.failed(0.0)
+    gone.finished()
     assert chosen(pool, 0.0) == {"c"}
+    visit.finished()
+    assert chosen(pool, 0.0) == {"a", "c"}
     assert pool.choose(0.0, frozenset({"a", "c"})) is None
 
 
 def test_a_broken_actor_is_probed_by_one_call_at_a_time() -> None:
     """After its pause one call goes to it; others pass it by until that one is answered."""
     pair = router("a", "b")
-    pair.failed("a", 0.0)
+    broken = pair.started("a", 0.0)
+    broken.failed(0.0)
+    broken.finished()
     assert chosen(pair, 0.9) == {"b"}
     carry(pair, "b", 9)
     assert pair.choose(1.0) == "a"
-    pair.started("a")
+    probe = pair.started("a", 1.0)
     assert chosen(pair, 1.0) == {"b"}
-    pair.accepted("a", 1, 1.1)
+    probe.accepted(1, 1.1)
     assert chosen(pair, 1.1) == {"a"}
+
+
+def test_a_probe_that_was_given_up_makes_way_for_another() -> None:
+    """A probing call that ends without an answer says nothing about its actor."""
+    pair = router("a", "b")
+    broken = pair.started("a", 0.0)
+    broken.failed(0.0)
+    broken.finished()
+    carry(pair, "b", 9)
+    probe = pair.started("a", 1.0)
+    assert chosen(pair, 1.0) == {"b"}
+    probe.finished()
+    assert chosen(pair, 1.0) == {"a"}
 
 
 def test_each_failed_probe_lengthens_the_pause() -> None:
     """A broken actor is probed ever more rarely, and never less than twice a minute."""
     pair = router("a", "b")
-    pair.failed("a", 0.0)
     now, pauses = 0.0, []
+    broken = pair.started("a", -1.0)
+    broken.failed(now)
+    broken.finished()
     carry(pair, "b", 9)
     for _ in range(8):
         began = now
-        while pair.choose(now) != "a":
+        while now < 200 and "a" not in chosen(pair, now):
             now += 0.25
-        pair.started("a")
-        pair.failed("a", now)
-        pair.finished("a")
+        probe = pair.started("a", now)
+        probe.failed(now)
+        probe.finished()
         pauses.append(now - began)
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
 def test_calls_that_fail_together_count_as_one_failure() -> None:
-    """The link of a hundred calls breaks once."""
+    """The link of a hundred calls breaks once, also where some of them end late."""
     pair = router("a", "b")
-    carry(pair, "a", 100)
-    for _ in range(100):
-        pair.failed("a", 0.0)
-        pair.finished("a")
-    assert chosen(pair, 1.0) == {"a", "b"}
+    visits = carry(pair, "a", 100)
+    for visit in visits:
+        visit.failed(0.0)
+    assert chosen(pair, 0.9) == {"b"}
+    for visit in visits[1:]:
+        visit.finished()
+    carry(pair, "b", 9)
+    probe = pair.started("a", 1.0)
+    visits[0].failed(1.0)
+    assert chosen(pair, 1.0) == {"b"}
+    probe.accepted(1, 1.0)
+    visits[0].failed(1.1)
+    assert chosen(pair, 1.1) == {"a"}
 
 
 def test_where_all_are_broken_one_is_tried() -> None:
     """A pool whose actors are all in quarantine still gives the one that is due first."""
     pair = router("a", "b")
-    pair.failed("b", 0.0)
-    pair.failed("a", 0.5)
+    pair.started("b", 0.0).failed(0.0)
+    visit = pair.started("a", 0.5)
+    visit.failed(0.5)
     assert pair.choose(0.6) == "b"
-    pair.refused("a", 0, 0.6, until=9.0)
+    visit.refused(0, 0.6, until=9.0)
     assert pair.choose(0.6) == "a"
 
 
@@ -158,39 +224,45 @@ def test_a_session_stays_with_its_actor() -> None:
     pool = router("a", "b", "c")
     home = pool.choose(0.0, session="s")
     assert home is not None
-    carry(pool, home, 2)
+    visits = carry(pool, home, 2)
     assert {pool.choose(0.0, session="s") for _ in range(20)} == {home}
-    carry(pool, home, 3)
+    visits += carry(pool, home, 3)
     other = pool.choose(0.0, session="s")
     assert other not in (None, home)
-    for _ in range(5):
-        pool.finished(home)
+    for visit in visits:
+        visit.finished()
     assert {pool.choose(0.0, session="s") for _ in range(20)} == {other}
 
 
-def test_a_session_leaves_an_actor_that_refuses_or_is_excluded() -> None:
+def test_a_session_leaves_an_actor_that_is_excluded_or_broken() -> None:
     """Affinity is no reason to go where no call is taken."""
     pool = router("a", "b")
     home = pool.choose(0.0, session="s")
     assert home is not None
-    assert pool.choose(0.0, frozenset({home}), session="s") != home
-    away = pool.choose(0.0, session="s")
-    assert away is not None
-    pool.failed(away, 0.0)
+    away = pool.choose(0.0, frozenset({home}), session="s")
+    assert away not in (None, home)
+    pool.started(away, 0.0).failed(0.0)
     assert pool.choose(0.0, session="s") == home
 
 
 def test_calls_stay_on_their_node_while_it_is_not_overloaded() -> None:
-    """An actor on the caller's node is taken before idle ones elsewhere, up to twice their load."""
+    """An actor on the caller's node is taken before idle ones elsewhere, up to a few calls more than they."""
     pool = Router(random.Random(3), node="here")
     pool.update({"near": "here", "far-1": "there", "far-2": "there"})
-    carry(pool, "near", 3)
+    carry(pool, "near", 2)
     assert chosen(pool, 0.0) == {"near"}
     carry(pool, "near", 1)
     assert chosen(pool, 0.0) == {"far-1", "far-2"}
     carry(pool, "far-1", 1)
     carry(pool, "far-2", 1)
     assert chosen(pool, 0.0) == {"near"}
+
+
+def test_callers_without_an_actor_on_their_node_choose_among_all() -> None:
+    """Where nothing is near, nothing is preferred."""
+    pool = Router(random.Random(3), node="here")
+    pool.update({"a": "there", "b": "elsewhere"})
+    assert chosen(pool, 0.0) == {"a", "b"}
 
 
 def test_equal_keys_meet_at_one_actor() -> None:
@@ -225,3 +297,9 @@ def test_a_crowded_actor_sheds_its_keys() -> None:
     second = pool.choose(0.0, key=key)
     assert second not in (None, first)
     assert other.choose(0.0, key=key) == second
+
+
+def test_a_caller_may_only_start_at_an_actor_of_the_pool() -> None:
+    """A name that the router never gave is a mistake of the caller."""
+    with pytest.raises(KeyError):
+        router("a").started("b", 0.0)
