@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import bus, codec, sessions, stream
+from benchmarks import bus, codec, routing, sessions, stream
 from benchmarks.contract import Case, Peer
 
 OURS: Final = "ours"
 
 CASES: Final[Mapping[str, Case]] = {
-    case.name: case for case in (bus.CASE, sessions.CASE, stream.CASE, codec.CASE)
+    case.name: case for case in (bus.CASE, sessions.CASE, stream.CASE, routing.CASE, codec.CASE)
 }
 
 PEERS: Final[Mapping[str, Peer]] = {
@@ -23,6 +23,8 @@ PEERS: Final[Mapping[str, Peer]] = {
         Peer("ray_stream", "a Ray streaming generator per stream", ("ray",), "pip install 'ray[default]'"),
         Peer("ray_actor", "one bare Ray actor per session", ("ray",), "pip install 'ray[default]'"),
         Peer("bubus", "the in-process event bus bubus", ("bubus",), "pip install bubus"),
+        Peer("random_choice", "any actor of the pool"),
+        Peer("least_loaded", "the actor with the fewest calls, by counts that are told now and then"),
         Peer("sdk", "the vendors' bare SDKs", ("openai", "anthropic", "google.genai"), "pip install openai"),
         # Its releases before this bound include two that stole credentials.
         Peer("litellm", "LiteLLM", environment=("litellm>=1.106", "mcp")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
@@ -13,7 +13,8 @@ from benchmarks.simulated.policies import AtRandom, LeastLoaded
 from benchmarks.simulated.world import Actor, Call, Policy, World
 from llmgine.actors.pools.routing import Router
 
-CALLERS: Final = 6
+_CALLERS: Final = 6
+_SESSIONS: Final = 240
 _ACTORS: Final = 8
 _SECONDS: Final = 60.0
 _RATE: Final = 90.0  # calls per second: 70 % of what 8 actors of 16 slots and calls of a second can take
@@ -38,14 +39,19 @@ class Scenario:
     actors: Callable[[], list[Actor]]
     seconds: Callable[[random.Random], float]
     arrivals: Callable[[random.Random, float], Iterator[float]]
+    callers: int = _CALLERS
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The waits until each call's first chunk, and by how much the fullest actor was beyond the mean."""
+    """What came of one run, or of several put together."""
 
     waits_ms: list[float]
+    """Until the first chunk of each call."""
     imbalance: float
+    """What the fullest actor carried, in the mean of the time, as a multiple of the mean of all."""
+    stayed: float
+    """The share of calls that went where their session's last went."""
 
     @property
     def p99_ms(self) -> float:
@@ -96,20 +102,42 @@ def _bursts(chance: random.Random, seconds: float) -> Iterator[float]:
 SCENARIOS: Final = (
     Scenario("even", _even, _ordinary, _steady),
     Scenario("slow", _one_slow, _ordinary, _steady),
+    Scenario("sparse", _one_slow, _ordinary, _steady, callers=40),
     Scenario("dying", _one_dies, _ordinary, _steady),
     Scenario("heavy", _even, _heavy, _steady),
     Scenario("bursty", _even, _ordinary, _bursts),
 )
 
 
-def simulated(scenario: Scenario, made: Made, seed: int, scale: float = 1.0) -> Outcome:
-    """One run; equal seeds give equal calls, whoever chooses."""
+def simulated(scenario: Scenario, made: Made, seeds: Iterable[int]) -> Outcome:
+    """Equal seeds give equal calls, whoever chooses."""
+    runs = [_run(scenario, made, seed) for seed in seeds]
+    return Outcome(
+        [wait for run in runs for wait in run.waits_ms],
+        fmean(run.imbalance for run in runs),
+        fmean(run.stayed for run in runs),
+    )
+
+
+def _run(scenario: Scenario, made: Made, seed: int) -> Outcome:
     chance = random.Random(seed)
     calls = [
-        Call(at, chance.randrange(CALLERS), scenario.seconds(chance))
-        for at in sorted(scenario.arrivals(chance, _SECONDS * scale))
+        Call(at, chance.randrange(scenario.callers), scenario.seconds(chance))
+        for at in sorted(scenario.arrivals(chance, _SECONDS))
     ]
+    for call in calls:
+        call.session = f"{call.caller}-{chance.randrange(_SESSIONS // scenario.callers)}"
     world = World(scenario.actors())
-    world.callers([made(random.Random(seed * 1_000 + number), world) for number in range(CALLERS)])
+    world.callers([made(random.Random(seed * 1_000 + one), world) for one in range(scenario.callers)])
     world.run(calls)
-    return Outcome([call.waited * 1_000 for call in calls], fmean(world.imbalances))
+    return Outcome([call.waited * 1_000 for call in calls], fmean(world.imbalances), _stayed(calls))
+
+
+def _stayed(calls: list[Call]) -> float:
+    """Where a session's call went at once, and was not sent on from."""
+    last: dict[str, str] = {}
+    stayed = 0
+    for call in calls:
+        stayed += last.get(call.session) == call.actor
+        last[call.session] = call.actor
+    return stayed / (len(calls) - len(last))

@@ -18,6 +18,7 @@ _FULL_PAUSE: Final = 0.05
 _RETRY: Final = 0.05  # after every actor refused
 _SILENCE: Final = 1.0  # until a caller notices that an actor says nothing
 _FIRST: Final = 0.2  # the share of a call's time until its first chunk
+_NOTICED: Final = 5.0  # until the table tells that an actor is dead
 _SAMPLE: Final = 0.1
 
 
@@ -41,13 +42,14 @@ class Policy(Protocol):
 
 @dataclass(slots=True)
 class Call:
-    """One call: when it comes, at which caller, how long it takes where nothing is slow, and of which session."""
+    """One call of a session: when it comes, at which caller, how long it takes where nothing is slow."""
 
     at: float
     caller: int
     seconds: float
     session: str = ""
     answered: float = inf
+    actor: str = ""
 
     @property
     def waited(self) -> float:
@@ -100,13 +102,13 @@ class World:
 
     def run(self, calls: Sequence[Call]) -> None:
         """Until every call is answered."""
+        self.at(_SAMPLE, self._sample)
         self.open = len(calls)
         for call in calls:
             self.at(call.at, self._send, call, frozenset())
         for actor in self.actors.values():
             if actor.dies < inf:
-                self.at(actor.dies + 5.0, self._bury, actor.name)
-        self.at(_SAMPLE, self._sample)
+                self.at(actor.dies + _NOTICED, self._bury, actor)
         while self.open:
             self.now, _, act, arguments = heapq.heappop(self._events)
             act(*arguments)
@@ -140,7 +142,7 @@ class World:
         if actor.dies <= first:
             self.at(max(actor.dies, self.now) + _SILENCE, self._lost, call, actor, visit, frozenset())
             return
-        self.at(first + _ONE_WAY, self._first_chunk, call, visit)
+        self.at(first + _ONE_WAY, self._first_chunk, call, actor, visit)
         self.at(end, self._end, actor)
         self.at(end + _ONE_WAY, visit.finished)
 
@@ -149,8 +151,8 @@ class World:
         if actor.queue:
             actor.queue.popleft()()
 
-    def _first_chunk(self, call: Call, visit: Visit) -> None:
-        call.answered = self.now
+    def _first_chunk(self, call: Call, actor: Actor, visit: Visit) -> None:
+        call.answered, call.actor = self.now, actor.name
         self.open -= 1
         visit.first_chunk(self.now)
 
@@ -166,9 +168,9 @@ class World:
         visit.finished()
         self._send(call, excluded | {actor.name})
 
-    def _bury(self, name: str) -> None:
-        """The supervisor noticed; what still waits in the dead actor's queue is lost now."""
-        actor = self.actors.pop(name)
+    def _bury(self, actor: Actor) -> None:
+        """What still waits in the dead actor's queue is lost now."""
+        del self.actors[actor.name]
         self.tell()
         while actor.queue:
             actor.queue.popleft()()

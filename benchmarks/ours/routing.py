@@ -1,0 +1,7 @@
+"""The router of the pools."""
+
+from __future__ import annotations
+
+from benchmarks.simulated.stage import stage_of
+
+stage = stage_of("ours")

@@ -1,0 +1,50 @@
+"""The router among simulated actors, beside chance and beside the least loaded by counts told now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from benchmarks.simulated.scenarios import POLICIES, SCENARIOS, Outcome, simulated
+
+# At most so many times random's p99, where chance does harm.
+HARM = {"slow": 0.2, "sparse": 0.2, "dying": 0.75}
+
+_of: Callable[[str, str], Outcome] = cache(
+    lambda scenario, policy: simulated(
+        next(one for one in SCENARIOS if one.name == scenario), POLICIES[policy], range(3, 5)
+    )
+)
+
+every_scenario = pytest.mark.parametrize("scenario", [one.name for one in SCENARIOS])
+
+
+@every_scenario
+def test_the_router_beats_chance(scenario: str) -> None:
+    """Waits are shorter and loads more even than where any actor takes the call."""
+    ours, random = _of(scenario, "ours"), _of(scenario, "random")
+    assert ours.p99_ms < random.p99_ms * HARM.get(scenario, 1.0)
+    assert ours.imbalance < random.imbalance
+
+
+@every_scenario
+def test_the_router_is_not_worse_than_who_is_told_all_counts(scenario: str) -> None:
+    """What a caller hears with its own calls is nearly worth a count of all, and more where an actor dies."""
+    ours, least = _of(scenario, "ours"), _of(scenario, "least_loaded")
+    assert ours.p99_ms < least.p99_ms * {"sparse": 1.25, "dying": 0.6}.get(scenario, 1.1)
+    assert ours.imbalance < least.imbalance * {"sparse": 1.4}.get(scenario, 1.15)
+
+
+@every_scenario
+def test_sessions_stay_where_they_were(scenario: str) -> None:
+    """Most calls of a session go to one actor, where chance lets one in eight."""
+    assert _of(scenario, "ours").stayed > 0.8
+    assert _of(scenario, "random").stayed < 0.2
+
+
+def test_equal_seeds_give_equal_runs() -> None:
+    """Nothing but the seed decides what happens."""
+    even = SCENARIOS[0]
+    assert simulated(even, POLICIES["ours"], [9]) == simulated(even, POLICIES["ours"], [9])
