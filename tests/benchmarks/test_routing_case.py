@@ -1,4 +1,4 @@
-"""The router among simulated actors, beside chance and beside the least loaded by counts told now and then."""
+"""The router among simulated actors, beside chance and beside the least loaded by counts."""
 
 from __future__ import annotations
 
