@@ -1,4 +1,7 @@
-"""Environments of peers that cannot live beside us: made on first use under build/peers, and kept."""
+"""Environments of peers that cannot live beside us: made on first use under build/peers, and kept.
+
+Peers that ask for the same share one.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +24,18 @@ _PATIENCE: Final = 300.0
 
 def python(peer: Peer, folder: Path = FOLDER) -> Path:
     """The interpreter with which the peer's contender runs."""
-    return folder / peer.name / "bin" / "python" if peer.environment else Path(sys.executable)
+    return _place(peer, folder) / "bin" / "python" if peer.environment else Path(sys.executable)
 
 
 def prepare(peer: Peer, folder: Path = FOLDER) -> str:
     """Makes the peer's environment unless it stands; empty, or the reason why there is none."""
     wanted = "\n".join((*_ALWAYS, *peer.environment))
-    stamp = folder / peer.name / "installed.txt"
+    stamp = _place(peer, folder) / "installed.txt"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return ""
     print(f"making an environment for {peer.name}", file=sys.stderr, flush=True)
     try:
-        venv.create(folder / peer.name, with_pip=True, clear=True)
+        venv.create(_place(peer, folder), with_pip=True, clear=True)
         _install(python(peer, folder), wanted.split("\n"))
     except (OSError, subprocess.SubprocessError) as error:
         return f"its environment cannot be made: {_last_line(error)}"
@@ -42,12 +45,19 @@ def prepare(peer: Peer, folder: Path = FOLDER) -> str:
 
 def versions(peer: Peer, folder: Path = FOLDER) -> dict[str, str]:
     """Of what the peer's environment was made for, where it stands."""
-    names = {
-        requirement.partition("[")[0].partition("=")[0].rstrip("<>~!") for requirement in peer.environment
-    }
-    places = [str(place) for place in (folder / peer.name).glob("lib/python*/site-packages")]
+    names = set(map(_name, peer.environment))
+    places = [str(place) for place in _place(peer, folder).glob("lib/python*/site-packages")]
     found: list[Distribution] = list(distributions(path=places))
     return {one.name: one.version for one in found if one.name in names}
+
+
+def _place(peer: Peer, folder: Path) -> Path:
+    """Named after what the environment is made for first of all."""
+    return folder / _name(peer.environment[0]) if peer.environment else folder / peer.name
+
+
+def _name(requirement: str) -> str:
+    return requirement.partition("[")[0].partition("=")[0].rstrip("<>~!")
 
 
 def _install(interpreter: Path, requirements: list[str]) -> None:

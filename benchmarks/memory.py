@@ -12,7 +12,7 @@ _PAGE_MB: Final = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 def resident_mb(processes: Iterable[int] | None = None) -> dict[int, float]:
     """What each of them holds, less what it shares, in MB; by default this one and all its descendants."""
-    return {pid: _own_mb(pid) for pid in processes or _family(os.getpid())}
+    return {pid: _own_mb(pid) for pid in processes or family(os.getpid())}
 
 
 def grown(before: Mapping[int, float], after: Mapping[int, float]) -> float:
@@ -25,7 +25,8 @@ def open_files(processes: Iterable[int]) -> int:
     return sum(map(_count, processes))
 
 
-def _family(root: int) -> list[int]:
+def family(root: int) -> list[int]:
+    """A process and all its descendants."""
     parents: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import bus, codec, routing, sessions, stream
+from benchmarks import bus, codec, pool, routing, sessions, stream
 from benchmarks.contract import Case, Peer
 
 OURS: Final = "ours"
 
 CASES: Final[Mapping[str, Case]] = {
-    case.name: case for case in (bus.CASE, sessions.CASE, stream.CASE, routing.CASE, codec.CASE)
+    case.name: case for case in (bus.CASE, sessions.CASE, stream.CASE, pool.CASE, routing.CASE, codec.CASE)
 }
+
+# Its releases before this bound include two that stole credentials.
+_LITELLM: Final = ("litellm[proxy]>=1.106", "mcp")
 
 PEERS: Final[Mapping[str, Peer]] = {
     peer.name: peer
@@ -26,8 +29,9 @@ PEERS: Final[Mapping[str, Peer]] = {
         Peer("random_choice", "any actor of the pool"),
         Peer("least_loaded", "the actor with the fewest calls, by counts that are told now and then"),
         Peer("sdk", "the vendors' bare SDKs", ("openai", "anthropic", "google.genai"), "pip install openai"),
-        # Its releases before this bound include two that stole credentials.
-        Peer("litellm", "LiteLLM", environment=("litellm>=1.106", "mcp")),
+        Peer("litellm", "LiteLLM", environment=_LITELLM),
+        Peer("litellm_router", "LiteLLM's Router, in the process that asks", environment=_LITELLM),
+        Peer("litellm_proxy", "LiteLLM's proxy, a process beside it", environment=_LITELLM),
         Peer(
             "pydantic_ai",
             "pydantic-ai's models without an agent",
@@ -39,7 +43,7 @@ PEERS: Final[Mapping[str, Peer]] = {
 
 
 # Their peers are measured in other cases too, and have a file for each.
-_FILE_EACH: Final = frozenset({"codec"})
+_FILE_EACH: Final = frozenset({"codec", "pool"})
 
 
 def module_of(contender: str, case: str) -> str:

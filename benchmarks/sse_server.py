@@ -1,8 +1,9 @@
-"""The load of the stream case: an HTTP server that sends prepared OpenAI chat chunks, in its own process.
+"""The load of model calls: an HTTP server that sends prepared OpenAI chat answers, in its own process.
 
 The model's name says what comes: `burst-N` sends N chunks as fast as they are taken, `paced-N` sends
 50 a second. The text of a paced chunk is the time at which it was due (nanoseconds of the monotonic
 clock, 16 hexadecimal digits), so its reader can tell how late it is, the server's own delay included.
+Who does not ask for a stream gets the text of a burst in one piece.
 It notes when a connection is closed in the midst of an answer, and tells the time when it is asked.
 """
 
@@ -27,6 +28,7 @@ _HEAD: Final = (
     b"cache-control: no-cache\r\n\r\n"
 )
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"(burst|paced)-(\d+)"')
+_STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
 _LENGTH: Final = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 
 
@@ -59,6 +61,19 @@ _LAST: Final = (
 _BURST: Final = _text(b"0" * 16)
 # A paced chunk is these two with 16 digits between: its length never changes.
 _BEFORE, _AFTER = _BURST.split(b"0" * 16)
+
+
+def _whole(count: int) -> bytes:
+    """A burst for who does not stream."""
+    body = (
+        b'{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"bench","choices":'
+        b'[{"index":0,"message":{"role":"assistant","content":"%s"},"finish_reason":"stop"}],'
+        b'"usage":{"prompt_tokens":9,"completion_tokens":9,"total_tokens":18}}' % (b"0" * 16 * count)
+    )
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(body),
+        body,
+    )
 
 
 class Ticker:
@@ -129,9 +144,12 @@ class Connection(asyncio.Protocol):
         if model is None:
             self._transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
             return
+        kind, count = model[1], int(model[2])
+        if not _STREAM.search(body):
+            self._transport.write(_whole(count))
+            return
         self._answering = True
         self._transport.write(_HEAD + _FIRST)
-        kind, count = model[1], int(model[2])
         if kind == b"paced":
             self._ticker.add(self, time.monotonic_ns(), count)
         else:

@@ -43,6 +43,10 @@ class Load:
         self._before = now
         return f"the load server took about {round(share, 1):.0%} of a core"
 
+    async def cpu_s(self) -> float:
+        """The CPU time that it has used so far."""
+        return float((await self._child.ask())["cpu"])
+
     async def broken_ns(self) -> int | None:
         """When it saw a connection close in the midst of an answer, by the clock of this machine."""
         at: int | None = (await self._child.ask(about="broken"))["at"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 
@@ -25,7 +26,7 @@ async def broken() -> AsyncIterator[tuple[int, asyncio.Queue[int]]]:
 async def ask(port: int, model: str, until: bytes) -> asyncio.StreamWriter:
     """A connection on which an answer has come so far."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    body = b'{"model": "%s"}' % model.encode()
+    body = b'{"model": "%s", "stream": true}' % model.encode()
     writer.write(b"POST /v1 HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
     await reader.readuntil(until)
     return writer
@@ -54,3 +55,15 @@ async def test_a_connection_that_nobody_closes_is_told_in_time(monkeypatch: pyte
     """The one who asks is not left waiting."""
     monkeypatch.setattr(sse_server, "_PATIENCE", 0.0)
     assert await sse_server._next(asyncio.Queue()) is None
+
+
+async def test_who_does_not_stream_gets_the_same_text_whole(broken: tuple[int, asyncio.Queue[int]]) -> None:
+    """In one body whose length is told, so that the connection can be used again."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", broken[0])
+    for _ in range(2):
+        writer.write(b'POST /v1 HTTP/1.1\r\ncontent-length: 20\r\n\r\n{"model": "burst-3" }')
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        answer = json.loads(await reader.readexactly(length))
+        assert answer["choices"][0]["message"]["content"] == "0" * 48
+    writer.close()
