@@ -117,7 +117,7 @@ class Models:
         """A vector for each input, in their order; raises the `ProviderError` of a call that failed."""
         if isinstance(request, str):
             texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
-            asked = _made(EmbeddingRequest, {"model": request, "inputs": texts, **fields})
+            asked = made(EmbeddingRequest, {"model": request, "inputs": texts, **fields})
         elif inputs or fields:
             raise _twice("EmbeddingRequest", "inputs")
         else:
@@ -162,7 +162,7 @@ def _asked(
     if not isinstance(request, LLMRequest):
         if prompt is None:
             raise InvalidRequest(f"nothing is asked of {request}; give a prompt, or an LLMRequest")
-        asked = _made(LLMRequest, {"model": request, "messages": _messages(prompt), **fields})
+        asked = made(LLMRequest, {"model": request, "messages": _messages(prompt), **fields})
     elif prompt is not None or fields:
         raise _twice("LLMRequest", "a prompt")
     else:
@@ -182,7 +182,8 @@ def _messages(prompt: Prompt) -> tuple[Message, ...]:
     raise InvalidRequest(f"a prompt is a str, a Message or several, not {type(prompt).__name__}")
 
 
-def _made(kind: type[_Request], fields: dict[str, Any]) -> _Request:
+def made(kind: type[_Request], fields: dict[str, Any]) -> _Request:
+    """A request with these fields; `InvalidRequest` that says which of them are none."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:

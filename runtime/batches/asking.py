@@ -11,8 +11,27 @@ from llmgine.providers import InvalidRequest, LLMRequest, LLMResponse, Message
 from llmgine.providers.layers.output_type import OutputType
 from llmgine.providers.names import resolve_chain
 from llmgine.providers.options import ProvidersOptions
+from llmgine.runtime.models import made
 
-_TAKEN = ("system",)
+# What a request of its own has that a batch can hold.
+_TAKEN = frozenset(
+    {
+        "cache",
+        "frequency_penalty",
+        "max_output_tokens",
+        "on_unsupported",
+        "presence_penalty",
+        "provider_options",
+        "reasoning",
+        "seed",
+        "stop",
+        "system",
+        "temperature",
+        "top_k",
+        "top_p",
+    }
+)
+_FORM = Message.user("")
 
 
 class Asking:
@@ -24,10 +43,11 @@ class Asking:
     def __init__(
         self, model: str, providers: ProvidersOptions, output: Any, options: Mapping[str, Any]
     ) -> None:
-        given = sorted(name for name, value in options.items() if name not in _TAKEN and value)
+        given = sorted(name for name in options.keys() - _TAKEN if options[name])
         if given:
             raise InvalidRequest(
-                f"batch=True asks the model itself, without a session: it takes no {', '.join(given)}"
+                f"batch=True asks the model itself, without a session: it takes no {', '.join(given)}, but "
+                f"{', '.join(sorted(_TAKEN))}"
             )
         chain = resolve_chain(model, providers)
         if len(chain) > 1:
@@ -36,13 +56,14 @@ class Asking:
                 f"a batch has one model, and {model!r} stands for several: name one of {names}"
             )
         self.model = str(chain[0].name)
-        self._system = options.get("system")
         self._kind = None if output is None else OutputType(output)
+        schema = None if self._kind is None else self._kind.schema
+        fields = {name: value for name, value in options.items() if name in _TAKEN}
+        self._form = made(LLMRequest, {"model": self.model, "messages": (_FORM,), "output": schema, **fields})
 
     def request(self, prompt: str | Message) -> LLMRequest:
         message = Message.user(prompt) if isinstance(prompt, str) else prompt
-        schema = None if self._kind is None else self._kind.schema
-        return LLMRequest(model=self.model, messages=(message,), system=self._system, output=schema)
+        return self._form.model_copy(update={"messages": (message,)})
 
     def reply(self, response: LLMResponse, id: str) -> Reply:
         """`OutputInvalid` for an answer that the type refuses."""

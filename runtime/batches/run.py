@@ -6,16 +6,16 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from llmgine.actors.pools.batches import BatchCalls, BatchOptions, Patience, next_pause
 from llmgine.actors.sessions import Reply
-from llmgine.providers import ErrorKind, LlmgineError, LLMRequest, LLMResponse, Message, ProviderError
+from llmgine.providers import ErrorKind, LLMRequest, LLMResponse, Message, ProviderError
 from llmgine.providers.contracts import BatchState, BatchStatus
-from llmgine.runtime.batches.job import Job
+from llmgine.runtime.batches.job import Job, Outcome
 from llmgine.runtime.batches.notes import Note, Notes
 from llmgine.runtime.checks import checked_deadline, checked_number, checked_prompt, checked_several
 from llmgine.runtime.mapping import place_of
@@ -24,7 +24,6 @@ from llmgine.runtime.progress import Show, shown
 R = TypeVar("R")
 
 Prompt = str | Message
-Outcome = Reply | LlmgineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,9 @@ class BatchRun:
         self._show = show
         self._places = {place_of(index, prompt): index for index, prompt in enumerate(prompts)}
         self._names = list(self._places)
-        self._job = Job(range(len(prompts)), plan.retries)
+        self._job = Job(
+            plan.name, len(prompts), plan.retries, keeps_errors=plan.return_exceptions, reply=plan.reply
+        )
         self._notes: dict[str, Note] = {}
         self._kept: frozenset[str] = frozenset()
         self._following: set[asyncio.Task[None]] = set()
@@ -138,9 +139,9 @@ class BatchRun:
         await asyncio.gather(*self._following, return_exceptions=True)
 
     async def _cancelled(self) -> None:
-        """Cancels what goes on at the provider."""
+        """Cancels what goes on at the provider for these prompts."""
         for note in self._notes.values():
-            if not note.over:
+            if not note.over and not self._places.keys().isdisjoint(note.places):
                 await cancelled(self._plan.calls(note.model), note)
 
     # One batch from its making to its end.
@@ -149,7 +150,10 @@ class BatchRun:
         """A new batch of the prompts that wait, as many as one holds."""
         plan, numbers = self._plan, sorted(self._job.waiting)
         note = Note(plan.new_tag(), plan.model, plan.clock(), ())
-        requests = [(note.custom_id(line), plan.request(self._prompts[n])) for line, n in enumerate(numbers)]
+
+        def requests() -> Iterator[tuple[str, LLMRequest]]:
+            for line, number in enumerate(numbers):
+                yield note.custom_id(line), plan.request(self._prompts[number])
 
         async def decided(seen: int, refused: dict[str, ProviderError]) -> None:
             taken = enumerate(numbers[:seen])
@@ -159,7 +163,7 @@ class BatchRun:
             self._notes[note.tag] = note
             for line, number in enumerate(numbers[:seen]):
                 if error := refused.get(note.custom_id(line)):
-                    self._end(number, error)
+                    self._job.end([number], error)
             if note.held:
                 await plan.notes.begun(note)
 
@@ -168,12 +172,12 @@ class BatchRun:
 
         calls = plan.calls(plan.model)
         try:
-            status = await self._patiently(lambda: calls.submit(note.tag, requests, decided), is_begun)
+            status = await self._patiently(lambda: calls.submit(note.tag, requests(), decided), is_begun)
         except ProviderError as error:
             if not is_begun():
                 if error.kind is ErrorKind.UNSUPPORTED:
                     raise
-                self._end_all(numbers, error)
+                self._job.end(numbers, error)
             else:
                 await self._not_made(note, error)
             return
@@ -188,12 +192,13 @@ class BatchRun:
     async def _not_made(self, note: Note, error: ProviderError) -> None:
         """A batch was sent, and nobody knows whether it was taken, unless the provider refused it."""
         pause = self._making.pause(error.retry_after)
-        if not error.retryable or pause is None:
-            await self._void(note)
-            self._end_all((self._places[place] for place in note.held), error)
+        if error.retryable and pause is not None:
+            await self._plan.sleep(pause)
+            self._follow(note, note.held)
             return
-        await self._plan.sleep(pause)
-        self._follow(note, note.held)
+        if error.status is not None and 400 <= error.status < 500:
+            await self._void(note)
+        self._job.end([self._places[place] for place in note.held], error)
 
     async def _followed(self, note: Note, mine: dict[str, int]) -> None:
         try:
@@ -201,7 +206,7 @@ class BatchRun:
         except ProviderError as error:
             if error.kind is ErrorKind.NOT_FOUND and note.tag in self._kept:
                 error.hint = "a provider keeps results for a month; under another name the map asks again"
-            self._end_all(mine.values(), error)
+            self._job.end(mine.values(), error)
 
     async def _to_its_end(self, note: Note, mine: dict[str, int]) -> None:
         """Waits for a batch and reads what became of these prompts."""
@@ -273,9 +278,9 @@ class BatchRun:
         del self._statuses[note.tag]
         self._crowded.recovered()
         for place, number in mine.items():
-            self._settle(number, outcomes.get(place, missing), f"{self._plan.name}/{place}", counts=not told)
+            self._job.settle(number, place, outcomes.get(place, missing), counts=not told)
         if cancelled and not told:  # whoever cancelled it meant the map
-            self._end_all(sorted(self._job.waiting), missing)
+            self._job.end(sorted(self._job.waiting), missing)
         self._tell()
 
     async def _rejected(self, note: Note, mine: dict[str, int], status: BatchStatus) -> None:
@@ -290,47 +295,19 @@ class BatchRun:
         blamed = {held[line - 1] for line in status.bad_lines if 0 < line <= len(held)}
         room = pause is not None and len(self._following) > 1
         for place, number in mine.items():
-            self._failed(number, error, counts=place in blamed if blamed else not room)
+            self._job.failed(number, error, counts=place in blamed if blamed else not room)
 
     async def _void(self, note: Note) -> None:
         del self._notes[note.tag]
         self._statuses.pop(note.tag, None)
         await self._plan.notes.void(note)
 
-    # What becomes of a prompt.
-
-    def _settle(self, number: int, outcome: LLMResponse | ProviderError, id: str, *, counts: bool) -> None:
-        if isinstance(outcome, ProviderError):
-            self._failed(number, outcome, counts=counts)
-            return
-        try:
-            self._job.succeeded(number, self._plan.reply(outcome, id))
-        except LlmgineError as error:
-            self._failed(number, error, counts=counts)
-
-    def _failed(self, number: int, error: LlmgineError, *, counts: bool) -> None:
-        if self._job.failed(number, error, counts=counts):
-            self._ended(number, error)
-
-    def _end(self, number: int, error: LlmgineError) -> None:
-        self._job.end(number, error)
-        self._ended(number, error)
-
-    def _end_all(self, numbers: Iterable[int], error: LlmgineError) -> None:
-        for number in list(numbers):
-            self._end(number, error)
-
-    def _ended(self, number: int, error: LlmgineError) -> None:
-        if not self._plan.return_exceptions:
-            error.add_note(f"the prompt is number {number} of the map {self._plan.name!r}")
-            raise error
-
     def _late(self) -> None:
         error = ProviderError(
             f"the deadline of {self._plan.deadline:g} s passed before all batches were over",
             kind=ErrorKind.TIMEOUT,
         )
-        self._end_all((n for n in range(len(self._prompts)) if n not in self._job.results), error)
+        self._job.end(self._job.unsettled, error)
 
     def _tell(self) -> None:
         going = sum(status.done + status.failed for status in self._statuses.values())
@@ -358,14 +335,16 @@ class BatchRun:
 
 
 async def cancelled(calls: BatchCalls, note: Note) -> bool:
-    """Whether the batch was there to be cancelled; one that may be somebody else's is left alone."""
-    id = note.id if note.sure else ""
-    if not note.id:
+    """Whether the batch went on and was cancelled; one that may be somebody else's is left alone."""
+    if note.id:
+        status: BatchStatus | None = await calls.status(note.id, key=note.key) if note.sure else None
+    else:
         found = await calls.find(note.tag, note.since, len(note.held), note.foreign, key=note.key)
-        id = found.id if found is not None and found.tag == note.tag else ""
-    if id:
-        await calls.cancel(id, key=note.key)
-    return bool(id)
+        status = found if found is not None and found.tag == note.tag else None
+    if status is None or status.state is not BatchState.RUNNING:
+        return False
+    await calls.cancel(status.id, key=note.key or status.key)
+    return True
 
 
 def _untold(note: Note, status: BatchStatus) -> ProviderError:

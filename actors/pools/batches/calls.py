@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
+from itertools import islice
 from typing import Any
 
 from llmgine.actors.link import EndOfStream, NotSendable, Stream
@@ -28,7 +29,7 @@ class BatchCalls:
         self._opened = opened
 
     async def submit(
-        self, tag: str, requests: Sequence[tuple[str, LLMRequest]], decided: Decided, *, key: str = ""
+        self, tag: str, requests: Iterable[tuple[str, LLMRequest]], decided: Decided, *, key: str = ""
     ) -> BatchStatus | None:
         """A new batch of as many of the requests as one holds, once `decided` has returned.
 
@@ -37,7 +38,7 @@ class BatchCalls:
         """
         async with self._opened(wire.SUBMIT, [self._model, key, tag]) as stream:
             (_, most) = await _expected(stream, wire.TAKES)
-            for custom_id, request in requests[:most]:
+            for custom_id, request in islice(requests, most):
                 try:
                     await stream.send([wire.REQUEST, custom_id, request.model_dump_json().encode()])
                 except NotSendable as error:

@@ -140,7 +140,8 @@ class BatchServer(Listener):
 
     def cancel(self, batch: Batch) -> None:
         """What was not done by half of its rounds is not done any more."""
-        if not batch.over:
+        assert not batch.over, "it is over"
+        if not batch.cancelled:
             batch.cancelled = True
             for item in batch.items[len(batch.items) // 2 :]:
                 item.fate = "cancelled"

@@ -25,7 +25,6 @@ from tests.providers.faults.batches import BatchServer
 
 WIRES: dict[str, dict[str, Any]] = {
     "responses": {"kind": "openai"},
-    "chat": {"kind": "openai", "api": "openai-chat"},
     "anthropic": {"kind": "anthropic"},
 }
 PROMPTS = ["a", "b", "c"]
@@ -205,7 +204,7 @@ async def test_what_makes_no_sense_is_refused(
     make: Callable[[str], Stage], options: dict[str, Any], said: str
 ) -> None:
     """Before anything is sent."""
-    stage = make("chat")
+    stage = make("responses")
     with pytest.raises(InvalidRequest, match=said):
         await stage.map(PROMPTS, **options)
     assert stage.server.steps == []
@@ -225,7 +224,7 @@ async def test_a_provider_without_batches(
 
 async def test_one_model_answers_a_batch(make: Callable[[str], Stage]) -> None:
     """A name that stands for several is refused."""
-    stage = make("chat")
+    stage = make("responses")
     stage.settings["providers"]["aliases"] = {"best": ["there/m", "there/n"]}
     async with stage.runtime() as runtime:
         with pytest.raises(InvalidRequest, match="one model"):
