@@ -19,6 +19,7 @@ from llmgine.actors.sessions import (
     SessionWoken,
 )
 from llmgine.actors.sessions.hosting.code import SessionCode
+from llmgine.actors.store import StoreUnavailable
 from llmgine.actors.supervisor.directory import Directory
 from llmgine.actors.supervisor.entries import EndSession, SessionEntry, SessionNotFound
 from llmgine.actors.supervisor.lodging import Lodging
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 # How long a session's start or end event may hold up what follows.
 _LAST_WORD = 5.0
+# How long a store that is away may hold up a session's end, and how often it is tried.
+_WRITTEN_DOWN = 10.0
+_AGAIN = 0.2
 
 
 class SessionDesk:
@@ -241,19 +245,33 @@ class SessionDesk:
                 self.end(orphaned)
 
     async def _finish(self, entry: SessionEntry) -> None:
-        """Ends the session where it lives; one that sleeps is woken to end its turns, or to hear of it."""
-        try:
-            if await self._lodging.end(entry, self._options.stop_grace):
+        """Ends the session where it lives, and in the store, before anybody is told.
+
+        Who is told of an end that the store has not would hear of it again from a later life of this actor.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _WRITTEN_DOWN
+        while True:
+            try:
+                await self._ended_at_home(entry)
                 return
-            row = await self._records.find(entry.id)
-            heard = self._subscriptions.hears(entry.id, SessionEnded)
-            if row is not None and (row.pending or heard):
-                await self._again(entry)
-                await self._lodging.end(entry, self._options.stop_grace)
-            elif row is not None:
-                await self._records.close_row(row)
-        except (LlmgineError, TimeoutError) as error:
-            logger.warning("the end of session %s is not in the store: %s", entry.id, error)
+            except (LlmgineError, TimeoutError) as error:
+                if not isinstance(error, StoreUnavailable) or loop.time() >= give_up:
+                    logger.warning("the end of session %s is not in the store: %s", entry.id, error)
+                    return
+            await asyncio.sleep(_AGAIN)
+
+    async def _ended_at_home(self, entry: SessionEntry) -> None:
+        """One that sleeps is woken to end its turns, or to hear of it."""
+        if await self._lodging.end(entry, self._options.stop_grace):
+            return
+        row = await self._records.find(entry.id)
+        heard = self._subscriptions.hears(entry.id, SessionEnded)
+        if row is not None and (row.pending or heard):
+            await self._again(entry)
+            await self._lodging.end(entry, self._options.stop_grace)
+        elif row is not None:
+            await self._records.close_row(row)
 
     async def _publish(self, event: Event, *, wait: bool = False) -> None:
         """Publishes; a bus that cannot take it now, or a slow handler, holds up no session for long."""
