@@ -97,6 +97,7 @@ LLMGINE_COST_USD = "llmgine.cost.usd"  # exact decimal as text; absent where the
 LLMGINE_QUEUE_WAIT = "llmgine.queue.wait"  # seconds, float
 LLMGINE_POOL = "llmgine.pool"
 LLMGINE_PROVIDER_ACTOR = "llmgine.provider.actor"
+LLMGINE_CACHED = "llmgine.cached"  # how an equal request's answer came: kept, stored, shared
 LLMGINE_ATTEMPT = "llmgine.attempt"
 LLMGINE_ERROR_PHASE = "llmgine.error.phase"
 LLMGINE_ERROR_RETRYABLE = "llmgine.error.retryable"

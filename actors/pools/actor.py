@@ -12,6 +12,7 @@ from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools.figures import Figures
 from llmgine.actors.pools.options import PoolsOptions
 from llmgine.actors.pools.serving import LoopLag, Serving
+from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.options import ProvidersOptions
 
@@ -24,12 +25,14 @@ class ProviderActor(ObservedActor):
     def __init__(self, boot: Boot) -> None:
         super().__init__(boot)
         self._pool, _ = names.parse_provider(boot.name)
+        options = PoolsOptions.model_validate(boot.settings["pools"]).of(self._pool)
         self._serving = Serving(
             boot.name,
             self._pool,
             ProvidersOptions.model_validate(boot.settings["providers"]),
-            PoolsOptions.model_validate(boot.settings["pools"]).of(self._pool),
+            options,
             self.recorder,
+            lambda: StoreClient(self.peer(names.STORE), timeout=options.cache.store_timeout),
         )
         self._lag = LoopLag()
         self._figures = Figures(self.statistics, self.tell)
@@ -48,6 +51,10 @@ class ProviderActor(ObservedActor):
         await super().opened()
         self._lag.start()
         self._figures.start()
+
+    async def empty_cache(self) -> None:
+        """No answer that was given until now is given again from this actor's memory."""
+        await self._serving.empty_cache()
 
     async def drain(self, grace: float) -> None:
         self._serving.close()

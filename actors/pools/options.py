@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.actors.pools.admission.options import AdmissionOptions
 from llmgine.actors.pools.batches.options import BatchOptions
+from llmgine.actors.pools.caching.options import CacheOptions
 from llmgine.actors.pools.failover.options import FailoverOptions
 from llmgine.actors.pools.keys.options import KeysOptions
 from llmgine.actors.pools.quota.options import QuotaOptions
@@ -26,6 +27,9 @@ class PoolOptions(BaseModel):
     admission: AdmissionOptions = Field(
         default_factory=AdmissionOptions,
         description="How an actor lets calls through, and which wait.",
+    )
+    cache: CacheOptions = Field(
+        default_factory=CacheOptions, description="Whether equal requests get the same answer."
     )
     num_cpus: float = Field(
         default=0.1, ge=0, description="CPUs that Ray holds back for one provider actor when it is placed."

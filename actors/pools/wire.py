@@ -31,7 +31,8 @@ from llmgine.providers.embeddings import packed, unpacked
 LLM_STREAM = "llm.stream"
 LLM_EMBED = "llm.embed"
 
-ACCEPTED = "accepted"  # [ACCEPTED, calls that it carries, waiting ones too]
+# [ACCEPTED, calls that it carries, waiting ones too], and True where another's call is the answer
+ACCEPTED = "accepted"
 REFUSED = "refused"  # [REFUSED, calls that it carries, seconds or None, reason]: another actor may take it
 FAILED = "failed"  # [FAILED, name of the error's class, its text or fields]: no other actor can do better
 VECTORS = "vectors"  # [VECTORS, code of the numbers, length of a vector, bytes]

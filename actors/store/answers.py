@@ -63,8 +63,8 @@ def _answer(engine: Engine, question: Any) -> Answer:
         case ["code", str(hash)]:
             return engine.sessions.code(hash), ()
         case ["response", str(key)]:
-            found = engine.response(key)
-            return (None if found is None else row_to_wire(found)), ()
+            kept = engine.response(key)
+            return (None if kept is None else row_to_wire(kept)), ()
         case ["note", str(name)]:
             return engine.note(name), ()
         case ["aside", int(limit)]:

@@ -22,14 +22,19 @@ from llmgine.providers import (
     Failed,
     LLMRequest,
     LLMResponse,
+    Message,
     Reset,
     StreamEvent,
     TextDelta,
+    TextPart,
     ThinkingDelta,
+    ThinkingPart,
     ToolCallDelta,
+    ToolCallPart,
+    ToolCallStart,
 )
-from llmgine.providers.contracts import FinishReason, Usage, UsageSource
-from llmgine.providers.events import ends_call, from_wire, to_wire
+from llmgine.providers.contracts import AnyPart, FinishReason, Usage, UsageSource
+from llmgine.providers.events import PartDone, ends_call, from_wire, to_wire
 
 # The outcome of an attempt in whose place another's answer was taken.
 CACHED: Final = "cached"
@@ -115,8 +120,35 @@ def _told(request: LLMRequest, events: list[StreamEvent]) -> list[Any] | None:
     return [to_wire(event) for event in _fewer(heard)]
 
 
+def partial(messages: Iterable[Sequence[Any]]) -> Message | None:
+    """What events had said by then that were not the last."""
+    parts: dict[int, AnyPart] = {}
+    for message in messages:
+        match from_wire(list(message)):
+            case Reset():
+                parts.clear()
+            case PartDone(index, part):
+                parts[index] = part
+            case ToolCallStart(index, id_, name):
+                parts[index] = ToolCallPart(id=id_, name=name, arguments=None)
+            case TextDelta() | ThinkingDelta() | ToolCallDelta() as delta:
+                parts[delta.index] = _longer(parts.get(delta.index), delta)
+    return Message(role="assistant", parts=tuple(parts.values())) if parts else None
+
+
+def _longer(part: AnyPart | None, delta: _Delta) -> AnyPart:
+    if isinstance(delta, ToolCallDelta):
+        assert isinstance(part, ToolCallPart)
+        return part.model_copy(update={"raw_arguments": part.raw_arguments + delta.arguments})
+    if isinstance(part, TextPart | ThinkingPart):
+        return part.model_copy(update={"text": part.text + delta.text})
+    return TextPart(text=delta.text) if isinstance(delta, TextDelta) else ThinkingPart(text=delta.text)
+
+
 def _free(response: _Response) -> _Response:
     """What was said of the provider's limits, and of the tries, belongs to the call that was made."""
+    if response.cached:
+        return response
     return response.model_copy(
         update={
             "cached": True,

@@ -10,14 +10,20 @@ _MESSAGE_BYTES: Final = 64
 
 
 class Reader:
-    """How far one reader of a flight has come; `cut` once it has fallen too far behind."""
+    """How far one reader of a flight has come.
 
-    __slots__ = ("bytes", "cut", "place")
+    The first of them `leads`. One is `cut` once it has fallen too far behind; the one that `pays` is told the
+    last message as it is.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("bytes", "cut", "leads", "pays", "place")
+
+    def __init__(self, *, leads: bool) -> None:
+        self.leads = leads
         self.place = 0
         self.bytes = 0
         self.cut = False
+        self.pays = False
 
 
 class Flight:
@@ -36,12 +42,17 @@ class Flight:
         self._bytes = 0
         self._readers: list[Reader] = []
         self._shared_last: Any = None
-        self._payer: Reader | None = None
+        self._joined = False
         self.ended = False
 
     @property
     def readers(self) -> int:
         return len(self._readers)
+
+    @property
+    def said(self) -> int:
+        """How many messages there were."""
+        return self._dropped + len(self._log)
 
     @property
     def is_whole(self) -> bool:
@@ -58,10 +69,14 @@ class Flight:
         return any(self._bytes - reader.bytes < self._window for reader in self._readers)
 
     def join(self) -> Reader | None:
-        """A reader from the beginning on; None where it is too late."""
-        if not self.is_whole:
+        """A reader from the beginning on; None where it is too late.
+
+        Once all readers have left it is: whoever makes the call gives it up.
+        """
+        if not self.is_whole or (self._joined and not self._readers):
             return None
-        reader = Reader()
+        reader = Reader(leads=not self._joined)
+        self._joined = True
         self._readers.append(reader)
         return reader
 
@@ -84,7 +99,8 @@ class Flight:
         """The last message, told to the first who still reads as it is, and to all others as `shared`."""
         self.add(last, size)
         self._shared_last = shared
-        self._payer = self._readers[0] if self._readers else None
+        for payer in self._readers[:1]:
+            payer.pays = True
         self.ended = True
 
     def stop(self) -> None:
@@ -99,7 +115,7 @@ class Flight:
         reader.place += 1
         reader.bytes += size
         is_last = self._shared_last is not None and reader.bytes == self._bytes
-        if is_last and reader is not self._payer:
+        if is_last and not reader.pays:
             message = self._shared_last
         self._forget()
         return message

@@ -29,7 +29,7 @@ class CacheOptions(BaseModel):
         default=64 << 20, ge=0, description="Bytes of answers that one provider actor holds in memory."
     )
     max_answer_bytes: int = Field(
-        default=1 << 20,
+        default=4 << 20,
         ge=1 << 10,
         description="A larger answer is not kept, and who comes after so much of it was said does not share "
         "it; a reader of a shared call that falls so far behind is cut off.",

@@ -13,11 +13,15 @@ from llmgine.actors.link import LinkError, Stream, StreamHandler
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.admission import Refused, Ticket
 from llmgine.actors.pools.batches import BatchDesk
+from llmgine.actors.pools.caching.hashing import RequestHash
 from llmgine.actors.pools.options import PoolOptions
 from llmgine.actors.pools.serving.call import Call, R, is_overload, now, parsed
 from llmgine.actors.pools.serving.door import Door
+from llmgine.actors.pools.serving.kept import KeptAnswers
 from llmgine.actors.pools.serving.keyed import KeyedCalls
+from llmgine.actors.pools.serving.sharing import Sharing
 from llmgine.actors.pools.serving.tally import CANCELLED, DONE, Tally
+from llmgine.actors.store import StoreClient
 from llmgine.providers import (
     Done,
     EmbeddingRequest,
@@ -51,6 +55,7 @@ class Serving:
         providers: ProvidersOptions,
         options: PoolOptions,
         recorder: SpanRecorder,
+        store: Callable[[], StoreClient],
     ) -> None:
         self._actor = actor
         self._pool = pool
@@ -59,26 +64,39 @@ class Serving:
         self._keyed = KeyedCalls(pool, providers, options.keys)
         self._door = Door(pool, options)
         self._tally = Tally()
+        kept = KeptAnswers(pool, options.cache, store)
+        self._sharing = Sharing(
+            pool, RequestHash(providers), options.cache, kept, lambda: self._door.load, self._span
+        )
         self._idle = asyncio.Event()
         self._idle.set()
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return {
-            wire.LLM_STREAM: partial(self._serve, LLMRequest, self._stream),
-            wire.LLM_EMBED: partial(self._serve, EmbeddingRequest, self._embed),
+            wire.LLM_STREAM: self._sharing.around(LLMRequest, partial(self._serve, LLMRequest, self._stream)),
+            wire.LLM_EMBED: self._sharing.around(
+                EmbeddingRequest, partial(self._serve, EmbeddingRequest, self._embed)
+            ),
             **BatchDesk(self._keyed.batches, lambda: self._door.load).handlers(),
         }
 
     def close(self) -> None:
         """Takes no more calls; those that wait fail, so that their callers take them elsewhere."""
+        self._sharing.close()
         self._door.close()
 
     async def ended(self) -> None:
         """Waits until no call is left."""
         await self._idle.wait()
+        await self._sharing.ended()
+
+    async def empty_cache(self) -> None:
+        """No answer that was given until now is given again from here; what the store keeps stays there."""
+        await self._sharing.empty()
 
     async def aclose(self) -> None:
         """Lets go of the provider."""
+        await self._sharing.aclose()
         await self._keyed.aclose()
 
     def statistics(self) -> dict[str, dict[str, Any]]:
@@ -87,6 +105,7 @@ class Serving:
             "admission": self._door.statistics(),
             "calls": self._tally.statistics(),
             "keys": self._keyed.statistics(),
+            "cache": self._sharing.statistics(),
         }
 
     async def _serve(self, kind: type[R], answer: _Answer[R], stream: Stream) -> None:

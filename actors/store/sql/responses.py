@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -16,7 +17,8 @@ from llmgine.actors.store.sql.values import row_of, values_of
 _ROWS: Final = 1_000
 
 
-class Amount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Amount:
     """How many answers, and how many bytes of them."""
 
     count: int = 0

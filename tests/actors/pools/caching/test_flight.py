@@ -104,6 +104,15 @@ def test_nobody_joins_a_call_that_has_said_too_much() -> None:
     assert len(call.messages) == 0
 
 
+def test_nobody_joins_a_call_that_all_have_left() -> None:
+    """It is being given up."""
+    call = flight()
+    reader = joined(call)
+    call.add("a", 1)
+    call.leave(reader)
+    assert call.join() is None
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["add", "take", "take", "join", "leave"]), st.integers(0, 5)), max_size=80

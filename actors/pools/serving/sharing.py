@@ -1,0 +1,314 @@
+"""Equal requests that come to one actor: answered from what is kept, or by one call for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from llmgine.actors.link import LinkError, Stream, StreamHandler
+from llmgine.actors.pools import wire
+from llmgine.actors.pools.caching.answers import Answer, Saved, partial, sealed
+from llmgine.actors.pools.caching.flight import Reader
+from llmgine.actors.pools.caching.hashing import RequestHash
+from llmgine.actors.pools.caching.options import CacheOptions
+from llmgine.actors.pools.serving.call import parsed
+from llmgine.actors.pools.serving.kept import KeptAnswers
+from llmgine.actors.pools.serving.tee import Tee
+from llmgine.providers import (
+    EmbeddingRequest,
+    ErrorKind,
+    ErrorPhase,
+    Failed,
+    InvalidRequest,
+    LLMRequest,
+    ProviderError,
+)
+from llmgine.providers.events import to_wire
+from llmgine.telemetry import OpenSpan
+from llmgine.telemetry import names as spans
+
+_Kind = type[LLMRequest] | type[EmbeddingRequest]
+_Request = LLMRequest | EmbeddingRequest
+_Terms = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class Figures:
+    """What came of the requests that may be answered with another's answer."""
+
+    hits: int = 0  # answered from memory
+    store_hits: int = 0
+    misses: int = 0  # calls made
+    joins: int = 0  # answered by a call under way
+    cut: int = 0  # readers that fell behind
+    saved_input_tokens: int = 0
+    saved_output_tokens: int = 0
+    saved_cost: float = 0.0
+
+    def save(self, saved: Saved) -> None:
+        self.saved_input_tokens += saved.input_tokens
+        self.saved_output_tokens += saved.output_tokens
+        self.saved_cost += saved.cost
+
+
+@dataclass(slots=True)
+class SharedCall:
+    """A call under way. It is made without a deadline: each reader waits as long as its own says."""
+
+    tee: Tee
+    request: _Request
+    key: bytes
+    generation: int
+    priority: str
+    found: Saved | None = None  # what it saves where it was not made, but found in the store
+
+    def suits(self, priority: str) -> bool:
+        """Whether one of this priority may join: none waits in a queue behind those it goes before."""
+        answering = self.tee.heard > 1
+        return answering or priority == self.priority or priority == "batch"
+
+
+class Sharing:
+    """Stands before what makes calls. Who is not asked to share a request's answer has no part in it."""
+
+    def __init__(
+        self,
+        pool: str,
+        hashes: RequestHash,
+        options: CacheOptions,
+        kept: KeptAnswers,
+        load: Callable[[], int],
+        span: Callable[[str, bytes | None], OpenSpan],
+    ) -> None:
+        self._pool = pool
+        self._hashes = hashes
+        self._options = options
+        self._kept = kept
+        self._load = load
+        self._span = span
+        self._calls: dict[_Terms, SharedCall] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._figures = Figures()
+        self._readers = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    def around(self, kind: _Kind, make: StreamHandler) -> StreamHandler:
+        """`make` for requests that are not answered otherwise."""
+        return functools.partial(self._serve, kind, make)
+
+    def close(self) -> None:
+        """Nothing more is shared or answered from here."""
+        self._closed = True
+
+    async def ended(self) -> None:
+        """Waits until all that are being answered have their answers, and the store what is to be kept."""
+        await self._idle.wait()
+        await self._kept.written()
+
+    async def empty(self) -> None:
+        """No request that comes now is answered with what was said to an earlier one, but from the store."""
+        self._calls.clear()
+        await self._kept.empty()
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._kept.aclose()
+
+    def statistics(self) -> dict[str, Any]:
+        """What came of the requests that may be answered with another's answer, and what is going on."""
+        now = {"calls": len(self._tasks), "answering": self._readers}
+        return {**asdict(self._figures), **self._kept.statistics(), **now}
+
+    async def _serve(self, kind: _Kind, make: StreamHandler, stream: Stream) -> None:
+        body, _, _, asked = stream.header
+        ask = wire.Ask.from_wire(asked)
+        if ask.cache is None or self._closed:
+            await make(stream)
+            return
+        answer = self._kept.here(ask.cache)
+        if answer is not None:
+            self._figures.hits += 1
+            with self._answering(), self._spanned(stream.header, "kept"), contextlib.suppress(LinkError):
+                await _tell(stream, self._load(), answer)
+                self._figures.save(answer.saved)
+                stream.finish()
+            return
+        request = self._request(kind, body, ask.cache)
+        if request is None:
+            await make(stream)
+            return
+        await self._share(stream, make, request, ask)
+
+    def _request(self, kind: _Kind, body: bytes, key: bytes) -> _Request | None:
+        """The request, where it is what the caller says: an answer is kept for no other than its own."""
+        try:
+            request = parsed(LLMRequest, body) if kind is LLMRequest else parsed(EmbeddingRequest, body)
+        except InvalidRequest:
+            return None
+        return request if self._hashes.of(request) == key else None
+
+    async def _share(self, stream: Stream, make: StreamHandler, request: _Request, ask: wire.Ask) -> None:
+        terms = _terms(stream.kind, request, ask)
+        call = self._calls.get(terms)
+        reader = call.tee.join() if call is not None and call.suits(ask.priority) else None
+        if call is not None and reader is not None:
+            self._figures.joins += 1
+            with self._answering(), self._spanned(stream.header, "shared"):
+                await self._read(call, reader, stream, request.deadline)
+            return
+        call, reader = self._begin(stream, make, request, ask, terms)
+        with self._answering():
+            await self._read(call, reader, stream, request.deadline)
+
+    def _begin(
+        self, stream: Stream, make: StreamHandler, request: _Request, ask: wire.Ask, terms: _Terms
+    ) -> tuple[SharedCall, Reader]:
+        _, session, trace, _ = stream.header
+        waits = [wait for wait in (ask.wait, request.deadline) if wait is not None]
+        asked = wire.Ask(ask.priority, min(waits, default=None))
+        body = request.model_copy(update={"deadline": None}).model_dump_json().encode()
+        assert ask.cache is not None
+        tee = Tee(
+            stream,
+            [body, session, trace, asked.to_wire()],
+            self._options.max_answer_bytes,
+            lambda: self._over(terms, call),
+        )
+        call = SharedCall(tee, request, ask.cache, self._kept.generation, ask.priority)
+        reader = tee.join()
+        assert reader is not None
+        if self._options.share:
+            self._calls[terms] = call
+        task = asyncio.create_task(self._make(call, make), name=f"shared {stream.kind}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return call, reader
+
+    async def _make(self, call: SharedCall, make: StreamHandler) -> None:
+        """Makes the call, unless the store has its answer."""
+        tee = call.tee
+        try:
+            answer = await self._kept.find(call.key)
+            if answer is not None:
+                self._figures.store_hits += 1
+                call.found = answer.saved
+                with self._spanned(tee.header, "stored"):
+                    await _tell(tee, self._load(), answer)
+            elif not tee.is_closed:
+                self._figures.misses += 1
+                await make(cast("Stream", tee))
+        except LinkError:
+            pass  # All who would read it have left.
+        finally:
+            tee.finish()
+
+    def _over(self, terms: _Terms, call: SharedCall) -> None:
+        """All of it was said, or nothing more comes."""
+        if self._calls.get(terms) is call:
+            del self._calls[terms]
+        messages = call.tee.messages
+        if call.found is None and messages and len(messages) > 1:
+            body = sealed(call.request, messages[1:])
+            if body is not None:
+                self._kept.keep(call.key, body, call.generation)
+
+    async def _read(self, call: SharedCall, reader: Reader, stream: Stream, deadline: float | None) -> None:
+        """Passes on what is said until its end, the reader's deadline, or until the reader leaves."""
+        tee = call.tee
+        gone = asyncio.create_task(stream.wait_closed())
+        gone.add_done_callback(lambda _: tee.move())
+        try:
+            try:
+                async with asyncio.timeout(deadline):
+                    await self._pass_on(call, reader, stream)
+            except TimeoutError:
+                late = f"the call took longer than its deadline of {deadline:g} s"
+                await self._fail(call, reader, stream, ErrorKind.TIMEOUT, late)
+        except LinkError:
+            pass  # The caller is gone or gave up.
+        finally:
+            gone.cancel()
+            tee.leave(reader)
+            await asyncio.gather(gone, return_exceptions=True)
+
+    async def _pass_on(self, call: SharedCall, reader: Reader, stream: Stream) -> None:
+        tee = call.tee
+        while not stream.is_closed:
+            message = tee.take(reader)
+            if message is not None:
+                if message[0] == wire.ACCEPTED and not reader.leads:
+                    message = [wire.ACCEPTED, self._load(), True]
+                if not stream.try_send(message):
+                    await stream.send(message)
+            elif reader.cut:
+                self._figures.cut += 1
+                behind = (
+                    f"it was read so slowly that it fell {self._options.max_answer_bytes} bytes behind "
+                    "others that share the call (pools.default.cache.max_answer_bytes)"
+                )
+                await self._fail(call, reader, stream, ErrorKind.CONNECTION, behind)
+                return
+            elif tee.ended:
+                if call.found or not reader.pays:
+                    self._figures.save(call.found or tee.saved)
+                stream.finish()
+                return
+            else:
+                await tee.moved()
+
+    async def _fail(
+        self, call: SharedCall, reader: Reader, stream: Stream, kind: ErrorKind, why: str
+    ) -> None:
+        """Ends one reader's call; the others go on."""
+        error = ProviderError(
+            why,
+            kind=kind,
+            phase=ErrorPhase.MID_STREAM if reader.place > 1 else ErrorPhase.PRE_TOKEN,
+            provider=self._pool,
+            model=call.request.model.partition("/")[2],
+        )
+        if reader.place and stream.kind == wire.LLM_STREAM:
+            heard = (call.tee.messages or [])[1 : reader.place]
+            await stream.send(to_wire(Failed(error, partial(heard))))
+        else:
+            await stream.send(wire.failure_to_wire(error))
+        stream.finish()
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """One more is being answered."""
+        self._readers += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._idle.set()
+
+    def _spanned(self, header: Any, how: str) -> OpenSpan:
+        _, session, trace, _ = header
+        span = self._span(session, trace)
+        span.set({spans.LLMGINE_CACHED: how})
+        return span
+
+
+def _terms(kind: str, request: _Request, ask: wire.Ask) -> _Terms:
+    """What those who share a call agree in: the question, and how the answer may come."""
+    if isinstance(request, LLMRequest):
+        return kind, ask.cache, request.mid_stream, request.idle_timeout
+    return kind, ask.cache
+
+
+async def _tell(stream: Stream | Tee, load: int, answer: Answer) -> None:
+    for message in ([wire.ACCEPTED, load, True], *answer.messages):
+        if not stream.try_send(message):
+            await stream.send(message)
