@@ -29,6 +29,7 @@ from llmgine.providers import (
 from llmgine.providers.contracts import UsageSource
 from llmgine.providers.events import from_wire
 from llmgine.providers.options import ProvidersOptions
+from tests.actors.conftest import settled
 
 ACTORS = ["provider-scripted-0", "provider-scripted-1"]
 REQUEST = LLMRequest(model="scripted/echo", messages=(Message.user("hi"),))
@@ -205,15 +206,19 @@ class Stage:
         caller.is_anothers = verdict[2:] == [True]
         return caller
 
-    async def figures(self, actor: str = ACTORS[0]) -> dict[str, Any]:
-        told = await self.cluster.call(actor, "statistics")
-        return dict(told["cache"])
+    def statistics(self, actor: str = ACTORS[0]) -> dict[str, Any]:
+        living = self.cluster._actors[actor]
+        assert isinstance(living, ProviderActor)
+        return living.statistics()
+
+    def figures(self, actor: str = ACTORS[0]) -> dict[str, Any]:
+        """What became of the actor's requests."""
+        figures: dict[str, Any] = self.statistics(actor)["cache"]
+        return figures
 
     async def when(self, actor: str = ACTORS[0], **figures: int) -> None:
         """Waits until the actor's figures are so."""
-        async with asyncio.timeout(5):
-            while not figures.items() <= (await self.figures(actor)).items():  # noqa: ASYNC110 - only asking tells
-                await asyncio.sleep(0)
+        await settled(lambda: figures.items() <= self.figures(actor).items())
 
     async def close(self) -> None:
         for name in await self.cluster.names():

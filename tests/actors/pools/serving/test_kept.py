@@ -28,7 +28,7 @@ SECOND = 1_000_000_000
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(keyed, "open_provider", lambda name, options: stage.provider)
+    monkeypatch.setattr(keyed, "open_endpoint", lambda *asked, **more: stage.provider)
     yield stage
     await stage.close()
 
@@ -62,7 +62,7 @@ async def test_an_answer_outlives_its_actor(stage: Stage) -> None:
         assert caller.text == "well, yes"
         assert caller.response.cached
     assert len(stage.provider.calls) == 1
-    figures = await stage.figures()
+    figures = stage.figures()
     assert (figures["store_hits"], figures["hits"], figures["misses"]) == (1, 1, 0)
     assert figures["saved_output_tokens"] == 4
 
@@ -95,7 +95,7 @@ async def test_equal_requests_share_one_question_to_the_store(stage: Stage) -> N
     for caller in callers:
         await caller.verdict()
         assert (await caller.rest()).response.cached
-    figures = await stage.figures(ACTORS[1])
+    figures = stage.figures(ACTORS[1])
     assert figures["store_hits"] == 1
     assert figures["store_hits"] + figures["joins"] + figures["hits"] == 3
     assert figures["saved_output_tokens"] == 6

@@ -31,7 +31,7 @@ VECTORS = EmbeddingRequest(model="scripted/echo", inputs=("a", "bb"))
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(keyed, "open_provider", lambda name, options: stage.provider)
+    monkeypatch.setattr(keyed, "open_endpoint", lambda *asked, **more: stage.provider)
     yield stage
     await stage.close()
 
@@ -54,7 +54,7 @@ async def test_the_second_of_two_equal_requests_is_answered_without_a_call(stage
     assert second.response.cached
     assert second.response.saved == USAGE
     assert second.response.cost == 0
-    figures = await stage.figures()
+    figures = stage.figures()
     assert (figures["hits"], figures["misses"], figures["entries"]) == (1, 1, 1)
     assert (figures["saved_input_tokens"], figures["saved_output_tokens"]) == (3, 2)
 
@@ -70,7 +70,7 @@ async def test_who_does_not_ask_for_it_has_no_part_in_it(stage: Stage) -> None:
     stage.provider.say("again", None)
     assert (await (await stage.called(key=None)).rest()).text == "again"
     assert len(stage.provider.calls) == 4
-    assert (await stage.figures())["entries"] == 1
+    assert stage.figures()["entries"] == 1
 
 
 async def test_equal_requests_under_way_share_one_call(stage: Stage) -> None:
@@ -89,7 +89,7 @@ async def test_equal_requests_under_way_share_one_call(stage: Stage) -> None:
     assert len(stage.provider.calls) == 1
     assert [caller.response.usage == USAGE for caller in callers] == [True, False, False, False]
     assert [caller.response.cached for caller in callers] == [False, True, True, True]
-    figures = await stage.figures()
+    figures = stage.figures()
     assert (figures["joins"], figures["misses"]) == (3, 1)
 
 
@@ -215,7 +215,7 @@ async def test_a_slow_reader_holds_nobody_back_and_is_cut_off_in_the_end(stage: 
     assert failed.error.retryable
     assert "max_answer_bytes" in failed.error.message
     assert len(slow.text) < len(fast.text)
-    figures = await stage.figures()
+    figures = stage.figures()
     assert (figures["cut"], figures["entries"]) == (1, 0)
     late = await stage.called()
     assert len(stage.provider.calls) == 2
@@ -229,7 +229,7 @@ async def test_a_single_slow_reader_is_waited_for(stage: Stage) -> None:
     stage.provider.say(*["x" * 10_000] * 300, None)
     await asyncio.sleep(0)
     assert len((await caller.rest()).text) == 3_000_000
-    assert (await stage.figures())["entries"] == 0
+    assert stage.figures()["entries"] == 0
 
 
 async def test_sharing_can_be_switched_off_alone(stage: Stage, until: Until) -> None:

@@ -19,7 +19,7 @@ DOWN = ProviderError("down", kind=ErrorKind.SERVER, phase=ErrorPhase.MID_STREAM)
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(keyed, "open_provider", lambda name, options: stage.provider)
+    monkeypatch.setattr(keyed, "open_endpoint", lambda *asked, **more: stage.provider)
     yield stage
     await stage.close()
 
@@ -93,8 +93,8 @@ async def test_whoever_stays_hears_one_whole_answer_and_nothing_is_left_behind(
         numbers = [int(word) for word in caller.text.split()]
         assert numbers == sorted(set(numbers))
     await stage.when(calls=0, answering=0)
-    figures = await stage.figures()
+    figures = stage.figures()
     assert paid <= len(stage.provider.calls) <= figures["misses"]
     told = figures["misses"] + figures["hits"] + figures["joins"]
     assert told >= len(storm.callers)
-    assert (await stage.cluster.call("provider-scripted-0", "statistics"))["admission"]["in_flight"] == 0
+    assert stage.statistics()["admission"]["in_flight"] == 0
