@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
@@ -85,6 +86,24 @@ class RequestHash:
         if endpoint.kind == "scripted" and own in options.scripts:
             found.append(options.scripts[own].model_dump(mode="json"))
         return found
+
+
+class AnswerKeys:
+    """Which requests may be answered with another's answer: those that say so, and those to such pools.
+
+    `enabled` says of each pool what its settings do.
+    """
+
+    def __init__(self, providers: ProvidersOptions, enabled: Callable[[str], bool]) -> None:
+        self._hashes = RequestHash(providers)
+        self._enabled = enabled
+
+    def of(self, request: LLMRequest | EmbeddingRequest, pool: str) -> bytes | None:
+        """The request's hash; None where it wants an answer of its own."""
+        wanted = request.response_cache
+        if wanted is None:
+            wanted = self._enabled(pool)
+        return self._hashes.of(request) if wanted else None
 
 
 def _sorted(value: Any) -> bytes:

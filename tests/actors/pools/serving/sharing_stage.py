@@ -45,6 +45,8 @@ class Provider:
         self.words: asyncio.Queue[str | None] = asyncio.Queue()
         self.calls: list[LLMRequest | EmbeddingRequest] = []
         self.cancelled = self.ended = 0
+        self.may_end = asyncio.Event()
+        self.may_end.set()
         self.finish = FinishReason.STOP
         self.error: Failed | None = None
 
@@ -54,18 +56,17 @@ class Provider:
 
     async def stream(self, request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
         self.calls.append(request)
-        said = ""
+        said, whole = "", False
         try:
             while (word := await self.words.get()) is not None:
                 said += word
                 yield TextDelta(0, word)
+            whole = True
             yield self.error or Done(self.answer(said))
-            for _ in range(5):
-                await asyncio.sleep(0)
+        finally:
+            self.cancelled += not whole
+            await self.may_end.wait()
             self.ended += 1
-        except BaseException:
-            self.cancelled += 1
-            raise
 
     def answer(self, said: str) -> LLMResponse:
         return LLMResponse(
