@@ -89,7 +89,7 @@ class Driver:
             self.control,
             self.ground.peer,
             settings.providers,
-            settings.pools.failover,
+            settings.pools,
             self.ground.cluster.node,
         )
 

@@ -14,9 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from llmgine.actors.control import ControlClient
 from llmgine.actors.link import Peer
-from llmgine.actors.pools import PoolClient
+from llmgine.actors.pools import PoolClient, PoolsOptions
 from llmgine.actors.pools.batches import BatchCalls
-from llmgine.actors.pools.failover import FailoverOptions
 from llmgine.providers import (
     Done,
     EmbeddingRequest,
@@ -59,12 +58,12 @@ class Models:
         control: ControlClient,
         peer: Callable[[str], Peer],
         providers: ProvidersOptions,
-        failover: FailoverOptions,
+        pools: PoolsOptions,
         node: str,
     ) -> None:
         self._control = control
         self._providers = providers
-        self._pools = PoolClient(control, peer, providers, failover, node=node)
+        self._pools = PoolClient(control, peer, providers, pools.failover, node=node, shares=pools.shares)
         self._actors: dict[str, list[list[str]]] = {}
         self._asked: dict[str, float] = {}
 

@@ -72,3 +72,7 @@ class PoolsOptions(BaseModel):
     def of(self, provider: str) -> PoolOptions:
         """The options that hold for that provider's pool."""
         return self.by_provider.get(provider, self.default)
+
+    def shares(self, provider: str) -> bool:
+        """Whether a request to that pool may be answered with another's answer where it does not say."""
+        return self.of(provider).cache.enabled

@@ -168,7 +168,8 @@ class Call(Generic[_R]):
         error, by = failed.error, _by(failed.error, by_actor=by_actor)
         outcome = "refused" if by == "pool" else error.kind.value
         self.told.add(failed.attempts, tried.actor, tried.model, outcome, self.now - tried.began)
-        if error.phase not in _UNSENT and (error.status or 200) < 300:
+        is_spent = failed.usage is not None if tried.is_anothers else (error.status or 200) < 300
+        if error.phase not in _UNSENT and is_spent:
             self.told.spent(failed.usage or Usage(), None)
         against = speaks_against_model(Failure(error.kind, by, error.phase, error.retryable))
         tried.end(model_failed=against or None, actor_failed=by_actor, whole=not by_actor)
@@ -185,7 +186,11 @@ class Call(Generic[_R]):
         return response.model_copy(update=fields)
 
     def _question(self) -> Asked:
-        return Asked(self._kind, self._header(), self.model, self._session, b"", self._avoided, self._passed)
+        request, model = self._request(), self.model
+        body = _body(request)
+        key = self._shared.answers.of(request, model.provider)
+        header = [body, self._session, self._trace, self._ask(request, key).to_wire()]
+        return Asked(self._kind, header, model, self._session, key or b"", self._avoided, self._passed)
 
     def _passed(self, actor: str, outcome: str) -> None:
         self.told.add((), actor, self.model, outcome, 0.0)
@@ -231,7 +236,8 @@ class Call(Generic[_R]):
         on = self._links[self._at + 1].on
         return "any" if on is None else on
 
-    def _header(self) -> list[Any]:
+    def _request(self) -> _R:
+        """The next try's request, to its model and with the time that is left."""
         fields: dict[str, Any] = {}
         if self.request.model != (name := str(self.model)):
             fields["model"] = name
@@ -239,14 +245,19 @@ class Call(Generic[_R]):
             fields["deadline"] = max(left, _LATER)
         if self._sent and isinstance(self.request, LLMRequest) and self.request.idempotency_key is not None:
             fields["idempotency_key"] = f"{self.request.idempotency_key}.{self._sent + 1}"
-        request = self.request.model_copy(update=fields) if fields else self.request
-        try:
-            body = request.model_dump_json().encode()
-        except PydanticSerializationError as error:
-            raise InvalidRequest(f"the request cannot be sent as JSON: {error}") from None
+        return self.request.model_copy(update=fields) if fields else self.request
+
+    def _ask(self, request: _R, key: bytes | None) -> wire.Ask:
         following = takes_over_after(self._following(), ErrorKind.OVERLOADED)
         wait = self._shared.options.wait if following else None
-        return [body, self._session, self._trace, wire.Ask(request.priority, wait).to_wire()]
+        return wire.Ask(request.priority, wait, key)
+
+
+def _body(request: LLMRequest | EmbeddingRequest) -> bytes:
+    try:
+        return request.model_dump_json().encode()
+    except PydanticSerializationError as error:
+        raise InvalidRequest(f"the request cannot be sent as JSON: {error}") from None
 
 
 def _by(error: ProviderError, *, by_actor: bool) -> By:

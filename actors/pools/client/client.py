@@ -26,7 +26,7 @@ class PoolClient:
     """Calls models through provider actors; one per process.
 
     The table of pools is pushed to it (`update`), so calls go on while the supervisor is away. `node` is
-    where this process lives.
+    where this process lives; `shares` says of each pool whether its settings let answers be given again.
     """
 
     def __init__(
@@ -38,10 +38,11 @@ class PoolClient:
         *,
         node: str = "",
         chance: random.Random | None = None,
+        shares: Callable[[str], bool] = lambda pool: False,
     ) -> None:
         chance = chance or random.Random()
         self._places = Places(registry, chance, node)
-        self._shared = Shared(self._places, peer, providers, failover or FailoverOptions(), chance)
+        self._shared = Shared(self._places, peer, providers, failover or FailoverOptions(), chance, shares)
 
     def update(self, pools: dict[str, list[list[str]]]) -> None:
         """The supervisor's table of pools, whole: the name and the node of each actor."""

@@ -46,16 +46,38 @@ class Declined:
 
 
 class Try:
-    """A call that an actor has taken; `end` once, however it ends."""
+    """A call that an actor has taken; `end` once, however it ends.
 
-    __slots__ = ("_generation", "_over", "_shared", "_visit", "began", "model", "router", "stream")
+    One that `is_anothers` is answered with the answer to an equal request: it says nothing of its model, nor
+    of how long calls take.
+    """
+
+    __slots__ = (
+        "_generation",
+        "_over",
+        "_shared",
+        "_visit",
+        "began",
+        "is_anothers",
+        "model",
+        "router",
+        "stream",
+    )
 
     def __init__(
-        self, shared: Shared, model: ModelName, router: Router, visit: Visit, stream: Stream
+        self,
+        shared: Shared,
+        model: ModelName,
+        router: Router,
+        visit: Visit,
+        stream: Stream,
+        *,
+        is_anothers: bool,
     ) -> None:
         self.model = model
         self.router = router
         self.stream = stream
+        self.is_anothers = is_anothers
         self._visit = visit
         self.began = now = asyncio.get_running_loop().time()
         self._shared = shared
@@ -68,6 +90,8 @@ class Try:
 
     def first_chunk(self, now: float) -> None:
         """The actor has begun to answer."""
+        if self.is_anothers:
+            return
         self._visit.first_chunk(now)
         if self._shared.options.hedge.enabled:
             self._shared.first_tokens(self.model).add(now - self.began)
@@ -80,7 +104,8 @@ class Try:
             return
         self._over = True
         now = asyncio.get_running_loop().time()
-        self._shared.breakers.ended(str(self.model), self._generation, now, failed=model_failed)
+        failed = None if self.is_anothers else model_failed
+        self._shared.breakers.ended(str(self.model), self._generation, now, failed=failed)
         if actor_failed:
             self._visit.failed(now)
         self._visit.finished()
@@ -151,8 +176,10 @@ class _Round:
         verdict, *rest = message
         now = asyncio.get_running_loop().time()
         if verdict == wire.ACCEPTED:
-            visit.accepted(rest[0], now)
-            return Try(self._shared, self._asked.model, self._router, visit, stream)
+            load, *anothers = rest
+            visit.accepted(load, now)
+            model, router = self._asked.model, self._router
+            return Try(self._shared, model, router, visit, stream, is_anothers=anothers == [True])
         if verdict == wire.FAILED:
             return Declined(wire.failure_from_wire(*rest), by_provider=True)
         load, retry_after, reason = rest

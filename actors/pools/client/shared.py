@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llmgine.actors.link import Peer
+from llmgine.actors.pools.caching.hashing import AnswerKeys
 from llmgine.actors.pools.client.places import Places
 from llmgine.actors.pools.failover.breakers import Breakers
 from llmgine.actors.pools.failover.budget import Budget
@@ -32,6 +33,7 @@ class Shared:
         providers: ProvidersOptions,
         options: FailoverOptions,
         chance: random.Random,
+        shares: Callable[[str], bool],
     ) -> None:
         self.places = places
         self.peer = peer
@@ -40,6 +42,7 @@ class Shared:
         self.breakers = Breakers(options.breaker, chance.random)
         self.budget = Budget(options.budget)
         self.hedges = Budget(options.hedge.budget)
+        self.answers = AnswerKeys(providers, shares)
         self._providers = providers
         self._chains: dict[tuple[str, tuple[Fallback, ...]], tuple[Link, ...]] = {}
         self._first_tokens: dict[ModelName, FirstTokens] = {}

@@ -90,8 +90,15 @@ class SessionActor(ObservedActor):
 
     async def opened(self) -> None:
         await super().opened()
-        failover = PoolsOptions.model_validate(self.settings["pools"]).failover
-        self._models = PoolClient(self.control, self.peer, self._providers, failover, node=self.cluster.node)
+        pools = PoolsOptions.model_validate(self.settings["pools"])
+        self._models = PoolClient(
+            self.control,
+            self.peer,
+            self._providers,
+            pools.failover,
+            node=self.cluster.node,
+            shares=pools.shares,
+        )
         options = BusOptions.model_validate(self.settings["bus"])
         self._bus = BusClient(
             self.name,
