@@ -32,9 +32,11 @@ class BatchResult:
 class Batches(Protocol):
     """Batches of one model: many requests that are answered within a day, for less.
 
-    All raise `ProviderError`. A batch holds up to `most_requests` lines, together up to `most_bytes`.
+    All raise `ProviderError`. A batch holds up to `most_requests` lines, together up to `most_bytes`. They
+    belong to the `key` of that name, "" where there is but one: no other key finds them.
     """
 
+    key: str
     most_requests: int
     most_bytes: int
 

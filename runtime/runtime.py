@@ -235,9 +235,10 @@ class Runtime:
         `priority` is "batch" here by default.
 
         With `batch` the prompts go to the batch API of the provider, which answers within a day and for less;
-        openai and anthropic have one. There are no sessions then, and of their options only `system`;
-        `concurrency` bounds the batches at a time, `deadline` the whole map. With a `name` the batches go on
-        where the map is interrupted, and the next map of that name takes their results; see `cancel_map`.
+        openai and anthropic have one. There are no sessions then: further options are `system` and others of
+        a call, such as `max_output_tokens`. `concurrency` bounds the batches at a time, `deadline` the whole
+        map. With a `name` the batches go on where the map is interrupted, and the next map of that name
+        takes their results; see `cancel_map`.
         """
         chosen = f"map-{uuid.uuid4().hex[:8]}" if name is None else checked_id(name)
         if batch:

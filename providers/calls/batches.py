@@ -57,6 +57,7 @@ class BatchTransfer(Transfer):
 class HttpBatches:
     """The batches of one model behind an endpoint; exchanges that go on stand in `running`."""
 
+    key = ""
     most_bytes = MOST_BYTES
 
     def __init__(

@@ -26,7 +26,7 @@ class BatchStatus(Contract):
     requests, as far as the provider tells before the end. Times are seconds since 1970; `files` are where
     the results lie. Of one in state FAILED `error` is the `ProviderError` in its wire form, and `bad_lines`
     are which of its requests are to blame, counted from 1. `retry_after` is how long the provider asks to
-    wait before the next question; `key` names the key that the batch belongs to.
+    wait before the next question.
     """
 
     id: str
@@ -41,7 +41,6 @@ class BatchStatus(Contract):
     error: dict[str, Any] | None = None
     bad_lines: tuple[int, ...] = ()
     retry_after: float | None = None
-    key: str = ""
 
     @property
     def over(self) -> bool:

@@ -19,6 +19,7 @@ class LayeredBatches:
     """
 
     def __init__(self, inner: Batches, means: Callable[[LLMRequest], Means]) -> None:
+        self.key = inner.key
         self.most_requests = inner.most_requests
         self.most_bytes = inner.most_bytes
         self._inner = inner

@@ -126,10 +126,10 @@ class StoredNotes:
         return replayed(bodies)
 
     async def begun(self, note: Note) -> None:
-        await self._append("begun", note, note.model, note.since, note.places)
+        await self._append("begun", note, note.model, note.key, note.since, note.places)
 
     async def taken(self, note: Note) -> None:
-        await self._append("taken", note, note.id, note.key, note.sure)
+        await self._append("taken", note, note.id, note.sure)
 
     async def foreign(self, note: Note, id: str) -> None:
         await self._append("foreign", note, id)
@@ -161,13 +161,13 @@ def replayed(bodies: Iterable[bytes]) -> list[Note]:
     for body in bodies:
         kind, tag, *values = msgpack.unpackb(body)
         if kind == "begun":
-            model, since, places = values
-            notes[tag] = Note(tag, model, since, tuple(places))
+            model, key, since, places = values
+            notes[tag] = Note(tag, model, since, tuple(places), key=key)
             continue
         note = notes[tag]
         match kind:
             case "taken":
-                note.id, note.key, note.sure = values
+                note.id, note.sure = values
             case "foreign":
                 note.foreign.add(values[0])
                 note.id = ""

@@ -155,11 +155,12 @@ class BatchRun:
             for line, number in enumerate(numbers):
                 yield note.custom_id(line), plan.request(self._prompts[number])
 
-        async def decided(seen: int, refused: dict[str, ProviderError]) -> None:
+        async def decided(key: str, seen: int, refused: dict[str, ProviderError]) -> None:
             taken = enumerate(numbers[:seen])
             note.places = tuple(
                 "" if note.custom_id(line) in refused else self._names[number] for line, number in taken
             )
+            note.key = key
             self._notes[note.tag] = note
             for line, number in enumerate(numbers[:seen]):
                 if error := refused.get(note.custom_id(line)):
@@ -185,7 +186,7 @@ class BatchRun:
             del self._notes[note.tag]
             return
         self._making.recovered()
-        note.id, note.key = status.id, status.key
+        note.id = status.id
         await plan.notes.taken(note)
         self._follow(note, note.held)
 
@@ -234,7 +235,7 @@ class BatchRun:
         status = await self._patiently(lambda: calls.find(note.tag, note.since, total, known, key=note.key))
         if status is None:
             return False
-        note.id, note.key, note.sure = status.id, status.key or note.key, status.tag is not None
+        note.id, note.sure = status.id, status.tag is not None
         await self._plan.notes.taken(note)
         return True
 
@@ -343,7 +344,7 @@ async def cancelled(calls: BatchCalls, note: Note) -> bool:
         status = found if found is not None and found.tag == note.tag else None
     if status is None or status.state is not BatchState.RUNNING:
         return False
-    await calls.cancel(status.id, key=note.key or status.key)
+    await calls.cancel(status.id, key=note.key)
     return True
 
 

@@ -16,9 +16,9 @@ from llmgine.providers.provider import BatchResult
 # A stream of a kind, with a header, that an actor of the model's pool has accepted. What breaks it within
 # comes out as `ProviderError`.
 Opened = Callable[[str, list[Any]], AbstractAsyncContextManager[Stream]]
-# Is told how many of the requests the batch has seen, the first of them, and which it refused, before it is
-# submitted.
-Decided = Callable[[int, dict[str, ProviderError]], Awaitable[None]]
+# Is told the name of the key, how many of the requests the batch has seen, the first of them, and which it
+# refused, before it is submitted.
+Decided = Callable[[str, int, dict[str, ProviderError]], Awaitable[None]]
 
 
 class BatchCalls:
@@ -29,15 +29,14 @@ class BatchCalls:
         self._opened = opened
 
     async def submit(
-        self, tag: str, requests: Iterable[tuple[str, LLMRequest]], decided: Decided, *, key: str = ""
+        self, tag: str, requests: Iterable[tuple[str, LLMRequest]], decided: Decided
     ) -> BatchStatus | None:
         """A new batch of as many of the requests as one holds, once `decided` has returned.
 
-        None where it refused each that it has seen. It belongs to the key of this name, "" is the actor's
-        choice; its status names it.
+        None where it refused each that it has seen. Under which key it is, is the actor's choice.
         """
-        async with self._opened(wire.SUBMIT, [self._model, key, tag]) as stream:
-            (_, most) = await _expected(stream, wire.TAKES)
+        async with self._opened(wire.SUBMIT, [self._model, "", tag]) as stream:
+            _, most, key = await _expected(stream, wire.TAKES)
             for custom_id, request in islice(requests, most):
                 try:
                     await stream.send([wire.REQUEST, custom_id, request.model_dump_json().encode()])
@@ -48,7 +47,7 @@ class BatchCalls:
             while (message := await _expected(stream, wire.ERROR, wire.SEEN))[0] == wire.ERROR:
                 refused[message[1]] = ProviderError.from_wire(message[2])
             seen = int(message[1])
-            await decided(seen, refused)
+            await decided(key, seen, refused)
             if seen == len(refused):
                 return None
             await stream.send([wire.GO])

@@ -21,7 +21,7 @@ from llmgine.providers.provider import Batches, BatchResult
 # Requests that are encoded before others of this process get their turn.
 _AT_ONCE = 32
 
-# A model's batches under the key of a name, "" for any; `LlmgineError` where there are none.
+# A model's batches under the key of a name, "" for any, within the block; `LlmgineError` where there is none.
 Opened = Callable[[str, str], AbstractAsyncContextManager[Batches]]
 _Answer = Callable[[Stream, Batches], Coroutine[Any, Any, None]]
 
@@ -72,7 +72,7 @@ async def _while_wanted(stream: Stream, answering: Coroutine[Any, Any, None]) ->
 
 async def _submit(stream: Stream, batches: Batches) -> None:
     _, _, tag = stream.header
-    await stream.send([wire.TAKES, batches.most_requests])
+    await stream.send([wire.TAKES, batches.most_requests, batches.key])
     draft, came = Draft(batches), 0
     while (message := await stream.receive())[0] == wire.REQUEST:
         _, custom_id, body = message

@@ -1,9 +1,9 @@
 """What a caller and a provider actor say to each other about batches; the first message back is a verdict.
 
-"llm.batch.submit", header `[model, key, tag]`: the actor says how many requests a batch takes, the caller
-sends them, `[custom id, request]`, and that these were all. The actor tells of each that no batch can hold,
-then how many it has seen before the batch was full, and submits those that it holds when the caller has said
-that it may: what a batch holds can so be written down before there is one.
+"llm.batch.submit", header `[model, key, tag]`: the actor says how many requests a batch takes, and under
+which key; the caller sends them, `[custom id, request]`, and that these were all. The actor tells of each
+that no batch can hold, then how many it has seen before the batch was full, and submits those that it holds
+when the caller has said that it may: what a batch holds can so be written down before there is one.
 
 "llm.batch.ask", header `[verb, model, key, arguments]`, has one answer. "llm.batch.results", header
 `[model, key, id, like]`, has one message for each result. Requests, statuses and responses are JSON bytes.
@@ -22,7 +22,7 @@ SUBMIT: Final = "llm.batch.submit"
 ASK: Final = "llm.batch.ask"
 RESULTS: Final = "llm.batch.results"
 
-TAKES: Final = "takes"  # [TAKES, how many requests a batch holds at most]
+TAKES: Final = "takes"  # [TAKES, how many requests a batch holds at most, name of the key that it is for]
 REQUEST: Final = "request"  # [REQUEST, custom id, request]
 ALL: Final = "all"  # [ALL]: these were the requests, or the results
 SEEN: Final = "seen"  # [SEEN, how many of the requests are in the batch or were refused, the first of them]

@@ -109,6 +109,12 @@ class Keychain:
                 return blocked
             await self._rest(blocked.until)
 
+    async def look_for(self, key: str) -> None:
+        """Waits until the key of that name is open, where it can be found."""
+        holder = self._holders.get(key)
+        if holder is not None and holder.opened is None and holder.may_look(self._clock()):
+            await asyncio.wait([holder.look()])
+
     @contextmanager
     def held(self, key: str, model: str) -> Iterator[tuple[str, Provider]]:
         """A key by its name, or with "" the best for the model, open within the block. `InvalidRequest`

@@ -70,8 +70,9 @@ class KeyedCalls:
 
     @asynccontextmanager
     async def batches(self, model: str, key: str) -> AsyncGenerator[Batches, None]:
-        """The model's batches, of the key of that name, or of any with ""; their status names it."""
+        """The model's batches, of the key of that name, or of any with ""."""
         await self.open()
+        await self._keys.look_for(key)
         assert self._over is not None, "it is open"
         with self._keys.held(key, model) as (name, provider):
             yield KeyBatches(self._over(provider).batches(model), name)

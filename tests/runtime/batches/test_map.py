@@ -272,6 +272,29 @@ async def test_a_map_goes_on_where_its_driver_died(
     assert stage.server.asked == dict.fromkeys([*PROMPTS, "d"], 1)
 
 
+@pytest.mark.parametrize("how", ["hold", "held"])
+async def test_a_batch_stays_with_its_key(stage: Stage, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """No other key would find it; which one it was is noted before it is submitted."""
+    monkeypatch.setenv("OTHER_KEY", "sk-theotherkey")
+    endpoint = stage.settings["providers"]["endpoints"]["there"]
+    del endpoint["key_env"]
+    names = ["first", "second"]
+    keys = [{"name": "first", "env": "THERE_KEY"}, {"name": "second", "env": "OTHER_KEY"}]
+    endpoint["keys"] = keys
+    await died(stage, "create", how, monkeypatch)
+    used = {key_of(call) for call in stage.server.calls}
+    endpoint["keys"] = keys[::-1]
+    assert texts(await stage.map(PROMPTS, name="m")) == ["re: a", "re: b", "re: c"]
+    assert stage.server.asked == dict.fromkeys(PROMPTS, 1)
+    if how == "held":
+        assert {key_of(call) for call in stage.server.calls} == used, names
+
+
+def key_of(call: Any) -> str:
+    key: str = call.headers.get("authorization") or call.headers["x-api-key"]
+    return key
+
+
 async def test_a_file_that_made_no_batch(
     make: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
