@@ -32,8 +32,8 @@ class KeysOptions(BaseModel):
     pause: float = Field(
         default=1.0,
         gt=0,
-        description="Seconds that a key rests for a model which it was limited for, where the provider names "
-        "no time; doubled each further time in a row.",
+        description="Seconds in which other keys go before one that was limited for a model, where the "
+        "provider names no time; doubled each further time in a row.",
     )
     longest_pause: float = Field(default=60.0, gt=0, description="What that grows to, in seconds.")
     aside: float = Field(

@@ -4,7 +4,8 @@ What a failure says of the key that it came with:
 
     authentication             the key is out until its text changes
     permission, not found      other keys go before it for this model, for a while; so without money
-    rate limit                 it rests for this model, as long as the provider asks; never shortened
+    rate limit                 it rests for this model, as long as the provider asks; where that asks for no
+                               time, other keys go before it, longer each time in a row
     overloaded, with a time    all keys rest for this model
     no connection              counts in the key's breaker
     what else a server does    counts in the breaker of the key and the model
@@ -21,7 +22,7 @@ from llmgine.actors.breaking import Breaker
 from llmgine.actors.pools.keys.options import KeysOptions
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 
-Why = Literal["absent", "refused", "excluded", "broken", "resting", "used_up"]
+Why = Literal["absent", "refused", "excluded", "broken", "resting"]
 
 _MOST_MODELS = 512
 _ROOM = 8  # calls by which the key of a session may be ahead of the others
@@ -47,40 +48,27 @@ class Blocked:
     until: float | None = None
 
 
-class _Rest:
-    """A time before which something is left alone; a later, smaller hint never shortens it."""
-
-    __slots__ = ("_guesses", "until")
-
-    def __init__(self) -> None:
-        self.until = 0.0
-        self._guesses = 0
-
-    def hinted(self, until: float) -> None:
-        self.until = max(self.until, until)
-
-    def guessed(self, now: float, options: KeysOptions) -> None:
-        if now < self.until:
-            return  # it is of the same burst as the one that began the rest
-        self.until = now + min(options.longest_pause, options.pause * 2.0 ** min(self._guesses, 32))
-        self._guesses += 1
-
-    def over(self) -> None:
-        self._guesses = 0
-
-
 class _Model:
-    """One key with one model."""
+    """One key with one model. A later, smaller hint never shortens a rest."""
 
-    __slots__ = ("aside_until", "breaker", "rest")
+    __slots__ = ("_pauses", "aside_until", "breaker", "rests_until")
 
     def __init__(self, breaker: Breaker) -> None:
         self.breaker = breaker
-        self.rest = _Rest()
-        self.aside_until = 0.0
+        self.rests_until = self.aside_until = 0.0
+        self._pauses = 0
 
-    def rests(self, now: float) -> bool:
-        return now < self.rest.until
+    def rest(self, until: float) -> None:
+        self.rests_until = max(self.rests_until, until)
+
+    def pause(self, now: float, options: KeysOptions) -> None:
+        """It is set aside for a time that nobody told; failures of one burst count once."""
+        if now >= self.aside_until:
+            self.aside_until = now + min(options.longest_pause, options.pause * 2.0 ** min(self._pauses, 32))
+            self._pauses += 1
+
+    def went_well(self) -> None:
+        self._pauses = 0
 
 
 class _Key:
@@ -112,7 +100,7 @@ class KeyRing:
         self._options = options
         self._random = random
         self._keys = {name: _Key(Breaker(options.breaker, random)) for name in names}
-        self._all: dict[str, _Rest] = {}
+        self._all: dict[str, float] = {}
         self._turn = 0
 
     @property
@@ -135,9 +123,9 @@ class KeyRing:
         """The keys that may take a call now, best first; none where it is better to wait for one.
 
         A session keeps to one key, for what the provider keeps of its prompts, while others are not much less
-        busy. Keys that were set aside for the model come last, and one of them only.
+        busy. Where all were set aside for the model it takes one of them, and after another has failed none.
         """
-        if self._all and self._rest_of_all(model, now) is not None:
+        if self._all and now < self._all.get(model, 0.0):
             return []
         free: list[str] = []
         aside: list[str] = []
@@ -154,15 +142,17 @@ class KeyRing:
             else:
                 waits = True
         if not free:
-            return [] if waits or excluded else aside[:1]
-        return free if len(free) == 1 else self._ranked(free, session)
+            if waits or excluded:
+                return []
+            free = aside
+        return free if len(free) < 2 else self._ranked(free, session)
 
     def blocked(self, model: str, now: float, excluded: frozenset[str] = _NONE) -> Blocked:
         """Why `order` is empty."""
         resting: list[float] = []
         broken: list[float] = []
         whys: set[Why] = set()
-        of_all = self._rest_of_all(model, now)
+        of_all = self._all.get(model, 0.0)
         for name, key in self._keys.items():
             known = key.models.get(model)
             if not key.present:
@@ -171,8 +161,8 @@ class KeyRing:
                 whys.add("refused")
             elif name in excluded:
                 whys.add("excluded")
-            elif of_all is not None or (known is not None and known.rests(now)):
-                resting.append(max(of_all or now, known.rest.until if known else now))
+            elif (until := max(of_all, known.rests_until if known else 0.0)) > now:
+                resting.append(until)
             elif self._is_open(key, known, now):  # it is set aside, and another was tried
                 whys.add("excluded")
             else:
@@ -201,7 +191,7 @@ class KeyRing:
         key, known = self._back(take), take._known
         key.breaker.succeeded(take._of_key, now)
         known.breaker.succeeded(take._of_model, now)
-        known.rest.over()
+        known.went_well()
 
     def released(self, take: Take) -> None:
         """The call ended without telling anything of the key: it was given up, or its request was wrong."""
@@ -232,31 +222,26 @@ class KeyRing:
             case ErrorKind.AUTHENTICATION:
                 key.refused = key.refused or take._text == key.text
             case ErrorKind.OVERLOADED:
-                self._all = {name: rest for name, rest in self._all.items() if now < rest.until}
-                self._all.setdefault(take.model, _Rest()).hinted(now + (error.retry_after or 0.0))
+                until = max(self._all.get(take.model, 0.0), now + (error.retry_after or 0.0))
+                self._all = {name: at for name, at in self._all.items() if now < at} | {take.model: until}
             case ErrorKind.PERMISSION | ErrorKind.NOT_FOUND:
                 known.aside_until = now + self._options.aside
             case ErrorKind.RATE_LIMIT if not error.retryable:
                 known.aside_until = now + self._options.aside
             case ErrorKind.RATE_LIMIT if error.retry_after is not None:
-                known.rest.hinted(now + error.retry_after)
+                known.rest(now + error.retry_after)
             case ErrorKind.RATE_LIMIT:
-                known.rest.guessed(now, self._options)
+                known.pause(now, self._options)
 
     def _back(self, take: Take) -> _Key:
         key = self._keys[take.key]
         key.in_flight -= 1
         return key
 
-    def _rest_of_all(self, model: str, now: float) -> float | None:
-        """Until when all keys rest for a model."""
-        rest = self._all.get(model)
-        return rest.until if rest is not None and now < rest.until else None
-
     def _is_open(self, key: _Key, known: _Model | None, now: float) -> bool:
         if key.breaker.permits(now) < 1:
             return False
-        return known is None or not (known.rests(now) or known.breaker.permits(now) < 1)
+        return known is None or (now >= known.rests_until and known.breaker.permits(now) > 0)
 
     def _ranked(self, free: list[str], session: str) -> list[str]:
         if session:
@@ -284,13 +269,13 @@ class KeyRing:
             state = "refused"
         elif key.breaker.state != "closed":
             state = key.breaker.state
-        resting = {name: round(one.rest.until - now, 3) for name, one in key.models.items() if one.rests(now)}
+        left = {name: round(one.rests_until - now, 3) for name, one in key.models.items()}
         return {
             "state": state,
             "calls": key.taken,
             "failed": key.failed,
             "in_flight": key.in_flight,
-            "resting": resting,
+            "resting": {name: seconds for name, seconds in left.items() if seconds > 0},
             "aside": [name for name, one in key.models.items() if now < one.aside_until],
             "broken": [name for name, one in key.models.items() if one.breaker.state != "closed"],
         }

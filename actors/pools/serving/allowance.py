@@ -4,45 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from llmgine.actors.pools.serving.call import Call, R
-from llmgine.providers import Done, EmbeddingResponse, Failed
+from llmgine.providers import Done, EmbeddingResponse, Failed, RateLimit
 
 
 class Reservation(Protocol):
-    """What one try at a call may use of the key of this name; it is settled once."""
+    """What one try at a call may use of the key of this name. It is released or settled, once."""
 
-    @property
-    def key(self) -> str: ...
+    key: str
 
 
 class Allowance(Protocol):
     """Hands out what may be used of the keys of one actor, by their names."""
 
-    def take(self, keys: Sequence[str], model: str, call: Call[R]) -> Reservation | None:
-        """What the call needs, of the first of the keys that has it; None where it must wait."""
+    def take(self, keys: Sequence[str], model: str, call: Call[R]) -> Any | None:
+        """A `Reservation` of what the call needs, of the first key that has it; None where it must wait."""
         ...
 
-    async def wait(self, keys: Sequence[str], model: str, call: Call[R], until: float) -> Reservation | float:
-        """The same once it is the call's turn; after `until`, or where that is in vain, the seconds until
-        it may be."""
+    async def wait(self, keys: Sequence[str], model: str, call: Call[R], until: float) -> Any:
+        """As `take`, when it is the call's turn.
+
+        Raises `ProviderError` at `until`, and at once where waiting so long, or at all, is in vain.
+        """
         ...
 
-    def release(self, reservation: Reservation) -> None:
+    def release(self, reservation: Any) -> None:
         """Nothing was sent."""
         ...
 
-    def answered(self, reservation: Reservation) -> None:
+    def told(self, key: str, model: str, limits: Sequence[RateLimit]) -> None:
+        """An answer has begun, and said this of the key's limits."""
+        ...
+
+    def answered(self, reservation: Any) -> None:
         """The answer has begun."""
         ...
 
-    def settle(self, reservation: Reservation, end: Done | EmbeddingResponse | Failed | None) -> None:
+    def settle(self, reservation: Any, end: Done | EmbeddingResponse | Failed | None) -> None:
         """The try is over, and came to that; None where it was given up."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Free:
     key: str
 
@@ -50,17 +55,20 @@ class _Free:
 class Unlimited:
     """An allowance where nothing is limited."""
 
-    def take(self, keys: Sequence[str], model: str, call: Call[R]) -> Reservation | None:
+    def take(self, keys: Sequence[str], model: str, call: Call[R]) -> _Free:
         return _Free(keys[0])
 
-    async def wait(self, keys: Sequence[str], model: str, call: Call[R], until: float) -> Reservation | float:
+    async def wait(self, keys: Sequence[str], model: str, call: Call[R], until: float) -> _Free:
         return _Free(keys[0])
 
-    def release(self, reservation: Reservation) -> None:
+    def release(self, reservation: _Free) -> None:
         pass
 
-    def answered(self, reservation: Reservation) -> None:
+    def told(self, key: str, model: str, limits: Sequence[RateLimit]) -> None:
         pass
 
-    def settle(self, reservation: Reservation, end: Done | EmbeddingResponse | Failed | None) -> None:
+    def answered(self, reservation: _Free) -> None:
+        pass
+
+    def settle(self, reservation: _Free, end: Done | EmbeddingResponse | Failed | None) -> None:
         pass

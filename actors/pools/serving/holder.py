@@ -13,7 +13,7 @@ from llmgine.providers.provider import Provider
 
 logger = logging.getLogger(__name__)
 
-Open = Callable[[SecretStr | None], "OpenKey"]
+Open = Callable[[str, SecretStr | None], "OpenKey"]
 Changed = Callable[["KeyHolder"], None]
 
 # Seconds between two looks at a file, or at a place whose key is missing or was refused.
@@ -139,7 +139,7 @@ class KeyHolder:
     async def _take_up(self, found: Found) -> None:
         if self.opened is None or found.secret != self._secret:
             # In a thread: loading an SDK takes a second or two, in which other links must not fall silent.
-            before, self.opened = self.opened, await asyncio.to_thread(self._open, found.secret)
+            before, self.opened = self.opened, await asyncio.to_thread(self._open, self.name, found.secret)
             self._secret, self._refused = found.secret, False
             if before is not None:
                 before.retire()

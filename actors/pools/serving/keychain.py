@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from llmgine.actors.pools.keys import Blocked, KeyRing, KeysOptions, Take
-from llmgine.actors.pools.serving.allowance import Allowance, Reservation
+from llmgine.actors.pools.serving.allowance import Allowance
 from llmgine.actors.pools.serving.call import Call, R
 from llmgine.actors.pools.serving.holder import KeyHolder, OpenKey
 from llmgine.providers import Done, EmbeddingResponse, ErrorKind, Failed, InvalidRequest
@@ -29,7 +29,7 @@ class Taken:
     key: str
     opened: OpenKey
     take: Take
-    reservation: Reservation
+    reservation: Any
 
     @property
     def provider(self) -> Provider:
@@ -37,13 +37,16 @@ class Taken:
 
 
 class Keychain:
-    """A ring of keys with hands. `open_` opens a provider with a key's text, in a thread; one that was
-    replaced is closed when its last call ends."""
+    """A ring of keys with hands.
+
+    `open_` opens a provider with a key, by its name and text, in a thread; one that was replaced is closed
+    when its last call ends.
+    """
 
     def __init__(
         self,
         places: tuple[KeyPlace, ...],
-        open_: Callable[[SecretStr | None], Provider],
+        open_: Callable[[str, SecretStr | None], Provider],
         options: KeysOptions,
         clock: Callable[[], float],
         allowance: Allowance,
@@ -87,15 +90,13 @@ class Keychain:
         self, model: str, call: Call[R], excluded: frozenset[str], until: float
     ) -> Taken | Blocked:
         """The best key once one can be had; why none can, at the latest at `until`, and at once where
-        waiting so long is in vain."""
+        waiting so long is in vain. `ProviderError` says that what may be used of the keys is used up."""
         while True:
             now = self._clock()
             self._tend(now)
             keys = self._ring.order(model, now, call.session, excluded)
             if keys:
                 waited = await self._allowance.wait(keys, model, call, until)
-                if isinstance(waited, float):
-                    return Blocked("used_up", self._clock() + waited)
                 if waited.key in self._ring.order(model, self._clock(), call.session, excluded):
                     return self._taken(waited, model)
                 self._allowance.release(waited)
@@ -170,7 +171,7 @@ class Keychain:
             for name, one in figures.items()
         }
 
-    def _taken(self, reservation: Reservation, model: str) -> Taken:
+    def _taken(self, reservation: Any, model: str) -> Taken:
         key = reservation.key
         opened = self._holders[key].opened
         assert opened is not None, "the ring holds keys that are open"
@@ -213,8 +214,8 @@ class Keychain:
         for rested in self._resting:
             _wake(rested)
 
-    def _open(self, secret: SecretStr | None) -> OpenKey:
-        opened = OpenKey(self._open_provider(secret), self._over)
+    def _open(self, name: str, secret: SecretStr | None) -> OpenKey:
+        opened = OpenKey(self._open_provider(name, secret), self._over)
         self._opened.add(opened)
         return opened
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
@@ -41,7 +42,8 @@ class KeyedCalls:
         self._options = options
         self._clock = clock
         self._endpoint = options.endpoints.get(pool, EndpointOptions(kind="scripted"))
-        self._keys = Keychain(key_places(self._endpoint), self._opened, keys, clock, allowance or Unlimited())
+        self._allowance = allowance or Unlimited()
+        self._keys = Keychain(key_places(self._endpoint), self._opened, keys, clock, self._allowance)
         self._over: Callable[[Provider], Provider] | None = None
 
     @property
@@ -87,7 +89,7 @@ class KeyedCalls:
         assert self._over is not None, "it is open"
         return self._over(Trying(self._pool, self._endpoint, self._keys, call, self._clock))
 
-    def _opened(self, secret: SecretStr | None) -> Provider:
+    def _opened(self, name: str, secret: SecretStr | None) -> Provider:
         if self._over is None:
             self._over = open_layers(self._pool, self._options).over
-        return open_endpoint(self._pool, self._options, secret)
+        return open_endpoint(self._pool, self._options, secret, partial(self._allowance.told, name))

@@ -65,9 +65,9 @@ class Trying:
         while True:
             taken = self._keys.take(model, self._call, self._excluded)
             if taken is None:
-                waited = await self._keys.wait(model, self._call, self._excluded, self._until)
-                if isinstance(waited, Blocked):
-                    yield _told(tries, self._blocked(waited, model))
+                waited = await self._waited(model)
+                if isinstance(waited, Failed):
+                    yield _told(tries, waited)
                     return
                 taken = waited
                 request = request.model_copy(update={"deadline": self._left})
@@ -105,9 +105,9 @@ class Trying:
         while True:
             taken = self._keys.take(model, self._call, self._excluded)
             if taken is None:
-                waited = await self._keys.wait(model, self._call, self._excluded, self._until)
-                if isinstance(waited, Blocked):
-                    raise self._blocked(waited, model).error
+                waited = await self._waited(model)
+                if isinstance(waited, Failed):
+                    raise waited.error
                 taken = waited
                 request = request.model_copy(update={"deadline": self._left})
             self._tell_failure()
@@ -179,24 +179,32 @@ class Trying:
             case _:
                 return False
 
-    def _blocked(self, blocked: Blocked, model: str) -> Failed:
-        """The last try's failure, or where none was made, why."""
+    async def _waited(self, model: str) -> Taken | Failed:
+        """A key, once one can be had in time; else the last try's failure, or where none was made, why."""
+        try:
+            waited = await self._keys.wait(model, self._call, self._excluded, self._until)
+            if isinstance(waited, Taken):
+                return waited
+            error = self._blocked(waited, model)
+        except ProviderError as used_up:
+            error = used_up
+        if self._failed is None:
+            return Failed(error)
+        if error.kind is ErrorKind.RATE_LIMIT:
+            self._failed.error.retry_after = error.retry_after
+        return self._failed
+
+    def _blocked(self, blocked: Blocked, model: str) -> ProviderError:
         after = None if blocked.until is None else max(blocked.until - self._clock(), 0.0)
-        if self._failed is not None:
-            if blocked.why in ("resting", "used_up"):
-                self._failed.error.retry_after = after
-            return self._failed
         kind, scope, why = _WHY[blocked.why]
-        return Failed(
-            ProviderError(
-                f"{why}, on node {socket.gethostname()}" if scope is ErrorScope.KEY else why,
-                kind=kind,
-                phase=ErrorPhase.REQUEST,
-                scope=scope,
-                provider=self.name,
-                model=model,
-                retry_after=after,
-            )
+        return ProviderError(
+            f"{why}, on node {socket.gethostname()}" if scope is ErrorScope.KEY else why,
+            kind=kind,
+            phase=ErrorPhase.REQUEST,
+            scope=scope,
+            provider=self.name,
+            model=model,
+            retry_after=after,
         )
 
 
@@ -219,7 +227,6 @@ _WHY = {
         "the provider refused every key, and none has changed since",
     ),
     "resting": (ErrorKind.RATE_LIMIT, ErrorScope.KEY, "every key rests until the provider takes calls again"),
-    "used_up": (ErrorKind.RATE_LIMIT, ErrorScope.KEY, "what may be used of the keys is used up for now"),
     "broken": (
         ErrorKind.OVERLOADED,
         ErrorScope.ENDPOINT,

@@ -92,7 +92,9 @@ class Stage:
         self.ground = Ground("r", Identity("caller", "session", 1), self.cluster, transport)
         self.models = PoolClient(self, self.ground.peer, ProvidersOptions(), chance=random.Random(1))
 
-    def open_endpoint(self, name: str, options: ProvidersOptions, key: SecretStr | None) -> Provider:
+    def open_endpoint(
+        self, name: str, options: ProvidersOptions, key: SecretStr | None, told: object
+    ) -> Provider:
         if self.errors:
             raise self.errors.pop(0)
         return self.provider

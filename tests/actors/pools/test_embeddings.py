@@ -95,7 +95,7 @@ class Stage:
 @pytest.fixture
 async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     stage = Stage()
-    monkeypatch.setattr(keyed, "open_endpoint", lambda name, options, key: stage.provider)
+    monkeypatch.setattr(keyed, "open_endpoint", lambda *_: stage.provider)
     yield stage
     await stage.close()
 
@@ -125,7 +125,7 @@ async def test_a_failure_arrives_with_what_mends_it(stage: Stage) -> None:
 async def test_why_a_call_cannot_begin_is_raised(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown model, and a provider that does not open, raise their own errors."""
 
-    def closed(name: str, options: ProvidersOptions, key: SecretStr | None) -> Provider:
+    def closed(name: str, options: ProvidersOptions, key: SecretStr | None, told: object) -> Provider:
         raise MissingKey("set it")
 
     with pytest.raises(UnknownModel):

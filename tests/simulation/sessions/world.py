@@ -107,7 +107,7 @@ class World:
     def _open_engine(self, *options: Any, life: int) -> DiskEngine:
         return DiskEngine(self.disk)
 
-    def _open_endpoint(self, name: str, options: Any, key: Any) -> ObedientModel:
+    def _open_endpoint(self, name: str, *_: Any) -> ObedientModel:
         return ObedientModel(name, self.account)
 
     async def _live(self) -> None:

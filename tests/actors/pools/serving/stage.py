@@ -25,7 +25,7 @@ from llmgine.providers import (
 from llmgine.providers.contracts import FinishReason, LLMResponse
 from llmgine.providers.events import from_wire
 from llmgine.providers.options import ProvidersOptions
-from llmgine.providers.registry import open_provider
+from llmgine.providers.registry import open_endpoint
 
 NAME, HOUSE = "provider-scripted-0", "provider-house-0"
 
@@ -89,10 +89,10 @@ class Stage:
             "r", Identity("caller", "session", 1), self.cluster, world.transport(self.cluster, tcp=False)
         )
 
-    def open_provider(self, name: str, options: ProvidersOptions, **more: Any) -> Any:
+    def open_endpoint(self, name: str, options: ProvidersOptions, *more: Any) -> Any:
         if name == "scripted":
             return self.provider
-        return open_provider(name, options, **more)
+        return open_endpoint(name, options, *more)
 
     async def spawn(self, **pool: Any) -> None:
         await self._spawn(NAME, {}, pool)

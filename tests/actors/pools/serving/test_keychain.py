@@ -74,7 +74,9 @@ class Shop:
         self.may_open.set()
         self.error: Exception | None = None
 
-    def open_endpoint(self, name: str, options: ProvidersOptions, key: SecretStr | None) -> Provider:
+    def open_endpoint(
+        self, name: str, options: ProvidersOptions, key: SecretStr | None, told: object
+    ) -> Provider:
         assert self.may_open.wait(10.0)
         if self.error is not None:
             raise self.error
