@@ -11,7 +11,8 @@ from llmgine.actors.control import Boot, names
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools.figures import Figures
 from llmgine.actors.pools.options import PoolsOptions
-from llmgine.actors.pools.serving import LoopLag, Serving
+from llmgine.actors.pools.quota.messages import QUOTA
+from llmgine.actors.pools.serving import Leasing, LoopLag, Serving
 from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.options import ProvidersOptions
@@ -25,13 +26,16 @@ class ProviderActor(ObservedActor):
     def __init__(self, boot: Boot) -> None:
         super().__init__(boot)
         self._pool, _ = names.parse_provider(boot.name)
+        providers = ProvidersOptions.model_validate(boot.settings["providers"])
         options = PoolsOptions.model_validate(boot.settings["pools"]).of(self._pool)
+        self._leasing = Leasing(self.name, self.identity.epoch, self._pool, providers, self.tell)
         self._serving = Serving(
             boot.name,
             self._pool,
-            ProvidersOptions.model_validate(boot.settings["providers"]),
+            providers,
             options,
             self.recorder,
+            self._leasing,
             lambda: StoreClient(self.peer(names.STORE), timeout=options.cache.store_timeout),
         )
         self._lag = LoopLag()
@@ -41,7 +45,19 @@ class ProviderActor(ObservedActor):
         return self._serving.handlers()
 
     def report(self) -> dict[str, Any]:
-        return {"pool": self._pool, "node": self.cluster.node, "form": self.boot.cargo or 0}
+        return {
+            "pool": self._pool,
+            "node": self.cluster.node,
+            "form": self.boot.cargo or 0,
+            "quota": self._leasing.report(),
+        }
+
+    def wants(self) -> tuple[str, ...]:
+        return (QUOTA,)
+
+    async def on_push(self, kind: str, body: Any) -> None:
+        if kind == QUOTA:
+            self._leasing.granted(body)
 
     def statistics(self) -> dict[str, dict[str, Any]]:
         """How each part of the actor stands, as plain values."""

@@ -20,6 +20,7 @@ from llmgine.actors.control import ActorGone, Boot, RuntimeStopping, World, name
 from llmgine.actors.control.membership import MEMBER
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools.figures import FIGURES
+from llmgine.actors.pools.quota.messages import QUOTA
 from llmgine.actors.sessions import SessionOptions
 from llmgine.actors.store import StoreClient
 from llmgine.actors.store.options import MEMORY
@@ -93,6 +94,7 @@ class SupervisorActor(ObservedActor):
     async def opened(self) -> None:
         await super().opened()
         self._store = StoreClient(self.peer(names.STORE))
+        self._pools.quotas.keep_in(self._store)
         self._subscriptions = SubscriptionDesk(self._members, self._store)
         self._bus = BusClient(
             self.name,
@@ -234,6 +236,8 @@ class SupervisorActor(ObservedActor):
     def _told(self, member: Member, kind: str, body: Any) -> None:
         if kind == FIGURES:
             self._pools.loads.told(member.name, body)
+        elif kind == QUOTA:
+            self._pools.quotas.asked(member, body)
 
     def _lost(self, member: Member) -> None:
         if self.stopped or self._directory.stopping:

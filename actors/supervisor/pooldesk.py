@@ -16,6 +16,7 @@ from llmgine.actors.supervisor.members import Member, Members
 from llmgine.actors.supervisor.poolforms import PoolForms
 from llmgine.actors.supervisor.poolload import PoolLoads
 from llmgine.actors.supervisor.pooltable import Pool, PoolTable, Steps
+from llmgine.actors.supervisor.quotadesk import QuotaDesk
 from llmgine.actors.supervisor.work import Work
 from llmgine.providers import UnknownModel
 from llmgine.providers.options import ProvidersOptions
@@ -46,7 +47,8 @@ class PoolDesk:
         clock: Callable[[], float],
     ) -> None:
         self.table = PoolTable()
-        self.loads = PoolLoads(clock)
+        self.quotas = QuotaDesk(work, settings, clock)
+        self.loads = PoolLoads(clock, self.quotas.usable)
         self._children = children
         self._members = members
         self._work = work
@@ -136,6 +138,7 @@ class PoolDesk:
     def heard(self, report: dict[str, Any]) -> None:
         """A provider actor reports itself, in each of its lives."""
         actor = report["name"]
+        self.quotas.heard(report)
         if not self._found.is_set():
             self.table.found(report, self._clock())
         elif self.table.placed(actor, report["node"]):
@@ -155,6 +158,7 @@ class PoolDesk:
 
     async def gone(self, actor: str) -> None:
         """A provider actor will not come back: another takes its place."""
+        self.quotas.gone(actor)
         known = self.table.find(actor)
         if known is not None and known.state != "draining":
             self.table.gone(actor, ActorGone(f"{actor} died"), self._clock())
@@ -175,6 +179,7 @@ class PoolDesk:
     def begin(self) -> None:
         """It is known which actors there are: what is asked for is done from now on."""
         self._found.set()
+        self.quotas.begin()
         for pool in self.table.pools.values():
             self._retire([actor.name for actor in pool.actors.values() if actor.state == "draining"])
             self._planned(pool)
@@ -200,7 +205,13 @@ class PoolDesk:
         await self._found.wait()
         every = sorted(self.table.pools.values(), key=lambda pool: pool.provider)
         pools = every if provider is None else [await self._pool(provider)]
-        return {pool.provider: self.loads.statistics(pool, self._options(pool)) for pool in pools}
+        return {
+            pool.provider: {
+                **self.loads.statistics(pool, self._options(pool)),
+                "quota": self.quotas.statistics(pool.provider),
+            }
+            for pool in pools
+        }
 
     async def members(self) -> dict[str, list[str]]:
         """The actors of each pool that take calls."""
@@ -272,6 +283,7 @@ class PoolDesk:
 
     async def _end(self, actor: str) -> None:
         await self._children.end(actor, _DRAIN_GRACE)
+        self.quotas.gone(actor)
         self._of(actor).actors.pop(actor, None)
         self.loads.forget(actor)
         self._announce()

@@ -82,6 +82,7 @@ class LeaseBook:
         self._asked_at = float("-inf")
         self._again = 0.0
         self._news = False
+        self._running = 0
 
     # A call's way.
 
@@ -118,6 +119,7 @@ class LeaseBook:
         """Nothing was sent."""
         if not reservation.settled:
             reservation.settled = reservation.answered = True
+            self._running -= 1
             for account in self._of(reservation):
                 account.release(reservation.need, reservation.taken, now)
 
@@ -137,6 +139,7 @@ class LeaseBook:
             return
         self.answered(reservation, now, well=False)
         reservation.settled = True
+        self._running -= 1
         need = used.instead_of(reservation.need)
         for account in self._of(reservation):
             account.settle(reservation.need, need, reservation.counted, now)
@@ -298,6 +301,7 @@ class LeaseBook:
     def statistics(self, now: float) -> dict[str, object]:
         """Plain values."""
         return {
+            "running": self._running,
             "waiting": len(self._line),
             "limits": {
                 f"{meter.key} {meter.group} {meter.of}".replace("  ", " "): {
@@ -335,6 +339,7 @@ class LeaseBook:
         meters = tuple(self._meters(key, model))
         for meter in meters:
             self._account(meter, now).take(need, now, self._horizon)
+        self._running += 1
         return Reservation(key, model, need, now, meters, now + ARRIVAL)
 
     def _is_known(self, trial: Meter) -> bool:
@@ -431,4 +436,5 @@ class LeaseBook:
             ),
             tuple((*place, spent) for place, spent in sorted(self.spent.items())),
             tuple(replace(one, age=now - at + one.age) for one in others),
+            self._running,
         )

@@ -8,9 +8,12 @@ that times are told as ages.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from llmgine.actors.pools.quota.meters import Limit, Meter, Source
+
+# What both say to each other on the stream between an actor and the supervisor.
+QUOTA: Final = "quota"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ class Refused(_Message):
 class Ask(_Message):
     """All that the owner must know of one life of an actor; asks of one life are numbered.
 
-    `spent` holds day, key, group and dollars. `others` is what the last grant said of other actors.
+    `spent` holds day, key, group and dollars. `others` is what the last grant said of other actors, `running`
+    how many calls are under way.
     """
 
     actor: str
@@ -90,6 +94,7 @@ class Ask(_Message):
     refused: tuple[Refused, ...] = ()
     spent: tuple[tuple[int, str, str, float], ...] = ()
     others: tuple[Share, ...] = ()
+    running: int = 0
 
     def to_wire(self) -> list[Any]:
         return [
@@ -101,11 +106,12 @@ class Ask(_Message):
             [one.to_wire() for one in self.refused],
             [list(one) for one in self.spent],
             [one.to_wire() for one in self.others],
+            self.running,
         ]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:
-        actor, life, number, states, told, refused, spent, others = wire
+        actor, life, number, states, told, refused, spent, others, running = wire
         return cls(
             actor,
             life,
@@ -115,6 +121,7 @@ class Ask(_Message):
             tuple(Refused.from_wire(one) for one in refused),
             tuple((day, key, group, dollars) for day, key, group, dollars in spent),
             tuple(Share.from_wire(one) for one in others),
+            running,
         )
 
 

@@ -43,6 +43,7 @@ class QuotaOwner:
         self._ledgers: dict[Meter, Ledger] = {}
         self._pauses: dict[tuple[str, str], float] = {}
         self._lives: dict[str, tuple[int, int, int]] = {}  # life, number of its last ask, and last refusal
+        self._running: dict[str, int] = {}
 
     # What actors tell.
 
@@ -91,19 +92,26 @@ class QuotaOwner:
 
     def gone(self, actor: str, now: float) -> None:
         """The actor will not come back under any life that was heard of."""
+        self._running.pop(actor, None)
         life = self._lives.pop(actor, None)
         if life is not None:
             self._end((actor, life[0]), now)
 
     # What others ask.
 
-    def binds(self, keys: Iterable[str], now: float) -> bool:
-        """Whether somebody waits for any limit of these keys: more actors would only wait as well."""
-        wanted = set(keys)
-        return any(
-            meter.key in wanted and meter.of not in LEVELS and ledger.is_scarce(now)
+    def usable(self, now: float) -> float | None:
+        """How many calls at once the limits allow; more actors would only wait. None is any number."""
+        allowed = [
+            ledger.amount
             for meter, ledger in self._ledgers.items()
-        )
+            if meter.of == "concurrency" and meter.group == "" and ledger.limit is not None
+        ]
+        if any(
+            meter.of not in LEVELS and ledger.limit is not None and ledger.is_scarce(now)
+            for meter, ledger in self._ledgers.items()
+        ):
+            allowed.append(float(sum(self._running.values())))
+        return min(allowed, default=None)
 
     def statistics(self, now: float) -> dict[str, Any]:
         """Each limit by key, group and what it limits; plain values."""
@@ -132,6 +140,7 @@ class QuotaOwner:
             refusal = 0
         last = max((one.number for one in ask.refused), default=0)
         self._lives[ask.actor] = (ask.life, ask.number, max(refusal, last))
+        self._running[ask.actor] = ask.running
         self.spending.begin(day_of(now, self._epoch))
         for day, key, group, dollars in ask.spent:
             self.spending.told(Cost(day, key, group, ask.actor, ask.life, dollars))

@@ -24,28 +24,27 @@ class Spending:
     """Costs of one day; those of another day are forgotten when it begins."""
 
     def __init__(self) -> None:
-        self._day = 0
+        self.day = 0
+        self.changed = False  # whether anything is to be kept anew
         self._costs: dict[tuple[str, str, str, int], float] = {}
-        self._changed: set[tuple[str, str, str, int]] = set()
 
     def begin(self, day: int) -> None:
-        if day > self._day:
-            self._day = day
+        if day > self.day:
+            self.day = day
             self._costs.clear()
-            self._changed.clear()
 
     def restore(self, costs: Iterable[Cost]) -> None:
         """What was kept; what was told since stands."""
         for cost in costs:
             name = (cost.key, cost.group, cost.actor, cost.life)
-            if cost.day == self._day:
+            if cost.day == self.day:
                 self._costs[name] = max(self._costs.get(name, 0.0), cost.dollars)
 
     def told(self, cost: Cost) -> None:
         name = (cost.key, cost.group, cost.actor, cost.life)
-        if cost.day == self._day and cost.dollars > self._costs.get(name, 0.0):
+        if cost.day == self.day and cost.dollars > self._costs.get(name, 0.0):
             self._costs[name] = cost.dollars
-            self._changed.add(name)
+            self.changed = True
 
     def add(self, cost: Cost) -> None:
         """An actor that is gone had as much more under way, and nobody will tell what came of it."""
@@ -59,7 +58,6 @@ class Spending:
             if key == meter.key and group == meter.group
         )
 
-    def changed(self) -> list[Cost]:
-        """What is to be kept anew since this was asked last."""
-        changed, self._changed = self._changed, set()
-        return [Cost(self._day, *name, self._costs[name]) for name in sorted(changed)]
+    def costs(self) -> list[Cost]:
+        """All that is known of the day."""
+        return [Cost(self.day, *name, dollars) for name, dollars in sorted(self._costs.items())]

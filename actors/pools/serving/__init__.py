@@ -1,4 +1,5 @@
 from llmgine.actors.pools.serving.lag import LoopLag
+from llmgine.actors.pools.serving.leasing import Leasing
 from llmgine.actors.pools.serving.serving import Serving
 
-__all__ = ["LoopLag", "Serving"]
+__all__ = ["Leasing", "LoopLag", "Serving"]

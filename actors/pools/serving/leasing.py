@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -16,10 +16,10 @@ from llmgine.actors.pools.quota.book import Reservation as Booked
 from llmgine.actors.pools.quota.estimates import Estimates, Guess, Price
 from llmgine.actors.pools.quota.learning import lessons
 from llmgine.actors.pools.quota.line import Waiting
-from llmgine.actors.pools.quota.messages import Grant
+from llmgine.actors.pools.quota.messages import QUOTA, Grant
 from llmgine.actors.pools.quota.meters import Limit, Meter, Need, Used
 from llmgine.actors.pools.quota.plan import Plan
-from llmgine.actors.pools.serving.call import Call, R
+from llmgine.actors.pools.serving.call import Call, R, now
 from llmgine.providers import (
     Done,
     EmbeddingResponse,
@@ -38,9 +38,9 @@ from llmgine.providers.options import EndpointOptions, ProvidersOptions
 
 logger = logging.getLogger(__name__)
 
-AskOwner = Callable[[list[Any]], Awaitable[list[Any]]]
-
 _NOT_SENT = frozenset({ErrorPhase.REQUEST, ErrorPhase.CONNECT})
+# An ask that has no answer after so long, in seconds, was lost, or the supervisor is away.
+_PATIENCE = 2.0
 
 
 @dataclass(eq=False, slots=True)
@@ -54,7 +54,7 @@ class Leased:
 
 
 class Leasing:
-    """The leases of one life of an actor; `ask` puts a question to the owner of the quotas.
+    """The leases of one life of an actor; `tell` says something to the supervisor, which owns the quotas.
 
     Where nothing is limited, nothing is counted and nobody is asked.
     """
@@ -65,8 +65,8 @@ class Leasing:
         life: int,
         pool: str,
         providers: ProvidersOptions,
-        ask: AskOwner,
-        clock: Callable[[], float],
+        tell: Callable[[str, Any], None],
+        clock: Callable[[], float] = now,
     ) -> None:
         endpoint = providers.endpoints.get(pool, EndpointOptions(kind="scripted"))
         self._pool = pool
@@ -77,13 +77,13 @@ class Leasing:
             cached_is_free=endpoint.protocol == "anthropic-messages",
         )
         self._book = LeaseBook(actor, life, self._plan, epoch=time.time() - clock())
-        self._ask = ask
+        self._tell = tell
         self._clock = clock
         self._turns: dict[Waiting, asyncio.Future[Booked]] = {}
         self._changed = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[None] | None = None
-        self._away: str | None = None
+        self._asked: float | None = None
+        self._is_away = False
 
     # What calls do.
 
@@ -152,20 +152,25 @@ class Leasing:
 
     # What the actor does.
 
+    def granted(self, body: list[Any]) -> None:
+        """What the owner answers."""
+        self._asked, self._is_away = None, False
+        self._book.granted(Grant.from_wire(body), self._clock())
+        self._serve()
+
     def report(self) -> list[Any]:
         """What an owner that begins anew must know."""
         return self._book.report(self._clock()).to_wire()
 
     def statistics(self) -> dict[str, Any]:
         """Each limit that is known here, with what is leased and used of it; plain values."""
-        return {**self._book.statistics(self._clock()), "away": self._away}
+        return {**self._book.statistics(self._clock()), "away": self._is_away}
 
     async def aclose(self) -> None:
         """Renews nothing any more; leases end by themselves."""
-        tasks = [task for task in (self._keeping, self._asking) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
 
     # The parts of it.
 
@@ -223,30 +228,25 @@ class Leasing:
         while True:
             self._changed.clear()
             now = self._clock()
-            due, wake = self._book.due(now), self._book.wake(now)
+            if self._asked is not None and now >= self._asked + _PATIENCE:
+                self._unanswered(now)
+            due = self._book.due(now)
             if due is not None and due <= now:
-                self._asking = asyncio.create_task(self._ask_owner(), name=f"lease of {self._pool}")
-                due = None
-            next_look = min((at for at in (due, wake) if at is not None), default=None)
+                self._asked, due = now, None
+                self._tell(QUOTA, self._book.ask(now).to_wire())
+            patience = None if self._asked is None else self._asked + _PATIENCE
+            moments = [at for at in (due, self._book.wake(now), patience) if at is not None]
             try:
-                async with asyncio.timeout_at(next_look):
+                async with asyncio.timeout_at(min(moments, default=None)):
                     await self._changed.wait()
             except TimeoutError:
                 self._serve()
 
-    async def _ask_owner(self) -> None:
-        ask = self._book.ask(self._clock()).to_wire()
-        try:
-            grant = Grant.from_wire(await self._ask(ask))
-        except Exception as error:
-            if self._away is None:
-                logger.warning("limits of %s are not shared out: %s", self._pool, error)
-            self._away = str(error) or type(error).__name__
-            self._book.unanswered(self._clock())
-        else:
-            self._away = None
-            self._book.granted(grant, self._clock())
-        self._serve()
+    def _unanswered(self, now: float) -> None:
+        if not self._is_away:
+            logger.warning("the supervisor does not share out the limits of %s", self._pool)
+        self._asked, self._is_away = None, True
+        self._book.unanswered(now)
 
     def _check(self, keys: Sequence[str], model: str, need: Need) -> None:
         """Raises where each of the keys has a limit that is smaller than the call."""
@@ -260,8 +260,8 @@ class Leasing:
         meter = waiting.lacks or Meter(waiting.keys[0], waiting.model, "requests")
         limit = self._book.limit_of(meter)
         message = reasons.used_up(meter, limit)
-        if self._away is not None:
-            message += f"; who shares it out is away: {self._away}"
+        if self._is_away:
+            message += "; the supervisor, who shares it out, does not answer"
         seconds = self._book.seconds(waiting, self._clock())
         return self._error(message, meter, limit, model=waiting.model, retry_after=seconds)
 

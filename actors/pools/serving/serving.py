@@ -19,6 +19,7 @@ from llmgine.actors.pools.serving.call import Call, R, is_overload, now, parsed
 from llmgine.actors.pools.serving.door import Door
 from llmgine.actors.pools.serving.kept import KeptAnswers
 from llmgine.actors.pools.serving.keyed import KeyedCalls
+from llmgine.actors.pools.serving.leasing import Leasing
 from llmgine.actors.pools.serving.sharing import Sharing
 from llmgine.actors.pools.serving.tally import CANCELLED, DONE, Tally
 from llmgine.actors.store import StoreClient
@@ -55,13 +56,15 @@ class Serving:
         providers: ProvidersOptions,
         options: PoolOptions,
         recorder: SpanRecorder,
+        leasing: Leasing,
         store: Callable[[], StoreClient],
     ) -> None:
         self._actor = actor
         self._pool = pool
         self._endpoint = providers.endpoints.get(pool, EndpointOptions(kind="scripted"))
         self._recorder = recorder
-        self._keyed = KeyedCalls(pool, providers, options.keys)
+        self._leasing = leasing
+        self._keyed = KeyedCalls(pool, providers, options.keys, allowance=leasing)
         self._door = Door(pool, options)
         self._tally = Tally()
         kept = KeptAnswers(pool, options.cache, store)
@@ -98,6 +101,7 @@ class Serving:
         """Lets go of the provider."""
         await self._sharing.aclose()
         await self._keyed.aclose()
+        await self._leasing.aclose()
 
     def statistics(self) -> dict[str, dict[str, Any]]:
         """How each part stands, as plain values."""
@@ -106,6 +110,7 @@ class Serving:
             "calls": self._tally.statistics(),
             "keys": self._keyed.statistics(),
             "cache": self._sharing.statistics(),
+            "quota": self._leasing.statistics(),
         }
 
     async def _serve(self, kind: type[R], answer: _Answer[R], stream: Stream) -> None:
