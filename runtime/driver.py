@@ -161,13 +161,14 @@ class Driver:
             "kind": "driver",
             "epoch": self.ground.identity.epoch,
             "pid": os.getpid(),
-            "wants": [],
+            "wants": ["pools"],
             "owner": self.owner,
             "attached": [list(pair) for pair in sorted(self.attached)],
         }
 
     async def _pushed(self, kind: str, body: Any) -> None:
-        logger.debug("a driver has no use for a push of %s", kind)
+        if kind == "pools":
+            self.models.update(body)
 
     async def _supervisor_silent(self) -> None:
         logger.error("the runtime %r has been silent for too long; it is taken for dead", self.runtime)

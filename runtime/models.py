@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from functools import reduce
@@ -21,7 +21,6 @@ from llmgine.providers import (
     EmbeddingRequest,
     EmbeddingResponse,
     Failed,
-    Fallback,
     InvalidRequest,
     LLMRequest,
     LLMResponse,
@@ -33,11 +32,7 @@ from llmgine.providers import (
 )
 from llmgine.providers.layers.output_type import OutputType
 from llmgine.providers.layers.structured import asked_again
-from llmgine.providers.names import resolve_chain
 from llmgine.providers.options import ProvidersOptions
-
-# How long the actors of a pool are taken for the same before the supervisor is asked again.
-_FRESH = 1.0
 
 Prompt = str | Message | Sequence[Message]
 _Request = TypeVar("_Request", bound=BaseModel)
@@ -61,11 +56,11 @@ class Models:
         pools: PoolsOptions,
         node: str,
     ) -> None:
-        self._control = control
-        self._providers = providers
         self._pools = PoolClient(control, peer, providers, pools.failover, node=node, shares=pools.shares)
-        self._actors: dict[str, list[list[str]]] = {}
-        self._asked: dict[str, float] = {}
+
+    def update(self, pools: dict[str, list[list[str]]]) -> None:
+        """The supervisor's table of pools, whole, which is pushed to each driver."""
+        self._pools.update(pools)
 
     async def complete(
         self,
@@ -108,7 +103,7 @@ class Models:
         Closing the iterator cancels the call at the provider.
         """
         asked, _ = _asked(request, prompt, fields.pop("output", None), fields)
-        return self._events(asked)
+        return self._pools.stream(asked)
 
     async def embed(
         self, request: EmbeddingRequest | str, inputs: str | Sequence[str] = (), **fields: Any
@@ -121,7 +116,6 @@ class Models:
             raise _twice("EmbeddingRequest", "inputs")
         else:
             asked = request
-        await self._know(asked.model)
         return await self._pools.embed(asked)
 
     def batches(self, model: str) -> BatchCalls:
@@ -129,29 +123,13 @@ class Models:
         return self._pools.batches(model)
 
     async def _answer(self, request: LLMRequest) -> LLMResponse:
-        async with aclosing(self._events(request)) as events:
+        async with aclosing(self._pools.stream(request)) as events:
             async for event in events:
                 if isinstance(event, Done):
                     return event.response
                 if isinstance(event, Failed):
                     raise event.error
         raise AssertionError("a stream ended without Done or Failed")
-
-    async def _events(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
-        await self._know(request.model, request.fallbacks)
-        async with aclosing(self._pools.stream(request)) as events:
-            async for event in events:
-                yield event
-
-    async def _know(self, model: str, fallbacks: tuple[Fallback, ...] = ()) -> None:
-        """Asks which actors the pool of the first model has, for a driver is not told of every change."""
-        provider = resolve_chain(model, self._providers, fallbacks)[0].name.provider
-        now = asyncio.get_running_loop().time()
-        if now - self._asked.get(provider, float("-inf")) < _FRESH:
-            return
-        self._actors[provider] = await self._control.ensure_pool(provider)
-        self._asked[provider] = now
-        self._pools.update(dict(self._actors))
 
 
 def _asked(

@@ -125,9 +125,10 @@ class Members:
         """Pushes to every member that wants the table; returns once each applied it or went away.
 
         A member that does not within `patience` seconds is cut off, so that it holds up nobody: it gets
-        the whole table when it comes back.
+        the whole table when it comes back. A driver is not waited for, as its user's code may keep it busy.
         """
-        told = {member.push(table, body): member for member in self.all() if member.wants(table)}
+        pushed = {member.push(table, body): member for member in self.all() if member.wants(table)}
+        told = {applied: member for applied, member in pushed.items() if member.kind != "driver"}
         if not told:
             return
         _, silent = await asyncio.wait(told, timeout=patience)

@@ -201,10 +201,11 @@ class PoolDesk:
         await self._members.push("pools", self.table.snapshot())
 
     async def statistics(self, provider: str | None = None) -> dict[str, Any]:
-        """How each pool stands, or the one, as plain values."""
+        """How each pool stands that was ever wanted, or the one, as plain values."""
         await self._found.wait()
         every = sorted(self.table.pools.values(), key=lambda pool: pool.provider)
-        pools = every if provider is None else [await self._pool(provider)]
+        wanted = [pool for pool in every if pool.plan.number]
+        pools = wanted if provider is None else [await self._pool(provider)]
         return {
             pool.provider: {
                 **self.loads.statistics(pool, self._options(pool)),

@@ -25,7 +25,6 @@ from llmgine.runtime import (
     Runtime,
     TextDelta,
     UnknownModel,
-    models,
 )
 
 Until = Callable[..., Any]
@@ -158,9 +157,8 @@ async def test_vectors(runtime: Runtime) -> None:
     assert (await runtime.models.embed(request)).vectors == (single,)
 
 
-async def test_a_pool_that_changes_is_heard_of(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pool_that_changes_is_heard_of(runtime: Runtime) -> None:
     """Calls go on when actors come and go."""
-    monkeypatch.setattr(models, "_FRESH", 0.0)
     for size in (2, 1, 3):
         await runtime.pools["scripted"].scale(size)
         answers = [await runtime.models.complete("scripted/echo", "Hi") for _ in range(8)]
