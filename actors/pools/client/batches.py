@@ -19,7 +19,7 @@ async def opened(
     shared: Shared, model: ModelName, kind: str, header: list[Any]
 ) -> AsyncGenerator[Stream, None]:
     """A stream that an actor of the pool has accepted; what breaks it is raised as `ProviderError`."""
-    tried = await admitted(shared, Asked(kind, header, model, "", b"", frozenset(), _passed))
+    tried = await admitted(shared, Asked(kind, header, model))
     if isinstance(tried, Declined):
         raise tried.error
     actor_failed, whole = False, False
@@ -33,7 +33,3 @@ async def opened(
         raise unreadable(tried.actor, model, ErrorPhase.PRE_TOKEN, error) from None
     finally:
         tried.end(actor_failed=actor_failed, whole=whole)
-
-
-def _passed(actor: str, outcome: str) -> None:
-    """The error of the last one tells."""

@@ -90,9 +90,11 @@ class Call(Generic[_R]):
         self._trace = trace and trace.to_wire()
         self._clock = asyncio.get_running_loop().time
         self._began = self._clock()
-        self._at = self._tries = self._sent = 0
+        self._at = self._tries = self._losses = self._sent = 0
         self._waited = 0.0
         self._avoided: frozenset[str] = frozenset()
+        # How the present model has failed the call: more is known of that than of a pool that has no room.
+        self._failure: ProviderError | None = None
         self._asked: _R = request.model_copy(update={"fallbacks": ()}) if fallbacks else request
         self.request: _R = self._asked
         # How often what the reader had heard was taken back or gone on with; None where neither may be.
@@ -135,7 +137,6 @@ class Call(Generic[_R]):
             answer = await admitted(self._shared, self._question())
             if isinstance(answer, Try):
                 self._sent += 1
-                self._tries += 1
                 return answer
             await self._declined(answer)
 
@@ -157,8 +158,9 @@ class Call(Generic[_R]):
     async def after(self, tried: Try, error: ProviderError, *, by_actor: bool = False) -> bool:
         """Whether another try may follow on one that failed so; by then it is its time."""
         by = _by(error, by_actor=by_actor)
-        if by == "pool":
-            self._tries -= 1
+        self._failure = error
+        self._tries += by == "provider"
+        self._losses += by == "actor"
         untried = tried.router.choose(self.now, self._avoided) is not None
         failure = Failure(error.kind, by, error.phase, error.retryable, error.retry_after)
         return await self._goes_on(failure, error, untried=untried)
@@ -197,17 +199,26 @@ class Call(Generic[_R]):
 
     async def _declined(self, declined: Declined) -> None:
         error = as_failure(declined.error, self.model)
-        hint = error.retry_after if declined.by_provider else declined.retry_after
         if declined.by_provider:
             self._tries += 1
             self.told.add((), "", self.model, error.kind.value, 0.0)
         by: By = "provider" if declined.by_provider else "pool"
-        if not await self._goes_on(Failure(error.kind, by, error.phase, error.retryable, hint), error):
-            raise declined.error
+        if not await self._goes_on(
+            Failure(error.kind, by, error.phase, error.retryable, error.retry_after), error
+        ):
+            raise (None if declined.by_provider else self._failure) or declined.error
 
     async def _goes_on(self, failure: Failure, error: ProviderError, *, untried: bool = False) -> bool:
         shared, clock = self._shared, self._clock
-        standing = Standing(self._tries, self._waited, self.restarts, self.left, untried, self._following())
+        standing = Standing(
+            tries=self._tries,
+            losses=self._losses,
+            waited=self._waited,
+            restarts=self.restarts,
+            left=self.left,
+            untried=untried,
+            following=self._following(),
+        )
         decision = decide(
             failure,
             standing,
@@ -223,6 +234,8 @@ class Call(Generic[_R]):
             case NextModel():
                 self._at += 1
                 self._tries = 0
+                self._failure = None
+                self.request = self._asked
                 self._avoided = frozenset()
             case GiveUp(exhausted):
                 if exhausted:

@@ -77,6 +77,11 @@ class PoolClient:
         finally:
             call.close()
 
+    def batches(self, model: str) -> BatchCalls:
+        """The batches of a model, the first where it names several; `UnknownModel`."""
+        name = self._shared.chain(model)[0].name
+        return BatchCalls(name.model, partial(opened, self._shared, name))
+
     async def embed(
         self, request: EmbeddingRequest, *, session: str = "", trace: TraceContext | None = None
     ) -> EmbeddingResponse:
@@ -86,8 +91,3 @@ class PoolClient:
         call at the provider.
         """
         return await embedded(Call(self._shared, wire.LLM_EMBED, request, session, trace))
-
-    def batches(self, model: str) -> BatchCalls:
-        """The batches of a model, the first where it names several; `UnknownModel`."""
-        name = self._shared.chain(model)[0].name
-        return BatchCalls(name.model, partial(opened, self._shared, name))

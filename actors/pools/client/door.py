@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from llmgine.actors.link import LinkError, Stream, StreamReset
+from llmgine.actors.link import Connection, LinkError, Stream, StreamReset
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.client.failures import breaker_open, not_taken
 from llmgine.actors.pools.client.shared import Shared
@@ -18,6 +18,8 @@ from llmgine.providers.names import ModelName
 # Seconds that an actor is passed over after it refused: what it wishes, within these.
 _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
+# Seconds that a link may take to stand where there are other actors.
+_REACHED = 2.0
 # When to come back to a pool that has not said so.
 _COME_BACK = 1.0
 
@@ -30,18 +32,17 @@ class Asked:
     kind: str
     header: list[Any]
     model: ModelName
-    session: str
-    key: bytes
-    avoided: frozenset[str]
-    passed: Callable[[str, str], None]
+    session: str = ""
+    key: bytes = b""
+    avoided: frozenset[str] = frozenset()
+    passed: Callable[[str, str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """Nobody took it. `retry_after` is what the pool said; `by_provider`: no actor can do better."""
+    """Nobody took it; `by_provider`: no actor can do better."""
 
     error: LlmgineError
-    retry_after: float | None = None
     by_provider: bool = False
 
 
@@ -126,8 +127,8 @@ async def admitted(shared: Shared, asked: Asked) -> Try | Declined:
     round_ = _Round(shared, asked, router)
     while (answer := await round_.next()) is None:
         pass
-    lost = isinstance(answer, Declined) and not answer.by_provider and round_.lost
-    if lost and await shared.places.is_stale(asked.model.provider):
+    gone = isinstance(answer, Declined) and not answer.by_provider and round_.gone
+    if gone and await shared.places.is_stale(asked.model.provider):
         while (answer := await round_.next()) is None:
             pass
     return answer
@@ -142,24 +143,23 @@ class _Round:
         self._router = router
         self._reasons: dict[str, str] = {}
         self._hints: list[float] = []
-        self.lost = False
+        self.gone = False
 
     async def next(self) -> Try | Declined | None:
         """What the next actor says; None where it does not take the call."""
         now = asyncio.get_running_loop().time()
         actor = self._choice(now)
         if actor is None:
-            hint = min(self._hints, default=None)
-            error = not_taken(self._asked.model, self._reasons, _COME_BACK if hint is None else hint)
-            return Declined(error, hint)
+            retry_after = min(self._hints, default=_COME_BACK)
+            return Declined(not_taken(self._asked.model, self._reasons, retry_after))
         visit = self._router.started(actor, now)
         stream = None
         try:
-            connection = await self._shared.peer(actor).connection()
+            connection = await self._connection(actor, now)
             stream = connection.open(self._asked.kind, self._asked.header)
             answer = self._heard(visit, stream, await stream.receive())
         except LinkError as error:
-            self.lost = True
+            self.gone = True
             visit.failed(asyncio.get_running_loop().time())
             self._pass(actor, "connection", error.reason if isinstance(error, StreamReset) else str(error))
             answer = None
@@ -171,6 +171,18 @@ class _Round:
         if not isinstance(answer, Try):
             visit.finished()
         return answer
+
+    async def _connection(self, actor: str, now: float) -> Connection:
+        """The link to the actor; LinkError where it does not stand soon and there are others to ask."""
+        peer = self._shared.peer(actor)
+        if peer.current is not None:
+            return peer.current
+        others = self._router.choose(now, {*self._reasons, actor}) is not None
+        try:
+            async with asyncio.timeout(_REACHED if others else None):
+                return await peer.connection()
+        except TimeoutError:
+            raise LinkError(f"it was not reached within {_REACHED:g} s") from None
 
     def _heard(self, visit: Visit, stream: Stream, message: list[Any]) -> Try | Declined | None:
         verdict, *rest = message
@@ -186,6 +198,7 @@ class _Round:
         visit.refused(load, now, now + min(max(retry_after or 0.0, _SHORTEST_PAUSE), _LONGEST_PAUSE))
         if retry_after is not None:
             self._hints.append(retry_after)
+        self.gone |= reason == wire.DRAINING
         self._pass(visit.actor, "refused", f"is {reason}, it carries {load}")
         return None
 
@@ -199,4 +212,5 @@ class _Round:
 
     def _pass(self, actor: str, outcome: str, reason: str) -> None:
         self._reasons[actor] = reason
-        self._asked.passed(actor, outcome)
+        if self._asked.passed is not None:
+            self._asked.passed(actor, outcome)

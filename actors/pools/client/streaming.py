@@ -57,7 +57,10 @@ class Streaming:
         try:
             if self._failure is not None and not await self._again(*self._failure):
                 return None
+            told_by = None if self._try is None else self._try.model
             tried = self._try = await self._call.admitted()
+            if self._stands and tried.model != told_by:
+                self._take_back()
             self._begins, self.is_over, self._failure = True, False, None
             if not self._shared.options.hedge.enabled or self._stands:
                 return tried.stream
@@ -141,11 +144,16 @@ class Streaming:
         call.restarts = (call.restarts or 0) + 1
         following = await self._continued(failed) if goes_on else None
         if following is None:
-            self._tell = (Reset(f"the call begins anew: {failed.error.message}"),)
-            self._said.clear()
-            self._joined = None
+            self._take_back()
         call.request = following or call.asked
         return True
+
+    def _take_back(self) -> None:
+        """The reader is told that what it has heard is void."""
+        assert self._failure is not None
+        self._tell = (Reset(f"the call begins anew: {self._failure[0].error.message}"),)
+        self._said.clear()
+        self._joined = None
 
     async def _continued(self, failed: Failed) -> LLMRequest | None:
         """The request that has the model go on with what it had said; None where it cannot be."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmgine.actors.breaking import BreakerPolicy
@@ -18,6 +20,26 @@ class BudgetOptions(BaseModel):
     )
 
 
+class HedgeBudgetOptions(BudgetOptions):
+    """How many calls of one process may be made at two actors at once."""
+
+    ratio: float = Field(default=0.05, ge=0, description="Second tries per call, in the long run.")
+    minimum: int = Field(
+        default=1, ge=0, description="Second tries that are free of that ratio, in each ten seconds."
+    )
+
+
+class ModelBreakerPolicy(BreakerPolicy):
+    """When a model that fails is left alone for a while; times are seconds."""
+
+    kind: Literal["window", "rate"] = Field(
+        "rate", description="What is counted: failures in time, or a share."
+    )
+    minimum_calls: int = Field(20, ge=1, description="Attempts before any share is looked at.")
+    open_for: float = Field(5.0, gt=0, description="How long it stays open the first time.")
+    open_cap: float = Field(60.0, gt=0, description="The longest that it stays open.")
+
+
 class HedgeOptions(BaseModel):
     """Calls that a second actor is asked for too, where the first is slow to begin."""
 
@@ -30,8 +52,8 @@ class HedgeOptions(BaseModel):
         description="Seconds without a first token after which they are; None: longer than 95 of the "
         "model's latest 100 calls took to it.",
     )
-    budget: BudgetOptions = Field(
-        default=BudgetOptions(ratio=0.05, minimum=1), description="How many calls may be."
+    budget: HedgeBudgetOptions = Field(
+        default_factory=HedgeBudgetOptions, description="How many calls may be."
     )
 
 
@@ -60,10 +82,8 @@ class FailoverOptions(BaseModel):
         description="How long a call waits in an actor for a place, a key or quota while another model may "
         "take over; without one until its deadline.",
     )
-    breaker: BreakerPolicy = Field(
-        default=BreakerPolicy(
-            kind="rate", calls=100, minimum_calls=20, failure_rate=0.5, open_for=5.0, open_cap=60.0
-        ),
+    breaker: ModelBreakerPolicy = Field(
+        default_factory=ModelBreakerPolicy,
         description="When a model is passed over, for the next of a chain or a failure at once: its "
         "provider fails, takes too long or cannot be reached.",
     )

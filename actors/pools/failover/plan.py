@@ -5,8 +5,8 @@ failed it, after all that could be done with the keys in the actor; or its actor
 follow is another try of the same model, at an actor that the call has not been with where there is
 one; the next model of the chain, where its condition names the failure; or the end.
 
-Tries of the same model come out of the retry budget, because they are a load on what has failed already.
-The next model's are free: it is another place.
+Tries of a model whose provider has failed come out of the retry budget, because they are a load on what
+has failed already. Those after the loss of an actor are free, and so are the next model's.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _OF_THE_MODEL = frozenset(
         ErrorKind.MALFORMED,
     }
 )
+# How often a call is taken up again after its actor was lost: it may be what actors die of.
+_MOST_LOSSES = 2
 _MOST_RESTARTS = 2
 
 By = Literal["pool", "provider", "actor"]
@@ -62,13 +64,15 @@ class Failure:
 class Standing:
     """How the call stands.
 
-    `tries` were made of its present model, and `waited` seconds spent on coming back to one; `left` are
-    those until its deadline, None without one. `restarts` counts how often the reader was told to begin
-    anew or an answer was gone on with, None where neither may be. `untried`: its pool has an actor that it
-    was not with. `following` is the condition of the next model in the chain.
+    `tries` are those that its present model's provider has failed, `losses` those of actors over the whole
+    call, `waited` the seconds spent on coming back, `left` those until its deadline. `restarts`
+    counts how often the reader was told to begin anew, or an answer was gone on with; None where neither
+    may be. `untried`: its pool has an actor that it was not with. `following` is the condition of the next
+    model in the chain.
     """
 
-    tries: int = 1
+    tries: int = 0
+    losses: int = 0
     waited: float = 0.0
     restarts: int | None = None
     left: float | None = None
@@ -117,7 +121,7 @@ def decide(
     wait = _wait(failure, standing, options, random, takes_over=takes_over)
     exhausted = False
     if wait is not None and (standing.left is None or wait < standing.left):
-        if failure.by == "pool" or budget():
+        if failure.by != "provider" or budget():
             return Again(wait)
         exhausted = True
     return NextModel() if takes_over else GiveUp(exhausted)
@@ -154,11 +158,11 @@ def _wait(
     if not failure.retryable or (failure.kind in FULL and takes_over):
         return None  # who is full is not less so at once, and another model is
     if failure.by == "pool":
-        wait = hint
+        wait = None  # its queues are full, and the caller is told when to come back
+    elif failure.by == "actor":
+        wait = 0.0 if standing.losses <= _MOST_LOSSES else None
     elif standing.tries >= options.tries:
         wait = None
-    elif failure.by == "actor":
-        wait = 0.0
     elif failure.phase is ErrorPhase.MID_STREAM:
         wait = None  # the actor has begun it anew as often as it may be
     else:

@@ -294,6 +294,7 @@ async def test_draining_cuts_no_stream(stage: Stage, until: Until) -> None:
     """An actor that stops refuses new calls and lets the running one end."""
     await stage.spawn()
     stage.models.update({"scripted": [[ACTORS[0], "local"]]})
+    await stage.cluster.kill(ACTORS[1])
     call = await stage.begun()
     stopping = asyncio.create_task(stage.cluster.call(ACTORS[0], "stop", 5.0))
     await until(lambda: stage.cluster._actors[ACTORS[0]].stopped)
@@ -303,6 +304,17 @@ async def test_draining_cuts_no_stream(stage: Stage, until: Until) -> None:
     stage.provider.go_on.set()
     assert isinstance((await rest(call))[-1], Done)
     await stopping
+
+
+async def test_a_draining_pool_is_asked_for_anew(stage: Stage) -> None:
+    """A call that finds only actors that stop goes to those that have come in their place."""
+    await stage.spawn()
+    stage.models.update({"scripted": [[ACTORS[0], "local"]]})
+    stage.provider.go_on.set()
+    await stage.cluster.call(ACTORS[0], "stop", 1.0)
+    done = (await stage.events())[-1]
+    assert isinstance(done, Done)
+    assert done.response.attempts[-1].actor == ACTORS[1]
 
 
 async def test_an_old_answer_does_not_replace_a_newer_table(stage: Stage) -> None:
