@@ -32,7 +32,8 @@ class Call(Generic[R]):
 
     It ends at `ends` by the loop's clock, and until `until` it may wait for whatever it needs before its
     first token. Once it runs, the deadline of `request` is what is left. Who makes several tries at it
-    tells by `failed` of each that another follows; the last one's end shows in what the call comes to.
+    tells by `failed` of each after which the call has to wait; the last one's end shows in what the call
+    comes to.
     `begun` says that something of the answer has been passed on, `outcome` what became of the call.
     """
 
@@ -45,9 +46,11 @@ class Call(Generic[R]):
     _failed: Callable[[Call[R], ProviderError], None]
     begun: bool = False
     outcome: str = CANCELLED
+    delayed_by: ProviderError | None = None
 
     def failed(self, error: ProviderError) -> None:
-        """A try has failed, and another follows."""
+        """A try has failed, and another follows after a while."""
+        self.delayed_by = error
         self._failed(self, error)
 
 

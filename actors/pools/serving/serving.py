@@ -148,7 +148,7 @@ class Serving:
         await stream.send([wire.ACCEPTED, self._door.load])
         ends = began + (request.deadline or self._endpoint.timeouts.total)
         until, span = min(ends, ticket.expires), self._span(session, trace)
-        call = Call(request, session, ends, until, ticket, span, self._retried)
+        call = Call(request, session, ends, until, ticket, span, self._delayed)
         giving_up = asyncio.create_task(_end_with(stream, asyncio.current_task()))
         try:
             await answer(call, stream)
@@ -214,12 +214,12 @@ class Serving:
         """The call's last try has failed."""
         call.outcome = error.kind.value
         error.hint = error.hint or hint_for(error, self._pool, self._endpoint)
-        if is_overload(error) and now() < call.ends:
+        if is_overload(error) and error is not call.delayed_by and now() < call.ends:
             self._door.overloaded(call.ticket)
 
-    def _retried(self, call: Call[R], error: ProviderError) -> None:
-        """A try has failed, and another follows; what only speaks of its key is no word on all calls."""
-        if is_overload(error) and error.scope is not ErrorScope.KEY:
+    def _delayed(self, call: Call[R], error: ProviderError) -> None:
+        """A try has failed so that another can only follow later."""
+        if is_overload(error):
             self._door.overloaded(call.ticket)
 
     def _mistake(self, call: Call[R], error: Exception) -> ProviderError:

@@ -65,13 +65,13 @@ class Trying:
         while True:
             taken = self._keys.take(model, self._call, self._excluded)
             if taken is None:
+                self._tell_failure()
                 waited = await self._waited(model)
                 if isinstance(waited, Failed):
                     yield _told(tries, waited)
                     return
                 taken = waited
                 request = request.model_copy(update={"deadline": self._left})
-            self._tell_failure()
             end: Done | Failed | None = None
             silent = True
             sent = taken.provider.stream(tries.begin(request), session=session)
@@ -105,12 +105,12 @@ class Trying:
         while True:
             taken = self._keys.take(model, self._call, self._excluded)
             if taken is None:
+                self._tell_failure()
                 waited = await self._waited(model)
                 if isinstance(waited, Failed):
                     raise waited.error
                 taken = waited
                 request = request.model_copy(update={"deadline": self._left})
-            self._tell_failure()
             end: EmbeddingResponse | Failed | None = None
             began = self._clock()
             try:
@@ -151,6 +151,7 @@ class Trying:
         return request.model.removeprefix(f"{self.name}/")
 
     def _tell_failure(self) -> None:
+        """No key can make the call now, and where it has failed, this is why."""
         if self._failed is not None:
             self._call.failed(self._failed.error)
 

@@ -13,6 +13,7 @@ from llmgine.actors.pools.serving.keyed import KeyedCalls
 from llmgine.providers import Done, EmbeddingRequest, Failed, LLMRequest, Message, ProviderError, StreamEvent
 from llmgine.providers.contracts import Attempt
 from llmgine.providers.options import ProvidersOptions
+from llmgine.telemetry import OpenSpan
 from tests.providers.faults.listener import Call as Heard
 from tests.providers.faults.server import FaultServer
 
@@ -70,8 +71,8 @@ class Caller:
         now = self.clock()
         ends = now + (request.deadline or 60.0)
         until = ends if wait is None else now + wait
-        ticket = cast("Ticket", None)
-        return Call(request, session, ends, until, ticket, lambda call, error: self.failed.append(error))
+        ticket, span = cast("Ticket", None), cast("OpenSpan", None)
+        return Call(request, session, ends, until, ticket, span, lambda _, error: self.failed.append(error))
 
     def opened(self) -> bool:
         """Whether every key is there."""

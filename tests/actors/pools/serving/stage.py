@@ -137,10 +137,10 @@ class Stage:
         stream = connection.open(wire.LLM_EMBED, header)
         return Call(stream, await stream.receive())
 
-    async def section(self, name: str, actor: str = NAME) -> dict[str, Any]:
+    def section(self, name: str, actor: str = NAME) -> dict[str, Any]:
         """One section of the actor's statistics."""
-        statistics = await self.cluster.call(actor, "statistics")
-        section: dict[str, Any] = statistics[name]
+        there: Any = self.cluster._actors[actor]
+        section: dict[str, Any] = there.statistics()[name]
         return section
 
     @property

@@ -34,7 +34,7 @@ async def test_a_storm_of_refusals_shrinks_the_limit_and_calm_brings_it_back(
     await stage.spawn(max_in_flight=32)
     stage.provider.bears = 4
     storm = [await stage.call(session=str(number % 5)) for number in range(32)]
-    section = await stage.section("admission")
+    section = stage.section("admission")
     assert section["limit"] <= section["in_flight"] == 4
     stage.provider.bears = 1_000
     ends = await ended(stage, storm)
@@ -43,7 +43,7 @@ async def test_a_storm_of_refusals_shrinks_the_limit_and_calm_brings_it_back(
         calls = [await stage.call(session=str(number % 5)) for number in range(100)]
         assert all(isinstance(end, Done) for end in await ended(stage, calls))
     await until(lambda: stage.load == 0)
-    section = await stage.section("admission")
+    section = stage.section("admission")
     assert (section["limit"], section["in_flight"]) == (32, 0)
 
 
@@ -57,7 +57,7 @@ async def test_what_a_server_says_of_itself(
     await stage.spawn_house(server.base_url, max_in_flight=10)
     for _ in range(2):
         await (await stage.call(model=f"house/status.{status}", ask=SOON)).error()
-    section = await stage.section("admission", HOUSE)
+    section = stage.section("admission", HOUSE)
     assert (section["limit"], section["decreases"]) == ((4, 2) if shrinks else (10, 0))
 
 
@@ -65,7 +65,7 @@ async def test_a_fixed_limit_stays(stage: Stage, server: FaultServer) -> None:
     """Where the limit shall not adapt, it is what is set."""
     await stage.spawn_house(server.base_url, max_in_flight=10, admission={"adaptive": False})
     await (await stage.call(model="house/status.503", ask=SOON)).error()
-    assert (await stage.section("admission", HOUSE))["limit"] == 10
+    assert stage.section("admission", HOUSE)["limit"] == 10
 
 
 async def test_a_short_deadline_is_no_overload(stage: Stage, server: FaultServer) -> None:
@@ -73,7 +73,7 @@ async def test_a_short_deadline_is_no_overload(stage: Stage, server: FaultServer
     await stage.spawn_house(server.base_url, max_in_flight=10)
     error = await (await stage.call(model="house/stall", deadline=0.05)).error()
     assert error.kind.value == "timeout"
-    assert (await stage.section("admission", HOUSE))["limit"] == 10
+    assert stage.section("admission", HOUSE)["limit"] == 10
 
 
 async def ended(stage: Stage, calls: list[Call]) -> list[StreamEvent]:

@@ -21,13 +21,13 @@ async def test_calls_beyond_the_limit_wait(stage: Stage, until: Until) -> None:
     calls = [await stage.call(str(number)) for number in range(6)]
     assert [call.verdict for call in calls] == [[wire.ACCEPTED, number + 1] for number in range(6)]
     await until(lambda: stage.provider.inside == 2)
-    assert (await stage.section("admission"))["waiting"] == {"interactive": 4, "batch": 0}
+    assert stage.section("admission")["waiting"] == {"interactive": 4, "batch": 0}
     for _ in calls:
         stage.provider.go_on.release()
     assert all([isinstance(await call.last(), Done) for call in calls])
     assert stage.provider.most == 2
     await until(lambda: stage.load == 0)
-    assert (await stage.section("admission"))["waiting"] == {"interactive": 0, "batch": 0}
+    assert stage.section("admission")["waiting"] == {"interactive": 0, "batch": 0}
 
 
 async def test_who_waits_goes_in_order(stage: Stage, until: Until) -> None:
@@ -56,7 +56,7 @@ async def test_a_place_that_is_given_up_is_free_at_once(stage: Stage, until: Unt
     await until(lambda: stage.provider.order == ["running", "behind"])
     stage.provider.go_on.release()
     assert isinstance(await behind.last(), Done)
-    assert await _calls(stage) == {"begun": 3, "present": 0, "done": 1, "cancelled": 2, "failed": {}}
+    assert _calls(stage) == {"begun": 3, "present": 0, "done": 1, "cancelled": 2, "failed": {}}
 
 
 async def test_a_full_actor_says_when(stage: Stage) -> None:
@@ -94,7 +94,7 @@ async def test_a_deadline_that_passes_while_waiting(stage: Stage) -> None:
     await stage.call()
     error = await (await stage.call(deadline=0.01)).error()
     assert (error.kind, error.phase) == (ErrorKind.TIMEOUT, ErrorPhase.REQUEST)
-    assert (await _calls(stage))["failed"] == {"timeout": 1}
+    assert _calls(stage)["failed"] == {"timeout": 1}
 
 
 async def test_waiting_counts_against_the_deadline(stage: Stage, until: Until) -> None:
@@ -160,8 +160,8 @@ async def test_a_flood_does_not_starve_others(stage: Stage, until: Until) -> Non
     for call in (*flood, quiet):
         call.give_up()
     await until(lambda: stage.load == 0)
-    assert (await _calls(stage))["present"] == 0
+    assert _calls(stage)["present"] == 0
 
 
-async def _calls(stage: Stage) -> dict[str, Any]:
-    return await stage.section("calls")
+def _calls(stage: Stage) -> dict[str, Any]:
+    return stage.section("calls")
