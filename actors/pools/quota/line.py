@@ -1,35 +1,40 @@
-"""The calls of one actor that wait for a lease, in their order."""
+"""The calls of one actor that wait for a lease, in their order.
+
+They are served as they came, except that work in bulk counts as having come later, and so does each
+further call of a session that waits already: none has to wait until all of another's have been made.
+"""
 
 from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 from llmgine.actors.pools.quota.meters import Meter, Need
 
 # A call that can wait counts as one that came so much later, in seconds.
 _BATCH_COMES_LATER = 30.0
+# A session's next call counts as one that came so much after its last.
+_NEXT_COMES_LATER = 1.0
 
 
 @dataclass(eq=False, slots=True)
 class Waiting:
     """A call that waits, until then at most, for what it needs of any of its keys.
 
-    `lacks` is what there is too little of.
+    `lacks` is what there is too little of, `place` the time by which it stands in line.
     """
 
     keys: tuple[str, ...]
     model: str
     need: Need
     since: float
-    until: float = float("inf")
+    until: float = inf
     batch: bool = False
+    session: str = ""
     lacks: Meter | None = None
-
-    @property
-    def place(self) -> float:
-        return self.since + (_BATCH_COMES_LATER if self.batch else 0.0)
+    place: float = 0.0
 
 
 class Line:
@@ -46,6 +51,10 @@ class Line:
         return iter(self._waiting)
 
     def add(self, waiting: Waiting) -> None:
+        kin = (waiting.session, waiting.batch)
+        last = max((one.place for one in self._waiting if (one.session, one.batch) == kin), default=-inf)
+        came = waiting.since + (_BATCH_COMES_LATER if waiting.batch else 0.0)
+        waiting.place = max(came, last + _NEXT_COMES_LATER)
         insort(self._waiting, waiting, key=lambda one: one.place)
 
     def remove(self, waiting: Waiting) -> None:

@@ -112,7 +112,7 @@ class Leasing:
         self._check(keys, model, guess.need)
         request = call.request
         batch = isinstance(request, LLMRequest) and request.priority == "batch"
-        waiting = Waiting(tuple(keys), model, guess.need, self._clock(), until, batch)
+        waiting = Waiting(tuple(keys), model, guess.need, self._clock(), until, batch, session=call.session)
         booked = await self._turn(waiting)
         return Leased(booked.key, model, guess, booked)
 
