@@ -11,6 +11,7 @@ import pytest
 from llmgine.actors.control import StartFailed
 from llmgine.actors.control.membership import KEPT
 from llmgine.actors.pools.errors import PoolChangeRefused, PoolNotReady
+from llmgine.actors.pools.quota.messages import Ask
 from llmgine.actors.supervisor.pooldesk import PoolDesk
 from llmgine.actors.supervisor.work import Work
 from llmgine.providers import UnknownModel
@@ -272,6 +273,7 @@ async def test_a_restarted_supervisor_finds_what_was_planned(children: Any, unti
     await asyncio.sleep(0)
     for name, form in zip(BOTH, (0, 1), strict=True):
         report = {"name": name, "pool": "scripted", "form": form, "node": "n", "stopping": False}
+        report["quota"] = Ask(name, 1, 0).to_wire()
         after.desk.heard(report)
     children.coming.open()
     await finding
