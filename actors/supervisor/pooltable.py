@@ -137,8 +137,10 @@ class PoolTable:
 
     def had(self, provider: str, actor: str) -> bool:
         """Whether the pool has such an actor, or had one that is gone."""
-        known = names.is_provider(actor) and names.parse_provider(actor)
-        return bool(known) and known[0] == provider and known[1] < self.of(provider).next_number
+        if not names.is_provider(actor):
+            return False
+        pool, number = names.parse_provider(actor)
+        return pool == provider and number < self.of(provider).next_number
 
     def hurry(self, provider: str) -> None:
         """What did not start is tried again at once."""

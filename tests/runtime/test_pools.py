@@ -13,6 +13,7 @@ import pytest_asyncio
 from llmgine.actors.control import names
 from llmgine.actors.pools import figures
 from llmgine.actors.supervisor import actor as supervisor
+from llmgine.actors.supervisor.children import Children
 from llmgine.runtime import (
     Done,
     Failed,
@@ -158,7 +159,7 @@ async def test_the_supervisor_dies_while_a_pool_is_scaled(
     pool, load = runtime.pools["scripted"], Load(runtime, 10)
     await pool.scale(1)
     gate, starts = asyncio.Event(), []
-    plain = supervisor.Children.start_provider
+    plain = Children.start_provider
 
     async def start(self: Any, name: str, *rest: Any) -> None:
         starts.append(name)
@@ -166,7 +167,7 @@ async def test_the_supervisor_dies_while_a_pool_is_scaled(
             await gate.wait()
         await plain(self, name, *rest)
 
-    monkeypatch.setattr(supervisor.Children, "start_provider", start)
+    monkeypatch.setattr(Children, "start_provider", start)
     scaling = asyncio.create_task(pool.scale(4))
     await eventually(lambda: len(starts) == 3)
     await cluster_of(runtime).crash(names.SUPERVISOR)

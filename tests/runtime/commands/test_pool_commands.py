@@ -131,7 +131,7 @@ def look(*actors: tuple[str, int, int]) -> dict[str, PoolStatistics]:
         }
         for name, done, failed in actors
     ]
-    whole = {
+    whole: dict[str, Any] = {
         **dict.fromkeys(("size", "ready", "in_flight", "waiting"), len(told)),
         **dict.fromkeys(("starting", "draining", "max_in_flight"), 0),
         **dict.fromkeys(("usable", "scaling", "failure")),
