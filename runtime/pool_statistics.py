@@ -58,7 +58,8 @@ class PoolStatistics:
 
     `max_in_flight` is the bound of one actor. `usable` is how many calls at once the pool's quotas have
     room for, None where nothing limits them or it is not known. `scaling` holds the bounds between which
-    the size follows the load, None where it does not. `changes` are settings that were changed since the
+    the size follows the load, None where it does not. `quota` is each limit of each key, and what is used
+    of it. `changes` are settings that were changed since the
     launch; `failure` says why an actor could not be started the last time.
     """
 
@@ -73,6 +74,7 @@ class PoolStatistics:
     loop_lag: float
     usable: float | None
     scaling: tuple[int, int] | None
+    quota: Mapping[str, Any]
     changes: Mapping[str, Any]
     failure: str | None
     actors: tuple[PoolActor, ...]

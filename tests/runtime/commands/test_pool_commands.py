@@ -137,6 +137,7 @@ def look(*actors: tuple[str, int, int]) -> dict[str, PoolStatistics]:
         **dict.fromkeys(("usable", "scaling", "failure")),
         "loop_lag": 0.002,
         "changes": {},
+        "quota": {},
         "actors": told,
     }
     return {"p": PoolStatistics.of("p", whole)}
