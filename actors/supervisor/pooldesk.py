@@ -56,6 +56,7 @@ class PoolDesk:
         self._providers = ProvidersOptions.model_validate(settings["providers"])
         self._clock = clock
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._applied: dict[str, dict[str, Any]] = {}
         self._found = asyncio.Event()
         self._changed = asyncio.Event()
 
@@ -227,6 +228,9 @@ class PoolDesk:
 
     def _planned(self, pool: Pool) -> None:
         """The plan is new: others keep it for a restarted supervisor, and it is followed."""
+        if pool.plan.changes != self._applied.get(pool.provider, {}):
+            self._applied[pool.provider] = pool.plan.changes
+            self.quotas.changed(pool.provider, self._forms.settings(pool.provider, pool.plan.changes))
         for member in self._members.all():
             if member.wants(KEPT):
                 member.push(KEPT, self.table.plans())

@@ -12,6 +12,7 @@ from llmgine.actors.control import names
 from llmgine.actors.pools import PoolsOptions
 from llmgine.actors.pools.quota.messages import QUOTA, Ask
 from llmgine.actors.pools.quota.meters import day_of
+from llmgine.actors.pools.quota.options import QuotaOptions
 from llmgine.actors.pools.quota.owner import QuotaOwner
 from llmgine.actors.pools.quota.plan import Plan
 from llmgine.actors.pools.quota.spending import Cost
@@ -30,8 +31,8 @@ class QuotaDesk:
 
     def __init__(self, work: Work, settings: dict[str, Any], clock: Callable[[], float]) -> None:
         self._work = work
-        self._providers = ProvidersOptions.model_validate(settings["providers"])
-        self._pools = PoolsOptions.model_validate(settings["pools"])
+        self._settings = settings
+        self._changed: dict[str, dict[str, Any]] = {}
         self._clock = clock
         self._epoch = time.time() - clock()
         self._store: StoreClient | None = None
@@ -77,6 +78,15 @@ class QuotaDesk:
         if owner is not None:
             owner.gone(actor, self._clock())
 
+    def changed(self, pool: str, settings: dict[str, Any]) -> None:
+        """The pool has other settings than at the launch: their limits hold from now on."""
+        self._changed[pool] = settings
+        owner = self._owners.get(pool)
+        if owner is not None:
+            plan, options = self._plan(pool)
+            owner.change(plan.settings, lease=options.lease, trial=float(options.trial))
+            self._count_dollars(pool, plan, owner)
+
     def usable(self, pool: str) -> float | None:
         """How many calls at once the limits of a pool's keys allow; None for any number."""
         owner = self._owners.get(pool)
@@ -90,15 +100,23 @@ class QuotaDesk:
     def _owner(self, pool: str) -> QuotaOwner:
         owner = self._owners.get(pool)
         if owner is None:
-            endpoint = self._providers.endpoints.get(pool, EndpointOptions(kind="scripted"))
-            plan, options = Plan(endpoint.limits_of_keys), self._pools.of(pool).quota
+            plan, options = self._plan(pool)
             owner = self._owners[pool] = QuotaOwner(
                 plan.settings, lease=options.lease, trial=float(options.trial), epoch=self._epoch
             )
-            if plan.counts_dollars and self._store is not None:
-                costs = self._costs[pool] = _Costs(pool, owner, self._store)
-                self._work.start(costs.read(), f"find what {pool} has cost today")
+            self._count_dollars(pool, plan, owner)
         return owner
+
+    def _plan(self, pool: str) -> tuple[Plan, QuotaOptions]:
+        settings = self._changed.get(pool, self._settings)
+        endpoints = ProvidersOptions.model_validate(settings["providers"]).endpoints
+        endpoint = endpoints.get(pool, EndpointOptions(kind="scripted"))
+        return Plan(endpoint.limits_of_keys), PoolsOptions.model_validate(settings["pools"]).of(pool).quota
+
+    def _count_dollars(self, pool: str, plan: Plan, owner: QuotaOwner) -> None:
+        if plan.counts_dollars and pool not in self._costs and self._store is not None:
+            costs = self._costs[pool] = _Costs(pool, owner, self._store)
+            self._work.start(costs.read(), f"find what {pool} has cost today")
 
 
 class _Costs:

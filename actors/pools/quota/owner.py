@@ -45,6 +45,12 @@ class QuotaOwner:
         self._lives: dict[str, tuple[int, int, int]] = {}  # life, number of its last ask, and last refusal
         self._running: dict[str, int] = {}
 
+    def change(self, settings: Mapping[Meter, Limit], *, lease: float, trial: float) -> None:
+        """Other limits are set from now on; what was learned, leased and used stays."""
+        self._settings = dict(settings)
+        self._lease = lease
+        self._trial = trial
+
     # What actors tell.
 
     def ask(self, ask: Ask, now: float) -> Grant:

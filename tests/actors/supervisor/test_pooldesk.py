@@ -11,7 +11,8 @@ import pytest
 from llmgine.actors.control import StartFailed
 from llmgine.actors.control.membership import KEPT
 from llmgine.actors.pools.errors import PoolChangeRefused, PoolNotReady
-from llmgine.actors.pools.quota.messages import Ask
+from llmgine.actors.pools.quota.messages import Ask, State
+from llmgine.actors.pools.quota.meters import Meter
 from llmgine.actors.supervisor.pooldesk import PoolDesk
 from llmgine.actors.supervisor.work import Work
 from llmgine.providers import UnknownModel
@@ -211,6 +212,25 @@ async def test_changed_settings_reach_every_actor(pools: Pools) -> None:
     own = pools.children.settings[last]["pools"]["by_provider"]["scripted"]
     assert (own["max_in_flight"], own["num_cpus"]) == (9, 0.5)
     assert pools.children.forms[last] == 2
+
+
+async def test_changed_limits_hold_at_once(pools: Pools) -> None:
+    """Limits of keys are shared out as they have been changed, and as they were once that is taken back."""
+    await pools.desk.scale("scripted", 1)
+    meter = Meter("default", "", "requests")
+
+    def limit(number: int) -> Any:
+        ask = Ask(BOTH[0], 1, number, states=(State(meter, wants=1.0),))
+        pools.desk.quotas.asked(cast(Any, pools.told.keeper), ask.to_wire())
+        return pools.desk.quotas.statistics("scripted")["limits"]
+
+    assert limit(1) == {}
+    await pools.desk.reconfigure("scripted", {"limits": {"requests_per_minute": 60}})
+    assert limit(2)["default"][""]["requests"]["limit"] == 60
+    pools.children.failures = {"provider-scripted-2": StartFailed("no such GPU")}
+    with pytest.raises(PoolChangeRefused):
+        await pools.desk.reconfigure("scripted", {"limits": {"requests_per_minute": 30}, "num_gpus": 1})
+    assert limit(3)["default"][""]["requests"]["limit"] == 60
 
 
 async def test_settings_of_the_supervisor_replace_nobody(pools: Pools) -> None:
