@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from benchmarks.contract import Case
-from benchmarks.simulated.scenarios import SCENARIOS
+
+SCENARIOS: Final = ("even", "slow", "sparse", "dying", "heavy", "bursty")
 
 CASE: Final = Case(
     name="routing",
     summary="choices among the actors of a pool, simulated: waits until first chunks, and even loads",
     figures=tuple(
-        f"{scenario.name}_{figure}"
+        f"{scenario}_{figure}"
         for scenario in SCENARIOS
         for figure in ("p99_ms", "imbalance", "stayed_percent")
     ),

@@ -45,7 +45,7 @@ async def stage(case: str) -> AsyncIterator[Measure]:
 
 def _session(runtime: Runtime) -> Session:
     """One whose calls do not grow: its model sees the last question alone."""
-    return runtime.session(model=_MODEL, placement="pooled", window=Window.messages(1))
+    return runtime.session(model=_MODEL, placement="pooled", window=Window.messages(2))
 
 
 def _asked(session: Session) -> Ask:

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from benchmarks.routing import CASE
 from benchmarks.simulated.scenarios import POLICIES, SCENARIOS, Outcome, simulated
 
 # At most so many times random's p99, where chance does harm.
@@ -42,6 +43,13 @@ def test_sessions_stay_where_they_were(scenario: str) -> None:
     """Most calls of a session go to one actor, where chance lets one in eight."""
     assert _of(scenario, "ours").stayed > 0.8
     assert _of(scenario, "random").stayed < 0.2
+
+
+def test_the_case_names_every_scenario() -> None:
+    """Its figures are those that a round gives."""
+    assert [name for name in CASE.figures if name.endswith("p99_ms")] == [
+        f"{one.name}_p99_ms" for one in SCENARIOS
+    ]
 
 
 def test_equal_seeds_give_equal_runs() -> None:
