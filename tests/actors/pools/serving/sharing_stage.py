@@ -44,9 +44,7 @@ class Provider:
     def __init__(self) -> None:
         self.words: asyncio.Queue[str | None] = asyncio.Queue()
         self.calls: list[LLMRequest | EmbeddingRequest] = []
-        self.cancelled = self.ended = 0
-        self.may_end = asyncio.Event()
-        self.may_end.set()
+        self.cancelled = 0
         self.finish = FinishReason.STOP
         self.error: Failed | None = None
 
@@ -65,8 +63,6 @@ class Provider:
             yield self.error or Done(self.answer(said))
         finally:
             self.cancelled += not whole
-            await self.may_end.wait()
-            self.ended += 1
 
     def answer(self, said: str) -> LLMResponse:
         return LLMResponse(

@@ -139,17 +139,6 @@ async def test_a_failure_goes_to_all_and_is_not_kept(stage: Stage) -> None:
     assert len(stage.provider.calls) == 2
 
 
-async def test_the_provider_ends_a_call_in_its_own_time(stage: Stage, until: Until) -> None:
-    """It may have to tidy up after its last word, though all who read it have left."""
-    await stage.spawn()
-    stage.provider.say("well", None)
-    stage.provider.may_end.clear()
-    await (await stage.called()).rest()
-    await stage.when(answering=0)
-    stage.provider.may_end.set()
-    await until(lambda: stage.provider.ended == 1)
-
-
 async def test_a_refusal_goes_to_who_asked(stage: Stage) -> None:
     """It may take its request elsewhere, and the next who asks is not refused for it."""
     await stage.spawn(pool={"max_in_flight": 1})
