@@ -243,6 +243,14 @@ def test_batch_example_runs(clean_environ: Path) -> None:
     ]
 
 
+def test_provider_batch_example_runs(clean_environ: Path) -> None:
+    """The example of a batch API has the replies of both maps of one name."""
+    assert output_of("provider_batch.py", clean_environ) == [
+        "7 Describe house number 1.",
+        "8 Describe the hill.",
+    ]
+
+
 def test_subsessions_example_runs(clean_environ: Path) -> None:
     """The example of sessions that ask sessions tells the reply of the one that was asked, and keeps it."""
     assert output_of("subsessions.py", clean_environ) == [

@@ -26,7 +26,7 @@ def batch_codec_for(endpoint: EndpointOptions, codec: Codec) -> BatchCodec | Non
 def no_batches(provider: str, model: str) -> ProviderError:
     """The error where a provider takes none."""
     return ProviderError(
-        "this provider takes no batches, endpoints of kind openai and anthropic do; leave out batch=True",
+        "this provider takes no batches, endpoints of kind openai and anthropic do: leave out batch=True",
         kind=ErrorKind.UNSUPPORTED,
         phase=ErrorPhase.REQUEST,
         scope=ErrorScope.ENDPOINT,

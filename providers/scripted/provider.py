@@ -18,7 +18,6 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from llmgine.providers.batches import no_batches
 from llmgine.providers.catalogue.scripts import BUILT_IN, INLINE, Fault, Script
 from llmgine.providers.codecs.codec import Target
 from llmgine.providers.codecs.encoding import Encoding
@@ -32,7 +31,7 @@ from llmgine.providers.contracts import (
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
 from llmgine.providers.events import Failed, PartDone, StreamEvent
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
-from llmgine.providers.provider import Batches
+from llmgine.providers.scripted.batches import ScriptedBatch, ScriptedBatches
 from llmgine.providers.scripted.replying import turn_of
 from llmgine.providers.scripted.take import Take
 from llmgine.providers.scripted.vectors import vector
@@ -49,6 +48,7 @@ class ScriptedProvider:
         self._scripts = {**BUILT_IN, **options.scripts}
         self._sleep = sleep
         self._failures: Counter[tuple[str, int]] = Counter()
+        self._batches: dict[str, ScriptedBatch] = {}
 
     async def stream(self, request: LLMRequest, *, session: str = "") -> AsyncGenerator[StreamEvent, None]:
         """The reply's events; the last is exactly one `Done` or `Failed`."""
@@ -78,9 +78,10 @@ class ScriptedProvider:
             provider=self.name,
         )
 
-    def batches(self, model: str) -> Batches:
-        """It takes none."""
-        raise no_batches(self.name, model.removeprefix(f"{self.name}/"))
+    def batches(self, model: str) -> ScriptedBatches:
+        """Batches that this process alone knows of."""
+        model = model.removeprefix(f"{self.name}/")
+        return ScriptedBatches(self.name, model, self._batches, self.stream)
 
     async def aclose(self) -> None:
         """Nothing is held open."""

@@ -253,7 +253,6 @@ class TestAnthropic(BatchConformance):
     [
         {"kind": "gemini", "key_env": "THERE_KEY"},
         {"kind": "openai-compatible", "base_url": "http://127.0.0.1:9"},
-        {"kind": "scripted"},
         {"kind": "openai", "replay": "recordings"},
     ],
 )
