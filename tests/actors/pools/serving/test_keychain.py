@@ -315,7 +315,7 @@ async def test_closing_closes_what_is_open(
 async def test_batches_name_their_key(
     shop: Shop, make: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
-    """They go with the key of the name that is asked for, or with any, and every status says with which."""
+    """They go with the key of the name that is asked for, or with any, and say with which."""
     monkeypatch.setenv("A", "of-a")
     monkeypatch.setenv("B", "of-b")
     caller = make({"name": "a", "env": "A"}, {"name": "b", "env": "B"})
@@ -324,8 +324,8 @@ async def test_batches_name_their_key(
     for asked, names in (("a", ["a"]), ("b", ["b"]), ("", ["a", "b"])):
         async with caller.calls.batches("m", asked) as batches:
             status = await batches.status("batch-1")
-            assert status.key in names
-            assert status.id == f"batch-1 of of-{status.key}"
+            assert batches.key in names
+            assert status.id == f"batch-1 of of-{batches.key}"
     with pytest.raises(InvalidRequest, match=r"no key 'c'.*a, b"):
         async with caller.calls.batches("m", "c"):
             pass
