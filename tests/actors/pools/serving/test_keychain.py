@@ -54,6 +54,7 @@ class Provider:
 class Ledger:
     """Batches of which only the status is asked."""
 
+    key = ""
     most_requests = most_bytes = 1
 
     def __init__(self, text: str) -> None:
