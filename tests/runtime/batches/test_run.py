@@ -1,0 +1,138 @@
+"""A map in batches by the clock: when it asks, and what it shows meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Coroutine, Iterable
+from typing import Any, cast
+
+from llmgine.actors.pools.batches import BatchCalls, BatchOptions
+from llmgine.actors.pools.batches.calls import Decided
+from llmgine.providers import ErrorKind, FinishReason, LLMRequest, LLMResponse, Message, ProviderError
+from llmgine.providers.contracts import BatchState, BatchStatus
+from llmgine.providers.provider import BatchResult
+from llmgine.runtime import Reply
+from llmgine.runtime.batches.notes import NoNotes
+from llmgine.runtime.batches.run import BatchPlan, BatchRun, Prompt
+
+
+class Day:
+    """A provider that is done with a third of a batch after each hour, and time that passes by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.made: float | None = None
+        self.lines: list[str] = []
+        self.pauses: list[float] = []
+        self.asked: list[float] = []
+        self.shown: list[int] = []
+        self.away_until = 0.0
+        self.hint: float | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+    async def submit(
+        self, tag: str, requests: Iterable[tuple[str, LLMRequest]], decided: Decided
+    ) -> BatchStatus:
+        self.lines = [custom_id for custom_id, _ in requests]
+        await decided("", len(self.lines), {})
+        self.made = self.now
+        return BatchStatus(id="b", state=BatchState.RUNNING, tag=tag)
+
+    async def status(self, id: str, *, key: str) -> BatchStatus:
+        if self.now < self.away_until:
+            raise ProviderError("away", kind=ErrorKind.CONNECTION)
+        self.asked.append(self.now)
+        assert self.made is not None
+        thirds = min(int((self.now - self.made) // 3600), 3)
+        state = BatchState.COMPLETED if thirds == 3 else BatchState.RUNNING
+        done = thirds * len(self.lines) // 3
+        return BatchStatus(id=id, state=state, done=done, retry_after=self.hint)
+
+    async def find(
+        self, tag: str, since: float, total: int, excluded: Collection[str], *, key: str
+    ) -> BatchStatus | None:
+        raise AssertionError("nothing was lost")
+
+    async def results(self, id: str, like: LLMRequest, *, key: str) -> AsyncGenerator[BatchResult, None]:
+        for custom_id in reversed(self.lines):
+            message = Message.assistant(custom_id.rpartition("-")[2])
+            yield BatchResult(
+                custom_id,
+                LLMResponse(message=message, finish_reason=FinishReason.STOP, model="m", provider="p"),
+            )
+
+    async def map(self, prompts: int, **options: Any) -> list[str]:
+        plan = BatchPlan(
+            "m",
+            "p/m",
+            lambda model: cast("BatchCalls", self),
+            request,
+            reply,
+            NoNotes(),
+            undone,
+            options=BatchOptions(**options),
+            sleep=self.sleep,
+            clock=lambda: self.now,
+            chance=lambda: 1.0,
+        )
+        run = BatchRun([str(number) for number in range(prompts)], plan, self.shown.append)
+        return [result.text for result in await run.results() if isinstance(result, Reply)]
+
+
+def request(prompt: Prompt) -> LLMRequest:
+    return LLMRequest(model="p/m", messages=(Message.user(str(prompt)),))
+
+
+def reply(response: LLMResponse, id: str) -> Reply:
+    return Reply(
+        text=response.text,
+        parts=(),
+        model="m",
+        finish_reason=FinishReason.STOP,
+        turn_id=id,
+        trace_id="",
+        session_id="",
+    )
+
+
+def undone(work: Coroutine[Any, Any, None]) -> None:
+    raise AssertionError("nothing is to be undone")
+
+
+async def test_a_batch_is_asked_about_less_and_less_often() -> None:
+    """And its end is noticed soon, for the time that it took."""
+    day = Day()
+    assert await day.map(6) == list("012345")
+    assert day.pauses[:3] == [5.0, 5.0, 5.0]
+    assert max(day.pauses) == 300.0
+    assert sorted(day.pauses) == day.pauses
+    assert len(day.asked) < 80
+    assert day.now - 1_000.0 - 3 * 3600 <= 300.0
+
+
+async def test_the_provider_says_when_to_ask() -> None:
+    """It is not asked earlier."""
+    day = Day()
+    day.hint = 1_800.0
+    await day.map(3)
+    assert set(day.pauses) == {1_800.0}
+
+
+async def test_what_is_done_is_shown_while_the_batch_goes_on() -> None:
+    """As the provider counts it, never more than there is, and all at the end."""
+    day = Day()
+    await day.map(6)
+    assert sorted(set(day.shown)) == [0, 2, 4, 6]
+    assert day.shown == sorted(day.shown)
+
+
+async def test_a_provider_that_is_away_is_waited_for() -> None:
+    """Half an hour of it is no failure of a map that takes hours."""
+    day = Day()
+    day.away_until = 1_000.0 + 1_800.0
+    assert await day.map(3) == list("012")
+    assert day.asked[0] >= day.away_until
