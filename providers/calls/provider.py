@@ -35,6 +35,7 @@ from llmgine.providers.embeddings import (
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, ProviderError
 from llmgine.providers.events import Failed, StreamEvent
+from llmgine.providers.keys import KeyMask
 from llmgine.providers.options import EndpointOptions, ProvidersOptions, Timeouts
 from llmgine.providers.provider import LimitsTold
 from llmgine.providers.recording import Recorder, Tap
@@ -68,6 +69,7 @@ class HttpProvider:
         self._recorder = recorder
         self._codec = codec
         self._site = site
+        self._scrub = KeyMask(site.key).text
         self._timeouts = timeouts or Timeouts()
         self._clients: dict[asyncio.AbstractEventLoop, clients.Client] = {}
         self._closed = False
@@ -241,10 +243,6 @@ class HttpProvider:
         task = asyncio.get_running_loop().create_task(exchange.use_up())
         self._tidying.add(task)
         task.add_done_callback(self._tidying.discard)
-
-    def _scrub(self, text: str) -> str:
-        key = self._site.key.get_secret_value() if self._site.key else ""
-        return text.replace(key, "[key]") if key else text
 
 
 def _unserved(target: Target, kind: ErrorKind, reason: str) -> ProviderError:

@@ -1,5 +1,6 @@
 """Finding the keys of an endpoint on the node that uses them, and keeping them out of sight."""
 
+from llmgine.providers.keys.masking import HIDDEN, KeyMask
 from llmgine.providers.keys.places import (
     Found,
     KeyPlace,
@@ -12,7 +13,9 @@ from llmgine.providers.keys.places import (
 from llmgine.providers.keys.source import KeySource
 
 __all__ = [
+    "HIDDEN",
     "Found",
+    "KeyMask",
     "KeyPlace",
     "KeySource",
     "Missing",

@@ -17,6 +17,7 @@ import re
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,18 @@ from typing import Any
 from pydantic import SecretStr
 
 from llmgine.providers.errors import ProviderError
+from llmgine.providers.keys import KeyMask
 from llmgine.providers.options import RecordOptions
 from llmgine.providers.recording.interaction import Interaction
-from llmgine.providers.recording.scrubbing import kept_headers, masked, without_key, without_secrets
+from llmgine.providers.recording.scrubbing import kept_headers, without_secrets
 from llmgine.providers.recording.tap import Tap
 
 log = logging.getLogger(__name__)
 
+# Bytes that this process has written, for a provider into a folder: each of its keys has a recorder.
+_written: Counter[tuple[str, Path]] = Counter()
+_writing = threading.Lock()
 _OVERHEAD = 128  # bytes that are counted for a chunk beside its own
-_SHORTEST_SECRET = 8  # a shorter "key" is a word that local servers are given, as "none" or "ollama"
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
 _LONGEST_REASON = 200
 
@@ -53,8 +57,7 @@ class Recorder:
         self._provider = provider
         self._options = options
         self._folder = options.folder.expanduser()
-        secret = key.get_secret_value() if key else ""
-        self._key = secret if len(secret) >= _SHORTEST_SECRET else ""
+        self._mask = KeyMask(key)
         self.clock = clock
         self._now = now
         self._lock = threading.Lock()
@@ -62,7 +65,6 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._queued_bytes = 0
-        self._written_bytes = 0
         self._told: set[str] = set()
         self.written = 0
         self.dropped = 0
@@ -130,7 +132,7 @@ class Recorder:
     def _write_all(self) -> None:
         while (tape := self._queue.get()) is not None:
             try:
-                self._write(tape.interaction(self._provider, self._key))
+                self._write(tape.interaction(self._provider, self._mask))
             except OSError as error:  # a full disk, or no leave to write: the calls go on
                 reason = error.strerror or type(error).__name__
                 self.lose(tape.size, f"{self._folder}, which is providers.record.folder: {reason}")
@@ -145,15 +147,16 @@ class Recorder:
     def _write(self, interaction: Interaction) -> None:
         content = {"source": "llmgine", "interactions": [interaction.to_json()]}
         data = json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
-        if self._written_bytes + len(data) > self._options.max_written_bytes:
-            raise _Full("what may be written has been: raise providers.record.max_written_bytes")
+        with _writing:
+            if _written[self._provider, self._folder] + len(data) > self._options.max_written_bytes:
+                raise _Full("what may be written has been: raise providers.record.max_written_bytes")
+            _written[self._provider, self._folder] += len(data)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(interaction.time))
         session = _UNFIT.sub("_", interaction.session)[:64] or "no-session"
         # Actors on other nodes may write into the same folder, and their process ids are no names there.
         name = f"{stamp}-{self._provider}-{session}-{uuid.uuid4().hex[:16]}.json"
         _put_in_place(self._folder / name, data)
-        self._written_bytes += len(data)
         self.written += 1
 
 
@@ -219,20 +222,20 @@ class _Tape:
             }
         self._recorder.put(self)
 
-    def interaction(self, provider: str, key: str) -> Interaction:
+    def interaction(self, provider: str, mask: KeyMask) -> Interaction:
         """What is written of it, with the key nowhere in it."""
         return Interaction(
-            url=without_key(self._url, key),
-            request=without_secrets(json.loads(masked(self._body, key))),
+            url=mask.text(self._url),
+            request=without_secrets(json.loads(mask.body(self._body))),
             status=self._status,
-            headers=kept_headers(self._headers, key),
-            body=masked(b"".join(data for _, data in self._chunks), key),
+            headers=kept_headers(self._headers, mask),
+            body=mask.body(b"".join(data for _, data in self._chunks)),
             chunks=tuple((at, len(data)) for at, data in self._chunks),
-            error=self._error and {**self._error, "message": without_key(self._error["message"], key)},
+            error=self._error and {**self._error, "message": mask.text(self._error["message"])},
             time=self._time,
             provider=provider,
             session=self._session,
-            request_headers=kept_headers(self._request_headers, key),
+            request_headers=kept_headers(self._request_headers, mask),
         )
 
 

@@ -6,32 +6,22 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from llmgine.providers.keys import HIDDEN, KeyMask
 from llmgine.providers.options import holds_key
-
-HIDDEN = "[key]"
 
 _ACCOUNT = re.compile(r"organization|project|workspace", re.I)
 # The body is kept decoded and in the pieces that the reader got, so these would be wrong.
 _OF_THE_TRANSPORT = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection"})
 
 
-def kept_headers(headers: Mapping[str, str], key: str) -> dict[str, str]:
+def kept_headers(headers: Mapping[str, str], mask: KeyMask) -> dict[str, str]:
     """The headers that a recording may hold, with lower-case names."""
     kept: dict[str, str] = {}
     for name, value in headers.items():
         lower = name.lower()
         if not (holds_key(lower) or lower in _OF_THE_TRANSPORT or _ACCOUNT.search(lower)):
-            kept[lower] = without_key(value, key)
+            kept[lower] = mask.text(value)
     return kept
-
-
-def without_key(text: str, key: str) -> str:
-    return text.replace(key, HIDDEN) if key else text
-
-
-def masked(body: bytes, key: str) -> bytes:
-    """The body with the key overwritten; its length and the places of everything else stay."""
-    return body.replace(key.encode(), b"*" * len(key.encode())) if key else body
 
 
 def without_secrets(value: Any) -> Any:

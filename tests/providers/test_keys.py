@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from llmgine.providers.clients import Site
 from llmgine.providers.errors import MissingKey
-from llmgine.providers.keys import find_key
+from llmgine.providers.keys import KeyMask, find_key
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 
 SECRET = "sk-secret-0123456789"
@@ -82,3 +84,15 @@ def test_settings_hold_no_keys() -> None:
         with pytest.raises(ValidationError) as caught:
             ProvidersOptions.model_validate({"endpoints": {"openai": settings}})
         assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [SECRET, 'a"b\\c/d+e f'.replace(" ", "g"), "s3cr3t"])
+def test_a_mask_knows_a_key_as_json_and_urls_write_it(key: str) -> None:
+    """However a server or a library quotes it, it is hidden; a masked body keeps its places."""
+    mask = KeyMask(SecretStr(key))
+    for written in (key, json.dumps(key)[1:-1], quote(key, safe="")):
+        assert mask.text(f"no <{written}>!") == "no <[key]>!"
+        body = f'{{"said": "{written}"}}'.encode()
+        assert written.encode() not in mask.body(body)
+        assert len(mask.body(body)) == len(body)
+    assert KeyMask(None).text(key) == key

@@ -69,12 +69,46 @@ def test_no_key_is_in_the_file(tmp_path: Path) -> None:
     assert KEY not in path.read_text()
 
 
-def test_a_word_in_place_of_a_key_is_no_secret(tmp_path: Path) -> None:
-    """What a local server is given for a key is not cut out of what is said."""
-    source = Recorder("there", RecordOptions(folder=tmp_path), SecretStr("model"))
-    exchange(source)
+@pytest.mark.parametrize("key", ["s3cr3t", "model", "x"])
+def test_a_short_key_is_hidden_too(tmp_path: Path, key: str) -> None:
+    """Where it stands as a word it is taken out; parts of words and names of fields stay."""
+    source = Recorder("there", RecordOptions(folder=tmp_path), SecretStr(key))
+    said = f'{{"model": "m", "{key}": 1, "said": "my {key}, not {key}s", "told": "{key}"}}'.encode()
+    tap = source.tap("s", "http://h/v1", {}, said)
+    assert tap is not None
+    tap.answered(401, {"x-told": f"<{key}>"})
+    tap.chunk(f"wrong key {key}".encode())
+    tap.ended(ProviderError(f"bad {key}", kind=ErrorKind.AUTHENTICATION))
     source.close()
-    assert found(tmp_path)[0].request == {"model": "m"}
+    (kept,) = found(tmp_path)
+    stars = "*" * len(key)
+    assert kept.request == {"model": "m", key: 1, "said": f"my {stars}, not {key}s", "told": stars}
+    assert (kept.headers["x-told"], kept.body) == ("<[key]>", f"wrong key {stars}".encode())
+    assert kept.error is not None
+    assert kept.error["message"] == "bad [key]"
+
+
+def test_a_word_in_place_of_a_key_is_no_secret(tmp_path: Path) -> None:
+    """What a server that needs no key is given for one is not cut out of what is said."""
+    source = Recorder("there", RecordOptions(folder=tmp_path), SecretStr("none"))
+    tap = source.tap("s", "http://h/v1", {}, b'{"tool_choice": "none"}')
+    assert tap is not None
+    tap.ended(None)
+    source.close()
+    assert found(tmp_path)[0].request == {"tool_choice": "none"}
+
+
+def test_the_keys_of_a_provider_share_what_may_be_written(tmp_path: Path) -> None:
+    """A second recorder of the same provider, for another key, goes on where the first has come to."""
+    first = recorder(tmp_path, max_written_bytes=2500)
+    for _ in range(5):
+        exchange(first)
+    first.close()
+    assert first.dropped
+    second = recorder(tmp_path, max_written_bytes=2500)
+    exchange(second)
+    second.close()
+    assert (second.written, second.dropped) == (0, 1)
 
 
 def test_only_what_is_asked_for(tmp_path: Path) -> None:
