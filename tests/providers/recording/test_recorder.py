@@ -101,7 +101,7 @@ def test_a_word_in_place_of_a_key_is_no_secret(tmp_path: Path) -> None:
 def test_the_keys_of_a_provider_share_what_may_be_written(tmp_path: Path) -> None:
     """A second recorder of the same provider, for another key, goes on where the first has come to."""
     first = recorder(tmp_path, max_written_bytes=2500)
-    for _ in range(5):
+    for _ in range(10):
         exchange(first)
     first.close()
     assert first.dropped
