@@ -201,6 +201,13 @@ async def test_what_cannot_be_asked(runtime: Runtime, call: Callable[[Any], Any]
         await call(runtime.models)
 
 
+async def test_a_request_that_is_too_large_to_travel(runtime: Runtime) -> None:
+    """It is refused with what makes it smaller, and nobody takes its actor for broken."""
+    with pytest.raises(InvalidRequest, match="window"):
+        await runtime.models.complete("scripted/echo", "x" * (17 << 20))
+    assert (await runtime.models.complete("scripted/echo", "Hi")).text == "Hi"
+
+
 async def test_an_unknown_model(runtime: Runtime) -> None:
     """A name that nobody serves is refused by every verb."""
     for call in (runtime.models.complete("nobody/x", "Hi"), runtime.models.embed("nobody/x", "a")):

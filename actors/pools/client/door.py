@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from llmgine.actors.link import Connection, LinkError, Stream, StreamReset
+from llmgine.actors.link import Connection, LinkError, NotSendable, Stream, StreamReset
 from llmgine.actors.pools import wire
-from llmgine.actors.pools.client.failures import breaker_open, not_taken
+from llmgine.actors.pools.client.failures import breaker_open, not_sendable, not_taken
 from llmgine.actors.pools.client.shared import Shared
 from llmgine.actors.pools.routing import Router, Visit
 from llmgine.providers import LlmgineError
@@ -158,6 +158,9 @@ class _Round:
             connection = await self._connection(actor, now)
             stream = connection.open(self._asked.kind, self._asked.header)
             answer = self._heard(visit, stream, await stream.receive())
+        except NotSendable as error:
+            visit.finished()
+            return Declined(not_sendable(error), by_provider=True)
         except LinkError as error:
             self.gone = True
             visit.failed(asyncio.get_running_loop().time())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmgine.actors.link import EndOfStream, LinkError, StreamReset
+from llmgine.actors.link import EndOfStream, LinkError, NotSendable, StreamReset
 from llmgine.providers import (
     ErrorKind,
     ErrorPhase,
@@ -64,6 +64,14 @@ def not_taken(model: ModelName, reasons: dict[str, str], retry_after: float) -> 
         f"scale it with runtime.pools[{model.provider!r}].scale(n), or raise pools.default.max_in_flight"
     )
     return error
+
+
+def not_sendable(error: NotSendable) -> InvalidRequest:
+    """The request does not travel to any actor."""
+    return InvalidRequest(
+        f"the request cannot be sent to its pool: {error}; a session that has a `window` sends only a part "
+        "of a long conversation"
+    )
 
 
 def breaker_open(model: ModelName, seconds: float) -> ProviderError:
