@@ -96,6 +96,14 @@ def test_bus_example_runs(clean_environ: Path) -> None:
     assert "KeyError" in lines[3]
 
 
+def test_priorities_example_runs(clean_environ: Path) -> None:
+    """The example of priorities has its question answered before the work in bulk is done."""
+    assert output_of("priorities.py", clean_environ) == [
+        "answered; the map is done: False",
+        "replies of the map: 3",
+    ]
+
+
 def test_bus_handlers_example_runs(clean_environ: Path) -> None:
     """The example of handlers shows each session's order, a filter, a priority, and that no call is lost."""
     lines = output_of("bus_handlers.py", clean_environ)
