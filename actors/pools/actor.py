@@ -72,6 +72,10 @@ class ProviderActor(ObservedActor):
         """No answer that was given until now is given again from this actor's memory."""
         await self._serving.empty_cache()
 
+    async def prepare(self) -> None:
+        """Opens the provider, which else the first call does; raises why it cannot be opened."""
+        await self._serving.open()
+
     async def drain(self, grace: float) -> None:
         self._serving.close()
         with contextlib.suppress(TimeoutError):

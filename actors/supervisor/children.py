@@ -62,6 +62,14 @@ class Children:
         options = SpawnOptions(room.num_cpus, num_gpus=room.num_gpus, resources=room.resources)
         await self._start(boot, options, None)
 
+    async def prepare(self, name: str) -> None:
+        """Has an actor of a pool open its provider; raises why it cannot, and then nothing of it is left."""
+        try:
+            await self._supervisor.cluster.call(name, "prepare")
+        except BaseException:
+            await self.end(name, 0.0)
+            raise
+
     async def _start(self, boot: Boot, options: SpawnOptions, patience: float | None) -> None:
         name = boot.name
         try:

@@ -249,13 +249,16 @@ class PoolDesk:
         return steps
 
     async def _start(self, actor: str, pool: Pool) -> None:
-        plan = pool.plan
+        """An actor that replaces others for its settings is asked whether it can make calls with them."""
+        plan, replaces = pool.plan, any(actor.form != pool.plan.form for actor in pool.ready)
         await self._children.start_provider(
             actor,
             self._options(pool),
             self._forms.settings(pool.provider, plan.changes),
             plan.form,
         )
+        if replaces:
+            await self._children.prepare(actor)
 
     async def _find(self, actor: str) -> None:
         try:

@@ -88,6 +88,10 @@ class Serving:
         self._sharing.close()
         self._door.close()
 
+    async def open(self) -> None:
+        """Opens the provider before the first call; raises why it cannot be opened."""
+        await self._keyed.open()
+
     async def ended(self) -> None:
         """Waits until no call is left."""
         await self._idle.wait()

@@ -36,6 +36,8 @@ class FakeChildren:
         self.forms: dict[str, int] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.ended: list[str] = []
+        self.prepared: list[str] = []
+        self.unusable: dict[str, Exception] = {}
         self.alive: set[str] = set()
         self.failures: dict[str, Exception] = {}
 
@@ -57,6 +59,12 @@ class FakeChildren:
         except asyncio.CancelledError:
             self.ended.append(name)
             raise
+
+    async def prepare(self, name: str) -> None:
+        self.prepared.append(name)
+        if name in self.unusable:
+            self.alive.discard(name)
+            raise self.unusable[name]
 
     async def up(self, name: str) -> None:
         await self.coming.through(name)

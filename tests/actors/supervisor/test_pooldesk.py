@@ -15,7 +15,7 @@ from llmgine.actors.pools.quota.messages import Ask, State
 from llmgine.actors.pools.quota.meters import Meter
 from llmgine.actors.supervisor.pooldesk import PoolDesk
 from llmgine.actors.supervisor.work import Work
-from llmgine.providers import UnknownModel
+from llmgine.providers import MissingKey, UnknownModel
 
 Until = Callable[..., Any]
 
@@ -272,6 +272,17 @@ async def test_settings_with_which_no_actor_starts_are_taken_back(pools: Pools) 
     assert pools.desk.table.members("scripted") == BOTH
     await pools.desk.scale("scripted", 3)
     assert "by_provider" not in pools.children.settings["provider-scripted-3"]["pools"]
+
+
+async def test_settings_with_which_no_call_can_be_made_are_taken_back(pools: Pools) -> None:
+    """A replacement opens its provider before anybody leaves for it; others do with their first call."""
+    await pools.desk.scale("scripted", 2)
+    assert pools.children.prepared == []
+    pools.children.unusable = {THIRD: MissingKey("no key in WRONG_NAME")}
+    with pytest.raises(PoolChangeRefused, match="no key in WRONG_NAME"):
+        await pools.desk.reconfigure("scripted", {"max_in_flight": 9})
+    assert pools.desk.table.members("scripted") == BOTH
+    assert pools.children.alive == set(BOTH)
 
 
 async def test_a_restarted_supervisor_finds_what_was_planned(children: Any, until: Until) -> None:
