@@ -58,6 +58,12 @@ class PoolHandle:
         """
         return tuple(await self._ask("reconfigure", _plain(changes), _checked_wait(wait)))
 
+    async def clear_cache(self) -> None:
+        """No request is answered any more with what was said until now: kept answers are forgotten, in the
+        store too, and those of calls under way are not kept.
+        """
+        await self._ask("clear_cache")
+
     async def statistics(self) -> PoolStatistics:
         """How the pool and each of its actors stand."""
         found: Mapping[str, Any] = await self._ask("statistics")

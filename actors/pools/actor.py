@@ -68,9 +68,9 @@ class ProviderActor(ObservedActor):
         self._lag.start()
         self._figures.start()
 
-    async def empty_cache(self) -> None:
+    async def clear_cache(self) -> None:
         """No answer that was given until now is given again from this actor's memory."""
-        await self._serving.empty_cache()
+        await self._serving.clear_cache()
 
     async def prepare(self) -> None:
         """Opens the provider, which else the first call does; raises why it cannot be opened."""

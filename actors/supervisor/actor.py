@@ -95,6 +95,7 @@ class SupervisorActor(ObservedActor):
         await super().opened()
         self._store = StoreClient(self.peer(names.STORE))
         self._pools.quotas.keep_in(self._store)
+        self._pools.caches.keep_in(self._store)
         self._subscriptions = SubscriptionDesk(self._members, self._store)
         self._bus = BusClient(
             self.name,
@@ -394,7 +395,7 @@ class SupervisorActor(ObservedActor):
         return await self._pools.ensure(provider)
 
     async def pools(self, verb: str, *arguments: Any) -> Any:
-        """What drivers ask of pools: `scale`, `drain`, `reconfigure` or `statistics` of the desk."""
+        """What drivers ask of pools: `verb` is what the desk does, such as `scale` and `clear_cache`."""
         await self._is_ready()
         return await getattr(self._pools, verb)(*arguments)
 

@@ -30,6 +30,8 @@ _CLASSES: dict[str, type[RuntimeActor]] = {
 
 # Ray starts a worker process in a second or two; on a full machine it queues for longer.
 _START_PATIENCE = 60.0
+# How long a provider actor may take to forget answers, of which some may be on their way to the store.
+_CLEARING = 5.0
 # Beyond the grace that an actor was given to drain, how long its answer may take.
 _STOP_SLACK = 2.0
 # How long an actor that listens may take to report itself before it is asked whether it still lives.
@@ -103,6 +105,10 @@ class Children:
                     await self._members.here([name])
             except (ActorAway, TimeoutError):
                 await asyncio.sleep(_PAUSE)
+
+    async def clear_cache(self, name: str) -> None:
+        """The provider actor answers with nothing that was said until now; raises where it is not asked."""
+        await self._supervisor.cluster.call(name, "clear_cache", timeout=_CLEARING)
 
     async def end(self, name: str, grace: float) -> None:
         """Lets the actor drain for `grace` seconds, then ends it for good.

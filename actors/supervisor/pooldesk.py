@@ -13,6 +13,7 @@ from llmgine.actors.pools import PoolOptions
 from llmgine.actors.pools.errors import PoolChangeRefused, PoolNotReady
 from llmgine.actors.supervisor.children import Children
 from llmgine.actors.supervisor.members import Member, Members
+from llmgine.actors.supervisor.poolcaches import PoolCaches
 from llmgine.actors.supervisor.poolforms import PoolForms
 from llmgine.actors.supervisor.poolload import PoolLoads
 from llmgine.actors.supervisor.pooltable import Pool, PoolTable, Steps
@@ -49,6 +50,7 @@ class PoolDesk:
         self.table = PoolTable()
         self.quotas = QuotaDesk(work, settings, clock)
         self.loads = PoolLoads(clock, self.quotas.usable)
+        self.caches = PoolCaches(children)
         self._children = children
         self._members = members
         self._work = work
@@ -133,6 +135,15 @@ class PoolDesk:
             raise
         await self.tell()
         return self.table.members(provider)
+
+    async def clear_cache(self, provider: str) -> None:
+        """Returns once no request to the pool is answered any more with what was said until now."""
+        pool = await self._pool(provider)
+
+        def actors() -> list[str]:
+            return [actor.name for actor in pool.actors.values() if actor.state != "starting"]
+
+        await self.caches.clear(provider, actors)
 
     # What happens.
 

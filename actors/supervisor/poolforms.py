@@ -60,6 +60,11 @@ class PoolForms:
                 **_merged(pool, _of(PoolOptions, asked)),
                 **_merged(endpoint, _of(EndpointOptions, asked)),
             }
+            if merged["cache"]["enabled"] != pool.cache.enabled:
+                raise PoolChangeRefused(
+                    f"cache.enabled of {provider!r} is known to callers too, and cannot be changed while the "
+                    "runtime runs; set it at the launch, or response_cache in requests and turns"
+                )
             after = {**before, **{name: merged[name] for name in asked}}
             ProvidersOptions.model_validate(self.settings(provider, after)["providers"])
         except ValidationError as error:

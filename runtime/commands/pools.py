@@ -16,7 +16,9 @@ from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 if TYPE_CHECKING:
     from llmgine.runtime.pool_statistics import PoolActor, PoolStatistics
 
-pools = typer.Typer(help="Pools of provider actors: listed, shown, scaled, drained, watched.")
+pools = typer.Typer(
+    help="Pools of provider actors: listed, shown, scaled, drained, watched, their kept answers cleared."
+)
 pools.command()(top)
 
 Pool = Annotated[str, typer.Argument(metavar="POOL", help="The provider's name, such as openai.")]
@@ -151,6 +153,16 @@ def drain(
     _check_wait(wait)
     ask(name, lambda runtime: runtime.pools[pool].drain(actor, wait=wait), f"draining {actor or pool}")
     note(f"{actor or pool} is drained")
+
+
+@pools.command("clear-cache")
+def clear_cache(pool: Pool, name: RuntimeName = DEFAULT_RUNTIME) -> None:
+    """Forget the answers that a pool has kept for equal requests.
+
+    Example: `llmgine pools clear-cache openai`
+    """
+    ask(name, lambda runtime: runtime.pools[pool].clear_cache())
+    note(f"{pool} has forgotten its answers")
 
 
 def _check_wait(wait: float) -> None:

@@ -21,7 +21,7 @@ _NS: Final = 1_000_000_000
 _STORE_REST: Final = 5.0
 # Answers on their way to the store; more are kept in memory alone.
 _MAX_UNWRITTEN: Final = 16 << 20
-# How long an end, or emptying, waits for answers that are on their way to the store.
+# How long an end, or clearing, waits for answers that are on their way to the store.
 _LAST_WRITES: Final = 2.0
 
 
@@ -36,7 +36,7 @@ class KeptAnswers:
         *,
         wall: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.generation = 0  # of what is kept; what belongs to an earlier one was emptied
+        self.generation = 0  # of what is kept; what belongs to an earlier one was cleared
         self._pool = pool
         self._options = options
         self._open_store = store
@@ -65,7 +65,7 @@ class KeptAnswers:
         return answer
 
     def keep(self, key: bytes, body: bytes, generation: int) -> None:
-        """Keeps an answer, unless what was kept has been emptied since `generation`."""
+        """Keeps an answer, unless what was kept has been cleared since `generation`."""
         if generation != self.generation or len(body) > self._options.max_answer_bytes:
             return
         made = self._wall()
@@ -78,7 +78,7 @@ class KeptAnswers:
                 [KeepResponse(row)], lambda: self._written(row), lambda error: self._written(row)
             )
 
-    async def empty(self) -> None:
+    async def clear(self) -> None:
         """Nothing of what was asked until now is answered from here; what the store has stays there."""
         self.generation += 1
         self._shelf.clear()

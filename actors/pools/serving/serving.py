@@ -97,9 +97,9 @@ class Serving:
         await self._idle.wait()
         await self._sharing.ended()
 
-    async def empty_cache(self) -> None:
+    async def clear_cache(self) -> None:
         """No answer that was given until now is given again from here; what the store keeps stays there."""
-        await self._sharing.empty()
+        await self._sharing.clear()
 
     async def aclose(self) -> None:
         """Lets go of the provider."""

@@ -111,10 +111,10 @@ class Sharing:
         await self._idle.wait()
         await self._kept.written()
 
-    async def empty(self) -> None:
+    async def clear(self) -> None:
         """No request that comes now is answered with what was said to an earlier one, but from the store."""
         self._calls.clear()
-        await self._kept.empty()
+        await self._kept.clear()
 
     async def aclose(self) -> None:
         for task in self._tasks:

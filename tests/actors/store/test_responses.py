@@ -15,7 +15,7 @@ from llmgine.actors.store.memory import MemoryEngine
 from llmgine.actors.store.operations import DropResponses, KeepResponse, Operation, PutLetter
 from llmgine.actors.store.retention import Retention
 from llmgine.actors.store.sql import SqlEngine
-from llmgine.actors.store.sql.tables import META, RESPONSES
+from llmgine.actors.store.sql.tables import META, NOTES, RESPONSES
 from tests.actors.store import rows
 from tests.actors.store.files import beside, write
 from tests.actors.store.rows import tidy
@@ -109,6 +109,7 @@ def test_tables_of_version_2_get_a_place_for_answers(lasting: Callable[..., SqlE
     engine = old.database.engine()
     with engine.begin() as connection:
         RESPONSES.drop(connection)
+        NOTES.drop(connection)
         connection.execute(META.update().where(META.c.name == "version").values(value="2"))
     old.close()
     at = Tickets(lasting(), after=1)

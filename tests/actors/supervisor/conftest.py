@@ -40,6 +40,7 @@ class FakeChildren:
         self.unusable: dict[str, Exception] = {}
         self.alive: set[str] = set()
         self.failures: dict[str, Exception] = {}
+        self.clearing: list[str] = []
 
     async def start(
         self, name: str, kind: str, *, num_cpus: float, restarts: bool = True, cargo: object = None
@@ -68,6 +69,11 @@ class FakeChildren:
 
     async def up(self, name: str) -> None:
         await self.coming.through(name)
+
+    async def clear_cache(self, name: str) -> None:
+        self.clearing.append(name)
+        if name in self.failures:
+            raise self.failures[name]
 
     async def end(self, name: str, grace: float) -> None:
         await self.ending.through(name)

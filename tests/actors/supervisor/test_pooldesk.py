@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from llmgine.actors.control import StartFailed
+from llmgine.actors.control import ActorGone, StartFailed
 from llmgine.actors.control.membership import KEPT
 from llmgine.actors.pools.errors import PoolChangeRefused, PoolNotReady
 from llmgine.actors.pools.quota.messages import Ask, State
 from llmgine.actors.pools.quota.meters import Meter
+from llmgine.actors.store.operations import DropResponses
 from llmgine.actors.supervisor.pooldesk import PoolDesk
 from llmgine.actors.supervisor.work import Work
 from llmgine.providers import MissingKey, UnknownModel
@@ -325,3 +326,30 @@ async def test_an_unknown_provider_is_refused(pools: Pools) -> None:
     with pytest.raises(UnknownModel, match=r"scripted.*providers\.endpoints"):
         await pools.desk.ensure("nobody")
     assert pools.children.starting.came == []
+
+
+class Store:
+    """Notes after whose clearing something is written."""
+
+    def __init__(self, children: Any) -> None:
+        self.children = children
+        self.written: list[tuple[int, Any]] = []
+
+    async def write(self, operations: list[Any]) -> None:
+        self.written += [(len(self.children.clearing), operation) for operation in operations]
+
+
+async def test_kept_answers_are_forgotten_in_actors_and_store(pools: Pools) -> None:
+    """Actors are cleared again after the store, from which they may have read; a dead one has none."""
+    store = Store(pools.children)
+    pools.desk.caches.keep_in(cast(Any, store))
+    assert await pools.desk.scale("scripted", 2) == BOTH
+    pools.children.failures = {BOTH[0]: ActorGone("dead")}
+    await pools.desk.clear_cache("scripted")
+    assert pools.children.clearing == [*BOTH, *BOTH]
+    assert store.written == [(2, DropResponses("scripted"))]
+    pools.children.failures = {BOTH[1]: TimeoutError()}
+    with pytest.raises(PoolNotReady, match="provider-scripted-1 has not forgotten"):
+        await pools.desk.clear_cache("scripted")
+    with pytest.raises(UnknownModel):
+        await pools.desk.clear_cache("nobody")

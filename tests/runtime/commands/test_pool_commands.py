@@ -89,6 +89,23 @@ def test_a_pool_is_scaled_and_drained(before: Any, capsys: Out) -> None:
     assert told.out == ""
 
 
+def test_a_pools_answers_are_forgotten(before: Any, capsys: Out) -> None:
+    """Those that were kept when the command came."""
+    answers: list[bool] = []
+
+    async def asked(runtime: Runtime) -> None:
+        told = await runtime.models.complete("scripted/echo", "hi", response_cache=True)
+        answers.append(told.cached)
+
+    async def cleared(runtime: Runtime) -> None:
+        await runtime.pools["scripted"].clear_cache()
+
+    before += [asked, asked, cleared, asked]
+    assert execute(["pools", "clear-cache", "scripted"]) == 0
+    assert "scripted has forgotten its answers" in capsys.readouterr().err
+    assert answers == [False, True, False]
+
+
 def test_pools_are_watched(before: Any, capsys: Out) -> None:
     """A table or one JSON object each time, for as often as is said."""
     before.append(scaled(1))

@@ -127,8 +127,8 @@ async def test_nobody_misses_a_store_that_is_away(stage: Stage) -> None:
     assert (await (await stage.called()).rest()).response.cached
 
 
-async def test_emptied_actors_and_store_answer_nothing_from_before(stage: Stage) -> None:
-    """What was under way when they were emptied is not kept, and nobody joins it any more."""
+async def test_cleared_actors_and_store_answer_nothing_from_before(stage: Stage) -> None:
+    """What was under way when they were cleared is not kept, and nobody joins it any more."""
     await stage.spawn(store="memory://")
     stage.provider.say("old", None)
     await (await stage.called()).rest()
@@ -138,7 +138,7 @@ async def test_emptied_actors_and_store_answer_nothing_from_before(stage: Stage)
     await stage.when(misses=2)
     writer = client(stage)
     for _ in range(2):
-        await stage.cluster.call(ACTORS[0], "empty_cache")
+        await stage.cluster.call(ACTORS[0], "clear_cache")
         await writer.write([DropResponses("scripted")])
     await writer.close()
     stage.provider.say("old", None)
@@ -237,16 +237,16 @@ async def test_a_damaged_answer_is_none_and_is_replaced() -> None:
     assert found.messages[0] == to_wire(TextDelta(0, "again"))
 
 
-async def test_what_is_found_while_all_is_emptied_is_not_kept_here() -> None:
+async def test_what_is_found_while_all_is_cleared_is_not_kept_here() -> None:
     """Who had asked before is answered; who asks afterwards is not."""
     store, clock = Store(), Clock()
     kept = answers(store, clock)
     kept.keep(KEY, body(), kept.generation)
-    await kept.empty()
+    await kept.clear()
     store.gate.clear()
     asking = asyncio.create_task(kept.find(KEY))
     await asyncio.sleep(0)
-    await kept.empty()
+    await kept.clear()
     store.gate.set()
     assert await asking is not None
     assert kept.here(KEY) is None

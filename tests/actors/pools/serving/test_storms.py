@@ -35,7 +35,7 @@ class Storm:
 
     async def step(self) -> None:
         kind = self.chance.choices(
-            ["call", "word", "read", "leave", "end", "fail", "turn", "empty"], [6, 9, 9, 2, 3, 1, 6, 0.3]
+            ["call", "word", "read", "leave", "end", "fail", "turn", "clear"], [6, 9, 9, 2, 3, 1, 6, 0.3]
         )[0]
         provider = self.stage.provider
         if kind == "call":
@@ -51,8 +51,8 @@ class Storm:
         elif kind == "turn":
             for _ in range(self.chance.randrange(6)):
                 await asyncio.sleep(0)
-        elif kind == "empty":
-            await self.stage.cluster.call("provider-scripted-0", "empty_cache")
+        elif kind == "clear":
+            await self.stage.cluster.call("provider-scripted-0", "clear_cache")
         elif self.callers:
             caller = self.chance.choice(self.callers)
             if kind == "leave":
