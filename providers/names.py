@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from llmgine.providers.catalogue.scripts import BUILT_IN, INLINE
-from llmgine.providers.contracts import Fallback
-from llmgine.providers.errors import UnknownModel
+from llmgine.providers.contracts import Fallback, ModelChain
+from llmgine.providers.contracts.request import split_chain
+from llmgine.providers.errors import InvalidRequest, UnknownModel
 from llmgine.providers.options import ProvidersOptions
 
 _LONGEST_NAME = 200
@@ -86,6 +87,19 @@ def resolve_chain(
             name = _named(asked.model, one.model, options)
             links.setdefault(name, Link(name, one.on))
     return tuple(links.values())
+
+
+def full_chain(chain: ModelChain, options: ProvidersOptions) -> tuple[str, tuple[Fallback, ...]]:
+    """The models of a chain by their full names, the first apart; `UnknownModel`, or `InvalidRequest` for
+    what is no chain."""
+    try:
+        model, fallbacks = split_chain(chain) if isinstance(chain, list | tuple) else (chain, ())
+    except ValueError as error:
+        raise InvalidRequest(f"model={chain!r} is no list of models: {error}") from None
+    first, *others = resolve_chain(model, options, fallbacks)
+    return str(first.name), tuple(
+        Fallback.model_validate({"model": str(one.name), "on": one.on}) for one in others
+    )
 
 
 def known_names(options: ProvidersOptions) -> list[str]:

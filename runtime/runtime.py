@@ -24,7 +24,7 @@ from llmgine.actors.sessions import (
     session_of,
 )
 from llmgine.actors.telemetry import TelemetryClient
-from llmgine.providers import LlmgineError, Message
+from llmgine.providers import LlmgineError, Message, ModelChain
 from llmgine.providers.contracts import Priority
 from llmgine.runtime import opening
 from llmgine.runtime.approvals import Approvals
@@ -163,7 +163,7 @@ class Runtime:
         self,
         id: str | None = None,
         *,
-        model: str,
+        model: ModelChain,
         system: str | None = None,
         tools: Sequence[Tool[..., Any] | Callable[..., Any] | McpServer] = (),
         engine: Engine | None = None,
@@ -180,7 +180,8 @@ class Runtime:
     ) -> Session:
         """A conversation: opened, or attached to where one of that id is open.
 
-        `model` is `provider/model`; tools are typed functions, and `policy` decides on their calls;
+        `model` is `provider/model`, an alias, or a list, of which each model takes over from the one before
+        it; tools are typed functions, and `policy` decides on their calls;
         `handlers` are functions marked with `@on` or `@answers`, which run where the session lives;
         `stay=True` keeps the session when its last driver leaves; `placement`, "dedicated" or "pooled",
         is by default that of the settings, and with `trusted` all that it runs may share a process with
@@ -214,7 +215,7 @@ class Runtime:
         self,
         prompts: Iterable[str | Message],
         *,
-        model: str,
+        model: ModelChain,
         name: str | None = None,
         concurrency: int = 8,
         retries: int = 2,

@@ -41,9 +41,9 @@ from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint
 from llmgine.actors.sessions.hosting.handlers import as_handlers
 from llmgine.actors.sessions.options import RecoveryPolicy
 from llmgine.actors.sessions.tools.policy import ByApproval, ToolPolicy
-from llmgine.providers import LlmgineError, Message
+from llmgine.providers import Fallback, LlmgineError, Message, ModelChain
 from llmgine.providers.contracts import Priority
-from llmgine.providers.names import resolve
+from llmgine.providers.names import full_chain, resolve
 from llmgine.runtime.checks import (
     C,
     E,
@@ -80,7 +80,7 @@ class Session:
         driver: Driver,
         session_id: str | None,
         *,
-        model: str,
+        model: ModelChain,
         system: str | None,
         tools: Sequence[Tool[..., Any] | Callable[..., Any] | McpServer],
         engine: Engine | None,
@@ -96,7 +96,7 @@ class Session:
         priority: Priority | None,
     ) -> None:
         self.id = checked_id(f"s-{uuid.uuid4().hex[:12]}" if session_id is None else session_id)
-        self.model = str(resolve(model, driver.settings.providers))
+        self.model, self._fallbacks = full_chain(model, driver.settings.providers)
         self._bus = ScopedBus(driver.bus, driver.schedules, self.id)
         self._driver = driver
         self._system = checked_kind("system", system, str, "a text")
@@ -140,6 +140,7 @@ class Session:
             "runs": "" if self._code is None else fingerprint(self._code),
             "tools": [tool.spec.model_dump(mode="json") for tool in self._tools()],
             **self._ways,
+            "options": {**self._ways["options"], **_behind(self._fallbacks)},
         }
         driver = self._driver
         driver.attached.add((self.id, self._handle))
@@ -178,7 +179,7 @@ class Session:
         prompt: str | Message,
         *,
         output: Any = None,
-        model: str | None = None,
+        model: ModelChain | None = None,
         deadline: float | None = None,
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
@@ -195,12 +196,11 @@ class Session:
         return await self._asked().ask(
             checked_prompt(prompt),
             output=output,
-            model=self._model(model),
             deadline=checked_deadline(deadline),
             limits=checked_kind("limits", limits, Limits, _LIMITS),
             when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
             recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
-            options=options,
+            **self._asks(model, options),
         )
 
     async def stream(
@@ -208,7 +208,7 @@ class Session:
         prompt: str | Message,
         *,
         output: Any = None,
-        model: str | None = None,
+        model: ModelChain | None = None,
         deadline: float | None = None,
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
@@ -219,12 +219,11 @@ class Session:
         events = self._asked().stream(
             checked_prompt(prompt),
             output=output,
-            model=self._model(model),
             deadline=checked_deadline(deadline),
             limits=checked_kind("limits", limits, Limits, _LIMITS),
             when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
             recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
-            options=options,
+            **self._asks(model, options),
         )
         try:
             async for event in events:
@@ -238,7 +237,7 @@ class Session:
         *,
         key: str | None = None,
         output: Any = None,
-        model: str | None = None,
+        model: ModelChain | None = None,
         deadline: float | None = None,
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
@@ -253,12 +252,11 @@ class Session:
             checked_prompt(prompt),
             key=key,
             output=output,
-            model=self._model(model),
             deadline=checked_deadline(deadline),
             limits=checked_kind("limits", limits, Limits, _LIMITS),
             when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
             recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
-            options=options,
+            **self._asks(model, options),
         )
 
     async def steer(self, message: str | Message) -> bool:
@@ -368,6 +366,14 @@ class Session:
         ways = json.dumps(self._ways, sort_keys=True)
         return hashlib.sha256(f"{code}\n{ways}\n{self._system or ''}".encode()).hexdigest()
 
-    def _model(self, model: str | None) -> str:
-        """The handle's own model, whatever the driver that opened the session chose."""
-        return self.model if model is None else str(resolve(model, self._driver.settings.providers))
+    def _asks(self, model: ModelChain | None, options: dict[str, Any]) -> dict[str, Any]:
+        """The handle's own model, whatever the driver that opened the session chose, and the options."""
+        name, fallbacks = self.model, self._fallbacks
+        if model is not None:
+            name, fallbacks = full_chain(model, self._driver.settings.providers)
+        return {"model": name, "options": {**_behind(fallbacks), **options}}
+
+
+def _behind(fallbacks: tuple[Fallback, ...]) -> dict[str, Any]:
+    """Fallbacks as an option of turns; none where there are none."""
+    return {"fallbacks": [one.model_dump() for one in fallbacks]} if fallbacks else {}

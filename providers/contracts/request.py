@@ -128,6 +128,16 @@ ModelChain = str | Sequence[str | Fallback]
 """A model by its name or its alias, or several: each takes over from the one before it."""
 
 
+def split_chain(chain: ModelChain) -> tuple[str, tuple[Fallback, ...]]:
+    """The model that is asked first, and its fallbacks; ValueError for a list that is no chain."""
+    if isinstance(chain, str):
+        return chain, ()
+    first, *others = map(Fallback.model_validate, chain or [""])
+    if not first.model or first.on is not None:
+        raise ValueError("a list of models begins with the name of one, which has no condition")
+    return first.model, tuple(others)
+
+
 class LLMRequest(Contract):
     """One call of one model. `model` is `provider/model`; times are seconds.
 
@@ -187,9 +197,7 @@ class LLMRequest(Contract):
     def _a_chain(cls, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("model"), list | tuple):
             return value
-        first, *others = map(Fallback.model_validate, value["model"] or [""])
-        if not first.model or first.on is not None:
-            raise ValueError("a list of models begins with the name of one, which has no condition")
         if value.get("fallbacks"):
             raise ValueError("give a list of models, or a model and fallbacks, not both")
-        return {**value, "model": first.model, "fallbacks": tuple(others)}
+        first, others = split_chain(value["model"])
+        return {**value, "model": first, "fallbacks": others}

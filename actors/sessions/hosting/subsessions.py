@@ -20,7 +20,7 @@ from llmgine.actors.sessions.turns.events import Reply
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.providers.contracts import Message
 from llmgine.providers.errors import LlmgineError
-from llmgine.providers.names import resolve
+from llmgine.providers.names import full_chain
 from llmgine.providers.options import ProvidersOptions
 
 logger = logging.getLogger(__name__)
@@ -82,10 +82,12 @@ class AskedSessions:
         """Opens the session, or attaches to it; the actor where it lives."""
         code = code_of(sub)
         runs = fingerprint(code) if sub.tools or sub.engine or sub.policy else ""
+        model, fallbacks = full_chain(sub.model, self._providers)
         spec = {
             "session_id": child,
             "parent": self._session_id,
-            "model": str(resolve(sub.model, self._providers)),
+            "model": model,
+            "options": {"fallbacks": [one.model_dump() for one in fallbacks]} if fallbacks else {},
             "system": sub.system,
             "limits": sub.limits and sub.limits.model_dump(mode="json"),
             "stay": False,

@@ -48,7 +48,10 @@ class TurnView:
     results: tuple[ToolResultPart, ...] | None = None
 
     def request(self, **changes: Any) -> LLMRequest:
-        """The next model call as the session and the turn want it, with these fields otherwise."""
+        """The next model call as the session and the turn want it, with these fields otherwise.
+
+        Another `model` has no fallbacks but those given with it.
+        """
         fields: dict[str, Any] = {
             **self.options,
             "model": self.model,
@@ -58,6 +61,8 @@ class TurnView:
             "output": self.output,
             **changes,
         }
+        if "model" in changes and "fallbacks" not in changes:
+            fields.pop("fallbacks", None)
         return LLMRequest(**fields)
 
 

@@ -11,9 +11,9 @@ A turn that began in a process that died goes on from its last finished step.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -123,7 +123,7 @@ class TurnRunner:
             messages=(),
             system=shared.system,
             output=request.output,
-            options={**shared.options, **request.options},
+            options={**_inherited(shared.options, request), **request.options},
             max_steps=limits.steps,
         )
         spans = self._spans(request)
@@ -271,3 +271,8 @@ def _own_cancel() -> None:
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()
+
+
+def _inherited(options: Mapping[str, Any], request: TurnRequest) -> dict[str, Any]:
+    """The session's options for the turn; its fallbacks stand behind its own model alone."""
+    return {name: value for name, value in options.items() if request.model is None or name != "fallbacks"}
