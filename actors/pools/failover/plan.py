@@ -135,8 +135,9 @@ def takes_over_after(following: Following, kind: ErrorKind) -> bool:
 
 
 def speaks_against_model(failure: Failure) -> bool:
-    """Whether the model's breaker counts the failure."""
-    return failure.by == "provider" and failure.kind in _OF_THE_MODEL
+    """Whether the model's breaker counts the failure; what was never sent says nothing of the model."""
+    sent = failure.phase is not ErrorPhase.REQUEST
+    return failure.by == "provider" and sent and failure.kind in _OF_THE_MODEL
 
 
 def _may_restart(failure: Failure, standing: Standing) -> bool:

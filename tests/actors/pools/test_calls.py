@@ -317,6 +317,41 @@ async def test_a_draining_pool_is_asked_for_anew(stage: Stage) -> None:
     assert done.response.attempts[-1].actor == ACTORS[1]
 
 
+async def test_what_waits_in_an_actor_that_goes_is_made_at_another(stage: Stage, until: Until) -> None:
+    """The running call ends where it is, those that wait are taken elsewhere, and none fails."""
+    await stage.spawn(max_in_flight=1)
+    stage.models.update({"scripted": [[ACTORS[0], "local"]]})
+    running = await stage.begun()
+    waiting = [asyncio.create_task(stage.events()) for _ in range(3)]
+    await until(lambda: _in_flight(stage, ACTORS[0]) == 4)
+    stage.models.update({"scripted": [[ACTORS[1], "local"]]})
+    stopping = asyncio.create_task(stage.cluster.call(ACTORS[0], "stop", 5.0))
+    await until(lambda: _in_flight(stage, ACTORS[1]) == 3)
+    stage.provider.go_on.set()
+    assert isinstance((await rest(running))[-1], Done)
+    for call in waiting:
+        last = (await call)[-1]
+        assert isinstance(last, Done)
+        tries = [(one.actor, one.outcome) for one in last.response.attempts]
+        assert tries == [(ACTORS[0], "refused"), (ACTORS[1], "done")]
+    await stopping
+
+
+async def test_a_deadline_that_passes_in_a_queue_says_nothing_of_the_model(stage: Stage) -> None:
+    """However many calls wait in vain, the model's breaker stays closed: it was never asked."""
+    await stage.spawn(max_in_flight=1)
+    running = [await stage.begun(), await stage.begun()]
+    hurried = REQUEST.model_copy(update={"deadline": 0.01})
+    for _ in range(30):
+        last = [event async for event in stage.models.stream(hurried)][-1]
+        assert isinstance(last, Failed)
+        assert (last.error.kind, last.error.phase) == (ErrorKind.TIMEOUT, ErrorPhase.REQUEST)
+    stage.provider.go_on.set()
+    for call in running:
+        await rest(call)
+    assert isinstance((await stage.events())[-1], Done)
+
+
 async def test_an_old_answer_does_not_replace_a_newer_table(stage: Stage) -> None:
     """What was pushed while the pool was asked for is what holds."""
     await stage.spawn()
