@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmgine.actors.pools.serving.call import Call, R
@@ -45,30 +44,3 @@ class Allowance(Protocol):
     def settle(self, reservation: Any, end: Done | EmbeddingResponse | Failed | None) -> None:
         """The try is over, and came to that; None where it was given up."""
         ...
-
-
-@dataclass(slots=True)
-class _Free:
-    key: str
-
-
-class Unlimited:
-    """An allowance where nothing is limited."""
-
-    def take(self, keys: Sequence[str], model: str, call: Call[R]) -> _Free:
-        return _Free(keys[0])
-
-    async def wait(self, keys: Sequence[str], model: str, call: Call[R], until: float) -> _Free:
-        return _Free(keys[0])
-
-    def release(self, reservation: _Free) -> None:
-        pass
-
-    def told(self, key: str, model: str, limits: Sequence[RateLimit]) -> None:
-        pass
-
-    def answered(self, reservation: _Free) -> None:
-        pass
-
-    def settle(self, reservation: _Free, end: Done | EmbeddingResponse | Failed | None) -> None:
-        pass

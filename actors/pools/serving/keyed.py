@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,13 +11,23 @@ from typing import Any
 from pydantic import SecretStr
 
 from llmgine.actors.pools.keys import KeysOptions
-from llmgine.actors.pools.serving.allowance import Allowance, Unlimited
+from llmgine.actors.pools.serving.allowance import Allowance
 from llmgine.actors.pools.serving.call import Call, now
 from llmgine.actors.pools.serving.key_batches import KeyBatches
 from llmgine.actors.pools.serving.keychain import Keychain
 from llmgine.actors.pools.serving.trying import Trying
-from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, StreamEvent
-from llmgine.providers.keys import key_places, missing_key
+from llmgine.providers import (
+    EmbeddingRequest,
+    EmbeddingResponse,
+    ErrorKind,
+    ErrorPhase,
+    ErrorScope,
+    LlmgineError,
+    LLMRequest,
+    ProviderError,
+    StreamEvent,
+)
+from llmgine.providers.keys import KeyMask, key_places, missing_key
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.providers.provider import Batches, Provider
 from llmgine.providers.registry import open_endpoint, open_layers
@@ -36,13 +47,13 @@ class KeyedCalls:
         keys: KeysOptions,
         *,
         clock: Callable[[], float] = now,
-        allowance: Allowance | None = None,
+        allowance: Allowance,
     ) -> None:
         self._pool = pool
         self._options = options
         self._clock = clock
         self._endpoint = options.endpoints.get(pool, EndpointOptions(kind="scripted"))
-        self._allowance = allowance or Unlimited()
+        self._allowance = allowance
         self._keys = Keychain(key_places(self._endpoint), self._opened, keys, clock, self._allowance)
         self._over: Callable[[Provider], Provider] | None = None
 
@@ -90,6 +101,18 @@ class KeyedCalls:
         return self._over(Trying(self._pool, self._endpoint, self._keys, call, self._clock))
 
     def _opened(self, name: str, secret: SecretStr | None) -> Provider:
-        if self._over is None:
-            self._over = open_layers(self._pool, self._options).over
-        return open_endpoint(self._pool, self._options, secret, partial(self._allowance.told, name))
+        try:
+            if self._over is None:
+                self._over = open_layers(self._pool, self._options).over
+            return open_endpoint(self._pool, self._options, secret, partial(self._allowance.told, name))
+        except LlmgineError:
+            raise
+        except Exception as error:  # of a package, which may tell what it was given
+            text = KeyMask(secret).text(f"{type(error).__name__}: {error}")
+        raise ProviderError(
+            f"the provider cannot be opened on node {socket.gethostname()}: {text}",
+            kind=ErrorKind.INTERNAL,
+            phase=ErrorPhase.REQUEST,
+            scope=ErrorScope.ENDPOINT,
+            provider=self._pool,
+        )

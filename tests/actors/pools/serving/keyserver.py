@@ -14,6 +14,7 @@ from llmgine.providers import Done, EmbeddingRequest, Failed, LLMRequest, Messag
 from llmgine.providers.contracts import Attempt
 from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import OpenSpan
+from tests.actors.pools.serving.unlimited import Unlimited
 from tests.providers.faults.listener import Call as Heard
 from tests.providers.faults.server import FaultServer
 
@@ -64,7 +65,7 @@ class Caller:
         options = ProvidersOptions.model_validate({"endpoints": {"there": settings}})
         self.clock = Clock()
         keys = KeysOptions(breaker=KeyBreakerPolicy(**breaker))
-        self.calls = KeyedCalls("there", options, keys, clock=self.clock)
+        self.calls = KeyedCalls("there", options, keys, clock=self.clock, allowance=Unlimited())
         self.failed: list[ProviderError] = []
 
     def call(self, request: Any, wait: float | None = None, session: str = "") -> Call[Any]:

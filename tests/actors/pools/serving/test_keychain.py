@@ -54,8 +54,8 @@ class Provider:
 class Ledger:
     """Batches of which only the status is asked."""
 
-    key = ""
     most_requests = most_bytes = 1
+    key = ""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -324,9 +324,8 @@ async def test_batches_name_their_key(
     await until(caller.opened)
     for asked, names in (("a", ["a"]), ("b", ["b"]), ("", ["a", "b"])):
         async with caller.calls.batches("m", asked) as batches:
-            status = await batches.status("batch-1")
             assert batches.key in names
-            assert status.id == f"batch-1 of of-{batches.key}"
+            assert (await batches.status("batch-1")).id == f"batch-1 of of-{batches.key}"
     with pytest.raises(InvalidRequest, match=r"no key 'c'.*a, b"):
         async with caller.calls.batches("m", "c"):
             pass
