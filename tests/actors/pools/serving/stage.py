@@ -99,7 +99,8 @@ class Stage:
 
     async def spawn_house(self, url: str, **pool: Any) -> None:
         """An actor whose provider is a server at that URL."""
-        house = {"kind": "openai-compatible", "base_url": url}
+        keys = [{"name": "any", "limits": {"learn": "off"}}]  # there is nobody to share limits out
+        house = {"kind": "openai-compatible", "base_url": url, "keys": keys}
         await self._spawn(HOUSE, {"endpoints": {"house": house}}, pool)
 
     async def _spawn(self, name: str, providers: dict[str, Any], pool: dict[str, Any]) -> None:
