@@ -30,6 +30,7 @@ from llmgine.providers.options import EndpointOptions
 from llmgine.providers.provider import Batches
 
 _SOON = 0.01
+_LAST = (Done, Failed)
 
 
 class Trying:
@@ -78,7 +79,7 @@ class Trying:
             try:
                 async with aclosing(cast("AsyncGenerator[StreamEvent, None]", sent)) as events:
                     async for event in events:
-                        if isinstance(event, Done | Failed):
+                        if isinstance(event, _LAST):
                             end = event
                             break
                         if silent:
