@@ -289,6 +289,15 @@ def test_session_handlers_example_runs(clean_environ: Path) -> None:
     ]
 
 
+def test_pools_example_runs(clean_environ: Path) -> None:
+    """The example of pools changes one under calls, refuses a size, and drains one actor."""
+    lines = output_of("pools.py", clean_environ)
+    assert lines[0] == "('provider-scripted-0', 'provider-scripted-1')"
+    assert "finds its size by itself between 2 and 6" in lines[1]
+    assert lines[2] == "2 of 2 actors, 8 calls at once in each"
+    assert lines[3] == "['provider-scripted-3', 'provider-scripted-4']"
+
+
 def test_settings_page_is_current() -> None:
     """docs/settings.md lists every setting with its default; `make docs` writes it."""
     written = runpy.run_path(str(ROOT / "docs" / "write_settings.py"))

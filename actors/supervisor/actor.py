@@ -450,6 +450,7 @@ class SupervisorActor(ObservedActor):
         await asyncio.wait({self._ready})
         grace = self.options.stop_grace
         self._hosts.stop()
+        self._pools.stop()
         try:
             keeps = (self.settings["store"]["url"] or MEMORY) != MEMORY
             await asyncio.gather(*self._carry_out(self._directory.stop(keeps=keeps)), return_exceptions=True)

@@ -61,6 +61,7 @@ class PoolDesk:
         self._applied: dict[str, dict[str, Any]] = {}
         self._found = asyncio.Event()
         self._changed = asyncio.Event()
+        self._stopped = False
 
     # What is asked for.
 
@@ -196,6 +197,12 @@ class PoolDesk:
             self._retire([actor.name for actor in pool.actors.values() if actor.state == "draining"])
             self._planned(pool)
 
+    def stop(self) -> None:
+        """The runtime ends: nothing is started any more, and what is being started is given up."""
+        self._stopped = True
+        for starting in self._starting.values():
+            starting.cancel()
+
     def tick(self) -> None:
         """Time has passed: sizes follow loads, and what did not start is tried again."""
         for pool in self.table.pools.values() if self._found.is_set() else ():
@@ -248,6 +255,8 @@ class PoolDesk:
         self._follow(pool)
 
     def _follow(self, pool: Pool) -> Steps:
+        if self._stopped:
+            return Steps()
         steps = self.table.steps(pool.provider, self._clock())
         for actor in steps.give_up:
             if (starting := self._starting.pop(actor, None)) is not None:

@@ -29,6 +29,8 @@ class PoolForms:
     def pool(self, provider: str, changes: Mapping[str, Any]) -> PoolOptions:
         """The pool's own settings."""
         options = self._pools.of(provider)
+        if not changes:
+            return options
         return PoolOptions.model_validate(_merged(options, _of(PoolOptions, changes)))
 
     def settings(self, provider: str, changes: Mapping[str, Any]) -> dict[str, Any]:

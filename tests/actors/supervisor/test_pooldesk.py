@@ -145,6 +145,20 @@ async def test_what_failed_is_tried_again_in_time(pools: Pools, until: Until) ->
     await until(lambda: len(pools.desk.table.members("scripted")) == 2)
 
 
+async def test_nothing_starts_in_a_runtime_that_ends(pools: Pools, until: Until) -> None:
+    """What waits for its place is given up, and what would be tried again is not."""
+    pools.children.gates = {BOTH[1]: asyncio.Event()}
+    pools.children.failures = {BOTH[0]: StartFailed("no CPUs")}
+    asking = asyncio.create_task(pools.desk.scale("scripted", 2, wait=5.0))
+    await until(lambda: pools.desk.table.of("scripted").failure)
+    pools.desk.stop()
+    await until(lambda: pools.children.ended == [BOTH[1]])
+    pools.now = 100.0
+    pools.desk.tick()
+    assert pools.children.starting.came == [BOTH[0]]
+    asking.cancel()
+
+
 async def test_a_pool_that_cannot_start_says_why(pools: Pools) -> None:
     """The reason reaches whoever needed the pool, and the next call tries again."""
     pools.children.failures = {name: StartFailed("no CPUs") for name in BOTH}
