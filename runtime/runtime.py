@@ -177,6 +177,7 @@ class Runtime:
         when_busy: WhenBusy | None = None,
         recovery: RecoveryPolicy | None = None,
         priority: Priority | None = None,
+        response_cache: bool | None = None,
     ) -> Session:
         """A conversation: opened, or attached to where one of that id is open.
 
@@ -190,7 +191,8 @@ class Runtime:
         another runs: "queue", as by default, "interrupt" or "refuse"; `recovery` what becomes of a tool
         call that may not run twice and whose process died: "retry", "ask" or "fail"; `priority` whether its
         model calls go before others where they wait for a provider actor: "interactive", as by default,
-        or "batch". Raises `UnknownModel` and `ToolDefinitionError` at once.
+        or "batch"; `response_cache` whether the kept answers to equal calls will do, None is what the pool's
+        settings say. Raises `UnknownModel` and `ToolDefinitionError` at once.
         """
         return Session(
             self._open(),
@@ -209,6 +211,7 @@ class Runtime:
             when_busy=when_busy,
             recovery=recovery,
             priority=priority,
+            response_cache=response_cache,
         )
 
     async def map(

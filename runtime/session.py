@@ -94,6 +94,7 @@ class Session:
         when_busy: WhenBusy | None,
         recovery: RecoveryPolicy | None,
         priority: Priority | None,
+        response_cache: bool | None,
     ) -> None:
         self.id = checked_id(f"s-{uuid.uuid4().hex[:12]}" if session_id is None else session_id)
         self.model, self._fallbacks = full_chain(model, driver.settings.providers)
@@ -114,12 +115,16 @@ class Session:
         if window is not None and window.model is not None:
             writer = str(resolve(window.model, driver.settings.providers))
             window = window.model_copy(update={"model": writer})
+        options = {
+            "priority": checked_one_of("priority", priority, Priority),
+            "response_cache": checked_kind("response_cache", response_cache, bool, "True or False"),
+        }
         self._ways = {
             "window": window and window.model_dump(mode="json"),
             "limits": limits and limits.model_dump(mode="json"),
             "when_busy": checked_one_of("when_busy", when_busy, WhenBusy),
             "recovery": checked_one_of("recovery", recovery, RecoveryPolicy),
-            "options": {"priority": priority} if checked_one_of("priority", priority, Priority) else {},
+            "options": {name: value for name, value in options.items() if value is not None},
         }
         checked_kind("trusted", trusted, bool, "True or False")
         placement = checked_one_of("placement", placement, Placement)
@@ -190,7 +195,7 @@ class Session:
 
         `model` answers this turn only; `output`, a pydantic model or another type, asks for an answer
         of that shape; `deadline` is in seconds. `limits`, `when_busy` and `recovery` go over the
-        session's. Further options go to the engine, as `tool_choice` and `priority`. WouldDeadlock where a
+        session's. Further options go to the engine, as `tool_choice`, `priority` and `response_cache`. WouldDeadlock where a
         turn of this session waits for the code that asks.
         """
         return await self._asked().ask(

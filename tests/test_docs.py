@@ -259,6 +259,16 @@ def test_provider_batch_example_runs(clean_environ: Path) -> None:
     ]
 
 
+def test_pool_answers_example_runs(clean_environ: Path) -> None:
+    """The example of kept answers makes one call for five, gives its answer again, and forgets it."""
+    assert output_of("pool_answers.py", clean_environ) == [
+        "calls made: 1",
+        "cached: True cost: 0 saved: 4",
+        "own answer: 4 tokens",
+        "cached: False",
+    ]
+
+
 def test_subsessions_example_runs(clean_environ: Path) -> None:
     """The example of sessions that ask sessions tells the reply of the one that was asked, and keeps it."""
     assert output_of("subsessions.py", clean_environ) == [

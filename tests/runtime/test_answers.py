@@ -148,13 +148,13 @@ async def test_sessions_get_each_others_answers_and_say_when_not(
 ) -> None:
     """Who asks is no part of the question; a turn may want its own, and costs nothing where it does not."""
     replies = []
-    for wanted in ({}, {}, {"response_cache": False}):
-        async with runtime.session(model="anthropic/fine") as session:
-            replies.append(await session.ask("hi", **cast("Any", wanted)))
-    assert [reply.text for reply in replies] == ["Hello big world"] * 3
-    assert [reply.usage.output_tokens for reply in replies] == [3, 0, 3]
+    for of_session, of_turn in ((None, {}), (None, {}), (None, {"response_cache": False}), (False, {})):
+        async with runtime.session(model="anthropic/fine", response_cache=of_session) as session:
+            replies.append(await session.ask("hi", **cast("Any", of_turn)))
+    assert [reply.text for reply in replies] == ["Hello big world"] * 4
+    assert [reply.usage.output_tokens for reply in replies] == [3, 0, 3, 3]
     assert replies[1].cost == 0
-    assert len(server.calls) == 2
+    assert len(server.calls) == 3
 
 
 async def test_a_kept_tool_call_runs_the_tool_in_each_session(runtime: Runtime, server: FaultServer) -> None:
