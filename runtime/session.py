@@ -195,8 +195,8 @@ class Session:
 
         `model` answers this turn only; `output`, a pydantic model or another type, asks for an answer
         of that shape; `deadline` is in seconds. `limits`, `when_busy` and `recovery` go over the
-        session's. Further options go to the engine, as `tool_choice`, `priority` and `response_cache`. WouldDeadlock where a
-        turn of this session waits for the code that asks.
+        session's. Further options go to the engine, as `tool_choice`, `priority` and `response_cache`.
+        WouldDeadlock where a turn of this session waits for the code that asks.
         """
         return await self._asked().ask(
             checked_prompt(prompt),
