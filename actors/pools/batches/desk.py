@@ -29,12 +29,17 @@ _Answer = Callable[[Stream, Batches], Coroutine[Any, Any, None]]
 class BatchDesk:
     """Serves the three kinds of streams. A caller that gives up breaks off what is being done for it.
 
-    `load` is how many calls the actor carries, which it tells whoever it answers.
+    `load` is how many calls the actor carries, which it tells whoever it answers. Closed, it takes no more
+    and goes on with what it has.
     """
 
     def __init__(self, opened: Opened, load: Callable[[], int]) -> None:
         self._opened = opened
         self._load = load
+        self._closed = False
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return {
@@ -43,18 +48,38 @@ class BatchDesk:
             wire.RESULTS: partial(self._serve, _results),
         }
 
+    def close(self) -> None:
+        """Others are to be asked from now on."""
+        self._closed = True
+
+    async def ended(self) -> None:
+        """Waits until nothing is left."""
+        await self._idle.wait()
+
     async def _serve(self, answer: _Answer, stream: Stream) -> None:
+        self._running += 1
+        self._idle.clear()
         try:
-            model, key = stream.header[:2]
-            try:
-                async with self._opened(model, key) as batches:
-                    await stream.send([verdicts.ACCEPTED, self._load()])
-                    await _while_wanted(stream, answer(stream, batches))
-            except LlmgineError as error:
-                await stream.send(verdicts.failure_to_wire(error))
+            if self._closed:
+                await stream.send([verdicts.REFUSED, self._load(), None, verdicts.DRAINING])
+            else:
+                await self._answer(answer, stream)
             stream.finish()
         except LinkError:
             pass  # The caller is gone or gave up.
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def _answer(self, answer: _Answer, stream: Stream) -> None:
+        model, key = stream.header[:2]
+        try:
+            async with self._opened(model, key) as batches:
+                await stream.send([verdicts.ACCEPTED, self._load()])
+                await _while_wanted(stream, answer(stream, batches))
+        except LlmgineError as error:
+            await stream.send(verdicts.failure_to_wire(error))
 
 
 async def _while_wanted(stream: Stream, answering: Coroutine[Any, Any, None]) -> None:

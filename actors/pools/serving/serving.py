@@ -71,6 +71,7 @@ class Serving:
         self._sharing = Sharing(
             pool, RequestHash(providers), options.cache, kept, lambda: self._door.load, self._span
         )
+        self._batches = BatchDesk(self._keyed.batches, lambda: self._door.load)
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -80,13 +81,14 @@ class Serving:
             wire.LLM_EMBED: self._sharing.around(
                 EmbeddingRequest, partial(self._serve, EmbeddingRequest, self._embed)
             ),
-            **BatchDesk(self._keyed.batches, lambda: self._door.load).handlers(),
+            **self._batches.handlers(),
         }
 
     def close(self) -> None:
         """Takes no more calls; those that wait fail, so that their callers take them elsewhere."""
         self._sharing.close()
         self._door.close()
+        self._batches.close()
 
     async def open(self) -> None:
         """Opens the provider before the first call; raises why it cannot be opened."""
@@ -96,6 +98,7 @@ class Serving:
         """Waits until no call is left."""
         await self._idle.wait()
         await self._sharing.ended()
+        await self._batches.ended()
 
     async def clear_cache(self) -> None:
         """No answer that was given until now is given again from here; what the store keeps stays there."""

@@ -373,16 +373,3 @@ async def test_a_map_without_a_name_that_is_given_up(stage: Stage, eventually: A
         with pytest.raises(asyncio.CancelledError):
             await mapping
     assert [batch.cancelled for batch in stage.server.batches.values()] == [True]
-
-
-async def test_a_deadline_bounds_the_map(stage: Stage) -> None:
-    """What goes on then is cancelled; another map of that name takes what was done and asks for the rest."""
-    stage.server.rounds = 10**9
-    results = await stage.map(PROMPTS, name="m", deadline=0.3, return_exceptions=True)
-    assert texts(results) == [ErrorKind.TIMEOUT] * 3
-    (batch,) = stage.server.batches.values()
-    assert batch.cancelled
-    batch.rounds = 0
-    stage.server.rounds = 1
-    assert texts(await stage.map(PROMPTS, name="m")) == ["re: a", "re: b", "re: c"]
-    assert stage.server.asked == {"a": 1, "b": 2, "c": 2}

@@ -28,6 +28,9 @@ class Day:
         self.shown: list[int] = []
         self.away_until = 0.0
         self.hint: float | None = None
+        self.stuck = False
+        self.cancelled: list[str] = []
+        self.undoing: list[Coroutine[Any, Any, None]] = []
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -43,6 +46,8 @@ class Day:
         return BatchStatus(id="b", state=BatchState.RUNNING, tag=tag)
 
     async def status(self, id: str, *, key: str) -> BatchStatus:
+        if self.stuck:
+            await asyncio.Event().wait()
         if self.now < self.away_until:
             raise ProviderError("away", kind=ErrorKind.CONNECTION)
         self.asked.append(self.now)
@@ -51,6 +56,10 @@ class Day:
         state = BatchState.COMPLETED if thirds == 3 else BatchState.RUNNING
         done = thirds * len(self.lines) // 3
         return BatchStatus(id=id, state=state, done=done, retry_after=self.hint)
+
+    async def cancel(self, id: str, *, key: str) -> BatchStatus:
+        self.cancelled.append(id)
+        return BatchStatus(id=id, state=BatchState.CANCELLING)
 
     async def find(
         self, tag: str, since: float, total: int, excluded: Collection[str], *, key: str
@@ -65,7 +74,7 @@ class Day:
                 LLMResponse(message=message, finish_reason=FinishReason.STOP, model="m", provider="p"),
             )
 
-    async def map(self, prompts: int, **options: Any) -> list[str]:
+    async def map(self, prompts: int, *, deadline: float | None = None, **options: Any) -> list[Any]:
         plan = BatchPlan(
             "m",
             "p/m",
@@ -73,14 +82,17 @@ class Day:
             request,
             reply,
             NoNotes(),
-            undone,
+            self.undoing.append,
+            named=True,
+            return_exceptions=True,
+            deadline=deadline,
             options=BatchOptions(**options),
             sleep=self.sleep,
             clock=lambda: self.now,
             chance=lambda: 1.0,
         )
         run = BatchRun([str(number) for number in range(prompts)], plan, self.shown.append)
-        return [result.text for result in await run.results() if isinstance(result, Reply)]
+        return [result.text if isinstance(result, Reply) else result for result in await run.results()]
 
 
 def request(prompt: Prompt) -> LLMRequest:
@@ -97,10 +109,6 @@ def reply(response: LLMResponse, id: str) -> Reply:
         trace_id="",
         session_id="",
     )
-
-
-def undone(work: Coroutine[Any, Any, None]) -> None:
-    raise AssertionError("nothing is to be undone")
 
 
 async def test_a_batch_is_asked_about_less_and_less_often() -> None:
@@ -136,3 +144,16 @@ async def test_a_provider_that_is_away_is_waited_for() -> None:
     day.away_until = 1_000.0 + 1_800.0
     assert await day.map(3) == list("012")
     assert day.asked[0] >= day.away_until
+
+
+async def test_a_deadline_bounds_the_map() -> None:
+    """Each prompt without a result has that error, and what goes on at the provider is cancelled."""
+    day = Day()
+    day.stuck = True
+    results = await day.map(2, deadline=0.05)
+    assert [error.kind for error in results] == [ErrorKind.TIMEOUT] * 2
+    assert "0.05 s" in str(results[0])
+    day.stuck = False
+    (work,) = day.undoing
+    await work
+    assert day.cancelled == ["b"]
