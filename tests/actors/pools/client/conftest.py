@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,12 @@ import pytest
 from llmgine.providers.layers.recovery import layer
 from tests.actors.pools.client.stage import Stage
 from tests.providers.faults.server import FaultServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded() -> None:
+    """The SDK is there before any call's time runs."""
+    importlib.import_module("openai")
 
 
 @pytest.fixture(autouse=True)

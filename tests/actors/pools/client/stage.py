@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from llmgine.actors.control import Boot, Ground, LocalWorld, SpawnOptions, names
 from llmgine.actors.link import Identity
 from llmgine.actors.pools import PoolClient, PoolsOptions
 from llmgine.actors.pools.actor import ProviderActor
+from llmgine.actors.pools.quota.messages import QUOTA
+from llmgine.actors.supervisor.quotadesk import QuotaDesk
 from llmgine.providers import Done, Failed, LLMRequest, LLMResponse, Message, Reset, StreamEvent, TextDelta
 from llmgine.providers.options import ProvidersOptions
 
@@ -19,6 +23,19 @@ _CLOSED = "http://127.0.0.1:9/v1"
 
 
 _HERE = ("one", "two", "late", "stalling")
+
+
+class _Served(ProviderActor):
+    """Asks the quotas' owner without a supervisor between."""
+
+    desk: ClassVar[QuotaDesk]
+
+    def tell(self, kind: str, body: Any) -> None:
+        if kind == QUOTA:
+            self.desk.asked(cast("Any", self), body)
+
+    def push(self, kind: str, body: Any) -> None:
+        asyncio.get_running_loop().call_soon(self._leasing.granted, body)
 
 
 class Stage:
@@ -30,7 +47,17 @@ class Stage:
         here = {name: {"base_url": f"{url}/v1", "timeouts": times.get(name, {})} for name in _HERE}
         self.providers: dict[str, Any] = {"endpoints": {**here, "down": {"base_url": _CLOSED}}}
         failover = {"base": 0.001, **pools.pop("failover", {})}
-        self.pools = {"failover": failover, "default": {"size": actors}, **pools}
+        self.pools = {
+            "failover": failover,
+            "default": {"size": actors, "quota": {"trial": 1_000}},
+            **pools,
+        }
+        self.settings: dict[str, Any] = {
+            "control": {},
+            "telemetry": {"enabled": False},
+            "providers": self.providers,
+            "pools": self.pools,
+        }
         self.world = LocalWorld()
         self.cluster = self.world.cluster()
         transport = self.world.transport(self.cluster, tcp=False)
@@ -42,6 +69,9 @@ class Stage:
             PoolsOptions.model_validate(self.pools).failover,
             chance=random.Random(1),
         )
+        desk = QuotaDesk(cast("Any", None), self.settings, time.monotonic)
+        desk.begin()
+        self._served = type("Served", (_Served,), {"desk": desk})
         self._started: dict[str, list[str]] = {}
 
     async def ensure_pool(self, provider: str) -> list[list[str]]:
@@ -53,15 +83,8 @@ class Stage:
         return [[name, "local"] for name in self._started[provider]]
 
     async def spawn(self, name: str) -> None:
-        settings = {
-            "control": {},
-            "telemetry": {"enabled": False},
-            "providers": self.providers,
-            "pools": self.pools,
-        }
-        await self.cluster.spawn(
-            Boot("r", name, "provider", self.world, settings), ProviderActor, SpawnOptions()
-        )
+        boot = Boot("r", name, "provider", self.world, self.settings)
+        await self.cluster.spawn(boot, self._served, SpawnOptions())
 
     def request(self, model: Any, **fields: Any) -> LLMRequest:
         return LLMRequest(model=model, messages=(Message.user("hi"),), **fields)
