@@ -251,6 +251,15 @@ def test_batch_example_runs(clean_environ: Path) -> None:
     ]
 
 
+def test_failover_example_runs(clean_environ: Path) -> None:
+    """The example of failover is served by the models that take over."""
+    assert output_of("failover.py", clean_environ) == [
+        "scripted/echo serves",
+        "scripted/filtered content_filter",
+        "scripted/echo done",
+    ]
+
+
 def test_provider_batch_example_runs(clean_environ: Path) -> None:
     """The example of a batch API has the replies of both maps of one name."""
     assert output_of("provider_batch.py", clean_environ) == [
