@@ -69,7 +69,7 @@ class LeaseBook:
     def __init__(self, actor: str, life: int, plan: Plan, *, epoch: float = 0.0) -> None:
         self.spent: dict[tuple[int, str, str], float] = {}
         self._actor, self._life, self._plan, self._epoch = actor, life, plan, epoch
-        self._accounts: dict[Meter, Account] = {}
+        self.accounts: dict[Meter, Account] = {}
         self._line = Line()
         self._pauses: dict[tuple[str, str], float] = {}
         self._heard: dict[Meter, _Fresh] = {}
@@ -160,7 +160,7 @@ class LeaseBook:
         if account.limit != limit and meter not in self._plan.settings:
             account.limited(limit, now)
             self._news = True
-        self._accounts.pop(Meter(meter.key, meter.group, "trial"), None)
+        self.accounts.pop(Meter(meter.key, meter.group, "trial"), None)
 
     def refused(self, key: str, model: str, retry_after: float | None, now: float) -> None:
         """The provider refused a call as one too many."""
@@ -186,7 +186,7 @@ class LeaseBook:
             return earliest
         moments = [self._asked_at + self._again] if len(self._line) else []
         horizon = self._horizon
-        for account in self._accounts.values():
+        for account in self.accounts.values():
             if account.limit is None:
                 continue
             spare = account.spare(now)
@@ -257,7 +257,7 @@ class LeaseBook:
         return len(self._line)
 
     def limit_of(self, meter: Meter) -> Limit | None:
-        account = self._accounts.get(meter)
+        account = self.accounts.get(meter)
         return None if account is None else account.limit
 
     def pause_of(self, key: str, model: str, now: float) -> float:
@@ -291,7 +291,7 @@ class LeaseBook:
 
     def _until_tomorrow(self, key: str, waiting: Waiting, now: float) -> float:
         for meter in self._plan.meters(key, waiting.model):
-            account = self._accounts.get(meter) if meter.of == "dollars" else None
+            account = self.accounts.get(meter) if meter.of == "dollars" else None
             if account is not None and account.free is not None:
                 left = account.free + account.open + account.spare(now)
                 if left < account.needs(waiting.need):
@@ -310,7 +310,7 @@ class LeaseBook:
                     "open": account.open,
                     "used": account.tally.total(now),
                 }
-                for meter, account in sorted(self._accounts.items())
+                for meter, account in sorted(self.accounts.items())
                 if account.limit is not None
             },
         }
@@ -345,41 +345,41 @@ class LeaseBook:
     def _is_known(self, trial: Meter) -> bool:
         """Whether any rate of that key and group has a limit."""
         return any(
-            (account := self._accounts.get(Meter(trial.key, trial.group, of))) is not None
+            (account := self.accounts.get(Meter(trial.key, trial.group, of))) is not None
             and account.limit is not None
             for of in RATES
         )
 
     def _account(self, meter: Meter, now: float) -> Account:
-        account = self._accounts.get(meter)
+        account = self.accounts.get(meter)
         if account is None:
             limit = self._plan.settings.get(meter, _UNKNOWN if meter.of == "trial" else None)
-            account = self._accounts[meter] = Account(meter, limit, now)
+            account = self.accounts[meter] = Account(meter, limit, now)
         return account
 
     def _of(self, reservation: Reservation) -> Iterable[Account]:
-        return (self._accounts[meter] for meter in reservation.meters if meter in self._accounts)
+        return (self.accounts[meter] for meter in reservation.meters if meter in self.accounts)
 
     def _pause(self, key: str, group: str, until: float) -> None:
         self._pauses[key, group] = max(self._pauses.get((key, group), 0.0), until)
 
     def _unlimited(self, meter: Meter, asked: float) -> None:
-        account = self._accounts.get(meter)
+        account = self.accounts.get(meter)
         if account is None or account.limited_at > asked or meter in self._plan.settings:
             return
         if meter.of == "trial":
-            del self._accounts[meter]
+            del self.accounts[meter]
         elif account.limit is not None:
             account.limited(None, asked)
 
     def _counting(self, now: float) -> list[Account]:
         """The accounts of which anything counts; those long out of use are forgotten."""
         counting = []
-        for meter, account in list(self._accounts.items()):
+        for meter, account in list(self.accounts.items()):
             if not account.is_idle(now):
                 counting.append(account)
             elif now - account.touched > _FORGOTTEN:
-                del self._accounts[meter]
+                del self.accounts[meter]
                 self._heard.pop(meter, None)
         return counting
 
@@ -416,7 +416,7 @@ class LeaseBook:
                     fresh.resets_in if is_fresh else None,
                 )
             )
-        for meter, account in self._accounts.items():
+        for meter, account in self.accounts.items():
             limit = account.limit
             provider: Source = "provider"
             if limit is not None and limit.source == provider and meter not in self._heard:

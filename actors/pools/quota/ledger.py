@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import floor
 
-from llmgine.actors.pools.quota.messages import State
+from llmgine.actors.pools.quota.messages import Share, State
 from llmgine.actors.pools.quota.meters import ARRIVAL, RATES, WHOLE, Limit, Meter
 
 Who = tuple[str, int]
@@ -69,6 +69,10 @@ class Ledger:
         holder.answered = max(holder.answered, state.answered)
         if self._credit is not None:
             self._credit += max(0.0, before - holder.taken(now))
+
+    def begin_anew(self, now: float) -> None:
+        """Nothing is saved up: nobody knows what was used at once a moment ago."""
+        self._credit, self._credited = 0.0, now
 
     def absent(self, who: Who, amount: float, until: float) -> None:
         """Somebody who cannot be asked any more had so much."""
@@ -172,10 +176,22 @@ class Ledger:
                 return min(max(free - now, _SOONEST), _LATEST)
         return _LATEST
 
-    def shares(self, but: Who, now: float) -> list[tuple[Who, float]]:
-        """What each other holder has."""
-        each = [(who, holder.taken(now)) for who, holder in self._holders.items() if who != but]
-        return [(who, amount) for who, amount in each if amount > _TINY]
+    def shares(self, but: Who, now: float) -> list[Share]:
+        """What each other holder has, and after how long that is free, whatever becomes of the holder."""
+        shares = []
+        for (actor, life), holder in self._holders.items():
+            amount = holder.taken(now)
+            if (actor, life) != but and amount > _TINY:
+                after = max((free - now for free, _ in holder.used), default=0.0)
+                if holder.open or holder.lease:
+                    after = max(holder.expires - now, 0.0) + self.window + ARRIVAL
+                shares.append(Share(self.meter, actor, life, amount, after))
+        return shares
+
+    def known(self, who: Who, now: float) -> tuple[float, float]:
+        """What a holder has, and until when it may use its lease."""
+        holder = self._holders.get(who, Holder())
+        return holder.taken(now), holder.expires
 
     def used(self, now: float) -> float:
         """What was used in the window that ends now, as far as it was told."""

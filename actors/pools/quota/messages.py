@@ -127,13 +127,14 @@ class Ask(_Message):
 
 @dataclass(frozen=True, slots=True)
 class Share(_Message):
-    """What one life of an actor had of a meter, `age` seconds ago."""
+    """What one life of an actor had of a meter, `age` seconds ago; all is free `after` seconds from then."""
 
     meter: Meter
     actor: str
     life: int
     amount: float
-    age: float
+    after: float
+    age: float = 0.0
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Self:

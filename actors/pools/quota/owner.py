@@ -8,11 +8,13 @@ from typing import Any
 
 from llmgine.actors.pools.quota.ledger import Ledger, Who
 from llmgine.actors.pools.quota.messages import Ask, Grant, Granted, Refused, Share, Told
-from llmgine.actors.pools.quota.meters import ARRIVAL, LEVELS, MINUTE, RATES, Limit, Meter, day_of
+from llmgine.actors.pools.quota.meters import LEVELS, MINUTE, RATES, Limit, Meter, day_of
 from llmgine.actors.pools.quota.spending import Cost, Spending
 
 # A refusal without a hint keeps a key from being used for so long, in seconds.
 _PAUSE = 1.0
+# How long it is known of an actor that it is dead, in seconds.
+_REMEMBERED = 600.0
 # A limit that is guessed from refusals: this part of what was used before, and its growth while it holds.
 _GUESS, _GROWTH = 0.9, 1.05
 
@@ -40,10 +42,11 @@ class QuotaOwner:
         self._epoch = epoch
         self._told: dict[Meter, tuple[Limit, float]] = {}  # and when
         self._guessed: dict[Meter, float] = {}  # when each guess was made or moved
-        self._ledgers: dict[Meter, Ledger] = {}
+        self.ledgers: dict[Meter, Ledger] = {}
         self._pauses: dict[tuple[str, str], float] = {}
         self._lives: dict[str, tuple[int, int, int]] = {}  # life, number of its last ask, and last refusal
         self._running: dict[str, int] = {}
+        self._dead: dict[str, tuple[int, float]] = {}  # the life that ended, and when
 
     def change(self, settings: Mapping[Meter, Limit], *, lease: float, trial: float) -> None:
         """Other limits are set from now on; what was learned, leased and used stays."""
@@ -58,10 +61,11 @@ class QuotaOwner:
         if not self._hear(ask, now):
             return Grant(ask.number, self._lease, 1.0)
         who = (ask.actor, ask.life)
-        granted, again, others = [], 1.0, []
+        granted: list[Granted] = []
+        again, others = 1.0, list[Share]()
         for state in ask.states:
             meter = state.meter
-            ledger = self._ledgers[meter]
+            ledger = self.ledgers[meter]
             if ledger.limit is None or (meter.of == "trial" and self._is_known(meter)):
                 continue
             amount = 0.0 if self._paused(meter, now) else ledger.grant(who, now + self._lease, now)
@@ -70,7 +74,7 @@ class QuotaOwner:
             if state.wants > amount:
                 again = min(again, ledger.again(who, now))
             if meter.of in RATES:
-                others += [Share(meter, *other, has, 0.0) for other, has in ledger.shares(who, now)]
+                others += ledger.shares(who, now)
         keys = {state.meter.key for state in ask.states}
         pauses = [
             (key, group, until - now)
@@ -93,15 +97,18 @@ class QuotaOwner:
         for share in newest.values():
             if (share.actor, share.life) not in heard:
                 ledger = self._ledger(share.meter, now)
-                until = now - share.age + self._lease + ledger.window + ARRIVAL
-                ledger.absent((share.actor, share.life), share.amount, until)
+                ledger.absent((share.actor, share.life), share.amount, now - share.age + share.after)
+        for ledger in self.ledgers.values():
+            ledger.begin_anew(now)
 
     def gone(self, actor: str, now: float) -> None:
-        """The actor will not come back under any life that was heard of."""
+        """The actor will not come back under any life that was heard of; it is heard no more."""
         self._running.pop(actor, None)
-        life = self._lives.pop(actor, None)
-        if life is not None:
-            self._end((actor, life[0]), now)
+        known = self._lives.pop(actor, None)
+        if known is not None:
+            self._end((actor, known[0]), now)
+            self._dead = {name: dead for name, dead in self._dead.items() if now - dead[1] < _REMEMBERED}
+            self._dead[actor] = (known[0], now)
 
     # What others ask.
 
@@ -109,12 +116,12 @@ class QuotaOwner:
         """How many calls at once the limits allow; more actors would only wait. None is any number."""
         allowed = [
             ledger.amount
-            for meter, ledger in self._ledgers.items()
+            for meter, ledger in self.ledgers.items()
             if meter.of == "concurrency" and meter.group == "" and ledger.limit is not None
         ]
         if any(
             meter.of not in LEVELS and ledger.limit is not None and ledger.is_scarce(now)
-            for meter, ledger in self._ledgers.items()
+            for meter, ledger in self.ledgers.items()
         ):
             allowed.append(float(sum(self._running.values())))
         return min(allowed, default=None)
@@ -122,7 +129,7 @@ class QuotaOwner:
     def statistics(self, now: float) -> dict[str, Any]:
         """Each limit by key, group and what it limits; plain values."""
         limits: dict[str, Any] = {}
-        for meter, ledger in sorted(self._ledgers.items()):
+        for meter, ledger in sorted(self.ledgers.items()):
             if ledger.limit is not None:
                 ledger.tidy(now)
                 groups = limits.setdefault(meter.key, {})
@@ -140,6 +147,8 @@ class QuotaOwner:
         """Whether this is the newest word of the newest life."""
         life, number, refusal = self._lives.get(ask.actor, (ask.life, -1, 0))
         if ask.life < life or (ask.life == life and ask.number <= number):
+            return False
+        if ask.life <= self._dead.get(ask.actor, (-1, 0.0))[0]:
             return False
         if ask.life > life:
             self._end((ask.actor, life), now)
@@ -160,9 +169,9 @@ class QuotaOwner:
         return True
 
     def _ledger(self, meter: Meter, now: float) -> Ledger:
-        ledger = self._ledgers.get(meter)
+        ledger = self.ledgers.get(meter)
         if ledger is None:
-            ledger = self._ledgers[meter] = Ledger(meter, now)
+            ledger = self.ledgers[meter] = Ledger(meter, now)
         ledger.limit = self._limit(meter, now)
         if meter.of == "dollars":
             ledger.spent = self.spending.total(meter)
@@ -172,7 +181,7 @@ class QuotaOwner:
         limits = [self._settings[meter]] if meter in self._settings else []
         if meter in self._told:
             limits.append(self._told[meter][0])
-        if meter in self._guessed and meter in self._ledgers:
+        if meter in self._guessed and meter in self.ledgers:
             limits.append(self._grown(meter, now))
         if meter.of == "trial":
             limits.append(Limit(self._trial, source="trial"))
@@ -220,7 +229,7 @@ class QuotaOwner:
 
     def _grown(self, meter: Meter, now: float) -> Limit:
         """A guess that has held for a whole window while somebody waited is tried a little higher."""
-        ledger = self._ledgers[meter]
+        ledger = self.ledgers[meter]
         limit = ledger.limit or Limit(1.0, source="refusals")
         if now - self._guessed[meter] >= limit.window and ledger.is_scarce(now):
             self._guessed[meter] = now
@@ -235,7 +244,7 @@ class QuotaOwner:
         )
 
     def _end(self, who: Who, now: float) -> None:
-        for meter, ledger in self._ledgers.items():
+        for meter, ledger in self.ledgers.items():
             untold = ledger.gone(who, now)
             if untold and meter.of == "dollars":
                 day = day_of(now, self._epoch)

@@ -66,11 +66,14 @@ class Server:
     def __init__(self, kind: type[Counter], limits: Mapping[str, float]) -> None:
         self.counters: dict[str, Counter] = {of: kind(limit) for of, limit in limits.items()}
         self.counted: dict[str, list[tuple[float, float]]] = {of: [] for of in limits}
+        self.offered: dict[str, list[tuple[float, float]]] = {of: [] for of in limits}
         self.refused: list[float] = []
 
     def arrive(self, amounts: dict[str, float], now: float) -> bool:
         """Whether the call is taken."""
         needs = {of: amounts.get(of, 0.0) for of in self.counters if of != "output_tokens"}
+        for of, need in needs.items():
+            self.offered[of].append((now, need))
         if any(self.counters[of].left(now) + 1e-9 < need for of, need in needs.items()):
             self.refused.append(now)
             return False
@@ -86,22 +89,23 @@ class Server:
         if of in self.counters:
             self.counters[of].count(amount, now)
             self.counted[of].append((now, amount))
+            if of == "output_tokens":
+                self.offered[of].append((now, amount))
 
     def told(self, now: float) -> dict[str, tuple[float, float]]:
         """What its headers say: each limit, and what is left of it."""
         return {of: (counter.limit, max(0.0, counter.left(now))) for of, counter in self.counters.items()}
 
-    def most(self, of: str, start: float = 0.0) -> float:
-        """The most that was counted in any window that ends after `start`."""
+    def most(self, of: str) -> float:
+        """The most that came in any window, whether it was taken or refused."""
         window: deque[tuple[float, float]] = deque()
         most = total = 0.0
-        for at, amount in self.counted[of]:
+        for at, amount in self.offered[of]:
             window.append((at, amount))
             total += amount
             while window[0][0] <= at - MINUTE:
                 total -= window.popleft()[1]
-            if at >= start:
-                most = max(most, total)
+            most = max(most, total)
         return most
 
     def total(self, of: str, start: float, end: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,7 @@ class Case:
     answer: tuple[float, float] = (0.5, 4.0)  # seconds that an answer takes
     input: tuple[int, int] = (200, 1200)
     output: tuple[int, int] = (50, 400)
+    large: int | None = None  # the input of each call of the last actor
     book: type[LeaseBook] = LeaseBook
     owner: type[QuotaOwner] = QuotaOwner
 
@@ -51,9 +52,9 @@ class Actor:
     book: LeaseBook
     load: float
     alive: bool = True
-    calls: dict[int, Reservation] = field(default_factory=dict)
     ticking: float | None = None
     asked: int = 0
+    sent: int = 0
 
 
 class World:
@@ -70,6 +71,7 @@ class World:
         self.restarts: list[float] = []
         self.waited: list[float] = []
         self.asks = self.taken = 0
+        self.disagreed: list[str] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
         self.actors = [self._new_actor(f"a{index}", 1, load) for index, load in enumerate(case.loads)]
@@ -82,10 +84,24 @@ class World:
             self._later(self.chance.uniform(0.1, 0.9) * case.seconds, self._crash_owner)
         for _ in range(case.actor_deaths):
             self._later(self.chance.uniform(0.1, 0.9) * case.seconds, self._kill_one)
+        self._later(1.0, self._compare)
         while self._events and self._events[0][0] <= case.seconds:
             self.now, _, event = heapq.heappop(self._events)
             event()
         return self
+
+    def _compare(self) -> None:
+        """What the owner believes of an actor is never less than what that has, nor shorter."""
+        self._later(1.0, self._compare)
+        for actor in self.actors if self.owner is not None and self.case.known and not self.restarts else ():
+            for meter, account in actor.book.accounts.items():
+                ledger = self.owner.ledgers.get(meter) if self.owner else None
+                if ledger is None or account.limit is None or not actor.alive:
+                    continue
+                has, until = ledger.known((actor.name, actor.life), self.now)
+                mine = account.open + account.spare(self.now) + account.tally.total(self.now)
+                if mine > has + 1e-6 or (account.spare(self.now) and account.expires > until + 1e-6):
+                    self.disagreed.append(f"{self.now:.0f}: {actor.name} has {mine:.1f} {meter.of}")
 
     # The actors' shells.
 
@@ -96,6 +112,8 @@ class World:
         if actor.book.waits > 40:
             return  # the caller is turned away
         input, output = self.chance.randint(*self.case.input), self.chance.randint(*self.case.output)
+        if self.case.large is not None and actor is self.actors[-1]:
+            input = self.case.large
         need = Need(float(input), float(self.case.output[1]))
         reservation = actor.book.take([KEY], MODEL, need, self.now)
         if reservation is None:
@@ -107,6 +125,7 @@ class World:
 
     def _send(self, actor: Actor, reservation: Reservation, output: int) -> None:
         self.taken += 1
+        actor.sent += 1
         amounts: dict[str, float] = {"requests": 1.0, "input_tokens": reservation.need.input}
         amounts["tokens"] = reservation.need.input + output
         self._later(
