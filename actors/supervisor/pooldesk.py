@@ -1,10 +1,10 @@
-"""Starts, replaces, scales and drains the actors of provider pools."""
+"""What is asked of pools: to be there, to have a size, to be drained or changed, and how they stand."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from llmgine.actors.control import ActorGone, names
@@ -15,8 +15,9 @@ from llmgine.actors.supervisor.children import Children
 from llmgine.actors.supervisor.members import Member, Members
 from llmgine.actors.supervisor.poolcaches import PoolCaches
 from llmgine.actors.supervisor.poolforms import PoolForms
+from llmgine.actors.supervisor.poolhands import PoolHands
 from llmgine.actors.supervisor.poolload import PoolLoads
-from llmgine.actors.supervisor.pooltable import Pool, PoolTable, Steps
+from llmgine.actors.supervisor.pooltable import Pool, PoolTable
 from llmgine.actors.supervisor.quotadesk import QuotaDesk
 from llmgine.actors.supervisor.work import Work
 from llmgine.providers import UnknownModel
@@ -24,16 +25,12 @@ from llmgine.providers.options import ProvidersOptions
 
 logger = logging.getLogger(__name__)
 
-# A drained actor's streams run to their end; this is only the bound on one that never comes.
-_DRAIN_GRACE = 3600.0
 # How long a call or a command waits for actors that are being started; they are started on.
 PATIENCE = 60.0
-# How long a restarted supervisor waits for the actors that it finds to say what they run.
-_FINDING = 5.0
 
 
 class PoolDesk:
-    """What the supervisor does for pools. Callers are told of every change of the table.
+    """What the supervisor does for pools.
 
     A pool is brought to its plan in the background: whoever asked waits for it, or does not. Other actors
     keep the plans, so that a restarted supervisor goes on with them.
@@ -51,17 +48,14 @@ class PoolDesk:
         self.quotas = QuotaDesk(work, settings, clock)
         self.loads = PoolLoads(clock, self.quotas.usable)
         self.caches = PoolCaches(children)
-        self._children = children
         self._members = members
         self._work = work
         self._forms = PoolForms(settings)
         self._providers = ProvidersOptions.model_validate(settings["providers"])
         self._clock = clock
-        self._starting: dict[str, asyncio.Task[None]] = {}
+        self._hands = PoolHands(self.table, children, members, work, self._forms, clock, self._ended)
         self._applied: dict[str, dict[str, Any]] = {}
         self._found = asyncio.Event()
-        self._changed = asyncio.Event()
-        self._stopped = False
 
     # What is asked for.
 
@@ -90,7 +84,7 @@ class PoolDesk:
         await self._reach(pool, lambda: pool.settled or pool.plan.size != size, wait)
         if pool.plan.size != size:
             raise PoolChangeRefused(f"the pool {provider!r} was brought to {pool.plan.size} actors meanwhile")
-        await self.tell()
+        await self._hands.tell()
         return self.table.members(provider)
 
     async def drain(self, provider: str, actor: str | None = None, wait: float | None = None) -> None:
@@ -106,7 +100,7 @@ class PoolDesk:
             there = ", ".join(pool.actors) or "none"
             raise PoolChangeRefused(f"the pool {provider!r} has had no actor {actor!r}; there are: {there}")
         elif self.table.outdate(provider, actor):
-            self._follow(pool)
+            self._hands.follow(pool)
         await self._reach(pool, lambda: leaving.isdisjoint(pool.actors), wait)
 
     async def reconfigure(self, provider: str, changes: dict[str, Any], wait: float = PATIENCE) -> list[str]:
@@ -134,7 +128,7 @@ class PoolDesk:
                     f"no actor of {provider!r} starts with these settings: {error}"
                 ) from error
             raise
-        await self.tell()
+        await self._hands.tell()
         return self.table.members(provider)
 
     async def clear_cache(self, provider: str) -> None:
@@ -155,7 +149,7 @@ class PoolDesk:
         if not self._found.is_set():
             self.table.found(report, self._clock())
         elif self.table.placed(actor, report["node"]):
-            self._work.start(self.tell(), f"tell where {actor} lives")
+            self._work.start(self._hands.tell(), f"tell where {actor} lives")
 
     def joined(self, member: Member) -> None:
         """A caller has come, or one that keeps the plans and may have kept them since an earlier life.
@@ -176,32 +170,26 @@ class PoolDesk:
         if known is not None and known.state != "draining":
             self.table.gone(actor, ActorGone(f"{actor} died"), self._clock())
             self.loads.forget(actor)
-            self._follow(self._of(actor))
-            await self.tell()
+            self._hands.follow(self.table.of(names.parse_provider(actor)[0]))
+            await self._hands.tell()
 
     async def recover(self, actors: Iterable[str]) -> None:
         """Waits until these have said what they run, but not for those that have no place yet."""
-        for actor in actors:
-            self.table.expect(actor)
-            self._starting[actor] = self._work.start(self._join(actor, self._find(actor)), f"find {actor}")
-        if self._starting:
-            await asyncio.wait(self._starting.values(), timeout=_FINDING)
+        await self._hands.find(actors)
         self.begin()
-        await self.tell()
+        await self._hands.tell()
 
     def begin(self) -> None:
         """It is known which actors there are: what is asked for is done from now on."""
         self._found.set()
         self.quotas.begin()
+        self._hands.begin()
         for pool in self.table.pools.values():
-            self._retire([actor.name for actor in pool.actors.values() if actor.state == "draining"])
             self._planned(pool)
 
     def stop(self) -> None:
         """The runtime ends: nothing is started any more, and what is being started is given up."""
-        self._stopped = True
-        for starting in self._starting.values():
-            starting.cancel()
+        self._hands.stop()
 
     def tick(self) -> None:
         """Time has passed: sizes follow loads, and what did not start is tried again."""
@@ -211,13 +199,9 @@ class PoolDesk:
                 logger.info("the load of %s asks for %d actors, not %d", pool.provider, size, pool.plan.size)
                 self._resize(pool, size)
             else:
-                self._follow(pool)
+                self._hands.follow(pool)
 
     # What is told.
-
-    async def tell(self) -> None:
-        """Tells callers the table; returns once they have it."""
-        await self._members.push("pools", self.table.snapshot())
 
     async def statistics(self, provider: str | None = None) -> dict[str, Any]:
         """How each pool stands that was ever wanted, or the one, as plain values."""
@@ -238,7 +222,7 @@ class PoolDesk:
         await self._found.wait()
         return {provider: self.table.members(provider) for provider in self.table.pools}
 
-    # Bringing a pool to its plan.
+    # Plans.
 
     def _resize(self, pool: Pool, size: int) -> None:
         self.table.resize(pool.provider, size)
@@ -252,85 +236,13 @@ class PoolDesk:
         for member in self._members.all():
             if member.wants(KEPT):
                 member.push(KEPT, self.table.plans())
-        self._follow(pool)
-
-    def _follow(self, pool: Pool) -> Steps:
-        if self._stopped:
-            return Steps()
-        steps = self.table.steps(pool.provider, self._clock())
-        for actor in steps.give_up:
-            if (starting := self._starting.pop(actor, None)) is not None:
-                starting.cancel()
-        for actor in steps.start:
-            coming = self._start(actor, pool)
-            self._starting[actor] = self._work.start(self._join(actor, coming), f"start {actor}")
-        self._retire(steps.drain)
-        self._announce()
-        return steps
-
-    async def _start(self, actor: str, pool: Pool) -> None:
-        """An actor that replaces others for its settings is asked whether it can make calls with them."""
-        plan, replaces = pool.plan, any(actor.form != pool.plan.form for actor in pool.ready)
-        await self._children.start_provider(
-            actor,
-            self._options(pool),
-            self._forms.settings(pool.provider, plan.changes),
-            plan.form,
-        )
-        if replaces:
-            await self._children.prepare(actor)
-
-    async def _find(self, actor: str) -> None:
-        try:
-            await self._children.up(actor)
-        except BaseException:
-            await self._children.end(actor, 0.0)
-            raise
-
-    async def _join(self, actor: str, coming: Coroutine[Any, Any, None]) -> None:
-        """Waits for an actor that comes, and goes on from there."""
-        try:
-            await coming
-        except Exception as error:
-            logger.warning("%s: %s", actor, error)
-            self.table.failed(actor, error, self._clock())
-        else:
-            self.table.joined(actor, self._clock())
-        self._starting.pop(actor, None)
-        if self._found.is_set() and not self._follow(self._of(actor)).drain:
-            await self.tell()
-
-    def _retire(self, actors: Iterable[str]) -> None:
-        if leaving := list(actors):
-            self._work.start(self._drained(leaving), f"drain {', '.join(leaving)}")
-
-    async def _drained(self, actors: list[str]) -> None:
-        """Callers hear of it first, so that hardly a call comes to an actor that takes none."""
-        await self.tell()
-        await asyncio.gather(*(self._end(actor) for actor in actors))
-
-    async def _end(self, actor: str) -> None:
-        await self._children.end(actor, _DRAIN_GRACE)
-        self.quotas.gone(actor)
-        self._of(actor).actors.pop(actor, None)
-        self.loads.forget(actor)
-        self._announce()
+        self._hands.follow(pool)
 
     async def _reach(self, pool: Pool, enough: Callable[[], bool], wait: float | None) -> None:
-        """Waits until the pool is where it shall be; raises why it does not get there."""
         try:
-            async with asyncio.timeout(wait):
-                while not enough():
-                    if pool.failure is not None and not pool.starting:
-                        raise pool.failure from None
-                    changed = self._changed
-                    await changed.wait()
+            await self._hands.reached(pool, enough, wait)
         except TimeoutError:
             raise self._not_ready(pool, wait) from None
-
-    def _announce(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     def _not_ready(self, pool: Pool, wait: float | None) -> PoolNotReady:
         options = self._options(pool)
@@ -352,8 +264,9 @@ class PoolDesk:
         await self._found.wait()
         return self.table.of(provider)
 
-    def _of(self, actor: str) -> Pool:
-        return self.table.of(names.parse_provider(actor)[0])
+    def _ended(self, actor: str) -> None:
+        self.quotas.gone(actor)
+        self.loads.forget(actor)
 
     def _options(self, pool: Pool) -> PoolOptions:
         return self._forms.pool(pool.provider, pool.plan.changes)

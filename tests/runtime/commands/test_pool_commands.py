@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import pytest
 from llmgine.actors.pools import figures
 from llmgine.runtime import PoolActor, PoolStatistics, Runtime
 from llmgine.runtime.commands.entry import execute
+from llmgine.runtime.commands.keyboard import pressed
 from llmgine.runtime.commands.poolstop import Rates
 
 Out = pytest.CaptureFixture[str]
@@ -175,3 +180,22 @@ def test_an_actor_that_has_told_nothing() -> None:
     """One that is being started has a name and a state, and zeros."""
     actor = PoolActor.of({"name": "a", "state": "starting", "node": "", "age": None})
     assert (actor.in_flight, actor.limit, actor.failed, actor.parts) == (0, 0, 0, {})
+
+
+async def test_a_key_ends_what_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is heard without a line's end, and the terminal is left as it was; elsewhere it never comes."""
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "rb", buffering=0, closefd=False) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        former = termios.tcgetattr(theirs)
+        with pressed("q") as event:
+            os.write(ours, b"x")
+            assert not event.is_set()
+            os.write(ours, b"Q")
+            await event.wait()
+        assert termios.tcgetattr(theirs) == former
+    os.close(ours)
+    os.close(theirs)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("q"))
+    with pressed("q") as event:
+        assert not event.is_set()
