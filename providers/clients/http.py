@@ -54,6 +54,8 @@ def http_client(base_url: str | None, max_connections: int) -> httpx2.AsyncClien
     """The transport of one SDK client: no time limits of its own, no redirects, its own connections."""
     import httpx2
 
+    from llmgine.providers.clients.network import untimed
+
     limits = httpx2.Limits(
         max_connections=max_connections, max_keepalive_connections=100, keepalive_expiry=_KEEPALIVE
     )
@@ -63,12 +65,14 @@ def http_client(base_url: str | None, max_connections: int) -> httpx2.AsyncClien
     secure = not (local and address.scheme == "http")
     # Proxies of the environment are for the world outside, not for a server in this machine. A redirect
     # to another host would take the key and the prompt along.
-    return httpx2.AsyncClient(
-        limits=limits,
-        timeout=httpx2.Timeout(None),
-        follow_redirects=False,
-        trust_env=not local,
-        verify=secure,
+    return untimed(
+        httpx2.AsyncClient(
+            limits=limits,
+            timeout=httpx2.Timeout(None),
+            follow_redirects=False,
+            trust_env=not local,
+            verify=secure,
+        )
     )
 
 

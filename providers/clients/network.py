@@ -1,0 +1,74 @@
+"""Reading and writing of httpx2 without the time limits that nobody asked of it.
+
+The transport sets up a time limit for each piece that it reads or writes, also where there is none, and
+that costs as much as the piece. Who calls here times whole waits by itself.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import anyio
+import httpcore2
+import httpx2
+
+
+def untimed(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    """The client, whose connections from now on set up a time limit only where a request has one."""
+    for transport in (client._transport, *client._mounts.values()):
+        if isinstance(transport, httpx2.AsyncHTTPTransport):
+            transport._pool._network_backend = Network()
+    return client
+
+
+class Network(httpcore2.AnyIOBackend):
+    """Connects as the transport does by itself."""
+
+    async def connect_tcp(self, *arguments: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
+        return Untimed(await super().connect_tcp(*arguments, **options))
+
+    async def connect_unix_socket(self, *arguments: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
+        return Untimed(await super().connect_unix_socket(*arguments, **options))
+
+
+class Untimed(httpcore2.AsyncNetworkStream):
+    """A connection that is read and written straight where no time limit is asked for."""
+
+    def __init__(self, timed: Any) -> None:
+        self._timed = timed
+        self._bytes: anyio.abc.ByteStream = timed._stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if timeout is not None:
+            return bytes(await self._timed.read(max_bytes, timeout))
+        try:
+            return await self._bytes.receive(max_bytes)
+        except anyio.EndOfStream:
+            return b""
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise httpcore2.ReadError(str(error)) from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if timeout is not None:
+            await self._timed.write(buffer, timeout)
+            return
+        try:
+            if buffer:
+                await self._bytes.send(buffer)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise httpcore2.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        await self._timed.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        return Untimed(await self._timed.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._timed.get_extra_info(info)
