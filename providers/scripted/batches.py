@@ -20,10 +20,10 @@ _QUESTIONS: Final = 2
 
 @dataclass(slots=True)
 class ScriptedBatch:
-    """One batch: the requests by their ids, and how often it was asked about."""
+    """One batch: its lines, and how often it was asked about."""
 
     tag: str
-    requests: dict[str, LLMRequest]
+    lines: Sequence[bytes]
     asked: int = 0
     cancelled: bool = False
 
@@ -33,7 +33,7 @@ class ScriptedBatch:
             state = BatchState.CANCELLED
         elif self.asked >= _QUESTIONS:
             state = BatchState.COMPLETED
-        return BatchStatus(id=id, state=state, tag=self.tag, total=len(self.requests))
+        return BatchStatus(id=id, state=state, tag=self.tag, total=len(self.lines))
 
 
 class ScriptedBatches:
@@ -54,10 +54,7 @@ class ScriptedBatches:
 
     async def submit(self, tag: str, lines: Sequence[bytes]) -> BatchStatus:
         id = f"scripted_batch_{len(self._kept)}"
-        requests = dict(json.loads(line) for line in lines)
-        self._kept[id] = ScriptedBatch(
-            tag, {custom_id: LLMRequest.model_validate(one) for custom_id, one in requests.items()}
-        )
+        self._kept[id] = ScriptedBatch(tag, lines)
         return self._kept[id].status(id)
 
     async def find(self, tag: str, since: float, total: int, excluded: Collection[str]) -> BatchStatus | None:
@@ -78,11 +75,12 @@ class ScriptedBatches:
 
     async def results(self, id: str, like: LLMRequest) -> AsyncGenerator[BatchResult, None]:
         batch = self._batch(id)
-        for custom_id, request in batch.requests.items():
+        for line in batch.lines:
+            custom_id, request = json.loads(line)
             if batch.cancelled:
                 yield BatchResult(custom_id, self._error("the batch was cancelled", ErrorKind.CANCELLED))
             else:
-                yield BatchResult(custom_id, await self._outcome(request))
+                yield BatchResult(custom_id, await self._outcome(LLMRequest.model_validate(request)))
 
     async def _outcome(self, request: LLMRequest) -> LLMResponse | ProviderError:
         async with aclosing(self._play(request)) as events:

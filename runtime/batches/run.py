@@ -23,6 +23,9 @@ from llmgine.runtime.progress import Show, shown
 
 R = TypeVar("R")
 
+# Results that are read before others of this process get their turn.
+_AT_ONCE = 32
+
 Prompt = str | Message
 
 
@@ -261,6 +264,8 @@ class BatchRun:
             async for result in results:
                 if place := note.place(result.custom_id):
                     found[place] = result.outcome
+                if len(found) % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
         return found
 
     async def _read(
@@ -278,8 +283,10 @@ class BatchRun:
             await self._plan.notes.over(note)
         del self._statuses[note.tag]
         self._crowded.recovered()
-        for place, number in mine.items():
+        for done, (place, number) in enumerate(mine.items()):
             self._job.settle(number, place, outcomes.get(place, missing), counts=not told)
+            if done % _AT_ONCE == 0:
+                await asyncio.sleep(0)
         if cancelled and not told:  # whoever cancelled it meant the map
             self._job.end(sorted(self._job.waiting), missing)
         self._tell()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
@@ -12,6 +13,9 @@ from llmgine.actors.pools.batches import wire
 from llmgine.providers import InvalidRequest, LLMRequest, ProviderError
 from llmgine.providers.contracts import BatchStatus
 from llmgine.providers.provider import BatchResult
+
+# Requests that are sent before others of this process get their turn.
+_AT_ONCE = 32
 
 # A stream of a kind, with a header, that an actor of the model's pool has accepted. What breaks it within
 # comes out as `ProviderError`.
@@ -37,11 +41,13 @@ class BatchCalls:
         """
         async with self._opened(wire.SUBMIT, [self._model, "", tag]) as stream:
             _, most, key = await _expected(stream, wire.TAKES)
-            for custom_id, request in islice(requests, most):
+            for number, (custom_id, request) in enumerate(islice(requests, most)):
                 try:
                     await stream.send([wire.REQUEST, custom_id, request.model_dump_json().encode()])
                 except NotSendable as error:
                     raise InvalidRequest(f"a request cannot be sent to the pool: {error}") from None
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
             await stream.send([wire.ALL])
             refused: dict[str, ProviderError] = {}
             while (message := await _expected(stream, wire.ERROR, wire.SEEN))[0] == wire.ERROR:

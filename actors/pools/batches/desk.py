@@ -18,7 +18,7 @@ from llmgine.providers import InvalidRequest, LlmgineError, LLMRequest, Provider
 from llmgine.providers.contracts import BatchStatus
 from llmgine.providers.provider import Batches, BatchResult
 
-# Requests that are encoded before others of this process get their turn.
+# Requests that are encoded, or results that are decoded, before others of this process get their turn.
 _AT_ONCE = 32
 
 # A model's batches under the key of a name, "" for any, within the block; `LlmgineError` where there is none.
@@ -133,10 +133,14 @@ async def _results(stream: Stream, batches: Batches) -> None:
     _, _, id, like = stream.header
     results = cast("AsyncGenerator[BatchResult, None]", batches.results(id, _parsed(like)))
     async with aclosing(results):
+        sent = 0
         async for result in results:
             message = wire.result_to_wire(result)
             if not stream.try_send(message):
                 await stream.send(message)
+            sent += 1
+            if sent % _AT_ONCE == 0:
+                await asyncio.sleep(0)
     await stream.send([wire.ALL])
 
 
