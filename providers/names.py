@@ -93,8 +93,8 @@ def full_chain(chain: ModelChain, options: ProvidersOptions) -> tuple[str, tuple
     """The models of a chain by their full names, the first apart; `UnknownModel`, or `InvalidRequest` for
     what is no chain."""
     try:
-        model, fallbacks = split_chain(chain) if isinstance(chain, list | tuple) else (chain, ())
-    except ValueError as error:
+        model, fallbacks = split_chain(chain)
+    except (ValueError, TypeError) as error:
         raise InvalidRequest(f"model={chain!r} is no list of models: {error}") from None
     first, *others = resolve_chain(model, options, fallbacks)
     return str(first.name), tuple(

@@ -119,7 +119,7 @@ class Session:
             "priority": checked_one_of("priority", priority, Priority),
             "response_cache": checked_kind("response_cache", response_cache, bool, "True or False"),
         }
-        self._ways = {
+        self._ways: dict[str, Any] = {
             "window": window and window.model_dump(mode="json"),
             "limits": limits and limits.model_dump(mode="json"),
             "when_busy": checked_one_of("when_busy", when_busy, WhenBusy),

@@ -8,8 +8,9 @@ from typing import Any
 from llmgine.actors.sessions import Reply
 from llmgine.actors.sessions.turns.turn import served_by
 from llmgine.providers import InvalidRequest, LLMRequest, LLMResponse, Message
+from llmgine.providers.contracts import ModelChain
 from llmgine.providers.layers.output_type import OutputType
-from llmgine.providers.names import resolve_chain
+from llmgine.providers.names import full_chain
 from llmgine.providers.options import ProvidersOptions
 from llmgine.runtime.models import made
 
@@ -41,7 +42,7 @@ class Asking:
     """
 
     def __init__(
-        self, model: str, providers: ProvidersOptions, output: Any, options: Mapping[str, Any]
+        self, model: ModelChain, providers: ProvidersOptions, output: Any, options: Mapping[str, Any]
     ) -> None:
         given = sorted(name for name in options.keys() - _TAKEN if options[name])
         if given:
@@ -49,13 +50,12 @@ class Asking:
                 f"batch=True asks the model itself, without a session: it takes no {', '.join(given)}, but "
                 f"{', '.join(sorted(_TAKEN))}"
             )
-        chain = resolve_chain(model, providers)
-        if len(chain) > 1:
-            names = ", ".join(str(link.name) for link in chain)
+        self.model, others = full_chain(model, providers)
+        if others:
+            names = ", ".join((self.model, *(other.model for other in others)))
             raise InvalidRequest(
                 f"a batch has one model, and {model!r} stands for several: name one of {names}"
             )
-        self.model = str(chain[0].name)
         self._kind = None if output is None else OutputType(output)
         schema = None if self._kind is None else self._kind.schema
         fields = {name: value for name, value in options.items() if name in _TAKEN}

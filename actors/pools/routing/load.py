@@ -83,7 +83,8 @@ class Load:
     def in_flight(self, now: float) -> float:
         """Calls that the actor carries, as far as is known."""
         usual = self.usual.others
-        return self.mine + usual + (self._others - usual) * 0.5 ** ((now - self._heard_at) / _CALLS_HALVED)
+        faded: float = 0.5 ** ((now - self._heard_at) / _CALLS_HALVED)
+        return self.mine + usual + (self._others - usual) * faded
 
     def score(self, now: float, spared: float = 0.0) -> float:
         """What a call has to wait for: those before it, less some, each as long as answers take here."""
