@@ -61,7 +61,7 @@ weights: $(VENV)/stamp
 	@$(BIN)/llmgine models install smollm2 \
 		|| { test -z "$${CI:-}" && echo "the tests of the local model will be skipped" >&2; }
 
-faults: $(VENV)/stamp  ## Kill routers, handlers, sessions, stores and everything under load, at full size
+faults: $(VENV)/stamp  ## Kill routers, handlers, sessions, provider actors, stores and everything under load, at full size
 	$(BIN)/python -m tests.faults faults
 
 soak: $(VENV)/stamp  ## Ten minutes at 10,000 events a second, with a flat line of memory

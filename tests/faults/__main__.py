@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from llmgine.runtime import Runtime
-from tests.faults import crowd, death, scenarios, torture
+from tests.faults import crowd, death, scenarios, streams, torture
 from tests.faults.scenarios import Scenario
+from tests.providers.faults.counting import CountingServer
 
 
 def faults(folder: Path) -> dict[str, Scenario]:
@@ -41,12 +42,24 @@ async def run(which: str) -> None:
                 said = await scenario(runtime)
             print(f"{title}: {said} ({time.monotonic() - begun:.0f} s)", flush=True)
         if which != "soak":
+            print(f"provider actors killed: {await _streams_cut(folder)}", flush=True)
             said = await death.everything_killed(folder, 2_000)
             print(f"everything killed: {said}", flush=True)
             crowded = {**crowd.SETTINGS, "data_dir": folder / "crowd"}
             async with Runtime.launch(crowded, name="faults") as runtime:
                 said = await crowd.sessions_crowded(runtime, 10_000)
             print(f"10,000 sessions that sleep: {said}", flush=True)
+
+
+async def _streams_cut(folder: Path) -> str:
+    server = CountingServer()
+    await server.start()
+    try:
+        pools = {**streams.settings(server, 4), "data_dir": folder / "streams"}
+        async with Runtime.launch(pools, name="faults") as runtime:
+            return await streams.provider_actors_killed(server, runtime, streams=100, kills=2)
+    finally:
+        await server.stop()
 
 
 if __name__ == "__main__":

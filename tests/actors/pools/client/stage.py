@@ -15,7 +15,7 @@ from llmgine.actors.pools import PoolClient, PoolsOptions
 from llmgine.actors.pools.actor import ProviderActor
 from llmgine.actors.pools.quota.messages import QUOTA
 from llmgine.actors.supervisor.quotadesk import QuotaDesk
-from llmgine.providers import Done, Failed, LLMRequest, LLMResponse, Message, Reset, StreamEvent, TextDelta
+from llmgine.providers import Done, Failed, LLMRequest, LLMResponse, Message, StreamEvent
 from llmgine.providers.options import ProvidersOptions
 
 # A port that nobody listens on.
@@ -100,17 +100,6 @@ class Stage:
         for name in await self.cluster.names():
             await self.cluster.kill(name)
         self.ground.close()
-
-
-def heard(events: list[StreamEvent]) -> str:
-    """The text that stands at the end of what the reader was told."""
-    text = ""
-    for event in events:
-        if isinstance(event, Reset):
-            text = ""
-        elif isinstance(event, TextDelta):
-            text += event.text
-    return text
 
 
 def failed(events: list[StreamEvent]) -> Failed:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.actors.pools.client.stage import Stage, answer, failed, heard, outcomes
+from tests.actors.pools.client.stage import Stage, answer, failed, outcomes
+from tests.faults.streams import heard
 from tests.providers.faults.chat import ChatWire
 from tests.providers.faults.listener import Call, End, Listener
 from tests.providers.faults.said import answer as said

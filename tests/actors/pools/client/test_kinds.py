@@ -11,7 +11,8 @@ from typing import Literal
 import pytest
 
 from llmgine.providers import ErrorKind, ErrorPhase, Failed, Fallback, Reset
-from tests.actors.pools.client.stage import Stage, answer, failed, heard, outcomes
+from tests.actors.pools.client.stage import Stage, answer, failed, outcomes
+from tests.faults.streams import heard
 from tests.providers.faults.server import FaultServer
 
 Policy = Literal["fail", "restart", "continue"]
