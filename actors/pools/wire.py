@@ -55,15 +55,17 @@ class Ask:
 
     `wait` bounds the seconds for which it may wait in the actor before its first token: for a place, a
     key or quota. With 0 it is refused where it cannot run at once; None is until its deadline. `cache`
-    names equal requests whose answer may be shared; None where this one's may not.
+    names equal requests whose answer may be shared; None where this one's may not. Where it does not
+    `queue` it is refused if no place is free, for another actor may have one; else it waits for its turn.
     """
 
     priority: Priority = "interactive"
     wait: float | None = None
     cache: bytes | None = None
+    queue: bool = True
 
     def to_wire(self) -> list[Any]:
-        return [self.priority, self.wait, self.cache]
+        return [self.priority, self.wait, self.cache, self.queue]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> Ask:

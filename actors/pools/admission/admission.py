@@ -64,15 +64,18 @@ class Admission:
         """Calls that run or wait."""
         return self.in_flight + len(self._queue)
 
-    def enter(self, session: str, priority: Priority, now: float, expires: float) -> Ticket | Refused:
-        """A ticket that runs at once, or waits until `expires`; or why the call cannot be taken."""
+    def enter(
+        self, session: str, priority: Priority, now: float, expires: float, *, queue: bool = True
+    ) -> Ticket | Refused:
+        """A ticket that runs at once, or waits until `expires`, which it does not without `queue`; or why
+        the call cannot be taken."""
         if self._closed:
             return self._refused("draining", now)
         ticket = Ticket(session, priority, expires)
         if not self._queue and self.in_flight < self.limit.value:
             self._admit(ticket, now)
             return ticket
-        if expires <= now:
+        if expires <= now or not queue:
             return self._refused("busy", now)
         displaced = self._queue.put(ticket)
         if displaced is ticket:

@@ -191,8 +191,16 @@ class Call(Generic[_R]):
         request, model = self._request(), self.model
         body = _body(request)
         key = self._shared.answers.of(request, model.provider)
-        header = [body, self._session, self._trace, self._ask(request, key).to_wire()]
-        return Asked(self._kind, header, model, self._session, key or b"", self._avoided, self._passed)
+        return Asked(
+            self._kind,
+            [body, self._session, self._trace],
+            model,
+            self._ask(request, key),
+            self._session,
+            key or b"",
+            self._avoided,
+            self._passed,
+        )
 
     def _passed(self, actor: str, outcome: str) -> None:
         self.told.add((), actor, self.model, outcome, 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmgine.actors.link import Connection, LinkError, NotSendable, Stream, StreamReset
@@ -20,6 +20,8 @@ _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 # Seconds that a link may take to stand where there are other actors.
 _REACHED = 2.0
+# So many actors are asked for a place that is free before a call waits at one.
+_LOOKS = 2
 # When to come back to a pool that has not said so.
 _COME_BACK = 1.0
 
@@ -27,11 +29,12 @@ _COME_BACK = 1.0
 @dataclass(slots=True)
 class Asked:
     """What is asked of a pool. Calls of one `key` go to one actor; `passed` hears of each that did not take
-    it, and why."""
+    it, and why. `ask` is the header's last field, where it has one."""
 
     kind: str
     header: list[Any]
     model: ModelName
+    ask: wire.Ask | None = None
     session: str = ""
     key: bytes = b""
     avoided: frozenset[str] = frozenset()
@@ -143,12 +146,17 @@ class _Round:
         self._router = router
         self._reasons: dict[str, str] = {}
         self._hints: list[float] = []
+        self._busy: dict[str, int] = {}  # actors that had no place, and what they carry
         self.gone = False
 
     async def next(self) -> Try | Declined | None:
         """What the next actor says; None where it does not take the call."""
         now = asyncio.get_running_loop().time()
         actor = self._choice(now)
+        looks_around = actor is not None and self._looks_around()
+        if actor is None and self._busy:
+            actor = min(self._busy, key=lambda busy: self._busy[busy])
+            self._busy.clear()
         if actor is None:
             retry_after = min(self._hints, default=_COME_BACK)
             return Declined(not_taken(self._asked.model, self._reasons, retry_after))
@@ -156,8 +164,8 @@ class _Round:
         stream = None
         try:
             connection = await self._connection(actor, now)
-            stream = connection.open(self._asked.kind, self._asked.header)
-            answer = self._heard(visit, stream, await stream.receive())
+            stream = connection.open(self._asked.kind, self._header(queue=not looks_around))
+            answer = self._heard(visit, stream, await stream.receive(), looked=looks_around)
         except NotSendable as error:
             visit.finished()
             return Declined(not_sendable(error), by_provider=True)
@@ -187,7 +195,21 @@ class _Round:
         except TimeoutError:
             raise LinkError(f"it was not reached within {_REACHED:g} s") from None
 
-    def _heard(self, visit: Visit, stream: Stream, message: list[Any]) -> Try | Declined | None:
+    def _looks_around(self) -> bool:
+        """Whether the call does not wait at this actor, for another may have a place free."""
+        asked, left = self._asked, self._router.size - len(self._reasons)
+        return asked.ask is not None and not asked.key and left > 1 and len(self._reasons) < _LOOKS
+
+    def _header(self, *, queue: bool) -> list[Any]:
+        asked = self._asked
+        if asked.ask is None:
+            return asked.header
+        ask = asked.ask if queue else replace(asked.ask, queue=False)
+        return [*asked.header, ask.to_wire()]
+
+    def _heard(
+        self, visit: Visit, stream: Stream, message: list[Any], *, looked: bool
+    ) -> Try | Declined | None:
         verdict, *rest = message
         now = asyncio.get_running_loop().time()
         if verdict == wire.ACCEPTED:
@@ -198,6 +220,11 @@ class _Round:
         if verdict == wire.FAILED:
             return Declined(wire.failure_from_wire(*rest), by_provider=True)
         load, retry_after, reason = rest
+        if looked and reason == wire.BUSY:
+            visit.refused(load, now, now)
+            self._busy[visit.actor] = load
+            self._pass(visit.actor, "refused", f"has no place free, it carries {load}")
+            return None
         visit.refused(load, now, now + min(max(retry_after or 0.0, _SHORTEST_PAUSE), _LONGEST_PAUSE))
         if retry_after is not None:
             self._hints.append(retry_after)

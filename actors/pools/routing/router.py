@@ -104,6 +104,11 @@ class Router:
         self._usual = Usual()
         self._homes = Homes()
 
+    @property
+    def size(self) -> int:
+        """How many actors the pool has."""
+        return len(self._actors)
+
     def update(self, actors: Mapping[str, str]) -> None:
         """These are the pool's actors now, and their nodes; what is known of those that stay is kept."""
         self._actors = {name: self._actors.get(name) or _Actor(name, Load(self._usual)) for name in actors}

@@ -28,7 +28,7 @@ class Door:
     def enter(self, session: str, ask: wire.Ask) -> Ticket | Refused:
         began = now()
         expires = float("inf") if ask.wait is None else began + ask.wait
-        entered = self._admission.enter(session, ask.priority, began, expires)
+        entered = self._admission.enter(session, ask.priority, began, expires, queue=ask.queue)
         self._wake()
         return entered
 

@@ -173,7 +173,7 @@ class Sharing:
     ) -> tuple[SharedCall, Reader]:
         _, session, trace, _ = stream.header
         waits = [wait for wait in (ask.wait, request.deadline) if wait is not None]
-        asked = wire.Ask(ask.priority, min(waits, default=None))
+        asked = wire.Ask(ask.priority, min(waits, default=None), queue=ask.queue)
         body = request.model_copy(update={"deadline": None}).model_dump_json().encode()
         assert ask.cache is not None
         tee = Tee(

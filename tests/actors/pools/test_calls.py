@@ -337,6 +337,19 @@ async def test_what_waits_in_an_actor_that_goes_is_made_at_another(stage: Stage,
     await stopping
 
 
+async def test_no_call_waits_while_another_actor_has_a_place(stage: Stage, until: Until) -> None:
+    """Not even one whose session is at home at the actor that is full; once all are full it waits."""
+    await stage.spawn(max_in_flight=1)
+    calls = [await stage.begun(), await stage.begun()]
+    assert {_in_flight(stage, name) for name in ACTORS} == {1}
+    waiting = asyncio.create_task(stage.events())
+    await until(lambda: sum(_in_flight(stage, name) for name in ACTORS) == 3)
+    stage.provider.go_on.set()
+    for call in calls:
+        await rest(call)
+    assert isinstance((await waiting)[-1], Done)
+
+
 async def test_a_deadline_that_passes_in_a_queue_says_nothing_of_the_model(stage: Stage) -> None:
     """However many calls wait in vain, the model's breaker stays closed: it was never asked."""
     await stage.spawn(max_in_flight=1)

@@ -74,6 +74,9 @@ def test_a_call_that_will_not_wait_is_refused() -> None:
     door = admission(max_in_flight=1)
     enter(door, now=1.0, expires=1.0)
     assert refused(door, now=1.0, expires=1.0).reason == "busy"
+    verdict = door.enter("s", "interactive", 1.0, math.inf, queue=False)
+    assert isinstance(verdict, Refused)
+    assert verdict.reason == "busy"
     assert door.load == 1
 
 
