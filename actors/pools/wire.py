@@ -72,6 +72,12 @@ class Ask:
         return cls(*wire)
 
 
+def answer_key(ask: list[Any]) -> bytes | None:
+    """`Ask.cache` of an ask in wire form: most calls have none, and are let through for it."""
+    key: bytes | None = ask[2]
+    return key
+
+
 def failure_to_wire(error: LlmgineError) -> list[Any]:
     if isinstance(error, ProviderError):
         return [FAILED, "ProviderError", error.to_wire()]

@@ -129,11 +129,11 @@ class Sharing:
 
     async def _serve(self, kind: _Kind, make: StreamHandler, stream: Stream) -> None:
         body, _, _, asked = stream.header
-        ask = wire.Ask.from_wire(asked)
-        if ask.cache is None or self._closed:
+        key = wire.answer_key(asked)
+        if key is None or self._closed:
             await make(stream)
             return
-        answer = self._kept.here(ask.cache)
+        answer = self._kept.here(key)
         if answer is not None:
             self._figures.hits += 1
             with self._answering(), self._spanned(stream.header, "kept"), contextlib.suppress(LinkError):
@@ -141,11 +141,11 @@ class Sharing:
                 self._figures.save(answer.saved)
                 stream.finish()
             return
-        request = self._request(kind, body, ask.cache)
+        request = self._request(kind, body, key)
         if request is None:
             await make(stream)
             return
-        await self._share(stream, make, request, ask)
+        await self._share(stream, make, request, wire.Ask.from_wire(asked))
 
     def _request(self, kind: _Kind, body: bytes, key: bytes) -> _Request | None:
         """The request, where it is what the caller says: an answer is kept for no other than its own."""
