@@ -193,14 +193,24 @@ class Leasing:
         self._turns[waiting] = turn
         self._book.wait(waiting)
         self._serve()
+        booked: Booked | None = None
         try:
             async with asyncio.timeout_at(waiting.until):
-                return await turn
+                booked = await turn
+            return booked
         except TimeoutError:
             raise self._used_up(waiting) from None
         finally:
             del self._turns[waiting]
             self._book.leave(waiting)
+            if booked is None:
+                self._give_back(turn)
+
+    def _give_back(self, turn: asyncio.Future[Booked]) -> None:
+        """What a turn brought in the very moment in which its call was given up."""
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
+            self._book.release(turn.result(), self._clock())
+            self._serve()
 
     def _serve(self) -> None:
         """Whoever need wait no more goes on, and the owner is asked when that is due."""
