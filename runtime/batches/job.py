@@ -15,7 +15,8 @@ class Job:
     """Prompts by their numbers: some wait for a batch, some are in one, some have their result.
 
     One that failed waits again, up to `retries` times, where that may help; else its error is its result,
-    or is raised unless `keeps_errors`. `reply` is what an answer under an id is for the caller.
+    or is raised unless `keeps_errors`, and stands in `raised` then. `reply` is what an answer under an id is
+    for the caller.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Job:
     ) -> None:
         self.waiting: set[int] = set(range(prompts))
         self.results: dict[int, Outcome] = {}
+        self.raised: LlmgineError | None = None
         self._name = name
         self._prompts = prompts
         self._retries = retries
@@ -75,6 +77,7 @@ class Job:
                 continue
             if not self._keeps_errors:
                 error.add_note(f"the prompt is number {number} of the map {self._name!r}")
+                self.raised = error
                 raise error
             self.results[number] = error
             self.waiting.discard(number)

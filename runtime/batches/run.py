@@ -23,6 +23,8 @@ from llmgine.runtime.progress import Show, shown
 
 R = TypeVar("R")
 
+_CANCELLED = (BatchState.CANCELLING, BatchState.CANCELLED)
+
 # Results that are read before others of this process get their turn.
 _AT_ONCE = 32
 
@@ -86,6 +88,7 @@ class BatchRun:
         self._kept: frozenset[str] = frozenset()
         self._following: set[asyncio.Task[None]] = set()
         self._statuses: dict[str, BatchStatus] = {}
+        self._found_as: dict[str, BatchState] = {}
         self._making, self._crowded = self._patience(), self._patience()
 
     async def results(self) -> list[Outcome]:
@@ -163,11 +166,11 @@ class BatchRun:
             note.places = tuple(
                 "" if note.custom_id(line) in refused else self._names[number] for line, number in taken
             )
-            note.key = key
-            self._notes[note.tag] = note
             for line, number in enumerate(numbers[:seen]):
                 if error := refused.get(note.custom_id(line)):
                     self._job.end([number], error)
+            note.key = key
+            self._notes[note.tag] = note
             if note.held:
                 await plan.notes.begun(note)
 
@@ -178,6 +181,8 @@ class BatchRun:
         try:
             status = await self._patiently(lambda: calls.submit(note.tag, requests(), decided), is_begun)
         except ProviderError as error:
+            if error is self._job.raised:
+                raise
             if not is_begun():
                 if error.kind is ErrorKind.UNSUPPORTED:
                     raise
@@ -208,6 +213,8 @@ class BatchRun:
         try:
             await self._to_its_end(note, mine)
         except ProviderError as error:
+            if error is self._job.raised:
+                raise
             if error.kind is ErrorKind.NOT_FOUND and note.tag in self._kept:
                 error.hint = "a provider keeps results for a month; under another name the map asks again"
             self._job.end(mine.values(), error)
@@ -248,6 +255,7 @@ class BatchRun:
         while True:
             status = await self._patiently(lambda: calls.status(note.id, key=note.key))
             self._statuses[note.tag] = status
+            self._found_as.setdefault(note.tag, status.state)
             self._tell()
             if status.over:
                 return status
@@ -277,7 +285,8 @@ class BatchRun:
     ) -> None:
         """Takes the results of a batch; what an earlier run was told already does not count again."""
         cancelled, missing = status.state is BatchState.CANCELLED, _untold(note, status)
-        told = note.over or (cancelled and note.tag in self._kept)
+        before = note.tag in self._kept and self._found_as[note.tag] in _CANCELLED
+        told = note.over or before
         if not note.over:
             note.over = True
             await self._plan.notes.over(note)

@@ -95,7 +95,8 @@ async def test_a_failure_that_would_come_again(stage: Stage) -> None:
     assert stage.server.asked == {"a": 1, "b": 1, "c": 2}
     with pytest.raises(ProviderError) as failed:
         await stage.map(PROMPTS)
-    assert failed.value.__notes__[0].startswith("the prompt is number 1 of the map")
+    (said,) = failed.value.__notes__
+    assert said.startswith("the prompt is number 1 of the map")
 
 
 class City(BaseModel):
@@ -148,6 +149,11 @@ async def test_bytes_bound_a_batch_too(stage: Stage, monkeypatch: pytest.MonkeyP
     results = await stage.map(prompts, return_exceptions=True)
     assert [text[-1] for text in texts(results)] == ["a", "b", "t", "d"]
     assert texts(results)[2] == ErrorKind.INVALID_REQUEST
+    assert len(stage.server.batches) == 2
+    with pytest.raises(ProviderError) as failed:
+        await stage.map(prompts[2:])
+    (said,) = failed.value.__notes__
+    assert said.startswith("the prompt is number 0 of the map")
     assert len(stage.server.batches) == 2
 
 
@@ -341,9 +347,31 @@ async def test_a_map_that_runs_twice(stage: Stage, monkeypatch: pytest.MonkeyPat
     assert stage.server.asked == dict.fromkeys(PROMPTS, 1)
 
 
-async def test_a_map_can_be_cancelled_by_its_name(stage: Stage) -> None:
+async def test_a_batch_that_is_cancelled_at_once(stage: Stage) -> None:
+    """Before its map has asked about it for the first time, which is no reason to ask for it again."""
+    stage.server.rounds = 0
+    take = stage.server.admit
+
+    def admit(batch: Any) -> Any:
+        batch.rounds = 1
+        stage.server.cancel(take(batch))
+        return batch
+
+    stage.server.admit = admit  # type: ignore[method-assign]
+    results = await stage.map(PROMPTS, name="m", return_exceptions=True)
+    assert texts(results) == ["re: a", ErrorKind.CANCELLED, ErrorKind.CANCELLED]
+    assert stage.server.asked == dict.fromkeys(PROMPTS, 1)
+
+
+@pytest.mark.parametrize("taken_up", [False, True])
+async def test_a_map_can_be_cancelled_by_its_name(
+    stage: Stage, taken_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was done by then stays, also for a later map of that name, which asks for the rest anew."""
     stage.server.rounds = 10**9
+    if taken_up:
+        await died(stage, "taken", "after", monkeypatch)
+        stage.server.reached.clear()
     stage.server.trouble = {"status": ["", "hold"]}
     async with stage.runtime() as runtime:
         mapping = asyncio.create_task(
