@@ -1,7 +1,8 @@
 """One contender of one case, in the process of its own that the harness starts.
 
 `python -m benchmarks.contender NAME CASE REPEATS SCALE` prints one line of JSON on stdout:
-`{"rounds": [figures], "distributions": {figure: points}, "notes": [text]}`. All else that anyone in
+`{"rounds": [figures], "distributions": {figure: points}, "courses": {figure: {line: points}}, "notes":
+[text]}`. All else that anyone in
 here prints goes to stderr.
 """
 
@@ -61,6 +62,7 @@ async def _measured(name: str, case: str, effort: Effort) -> dict[str, Any]:
     return {
         "rounds": [one.figures for one in rounds],
         "distributions": {figure: quantiles(samples) for figure, samples in merged.items()},
+        "courses": rounds[-1].courses,
         "notes": [note for one in rounds for note in one.notes],
     }
 

@@ -41,11 +41,15 @@ QUICK = Effort(repeats=2, scale=0.1)
 
 @dataclass(slots=True)
 class Round:
-    """What one round gave: figures, and the single observations behind those that are percentiles."""
+    """What one round gave: figures, and the single observations behind those that are percentiles.
+
+    `courses` are values over time that belong to a figure, some lines of (seconds, value) for each.
+    """
 
     figures: dict[str, float]
     samples: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    courses: dict[str, dict[str, list[tuple[float, float]]]] = field(default_factory=dict)
 
 
 Measure = Callable[[Effort], Awaitable[Round]]

@@ -52,6 +52,7 @@ class Outcome:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     distributions: Mapping[str, list[tuple[float, float]]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    courses: Mapping[str, Mapping[str, list[tuple[float, float]]]] = field(default_factory=dict)
     absent: str = ""
 
 
@@ -66,6 +67,10 @@ def outcome(report: Mapping[str, Any]) -> Outcome:
             for name, points in report.get("distributions", {}).items()
         },
         notes=tuple(dict.fromkeys(report.get("notes", ()))),
+        courses={
+            name: {line: [(point[0], point[1]) for point in points] for line, points in lines.items()}
+            for name, lines in report.get("courses", {}).items()
+        },
     )
 
 

@@ -79,6 +79,29 @@ def distribution(curves: Mapping[str, Sequence[tuple[float, float]]], colour: Ma
     return _svg(height, "percentile; values logarithmic", parts)
 
 
+def course(curves: Mapping[str, Sequence[tuple[float, float]]], colour: Mapping[str, str]) -> str:
+    """One line per name over the time in seconds, values from 0 up on a linear axis."""
+    points = [point for line in curves.values() for point in line]
+    if not points:
+        return ""
+    height, last, most = 240, max(x for x, _ in points) or 1.0, max(y for _, y in points) or 1.0
+    bottom, width = height - 40, WIDTH - _LEFT - _RIGHT
+    parts = []
+    for share in (0.0, 0.5, 1.0):
+        y, x = bottom - (bottom - 10) * share, _LEFT + width * share
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{shown(most * share)}</text>'
+            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{shown(last * share)}</text>'
+        )
+    for name, line in curves.items():
+        path = " ".join(
+            f"{_LEFT + width * x / last:.1f},{bottom - (bottom - 10) * y / most:.1f}" for x, y in line
+        )
+        parts.append(f'<polyline class="{colour[name]}" points="{path}"/>')
+    return _svg(height, "seconds", parts)
+
+
 def _percent_across(percent: float) -> float:
     """The tail is stretched: p0, p90, p99 and p99.9 stand at equal distances."""
     nines = min(-math.log10(max(1 - percent / 100, 1e-4)), 3.5)

@@ -95,6 +95,12 @@ def _plots(contenders: Mapping[str, Any], colour: Mapping[str, str]) -> str:
             f"<h3>Distribution behind {escape(figure)}, {unit}</h3>"
             f'<p class="key">{key}</p>{plots.distribution(lines, colour)}'
         )
+    for figure, lines in contenders.get("llmgine", {}).get("courses", {}).items():
+        chosen = plots.colours(list(lines))
+        key = "".join(f'<i class="{chosen[name]}"></i>{escape(name)}' for name in lines)
+        parts.append(
+            f'<h3>Course behind {escape(figure)}</h3><p class="key">{key}</p>{plots.course(lines, chosen)}'
+        )
     return "".join(parts)
 
 

@@ -12,6 +12,7 @@ from benchmarks.figures import percentile
 from benchmarks.simulated.policies import AtRandom, LeastLoaded
 from benchmarks.simulated.world import Actor, Call, Policy, World
 from llmgine.actors.pools.routing import Router
+from llmgine.actors.pools.scaling import Autoscaler, ScalingOptions
 
 _CALLERS: Final = 6
 _SESSIONS: Final = 240
@@ -40,6 +41,7 @@ class Scenario:
     seconds: Callable[[random.Random], float]
     arrivals: Callable[[random.Random, float], Iterator[float]]
     callers: int = _CALLERS
+    scaling: ScalingOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,15 @@ class Outcome:
     """What the fullest actor carried, in the mean of the time, as a multiple of the mean of all."""
     stayed: float
     """The share of calls that went where their session's last went."""
+    sizes: list[tuple[float, float]]
+    """How many actors there were, by the time."""
+    needs: list[tuple[float, float]]
+    """How many could carry the calls of that time."""
+
+    @property
+    def actors(self) -> float:
+        """How many there were in the mean of the time."""
+        return fmean(size for _, size in self.sizes)
 
     @property
     def p99_ms(self) -> float:
@@ -60,6 +71,10 @@ class Outcome:
 
 def _even() -> list[Actor]:
     return [Actor(f"p{number}") for number in range(_ACTORS)]
+
+
+def _few() -> list[Actor]:
+    return _even()[:2]
 
 
 def _one_slow() -> list[Actor]:
@@ -99,6 +114,13 @@ def _bursts(chance: random.Random, seconds: float) -> Iterator[float]:
         yield at if within < 2.0 else at - within + (within - 2.0) / 3.0
 
 
+def _day(chance: random.Random, seconds: float) -> Iterator[float]:
+    """A fifth of the calls, but for the time between a quarter and six tenths of it."""
+    for at in _steady(chance, seconds):
+        if 0.25 < at / seconds < 0.6 or chance.random() < 0.2:
+            yield at
+
+
 SCENARIOS: Final = (
     Scenario("even", _even, _ordinary, _steady),
     Scenario("slow", _one_slow, _ordinary, _steady),
@@ -106,6 +128,13 @@ SCENARIOS: Final = (
     Scenario("dying", _one_dies, _ordinary, _steady),
     Scenario("heavy", _even, _heavy, _steady),
     Scenario("bursty", _even, _ordinary, _bursts),
+    Scenario(
+        "scaled",
+        _few,
+        _ordinary,
+        _day,
+        scaling=ScalingOptions(enabled=True, min_size=2, max_size=8, up_delay=1.0, down_delay=8.0),
+    ),
 )
 
 
@@ -116,6 +145,8 @@ def simulated(scenario: Scenario, made: Made, seeds: Iterable[int]) -> Outcome:
         [wait for run in runs for wait in run.waits_ms],
         fmean(run.imbalance for run in runs),
         fmean(run.stayed for run in runs),
+        runs[-1].sizes,
+        runs[-1].needs,
     )
 
 
@@ -129,8 +160,11 @@ def _run(scenario: Scenario, made: Made, seed: int) -> Outcome:
         call.session = f"{call.caller}-{chance.randrange(_SESSIONS // scenario.callers)}"
     world = World(scenario.actors())
     world.callers([made(random.Random(seed * 1_000 + one), world) for one in range(scenario.callers)])
+    if scenario.scaling is not None:
+        world.scale(Autoscaler(scenario.scaling))
     world.run(calls)
-    return Outcome([call.waited * 1_000 for call in calls], fmean(world.imbalances), _stayed(calls))
+    waits = [call.waited * 1_000 for call in calls]
+    return Outcome(waits, fmean(world.imbalances), _stayed(calls), world.sizes, world.needs)
 
 
 def _stayed(calls: list[Call]) -> float:

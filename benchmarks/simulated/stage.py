@@ -29,6 +29,10 @@ def stage_of(policy: str) -> Stage:
                 measured.figures[f"{scenario.name}_imbalance"] = outcome.imbalance
                 measured.figures[f"{scenario.name}_stayed_percent"] = 100 * outcome.stayed
                 measured.samples[f"{scenario.name}_p99_ms"] = outcome.waits_ms
+                if scenario.scaling is not None:
+                    measured.figures[f"{scenario.name}_actors"] = outcome.actors
+                    courses = {"actors": outcome.sizes, "calls, in actors": outcome.needs}
+                    measured.courses[f"{scenario.name}_actors"] = courses
             return measured
 
         yield measure

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final, Protocol
 
+from llmgine.actors.pools.scaling import Autoscaler, Load
+
 _ONE_WAY: Final = 0.001
 _FULL_PAUSE: Final = 0.05
 _RETRY: Final = 0.05  # after every actor refused
@@ -20,6 +22,8 @@ _SILENCE: Final = 1.0  # until a caller notices that an actor says nothing
 _FIRST: Final = 0.2  # the share of a call's time until its first chunk
 _NOTICED: Final = 5.0  # until the table tells that an actor is dead
 _SAMPLE: Final = 0.1
+_LOOK: Final = 0.5  # between two looks at the load of a pool that scales
+_START: Final = 3.0  # until a new actor takes calls
 
 
 class Visit(Protocol):
@@ -82,6 +86,8 @@ class World:
         self.actors = {actor.name: actor for actor in actors}
         self.policies: Sequence[Policy] = ()
         self.imbalances: list[float] = []
+        self.sizes: list[tuple[float, float]] = []
+        self.needs: list[tuple[float, float]] = []
         self.open = 0
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
@@ -99,6 +105,32 @@ class World:
         """The table of actors reaches all callers."""
         for policy in self.policies:
             policy.update(dict.fromkeys(self.actors, ""))
+
+    def scale(self, scaler: Autoscaler) -> None:
+        """The pool follows its load from now on; who leaves it ends what it has."""
+        slots, starting, made = next(iter(self.actors.values())).slots, 0, len(self.actors)
+
+        def join(name: str) -> None:
+            nonlocal starting
+            starting -= 1
+            self.actors[name] = Actor(name, slots)
+            self.tell()
+
+        def look() -> None:
+            nonlocal starting, made
+            there = list(self.actors.values())
+            waiting, running = sum(len(one.queue) for one in there), sum(one.running for one in there)
+            load = Load(len(there) + starting, len(there), running, waiting, slots)
+            size = scaler.decide(self.now, load)
+            for _ in range(size - load.size):
+                self.at(self.now + _START, join, f"p{made}")
+                starting, made = starting + 1, made + 1
+            for one in there[len(there) - max(0, load.size - size) :]:
+                del self.actors[one.name]
+            self.tell()
+            self.at(self.now + _LOOK, look)
+
+        self.at(_LOOK, look)
 
     def run(self, calls: Sequence[Call]) -> None:
         """Until every call is answered."""
@@ -177,6 +209,9 @@ class World:
 
     def _sample(self) -> None:
         carried = [actor.in_flight for actor in self.actors.values()]
+        slots = next(iter(self.actors.values())).slots
+        self.sizes.append((self.now, float(len(carried))))
+        self.needs.append((self.now, sum(carried) / slots))
         if sum(carried) >= len(carried):
             self.imbalances.append(max(carried) * len(carried) / sum(carried))
         self.at(self.now + _SAMPLE, self._sample)

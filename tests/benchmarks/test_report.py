@@ -59,3 +59,11 @@ def test_values_that_no_log_axis_can_show_are_not_drawn() -> None:
     """A row or point at 0 is left out, and nothing at all is no plot."""
     assert plots.dots([("a", "c0", (0.0, 0.0, 0.0))], "x") == ""
     assert plots.distribution({"a": [(0.0, 0.0)]}, {"a": "c0"}) == ""
+
+
+def test_a_course_is_drawn_over_its_time() -> None:
+    """Each line from its first second to its last, as high as its values; nothing is no plot."""
+    drawn = plots.course({"a": [(0.0, 0.0), (10.0, 4.0)], "b": [(5.0, 2.0)]}, {"a": "c0", "b": "c1"})
+    lines = [line.attrib["points"] for line in ElementTree.fromstring(drawn) if line.tag == "polyline"]
+    assert lines == ["220.0,200.0 630.0,10.0", "425.0,105.0"]
+    assert plots.course({"a": []}, {"a": "c0"}) == ""

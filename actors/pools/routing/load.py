@@ -9,7 +9,7 @@ outweigh many of a second, and a call that still waits counts as soon as it wait
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import exp, exp2, inf, log
 
 # Seconds in which half of what was heard of other callers' calls, or of answer times, is forgotten.
 _CALLS_HALVED = 2.0
@@ -83,8 +83,7 @@ class Load:
     def in_flight(self, now: float) -> float:
         """Calls that the actor carries, as far as is known."""
         usual = self.usual.others
-        faded: float = 0.5 ** ((now - self._heard_at) / _CALLS_HALVED)
-        return self.mine + usual + (self._others - usual) * faded
+        return self.mine + usual + (self._others - usual) * exp2((self._heard_at - now) / _CALLS_HALVED)
 
     def score(self, now: float, spared: float = 0.0) -> float:
         """What a call has to wait for: those before it, less some, each as long as answers take here."""
@@ -94,4 +93,4 @@ class Load:
         return (max(self.in_flight(now) - spared, 0.0) + 1.0) * exp(slower)
 
     def _slower_now(self, now: float) -> float:
-        return self._slower and self._slower * 0.5 ** ((now - self._seen_at) / _TIMES_HALVED)
+        return self._slower * exp2((self._seen_at - now) / _TIMES_HALVED)
