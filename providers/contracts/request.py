@@ -132,6 +132,8 @@ def split_chain(chain: ModelChain) -> tuple[str, tuple[Fallback, ...]]:
     """The model that is asked first, and its fallbacks; ValueError for a list that is no chain."""
     if isinstance(chain, str):
         return chain, ()
+    if not isinstance(chain, list | tuple):
+        raise ValueError(f"a model is named by a text, or by a list of them, not {chain!r}")
     first, *others = map(Fallback.model_validate, chain or [""])
     if not first.model or first.on is not None:
         raise ValueError("a list of models begins with the name of one, which has no condition")

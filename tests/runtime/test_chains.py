@@ -78,6 +78,12 @@ async def test_single_calls_take_chains(runtime: Runtime) -> None:
         assert outcomes == [("scripted/broken", "not_found"), ("scripted/good", "done")]
 
 
+async def test_embeddings_take_no_chain(runtime: Runtime) -> None:
+    """Vectors of two models cannot be compared, so that an alias of several is refused."""
+    with pytest.raises(InvalidRequest, match="name one"):
+        await runtime.models.embed("safe", "hi")
+
+
 async def test_what_is_no_chain_is_refused_at_once(runtime: Runtime) -> None:
     """An unknown model anywhere in a chain, and a list that is none, are refused before anything starts."""
     with pytest.raises(UnknownModel, match="nobody"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from pydantic_core import PydanticSerializationError
@@ -13,6 +11,7 @@ from llmgine.actors.pools import wire
 from llmgine.actors.pools.client.door import Asked, Declined, Try, admitted
 from llmgine.actors.pools.client.failures import as_failure
 from llmgine.actors.pools.client.shared import Shared
+from llmgine.actors.pools.client.told import Told
 from llmgine.actors.pools.failover.plan import (
     FULL,
     Again,
@@ -27,7 +26,6 @@ from llmgine.actors.pools.failover.plan import (
     takes_over_after,
 )
 from llmgine.providers import (
-    Attempt,
     EmbeddingRequest,
     EmbeddingResponse,
     ErrorKind,
@@ -52,28 +50,6 @@ _EXHAUSTED = (
     "too many calls of this process are tried again already for this one to be; pools.failover.budget says "
     "how many may be"
 )
-
-
-@dataclass(slots=True)
-class Told:
-    """What all tries came to, for the last event to tell."""
-
-    attempts: tuple[Attempt, ...] = ()
-    usage: Usage | None = None
-    cost: Decimal | None = field(default_factory=Decimal)
-
-    def add(
-        self, attempts: tuple[Attempt, ...], actor: str, model: ModelName, outcome: str, seconds: float
-    ) -> None:
-        """The tries that the actor tells of, as its own; the whole try as one where it tells of none."""
-        if attempts:
-            self.attempts += tuple(one.model_copy(update={"actor": one.actor or actor}) for one in attempts)
-        else:
-            self.attempts += (Attempt(actor=actor, model=str(model), outcome=outcome, seconds=seconds),)
-
-    def spent(self, usage: Usage, cost: Decimal | None) -> None:
-        self.usage = usage if self.usage is None else self.usage + usage
-        self.cost = None if cost is None or self.cost is None else self.cost + cost
 
 
 class Call(Generic[_R]):
@@ -217,21 +193,12 @@ class Call(Generic[_R]):
             raise (None if declined.by_provider else self._failure) or declined.error
 
     async def _goes_on(self, failure: Failure, error: ProviderError, *, untried: bool = False) -> bool:
-        shared, clock = self._shared, self._clock
-        standing = Standing(
-            tries=self._tries,
-            losses=self._losses,
-            waited=self._waited,
-            restarts=self.restarts,
-            left=self.left,
-            untried=untried,
-            following=self._following(),
-        )
+        shared = self._shared
         decision = decide(
             failure,
-            standing,
+            self._standing(untried),
             shared.options,
-            budget=lambda: shared.budget.take(clock()),
+            budget=lambda: shared.budget.take(self.now),
             random=shared.chance.random,
         )
         match decision:
@@ -250,6 +217,17 @@ class Call(Generic[_R]):
                     error.hint = error.hint or _EXHAUSTED
                 return False
         return True
+
+    def _standing(self, untried: bool) -> Standing:
+        return Standing(
+            tries=self._tries,
+            losses=self._losses,
+            waited=self._waited,
+            restarts=self.restarts,
+            left=self.left,
+            untried=untried,
+            following=self._following(),
+        )
 
     def _following(self) -> Following:
         if self._at + 1 >= len(self._links):

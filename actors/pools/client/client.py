@@ -17,7 +17,13 @@ from llmgine.actors.pools.client.places import Places, PoolRegistry
 from llmgine.actors.pools.client.shared import Shared
 from llmgine.actors.pools.client.streaming import Streaming
 from llmgine.actors.pools.failover.options import FailoverOptions
-from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, StreamEvent
+from llmgine.providers import (
+    EmbeddingRequest,
+    EmbeddingResponse,
+    InvalidRequest,
+    LLMRequest,
+    StreamEvent,
+)
 from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import TraceContext
 
@@ -90,4 +96,8 @@ class PoolClient:
         Raises what `stream` raises, and `ProviderError` where the call failed. Cancelling it cancels the
         call at the provider.
         """
+        if len(self._shared.chain(request.model)) > 1:
+            raise InvalidRequest(
+                f"{request.model!r} stands for several models, whose vectors cannot be compared; name one"
+            )
         return await embedded(Call(self._shared, wire.LLM_EMBED, request, session, trace))
