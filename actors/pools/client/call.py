@@ -119,7 +119,7 @@ class Call(Generic[_R]):
     async def hedge(self, tried: Try) -> Try | None:
         """The same try at another actor; None where none takes it now."""
         self._avoided |= {tried.actor}
-        answer = await admitted(self._shared, self._question())
+        answer = await admitted(self._shared, self._question(queue=False))
         if isinstance(answer, Try):
             self._sent += 1
             return answer
@@ -163,7 +163,7 @@ class Call(Generic[_R]):
         fields = {"usage": self.told.usage, "cost": self.told.cost, "attempts": self.told.attempts}
         return response.model_copy(update=fields)
 
-    def _question(self) -> Asked:
+    def _question(self, *, queue: bool = True) -> Asked:
         request, model = self._request(), self.model
         body = _body(request)
         key = self._shared.answers.of(request, model.provider)
@@ -171,7 +171,7 @@ class Call(Generic[_R]):
             self._kind,
             [body, self._session, self._trace],
             model,
-            self._ask(request, key),
+            self._ask(request, key, queue=queue),
             self._session,
             key or b"",
             self._avoided,
@@ -246,10 +246,10 @@ class Call(Generic[_R]):
             fields["idempotency_key"] = f"{self.request.idempotency_key}.{self._sent + 1}"
         return self.request.model_copy(update=fields) if fields else self.request
 
-    def _ask(self, request: _R, key: bytes | None) -> wire.Ask:
+    def _ask(self, request: _R, key: bytes | None, *, queue: bool) -> wire.Ask:
         following = takes_over_after(self._following(), ErrorKind.OVERLOADED)
         wait = self._shared.options.wait if following else None
-        return wire.Ask(request.priority, wait, key)
+        return wire.Ask(request.priority, wait, key, queue)
 
 
 def _body(request: LLMRequest | EmbeddingRequest) -> bytes:

@@ -220,13 +220,11 @@ class _Round:
         if verdict == wire.FAILED:
             return Declined(wire.failure_from_wire(*rest), by_provider=True)
         load, retry_after, reason = rest
+        pause = min(max(retry_after or 0.0, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        visit.refused(load, now, now if reason == wire.BUSY else now + pause)
         if looked and reason == wire.BUSY:
-            visit.refused(load, now, now)
             self._busy[visit.actor] = load
-            self._pass(visit.actor, "refused", f"has no place free, it carries {load}")
-            return None
-        visit.refused(load, now, now + min(max(retry_after or 0.0, _SHORTEST_PAUSE), _LONGEST_PAUSE))
-        if retry_after is not None:
+        elif retry_after is not None:
             self._hints.append(retry_after)
         self.gone |= reason == wire.DRAINING
         self._pass(visit.actor, "refused", f"is {reason}, it carries {load}")
