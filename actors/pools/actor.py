@@ -81,6 +81,7 @@ class ProviderActor(ObservedActor):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._serving.ended()
+        self._leasing.finish()
 
     async def abandon(self) -> None:
         self._lag.stop()

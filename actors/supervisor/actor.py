@@ -53,6 +53,8 @@ _RECOVERY = 15.0
 _RESTART_PAUSE = 1.0
 # How long a launch waits for the store to give back durable subscriptions before it goes on without.
 _RESTORING = 5.0
+# How long the end waits until the store has what this actor wrote.
+_WRITING = 2.0
 # How long the last actor waits for whoever stopped the runtime to end it.
 _FAREWELL = 5.0
 
@@ -250,7 +252,7 @@ class SupervisorActor(ObservedActor):
 
     async def _inquire(self, member: Member) -> None:
         """An actor's link broke: Ray may be restarting it, only the link may have gone, or it is dead."""
-        if not await self._comes_back(member.name):
+        if not await self._children.comes_back(member.name):
             match member.kind:
                 case "session":
                     await self._keeping.died(member.name)
@@ -260,18 +262,6 @@ class SupervisorActor(ObservedActor):
                     await self._deployments.gone(member.name)
                 case _:
                     await self._bring_back(member.name)
-
-    async def _comes_back(self, name: str) -> bool:
-        """Whether the actor is here again, however long that takes to tell: a lost node says nothing."""
-        while True:
-            try:
-                await self._children.up(name)
-                return True
-            except ActorGone:
-                return False
-            except Exception as error:
-                logger.warning("%s is there and cannot be opened: %s", name, error)
-                await asyncio.sleep(_RESTART_PAUSE)
 
     async def _watch(self) -> None:
         while True:
@@ -465,7 +455,7 @@ class SupervisorActor(ObservedActor):
                 ends = (self._children.end(name, grace) for name in together)
                 await asyncio.gather(*ends, return_exceptions=True)
             await self.drained()
-            await self._store.close()
+            await self._store.close(_WRITING)
             for name in last:
                 await self._children.end(name, grace)
         finally:

@@ -37,6 +37,8 @@ _STOP_SLACK = 2.0
 # How long an actor that listens may take to report itself before it is asked whether it still lives.
 _REPORT_PATIENCE = 1.0
 _PAUSE = 0.1
+# How long an actor that is there and cannot be opened is left alone.
+_TRY_AGAIN = 1.0
 
 
 class Children:
@@ -109,6 +111,18 @@ class Children:
     async def clear_cache(self, name: str) -> None:
         """The provider actor answers with nothing that was said until now; raises where it is not asked."""
         await self._supervisor.cluster.call(name, "clear_cache", timeout=_CLEARING)
+
+    async def comes_back(self, name: str) -> bool:
+        """Whether the actor is here again, however long that takes to tell: a lost node says nothing."""
+        while True:
+            try:
+                await self.up(name)
+                return True
+            except ActorGone:
+                return False
+            except Exception as error:
+                logger.warning("%s is there and cannot be opened: %s", name, error)
+                await asyncio.sleep(_TRY_AGAIN)
 
     async def end(self, name: str, grace: float) -> None:
         """Lets the actor drain for `grace` seconds, then ends it for good.

@@ -27,7 +27,7 @@ _DAY_NS = 86_400 * 1_000_000_000
 
 
 class QuotaDesk:
-    """The owners of the quotas, one for each pool. An ask that cannot be answered yet comes again."""
+    """The owners of the quotas, one for each pool. An ask that cannot be answered yet is answered later."""
 
     def __init__(self, work: Work, settings: dict[str, Any], clock: Callable[[], float]) -> None:
         self._work = work
@@ -39,6 +39,7 @@ class QuotaDesk:
         self._owners: dict[str, QuotaOwner] = {}
         self._costs: dict[str, _Costs] = {}
         self._reports: list[Ask] | None = []
+        self._held: dict[str, tuple[Member, list[Any]]] = {}  # the latest ask of each actor
 
     def keep_in(self, store: StoreClient) -> None:
         """Where the costs of the day are kept."""
@@ -57,17 +58,17 @@ class QuotaDesk:
             by_pool.setdefault(_pool_of(ask), []).append(ask)
         for pool, asks in by_pool.items():
             self._owner(pool).restore(asks, self._clock())
+        self._answer_held()
 
     def asked(self, member: Member, body: list[Any]) -> None:
         """An actor tells what it has and wants, and is told what it may use."""
-        if self._reports is not None:
+        pool = names.parse_provider(member.name)[0]
+        owner = None if self._reports is not None else self._owner(pool)
+        costs = self._costs.get(pool)
+        if owner is None or (costs is not None and not costs.known):
+            self._held[member.name] = (member, body)
             return
         ask = Ask.from_wire(body)
-        pool = _pool_of(ask)
-        owner = self._owner(pool)
-        costs = self._costs.get(pool)
-        if costs is not None and not costs.known:
-            return
         member.push(QUOTA, owner.ask(ask, self._clock()).to_wire())
         if costs is not None:
             costs.keep()
@@ -116,7 +117,16 @@ class QuotaDesk:
     def _count_dollars(self, pool: str, plan: Plan, owner: QuotaOwner) -> None:
         if plan.counts_dollars and pool not in self._costs and self._store is not None:
             costs = self._costs[pool] = _Costs(pool, owner, self._store)
-            self._work.start(costs.read(), f"find what {pool} has cost today")
+            self._work.start(self._read(costs), f"find what {pool} has cost today")
+
+    async def _read(self, costs: _Costs) -> None:
+        await costs.read()
+        self._answer_held()
+
+    def _answer_held(self) -> None:
+        held, self._held = self._held, {}
+        for member, body in held.values():
+            self.asked(member, body)
 
 
 class _Costs:

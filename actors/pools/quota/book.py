@@ -14,6 +14,8 @@ from llmgine.actors.pools.quota.plan import Plan
 
 # Between two asks, in seconds: at least, while somebody waits for what this actor may free, and else.
 _GAP, _SCARCE_GAP = 0.05, 0.25
+# Dollars are told that soon after they were spent, in seconds, for they are to be remembered.
+_SPENT_GAP = 0.5
 # What the provider said of what is left is told while it is as fresh as this, in seconds.
 _FRESH = 2.0
 # Accounts of what is not used are forgotten after so long, in seconds.
@@ -83,6 +85,7 @@ class LeaseBook:
         self._again = 0.0
         self._news = False
         self._running = 0
+        self._unsaid = False  # dollars were spent since the last ask
 
     # A call's way.
 
@@ -144,6 +147,7 @@ class LeaseBook:
         for account in self._of(reservation):
             account.settle(reservation.need, need, reservation.counted, now)
             if account.meter.of == "dollars" and need.dollars:
+                self._unsaid = True
                 place = (day_of(now, self._epoch), account.meter.key, account.meter.group)
                 self.spent[place] = self.spent.get(place, 0.0) + need.dollars
 
@@ -185,6 +189,8 @@ class LeaseBook:
         if self._news:
             return earliest
         moments = [self._asked_at + self._again] if len(self._line) else []
+        if self._unsaid:
+            moments.append(self._asked_at + _SPENT_GAP)
         horizon = self._horizon
         for account in self.accounts.values():
             if account.limit is None:
@@ -217,7 +223,7 @@ class LeaseBook:
         self._number += 1
         states = self._states(now)
         self._asked = _Asked(self._number, now, self._refusals, frozenset(one.meter for one in states))
-        self._asked_at, self._news = now, False
+        self._asked_at, self._news, self._unsaid = now, False, False
         return self._told(states, now)
 
     def report(self, now: float) -> Ask:

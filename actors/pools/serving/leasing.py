@@ -166,6 +166,11 @@ class Leasing:
         """Each limit that is known here, with what is leased and used of it; plain values."""
         return {**self._book.statistics(self._clock()), "away": self._is_away}
 
+    def finish(self) -> None:
+        """All calls have ended: the owner hears what came of them, and that nothing is wanted."""
+        if self._keeping is not None:
+            self._tell(QUOTA, self._book.ask(self._clock()).to_wire())
+
     async def aclose(self) -> None:
         """Renews nothing any more; leases end by themselves."""
         if self._keeping is not None:

@@ -23,7 +23,15 @@ class FaultServer(Listener):
     """Speaks the four wires over HTTP/1.1, embeddings too, and every fault of a real network."""
 
     async def answer(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _Answer(call, reader, writer).give()
+        await _Answer(call, reader, writer, self.told()).give()
+
+    def told(self) -> dict[str, str]:
+        """Headers of each answer beside those that it must have."""
+        return {}
+
+
+def _lines(headers: dict[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def _wire(path: str) -> Wire:
@@ -38,7 +46,14 @@ def _wire(path: str) -> Wire:
 
 
 class _Answer:
-    def __init__(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        call: Call,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        told: dict[str, str],
+    ) -> None:
+        self._told = told
         self._call, self._reader, self._writer = call, reader, writer
         self._wire = _wire(call.path)
         self._fault, _, self._argument = call.model.partition(".")
@@ -187,7 +202,7 @@ class _Answer:
         media = "application/json" if array else "text/event-stream"
         self._writer.write(
             f"HTTP/1.1 200 OK\r\ncontent-type: {media}; charset=utf-8\r\n"
-            "x-request-id: req-1\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+            f"x-request-id: req-1\r\ntransfer-encoding: chunked\r\n{_lines(self._told)}\r\n".encode()
         )
         for frame in frames:
             self._write(frame.encode())
@@ -212,10 +227,10 @@ class _Answer:
             "content-type": media,
             "content-length": str(len(body)),
             "x-request-id": "req-1",
+            **self._told,
             **(headers or {}),
         }
-        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        self._writer.write(f"HTTP/1.1 {status} Status\r\n{lines}\r\n".encode() + body)
+        self._writer.write(f"HTTP/1.1 {status} Status\r\n{_lines(fields)}\r\n".encode() + body)
         await self._writer.drain()
 
     async def _wait(self) -> None:
