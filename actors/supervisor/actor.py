@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmgine.actors.bus import BusClient, BusOptions
-from llmgine.actors.control import ActorGone, Boot, RuntimeStopping, World, names
+from llmgine.actors.control import Boot, RuntimeStopping, World, names
 from llmgine.actors.control.membership import MEMBER
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools.figures import FIGURES

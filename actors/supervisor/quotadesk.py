@@ -62,13 +62,13 @@ class QuotaDesk:
 
     def asked(self, member: Member, body: list[Any]) -> None:
         """An actor tells what it has and wants, and is told what it may use."""
-        pool = names.parse_provider(member.name)[0]
+        ask = Ask.from_wire(body)
+        pool = _pool_of(ask)
         owner = None if self._reports is not None else self._owner(pool)
         costs = self._costs.get(pool)
         if owner is None or (costs is not None and not costs.known):
-            self._held[member.name] = (member, body)
+            self._held[ask.actor] = (member, body)
             return
-        ask = Ask.from_wire(body)
         member.push(QUOTA, owner.ask(ask, self._clock()).to_wire())
         if costs is not None:
             costs.keep()
