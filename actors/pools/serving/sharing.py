@@ -6,70 +6,26 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, cast
 
 from llmgine.actors.link import LinkError, Stream, StreamHandler
 from llmgine.actors.pools import wire
-from llmgine.actors.pools.caching.answers import Answer, Saved, partial, sealed
+from llmgine.actors.pools.caching.answers import Answer, sealed
 from llmgine.actors.pools.caching.flight import Reader
 from llmgine.actors.pools.caching.hashing import RequestHash
 from llmgine.actors.pools.caching.options import CacheOptions
 from llmgine.actors.pools.serving.call import parsed
 from llmgine.actors.pools.serving.kept import KeptAnswers
+from llmgine.actors.pools.serving.reading import Figures, Reading, SharedCall
 from llmgine.actors.pools.serving.tee import Tee
-from llmgine.providers import (
-    EmbeddingRequest,
-    ErrorKind,
-    ErrorPhase,
-    Failed,
-    InvalidRequest,
-    LLMRequest,
-    ProviderError,
-)
-from llmgine.providers.events import to_wire
+from llmgine.providers import EmbeddingRequest, InvalidRequest, LLMRequest
 from llmgine.telemetry import OpenSpan
 from llmgine.telemetry import names as spans
 
 _Kind = type[LLMRequest] | type[EmbeddingRequest]
 _Request = LLMRequest | EmbeddingRequest
 _Terms = tuple[Any, ...]
-
-
-@dataclass(slots=True)
-class Figures:
-    """What came of the requests that may be answered with another's answer."""
-
-    hits: int = 0  # answered from memory
-    store_hits: int = 0
-    misses: int = 0  # calls made
-    joins: int = 0  # answered by a call under way
-    cut: int = 0  # readers that fell behind
-    saved_input_tokens: int = 0
-    saved_output_tokens: int = 0
-    saved_cost: float = 0.0
-
-    def save(self, saved: Saved) -> None:
-        self.saved_input_tokens += saved.input_tokens
-        self.saved_output_tokens += saved.output_tokens
-        self.saved_cost += saved.cost
-
-
-@dataclass(slots=True)
-class SharedCall:
-    """A call under way. It is made without a deadline: each reader waits as long as its own says."""
-
-    tee: Tee
-    request: _Request
-    key: bytes
-    generation: int
-    priority: str
-    found: Saved | None = None  # what it saves where it was not made, but found in the store
-
-    def suits(self, priority: str) -> bool:
-        """Whether one of this priority may join: none waits in a queue behind those it goes before."""
-        answering = self.tee.heard > 1
-        return answering or priority == self.priority or priority == "batch"
 
 
 class Sharing:
@@ -84,7 +40,6 @@ class Sharing:
         load: Callable[[], int],
         span: Callable[[str, bytes | None], OpenSpan],
     ) -> None:
-        self._pool = pool
         self._hashes = hashes
         self._options = options
         self._kept = kept
@@ -93,6 +48,7 @@ class Sharing:
         self._calls: dict[_Terms, SharedCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._figures = Figures()
+        self._reading = Reading(pool, options.max_answer_bytes, load, self._figures)
         self._readers = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -162,11 +118,11 @@ class Sharing:
         if call is not None and reader is not None:
             self._figures.joins += 1
             with self._answering(), self._spanned(stream.header, "shared"):
-                await self._read(call, reader, stream, request.deadline)
+                await self._reading.read(call, reader, stream, request.deadline)
             return
         call, reader = self._begin(stream, make, request, ask, terms)
         with self._answering():
-            await self._read(call, reader, stream, request.deadline)
+            await self._reading.read(call, reader, stream, request.deadline)
 
     def _begin(
         self, stream: Stream, make: StreamHandler, request: _Request, ask: wire.Ask, terms: _Terms
@@ -219,68 +175,6 @@ class Sharing:
             body = sealed(call.request, messages[1:])
             if body is not None:
                 self._kept.keep(call.key, body, call.generation)
-
-    async def _read(self, call: SharedCall, reader: Reader, stream: Stream, deadline: float | None) -> None:
-        """Passes on what is said until its end, the reader's deadline, or until the reader leaves."""
-        tee = call.tee
-        gone = asyncio.create_task(stream.wait_closed())
-        gone.add_done_callback(lambda _: tee.move())
-        try:
-            try:
-                async with asyncio.timeout(deadline):
-                    await self._pass_on(call, reader, stream)
-            except TimeoutError:
-                late = f"the call took longer than its deadline of {deadline:g} s"
-                await self._fail(call, reader, stream, ErrorKind.TIMEOUT, late)
-        except LinkError:
-            pass  # The caller is gone or gave up.
-        finally:
-            gone.cancel()
-            tee.leave(reader)
-            await asyncio.gather(gone, return_exceptions=True)
-
-    async def _pass_on(self, call: SharedCall, reader: Reader, stream: Stream) -> None:
-        tee = call.tee
-        while not stream.is_closed:
-            message = tee.take(reader)
-            if message is not None:
-                if message[0] == wire.ACCEPTED and not reader.leads:
-                    message = [wire.ACCEPTED, self._load(), True]
-                if not stream.try_send(message):
-                    await stream.send(message)
-            elif reader.cut:
-                self._figures.cut += 1
-                behind = (
-                    f"it was read so slowly that it fell {self._options.max_answer_bytes} bytes behind "
-                    "others that share the call (pools.default.cache.max_answer_bytes)"
-                )
-                await self._fail(call, reader, stream, ErrorKind.CONNECTION, behind)
-                return
-            elif tee.ended:
-                if call.found or not reader.pays:
-                    self._figures.save(call.found or tee.saved)
-                stream.finish()
-                return
-            else:
-                await tee.moved()
-
-    async def _fail(
-        self, call: SharedCall, reader: Reader, stream: Stream, kind: ErrorKind, why: str
-    ) -> None:
-        """Ends one reader's call; the others go on."""
-        error = ProviderError(
-            why,
-            kind=kind,
-            phase=ErrorPhase.MID_STREAM if reader.place > 1 else ErrorPhase.PRE_TOKEN,
-            provider=self._pool,
-            model=call.request.model.partition("/")[2],
-        )
-        if reader.place and stream.kind == wire.LLM_STREAM:
-            heard = (call.tee.messages or [])[1 : reader.place]
-            await stream.send(to_wire(Failed(error, partial(heard))))
-        else:
-            await stream.send(wire.failure_to_wire(error))
-        stream.finish()
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
