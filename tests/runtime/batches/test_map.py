@@ -230,8 +230,11 @@ async def test_one_model_answers_a_batch(make: Callable[[str], Stage]) -> None:
     stage = make("responses")
     stage.settings["providers"]["aliases"] = {"best": ["there/m", "there/n"]}
     async with stage.runtime() as runtime:
-        with pytest.raises(InvalidRequest, match="one model"):
-            await runtime.map(PROMPTS, model="best", batch=True)
+        for model in ("best", ["there/m", "there/n"]):
+            with pytest.raises(InvalidRequest, match="one model"):
+                await runtime.map(PROMPTS, model=model, batch=True)
+        stage.server.rounds = 0
+        assert len(await runtime.map(PROMPTS, model=["there/m"], batch=True)) == 3
 
 
 # Where a driver may die: a step of the server, before or after it is done; or a note, before or after.
