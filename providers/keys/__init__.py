@@ -1,6 +1,6 @@
 """Finding the keys of an endpoint on the node that uses them, and keeping them out of sight."""
 
-from llmgine.providers.keys.masking import HIDDEN, KeyMask
+from llmgine.providers.keys.masking import KeyMask
 from llmgine.providers.keys.places import (
     Found,
     KeyPlace,
@@ -13,7 +13,6 @@ from llmgine.providers.keys.places import (
 from llmgine.providers.keys.source import KeySource
 
 __all__ = [
-    "HIDDEN",
     "Found",
     "KeyMask",
     "KeyPlace",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from llmgine.providers.keys import HIDDEN, KeyMask
+from llmgine.providers.keys import KeyMask
+from llmgine.providers.keys.masking import HIDDEN
 from llmgine.providers.options import holds_key
 
 _ACCOUNT = re.compile(r"organization|project|workspace", re.I)
