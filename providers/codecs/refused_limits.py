@@ -11,10 +11,12 @@ from llmgine.providers.contracts import RateLimit
 _SPANS = {"second": 1.0, "sec": 1.0, "minute": 60.0, "min": 60.0, "hour": 3600.0, "day": 86_400.0}
 _SPAN = "(?P<span>second|sec|minute|min|hour|day)"
 _OF = "(?P<of>(?:input |output )?tokens|requests)"
-_NUMBER = r"(?P<limit>\d[\d,]*)"
+_NUMBER = r"(?P<limit>\d+(?:,\d{3})*)"
 _WORDED = (
-    re.compile(rf"{_OF} per {_SPAN}\b[^:]{{0,20}}: limit:? {_NUMBER}(?:, used:? (?P<used>\d[\d,]*))?", re.I),
-    re.compile(rf"limit of {_NUMBER} (?:\w+ )?{_OF} per {_SPAN}\b", re.I),
+    re.compile(
+        rf"{_OF} per {_SPAN}\b[^:]{{0,20}}: limit:? {_NUMBER}(?:, used:? (?P<used>\d+(?:,\d{{3}})*))?", re.I
+    ),
+    re.compile(rf"limit of {_NUMBER} {_OF} per {_SPAN}\b", re.I),
 )
 _QUOTA = re.compile(r"(?P<of>InputTokens|OutputTokens|Tokens|Requests).*Per(?P<span>Second|Minute|Hour|Day)")
 _QUOTA_OF = {
