@@ -104,6 +104,14 @@ def test_priorities_example_runs(clean_environ: Path) -> None:
     ]
 
 
+def test_keys_example_runs(clean_environ: Path) -> None:
+    """The example of keys has a refused one replaced by another, whose new text it finds."""
+    assert output_of("keys.py", clean_environ)[2:] == [
+        "[('team-b', 'authentication'), ('team-a', 'done')]",
+        "[('team-a', 'done')]",
+    ]
+
+
 def test_bus_handlers_example_runs(clean_environ: Path) -> None:
     """The example of handlers shows each session's order, a filter, a priority, and that no call is lost."""
     lines = output_of("bus_handlers.py", clean_environ)
