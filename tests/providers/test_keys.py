@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import pickle
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -13,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 from llmgine.providers.clients import Site
 from llmgine.providers.errors import MissingKey
-from llmgine.providers.keys import KeyMask, find_key
+from llmgine.providers.keys import KeyMask, KeyPlace, KeySource, Missing, find_key, key_places
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 
 SECRET = "sk-secret-0123456789"
@@ -96,3 +98,80 @@ def test_a_mask_knows_a_key_as_json_and_urls_write_it(key: str) -> None:
         assert written.encode() not in mask.body(body)
         assert len(mask.body(body)) == len(body)
     assert KeyMask(None).text(key) == key
+
+
+def test_several_keys_each_have_their_place(tmp_path: Path) -> None:
+    """The first that is found is taken; where none is, the error says of each where it was looked for."""
+    keys = [
+        {"name": "a", "env": "KEY_A"},
+        {"name": "b", "file": tmp_path / "b"},
+        {"name": "c", "function": "m:f"},
+    ]
+    endpoint = EndpointOptions.model_validate({"kind": "openai", "keys": keys})
+    with pytest.raises(MissingKey) as caught:
+        find_key("openai", endpoint, {"OPENAI_API_KEY": SECRET})
+    for part in (
+        "key a: environment variable KEY_A (not set)",
+        f"key b: file {tmp_path / 'b'}",
+        "key c: function m:f",
+    ):
+        assert part in str(caught.value)
+    (tmp_path / "b").write_text(SECRET)
+    found = find_key("openai", endpoint, {})
+    assert found is not None
+    assert found.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "problem"),
+    [
+        (
+            {"kind": "openai", "keys": [{"name": "a", "env": "A"}], "key_env": "B"},
+            "key_env is the place of an only key",
+        ),
+        (
+            {"kind": "openai", "keys": [{"name": "a", "env": "A"}, {"name": "a", "env": "B"}]},
+            "two keys are called a",
+        ),
+        ({"kind": "openai", "keys": [{"name": "a"}]}, "key a needs a place"),
+        ({"kind": "openai", "keys": [{"name": "a", "env": "A", "file": "b"}]}, "found in one place"),
+        ({"kind": "scripted", "keys": [{"name": "a", "env": "A"}]}, "needs none"),
+        ({"kind": "openai", "keys": [{"name": "a", "function": "no_path"}]}, "import path"),
+        ({"kind": "openai", "keys": [{"name": "A B", "env": "A"}]}, "a key's name"),
+    ],
+)
+def test_keys_that_cannot_be_meant_are_refused(endpoint: dict[str, Any], problem: str) -> None:
+    """Two forms, two places, no place, one name twice."""
+    with pytest.raises(ValidationError, match=problem):
+        EndpointOptions.model_validate(endpoint)
+
+
+def test_a_preset_may_have_several_keys() -> None:
+    """They stand in place of the preset's variable; what needs no key may name one for its limits."""
+    options = ProvidersOptions.model_validate(
+        {
+            "endpoints": {
+                "groq": {"keys": [{"name": "a", "env": "A"}]},
+                "vllm": {"keys": [{"name": "only"}]},
+            }
+        }
+    )
+    assert [str(place) for place in key_places(options.endpoints["groq"])] == ["A"]
+    assert find_key("vllm", options.endpoints["vllm"], {}) is None
+    assert not options.endpoints["vllm"].needs_key
+
+
+async def test_a_function_that_hangs_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time the look says so, and goes on to nothing else."""
+
+    async def hangs(name: str) -> str:
+        await asyncio.Event().wait()
+        return name
+
+    monkeypatch.setattr("tests.actors.pools.serving.vault.key", hangs)
+    place = KeyPlace("a", function="tests.actors.pools.serving.vault:key")
+    assert await KeySource(place, patience=0.01).look() == Missing(
+        ("function tests.actors.pools.serving.vault:key (no answer within 0.01 s)",)
+    )
+    missing = await KeySource(KeyPlace("a", function="nowhere.at_all:key")).look()
+    assert missing == Missing(("function nowhere.at_all:key (there is no module nowhere)",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -87,6 +88,31 @@ def test_doctor(
     assert "sk-secret" not in out + err
     assert (code == 1) == ("to mend" in out)
     assert "llmgine models install smollm2" in out
+
+
+def test_doctor_looks_for_each_of_several_keys(
+    clean_environ: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each key has a line with its name and what was found; functions are their provider actor's to ask."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("KEY_A", "sk-secret-secret-secret")
+    keys = [
+        {"name": "a", "env": "KEY_A"},
+        {"name": "b", "file": "/nowhere"},
+        {"name": "c", "function": "m:f"},
+    ]
+    monkeypatch.setenv("LLMGINE_PROVIDERS__ENDPOINTS", json.dumps({"openai": {"keys": keys}}))
+    execute(["doctor"])
+    out, err = capsys.readouterr()
+    for said in (
+        "key a found by KEY_A",
+        "key b not set; its models need file /nowhere",
+        "key c is asked for",
+        "m:f()",
+    ):
+        assert said in out
+    assert "sk-secret" not in out + err
 
 
 def test_doctor_tells_of_a_settings_file_that_holds_nothing(
