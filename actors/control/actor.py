@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from llmgine.actors.control import names
 from llmgine.actors.control.client import ControlClient
 from llmgine.actors.control.cluster import Boot, Cluster
+from llmgine.actors.control.errors import ActorGone
 from llmgine.actors.control.ground import Ground
 from llmgine.actors.control.membership import KEPT, Membership
 from llmgine.actors.control.options import ControlOptions
@@ -84,7 +85,12 @@ class RuntimeActor:
     # What others call.
 
     async def address(self) -> list[Any]:
-        """Where this actor listens, as wire; opens it first in this life of its process."""
+        """Where this actor listens, as wire; opens it first in this life of its process.
+
+        `ActorGone` once it has stopped, though its process waits to be ended.
+        """
+        if self._stop_task is not None and self._stop_task.done():
+            raise ActorGone(f"{self.name} has stopped")
         if self._open_task is None:
             self._open_task = asyncio.create_task(self._open(), name=f"open {self.name}")
         opening = self._open_task

@@ -138,5 +138,5 @@ class Children:
             logger.info("%s is gone already: %s", name, gone)
         except Exception as error:
             logger.warning("%s did not stop by itself: %s", name, error)
-        finally:
-            await cluster.kill(name)
+        # Not where this is cancelled: a supervisor that dies cuts no stream, its next life drains on.
+        await cluster.kill(name)

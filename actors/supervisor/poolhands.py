@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from llmgine.actors.control import names
 from llmgine.actors.supervisor.children import Children
@@ -64,7 +62,7 @@ class PoolHands:
         """Waits until these have said what they run, but not for those that have no place yet."""
         for actor in actors:
             self._table.expect(actor)
-            self._come(actor, partial(self._found, actor), f"find {actor}")
+            self._coming[actor] = self._work.start(self._seek(actor), f"find {actor}")
         if self._coming:
             await asyncio.wait(self._coming.values(), timeout=_FINDING)
 
@@ -77,7 +75,7 @@ class PoolHands:
             if (coming := self._coming.pop(actor, None)) is not None:
                 coming.cancel()
         for actor in steps.start:
-            self._come(actor, partial(self._start, actor, pool), f"start {actor}")
+            self._coming[actor] = self._work.start(self._begin(actor, pool), f"start {actor}")
         self._retire(steps.drain)
         self._announce()
         return steps
@@ -95,22 +93,15 @@ class PoolHands:
         """Tells callers the table; returns once they have it."""
         await self._members.push("pools", self._table.snapshot())
 
-    def _come(self, actor: str, coming: Callable[[], Coroutine[Any, Any, None]], what: str) -> None:
-        self._coming[actor] = self._work.start(self._join(actor, coming), what)
-
-    async def _join(self, actor: str, coming: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Waits for an actor that comes, and goes on from there."""
+    async def _begin(self, actor: str, pool: Pool) -> None:
         try:
-            await coming()
+            await self._start(actor, pool)
         except Exception as error:
             logger.warning("%s: %s", actor, error)
             self._table.failed(actor, error, self._clock())
         else:
             self._table.joined(actor, self._clock())
-        self._coming.pop(actor, None)
-        pool = self._table.of(names.parse_provider(actor)[0])
-        if self._acts and not self.follow(pool).drain:
-            await self.tell()
+        await self._came(actor)
 
     async def _start(self, actor: str, pool: Pool) -> None:
         """An actor that replaces others is asked whether it can make calls before they leave for it."""
@@ -121,12 +112,26 @@ class PoolHands:
         if replaces:
             await self._children.prepare(actor)
 
-    async def _found(self, actor: str) -> None:
+    async def _seek(self, actor: str) -> None:
         try:
             await self._children.up(actor)
-        except BaseException:
+        except Exception as error:
+            logger.info("%s is not there any more: %s", actor, error)
+            await self._children.end(actor, 0.0)
+            self._table.forget(actor)
+        except asyncio.CancelledError:
             await self._children.end(actor, 0.0)
             raise
+        else:
+            self._table.joined(actor, self._clock())
+        await self._came(actor)
+
+    async def _came(self, actor: str) -> None:
+        """What was awaited of the actor is over: the pool goes on from there."""
+        self._coming.pop(actor, None)
+        pool = self._table.of(names.parse_provider(actor)[0])
+        if self._acts and not self.follow(pool).drain:
+            await self.tell()
 
     def _retire(self, actors: Iterable[str]) -> None:
         if leaving := list(actors):
@@ -139,7 +144,7 @@ class PoolHands:
 
     async def _end(self, actor: str) -> None:
         await self._children.end(actor, _DRAIN_GRACE)
-        self._table.of(names.parse_provider(actor)[0]).actors.pop(actor, None)
+        self._table.forget(actor)
         self._ended(actor)
         self._announce()
 

@@ -170,8 +170,12 @@ class PoolTable:
         known = self.find(actor)
         if known is not None and known.state == "ready" and now - known.ready_at < _PROVEN:
             self.failed(actor, why, now)
-        elif known is not None:
-            del self.of(names.parse_provider(actor)[0]).actors[actor]
+        else:
+            self.forget(actor)
+
+    def forget(self, actor: str) -> None:
+        """An actor is there no more, and that is no failure."""
+        self.of(names.parse_provider(actor)[0]).actors.pop(actor, None)
 
     def placed(self, actor: str, node: str) -> bool:
         """An actor says on which node it lives; True where callers must be told."""

@@ -179,6 +179,39 @@ async def test_the_supervisor_dies_while_a_pool_is_scaled(
     assert sorted(there) == sorted(four)
 
 
+async def test_the_supervisor_dies_while_a_pool_is_changed(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, eventually: Until
+) -> None:
+    """Its next life goes on replacing actors; whoever asked for the change gets it, and no call fails."""
+    pool, load = runtime.pools["scripted"], Load(runtime, 10)
+    before = await pool.scale(3)
+    gate, starts = asyncio.Event(), []
+    plain = Children.start_provider
+
+    async def start(self: Any, name: str, *rest: Any) -> None:
+        starts.append(name)
+        if len(starts) > 1:
+            await gate.wait()
+        await plain(self, name, *rest)
+
+    monkeypatch.setattr(Children, "start_provider", start)
+    changing = asyncio.create_task(pool.reconfigure(max_in_flight=77))
+    await eventually(lambda: len(starts) == 2)
+    await cluster_of(runtime).crash(names.SUPERVISOR)
+    gate.set()
+    after = await changing
+    assert len(after) == 3
+    assert not set(before) & set(after)
+    assert starts[0] in after
+    await load.stop()
+
+    async def limits() -> bool:
+        actors = (await pool.statistics()).actors
+        return {actor.name: actor.limit for actor in actors} == dict.fromkeys(after, 77)
+
+    await eventually(limits)
+
+
 async def test_a_pool_follows_its_load(runtime: Runtime, eventually: Until) -> None:
     """It grows while calls wait, within its bounds, and shrinks when they are over."""
     scaling = {"enabled": True, "max_size": 3, "up_delay": 0.1, "down_delay": 0.5}

@@ -115,6 +115,19 @@ async def test_all_who_stop_wait_for_the_same_draining(place: Place) -> None:
     assert worker.log == ["drained"]
 
 
+async def test_a_stopped_actor_is_gone(place: Place) -> None:
+    """While it drains it still tells where it listens; then nobody waits for it to report itself again."""
+    worker = await place.spawn()
+    address = await worker.address()
+    stopping = asyncio.create_task(worker.stop(5.0))
+    await worker.inside.wait()
+    assert await worker.address() == address
+    worker.go_on.set()
+    await stopping
+    with pytest.raises(ActorGone, match="has stopped"):
+        await worker.address()
+
+
 async def test_opening_that_failed_is_tried_again(place: Place) -> None:
     """Whoever waits for an address gets the reason; the next who asks begins anew."""
     worker = await place.spawn()

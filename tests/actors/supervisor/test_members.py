@@ -31,9 +31,9 @@ class Hall:
         identity = Identity("s", "supervisor", 1)
         self.endpoint = await self.transport.listen(identity, {"member": self.members.serve})
 
-    async def come(self, name: str, *wants: str, epoch: int = 1) -> Stream:
+    async def come(self, name: str, *wants: str, epoch: int = 1, kind: str = "x") -> Stream:
         connection = await self.transport.dial(self.endpoint.address, Identity(name, "x", epoch))
-        report = {"name": name, "kind": "x", "epoch": epoch, "wants": list(wants)}
+        report = {"name": name, "kind": kind, "epoch": epoch, "wants": list(wants)}
         stream = connection.open("member", report)
         assert await stream.receive() == [1, "welcome", None]
         await stream.send(1)
@@ -75,6 +75,14 @@ async def test_what_a_member_says_is_heard(hall: Hall, until: Until) -> None:
     await member.send(2)
     await pushing
     assert hall.log == ["+a", "a: figures 7"]
+
+
+async def test_a_driver_is_told_and_not_waited_for(hall: Hall) -> None:
+    """What keeps a user's process busy holds up nobody, and costs it nothing."""
+    driver = await hall.come("d", "table", kind="driver")
+    await hall.members.push("table", 1, patience=0.0)
+    assert await driver.receive() == [2, "table", 1]
+    assert "d" in hall.members
 
 
 async def test_a_silent_member_holds_up_nobody(hall: Hall, until: Until) -> None:
