@@ -23,6 +23,7 @@ class _Runner:
     def __init__(self, tried: Try) -> None:
         self.tried = tried
         self.first: asyncio.Task[Any] = asyncio.create_task(tried.stream.receive())
+        self.first.add_done_callback(_seen)
 
     @property
     def has_failed(self) -> bool:
@@ -32,6 +33,12 @@ class _Runner:
         yield await self.first
         async for message in self.tried.stream:
             yield message
+
+
+def _seen(first: asyncio.Task[Any]) -> None:
+    """Why it has failed is told where that matters."""
+    if not first.cancelled():
+        first.exception()
 
 
 async def hedged(shared: Shared, call: Call[LLMRequest], tried: Try) -> tuple[Try, AsyncIterable[Any]]:

@@ -53,7 +53,3 @@ class Breakers:
             breaker.failed(generation, now)
         else:
             breaker.succeeded(generation, now)
-
-    def states(self) -> dict[str, str]:
-        """The names whose breakers are not closed, with their states."""
-        return {name: breaker.state for name, breaker in self._of.items() if breaker.state != "closed"}
