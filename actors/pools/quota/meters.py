@@ -18,8 +18,9 @@ WHOLE: Final[frozenset[Of]] = LEVELS | {"requests"}
 
 MINUTE: Final = 60.0
 DAY: Final = 86_400.0
-# How long a call may take, in seconds, until the provider has counted that it is there.
-ARRIVAL: Final = 2.0
+# How long a call may take, in seconds, until the provider has counted that it is there: as long as a
+# connection may take to stand, unless settings allow it more.
+ARRIVAL: Final = 5.0
 
 
 class Meter(NamedTuple):

@@ -37,6 +37,11 @@ def test_a_known_limit_holds_whoever_dies_and_whatever_is_lost(seed: int) -> Non
     assert violations(World(replace(_LOSSY, seed=seed)).run(), at_least=0.4) == []
 
 
+def test_a_known_limit_holds_for_calls_that_are_long_on_their_way() -> None:
+    """As long as a connection may take to stand, with deaths and losses."""
+    assert violations(World(replace(_LOSSY, arrival=4.9)).run(), at_least=0.3) == []
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_an_owner_that_begins_anew_exceeds_a_limit_by_one_lease_at_most(seed: int) -> None:
     """It goes on from what the living tell of themselves, and of the dead."""

@@ -37,6 +37,7 @@ class Case:
     actor_deaths: int = 0
     loss: float = 0.0
     slowest: float = 0.3  # of a message between an actor and the owner
+    arrival: float = 0.5  # the longest way of a call to the provider
     answer: tuple[float, float] = (0.5, 4.0)  # seconds that an answer takes
     input: tuple[int, int] = (200, 1200)
     output: tuple[int, int] = (50, 400)
@@ -128,9 +129,8 @@ class World:
         actor.sent += 1
         amounts: dict[str, float] = {"requests": 1.0, "input_tokens": reservation.need.input}
         amounts["tokens"] = reservation.need.input + output
-        self._later(
-            self.chance.uniform(0.01, 0.5), partial(self._arrive, actor, reservation, amounts, output)
-        )
+        way = self.chance.uniform(0.01, self.case.arrival)
+        self._later(way, partial(self._arrive, actor, reservation, amounts, output))
 
     def _arrive(self, actor: Actor, reservation: Reservation, amounts: dict[str, float], output: int) -> None:
         if not self.server.arrive(amounts, self.now):
