@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import exp
+from typing import NamedTuple
 
 from llmgine.actors.pools.quota.messages import State
 from llmgine.actors.pools.quota.meters import (
@@ -18,6 +19,17 @@ from llmgine.actors.pools.quota.meters import (
 from llmgine.actors.pools.quota.tally import Tally
 
 _TINY = 1e-6
+
+
+class Held(NamedTuple):
+    """What a call took of one account, how much of that counts on arrival, and whether a lease gave it.
+
+    It stays what it is when the limit changes meanwhile.
+    """
+
+    amount: float
+    arriving: float
+    leased: bool
 
 
 class Account:
@@ -70,52 +82,50 @@ class Account:
 
     # A call's way.
 
-    def take(self, need: Need, now: float, horizon: float) -> None:
+    def take(self, need: Need, now: float, horizon: float) -> Held:
         amount = self.needs(need)
+        held = Held(amount, self._arriving(need, amount), self.limit is not None)
         self._flow = self.flow(now, horizon) + amount
         self.touched = now
-        if self.limit is not None:
+        if held.leased:
             self._spare -= amount
-        arriving = self._arriving(need)
-        if arriving:
-            self.tally.add(arriving, now + ARRIVAL)
-        self.open += amount - arriving
+        if held.arriving:
+            self.tally.add(held.arriving, now + ARRIVAL)
+        self.open += amount - held.arriving
+        return held
 
-    def answer(self, need: Need, taken: float, now: float, *, well: bool) -> None:
+    def answer(self, held: Held, taken: float, now: float, *, well: bool) -> None:
         """The provider has counted the call by now, which sets the time of what is counted on arrival."""
-        arriving = self._arriving(need)
-        if arriving and now < taken + ARRIVAL:
-            self.tally.add(-arriving, taken + ARRIVAL)
-            self.tally.add(arriving, now)
+        if held.arriving and now < taken + ARRIVAL:
+            self.tally.add(-held.arriving, taken + ARRIVAL)
+            self.tally.add(held.arriving, now)
         if self.meter.of == "trial":
             self.open -= 1
             self.answered += well
-            self._return(1.0, now)
+            self._return(held, 1.0, now)
 
-    def release(self, need: Need, taken: float, now: float) -> None:
+    def release(self, held: Held, taken: float, now: float) -> None:
         """Nothing was sent."""
-        amount, arriving = self.needs(need), self._arriving(need)
-        self.tally.add(-arriving, taken + ARRIVAL)
-        self.open = max(0.0, self.open - (amount - arriving))
-        self._return(amount, now)
+        self.tally.add(-held.arriving, taken + ARRIVAL)
+        self.open = max(0.0, self.open - (held.amount - held.arriving))
+        self._return(held, held.amount, now)
 
-    def settle(self, need: Need, used: Need, counted: float, now: float) -> None:
+    def settle(self, held: Held, used: Need, counted: float, now: float) -> None:
         """The call is over: what it used stands in place of what it was to need."""
         of = self.meter.of
         if of == "trial":
             return
-        reserved, arrived = self.needs(need), self._arriving(need)
-        self.open = max(0.0, self.open - (reserved - arrived))
+        self.open = max(0.0, self.open - (held.amount - held.arriving))
         if of in LEVELS:
-            self._return(1.0, now)
+            self._return(held, 1.0, now)
             return
         arriving = used.input if of == "tokens" else used.of(of) if of in ON_ARRIVAL else 0.0
         answering = used.output if of in ON_ANSWER else 0.0
-        self.tally.add(arriving - arrived, min(counted, now) if arriving > arrived else counted)
+        self.tally.add(arriving - held.arriving, min(counted, now) if arriving > held.arriving else counted)
         if answering:
             self.tally.spread(answering, counted, max(counted, now))
         spent = used.dollars if of == "dollars" else 0.0
-        self._return(reserved - arriving - answering - spent, now)
+        self._return(held, held.amount - arriving - answering - spent, now)
         self.touched = now
 
     # What the owner is asked for.
@@ -141,14 +151,13 @@ class Account:
             self.meter, used, max(0.0, self.open), self.spare(now), wants, least, waited, self.answered
         )
 
-    def _arriving(self, need: Need) -> float:
+    def _arriving(self, need: Need, amount: float) -> float:
         """What of a call's need is counted when it arrives."""
-        amount = self.needs(need)
         if self.meter.of == "tokens":
             return min(need.input, amount)
         return amount if self.meter.of in ON_ARRIVAL else 0.0
 
-    def _return(self, amount: float, now: float) -> None:
-        """What was reserved and not used may be used by the next; what was used beyond is taken from it."""
-        if self.limit is not None and now < self.expires:
-            self._spare = max(0.0, self._spare + amount)
+    def _return(self, held: Held, amount: float, now: float) -> None:
+        """What was leased and not used may be used by the next; what was used beyond is taken from it."""
+        if self.limit is not None and now < self.expires and (held.leased or amount < 0):
+            self._spare = max(0.0, min(self._spare + amount, self.limit.amount))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from llmgine.actors.pools.quota.account import Account
+from llmgine.actors.pools.quota.account import Account, Held
 from llmgine.actors.pools.quota.learning import Lesson
 from llmgine.actors.pools.quota.line import Line, Waiting
 from llmgine.actors.pools.quota.messages import Ask, Grant, Refused, Share, State, Told
@@ -34,7 +34,7 @@ class Reservation:
     model: str
     need: Need
     taken: float
-    meters: tuple[Meter, ...]
+    held: tuple[tuple[Meter, Held], ...]
     counted: float
     answered: bool = False
     settled: bool = False
@@ -123,8 +123,8 @@ class LeaseBook:
         if not reservation.settled:
             reservation.settled = reservation.answered = True
             self._running -= 1
-            for account in self._of(reservation):
-                account.release(reservation.need, reservation.taken, now)
+            for account, held in self._of(reservation):
+                account.release(held, reservation.taken, now)
 
     def answered(self, reservation: Reservation, now: float, *, well: bool = True) -> None:
         """The answer has begun, or the call was refused."""
@@ -132,8 +132,8 @@ class LeaseBook:
             return
         reservation.answered = True
         reservation.counted = min(now, reservation.taken + ARRIVAL)
-        for account in self._of(reservation):
-            account.answer(reservation.need, reservation.taken, now, well=well)
+        for account, held in self._of(reservation):
+            account.answer(held, reservation.taken, now, well=well)
             self._news |= account.meter.of == "trial"
 
     def settle(self, reservation: Reservation, used: Used, now: float) -> None:
@@ -144,8 +144,8 @@ class LeaseBook:
         reservation.settled = True
         self._running -= 1
         need = used.instead_of(reservation.need)
-        for account in self._of(reservation):
-            account.settle(reservation.need, need, reservation.counted, now)
+        for account, held in self._of(reservation):
+            account.settle(held, need, reservation.counted, now)
             if account.meter.of == "dollars" and need.dollars:
                 self._unsaid = True
                 place = (day_of(now, self._epoch), account.meter.key, account.meter.group)
@@ -342,11 +342,12 @@ class LeaseBook:
         return [meter for meter in meters if meter.of != "trial" or not self._is_known(meter)]
 
     def _reserve(self, key: str, model: str, need: Need, now: float) -> Reservation:
-        meters = tuple(self._meters(key, model))
-        for meter in meters:
-            self._account(meter, now).take(need, now, self._horizon)
+        held = tuple(
+            (meter, self._account(meter, now).take(need, now, self._horizon))
+            for meter in self._meters(key, model)
+        )
         self._running += 1
-        return Reservation(key, model, need, now, meters, now + ARRIVAL)
+        return Reservation(key, model, need, now, held, now + ARRIVAL)
 
     def _is_known(self, trial: Meter) -> bool:
         """Whether any rate of that key and group has a limit."""
@@ -363,8 +364,8 @@ class LeaseBook:
             account = self.accounts[meter] = Account(meter, limit, now)
         return account
 
-    def _of(self, reservation: Reservation) -> Iterable[Account]:
-        return (self.accounts[meter] for meter in reservation.meters if meter in self.accounts)
+    def _of(self, reservation: Reservation) -> Iterable[tuple[Account, Held]]:
+        return [(self.accounts[meter], held) for meter, held in reservation.held if meter in self.accounts]
 
     def _pause(self, key: str, group: str, until: float) -> None:
         self._pauses[key, group] = max(self._pauses.get((key, group), 0.0), until)
