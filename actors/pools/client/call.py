@@ -9,7 +9,7 @@ from pydantic_core import PydanticSerializationError
 
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.client.door import Asked, Declined, Try, admitted
-from llmgine.actors.pools.client.failures import as_failure
+from llmgine.actors.pools.client.failures import as_failure, too_late
 from llmgine.actors.pools.client.shared import Shared
 from llmgine.actors.pools.client.told import Told
 from llmgine.actors.pools.failover.plan import (
@@ -110,7 +110,11 @@ class Call(Generic[_R]):
     async def admitted(self) -> Try:
         """The next try, at an actor that has taken it; raises why there is none."""
         while True:
-            answer = await admitted(self._shared, self._question())
+            try:
+                async with asyncio.timeout(self.left):
+                    answer = await admitted(self._shared, self._question())
+            except TimeoutError:
+                raise self._failure or too_late(self.model) from None
             if isinstance(answer, Try):
                 self._sent += 1
                 return answer

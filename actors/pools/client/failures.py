@@ -66,6 +66,21 @@ def not_taken(model: ModelName, reasons: dict[str, str], retry_after: float) -> 
     return error
 
 
+def too_late(model: ModelName) -> ProviderError:
+    """The call's deadline passed before an actor had taken it."""
+    error = _failure(
+        f"its deadline passed before an actor of the pool {model.provider!r} had taken it",
+        ErrorKind.TIMEOUT,
+        ErrorPhase.CONNECT,
+        model,
+    )
+    error.hint = (
+        f"`llmgine pools show {model.provider}` tells whether its actors are still being started; a later "
+        "deadline= waits for them"
+    )
+    return error
+
+
 def not_sendable(error: NotSendable) -> InvalidRequest:
     """The request does not travel to any actor."""
     return InvalidRequest(

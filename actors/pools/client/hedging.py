@@ -52,7 +52,7 @@ async def hedged(shared: Shared, call: Call[LLMRequest], tried: Try) -> tuple[Tr
     try:
         await asyncio.wait({runners[0].first}, timeout=after)
         if not runners[0].first.done() and shared.hedges.take(call.now):
-            second = await call.hedge(tried)
+            second = await _second(call, runners[0])
             if second is not None:
                 runners.append(_Runner(second))
         winner = await _first(runners)
@@ -67,15 +67,30 @@ async def hedged(shared: Shared, call: Call[LLMRequest], tried: Try) -> tuple[Tr
     return winner.tried, winner.messages()
 
 
+async def _second(call: Call[LLMRequest], first: _Runner) -> Try | None:
+    """The same try at another actor; None where nobody takes it before the first begins."""
+    asking = asyncio.create_task(call.hedge(first.tried))
+    try:
+        await asyncio.wait({asking, first.first}, return_when=asyncio.FIRST_COMPLETED)
+        if not asking.done() and first.has_failed:
+            await asyncio.wait({asking})
+        return asking.result() if asking.done() else None
+    except asyncio.CancelledError:
+        if asking.done() and not asking.exception() and (second := asking.result()) is not None:
+            second.end()
+        raise
+    finally:
+        asking.cancel()
+
+
 async def _first(runners: list[_Runner]) -> _Runner:
     """Who begins first; who has failed only where all have."""
     waiting = {runner.first: runner for runner in runners}
     while True:
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        ended = [waiting.pop(first) for first in done]
-        for runner in ended:
-            if not waiting or not runner.has_failed:
-                return runner
+        ended = sorted((waiting.pop(first) for first in done), key=lambda runner: runner.has_failed)
+        if not waiting or not ended[0].has_failed:
+            return ended[0]
 
 
 def _leave(call: Call[LLMRequest], runner: _Runner) -> None:

@@ -130,11 +130,13 @@ class Serving:
         self._idle.clear()
         self._tally.begun()
         outcome = CANCELLED
+        giving_up = asyncio.create_task(_end_with(stream, asyncio.current_task()))
         try:
             outcome = await self._call(kind, answer, stream, ticket)
         except LinkError:
             pass  # The caller is gone or gave up.
         finally:
+            giving_up.cancel()
             self._tally.ended(outcome)
             self._door.leave(ticket)
             if not self._door.load:
@@ -156,7 +158,6 @@ class Serving:
         ends = began + (request.deadline or self._endpoint.timeouts.total)
         until, span = min(ends, ticket.expires), self._span(session, trace)
         call = Call(request, session, ends, until, ticket, span, self._delayed)
-        giving_up = asyncio.create_task(_end_with(stream, asyncio.current_task()))
         try:
             await answer(call, stream)
         except LinkError:
@@ -167,7 +168,6 @@ class Serving:
             call.outcome = mistake.kind.value
             await stream.send(_failure(kind, mistake))
         finally:
-            giving_up.cancel()
             span.end(error=None if call.outcome == DONE else call.outcome)
         stream.finish()
         return call.outcome

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from llmgine.actors.pools.client.hedging import _first, _Runner
 from tests.actors.pools.client.stage import Stage, answer, failed, outcomes
 from tests.faults.streams import heard
 from tests.providers.faults.chat import ChatWire
@@ -24,13 +25,21 @@ class SlowFirst(Listener):
 
     slow = 1
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()  # the slow ones are answered after all
+
     async def answer(self, call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self.calls) <= self.slow:
+            ends = [asyncio.create_task(one) for one in (reader.read(1), self.go_on.wait())]
             try:
-                await reader.read(1)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                for end in ends:
+                    end.cancel()
+            if not self.go_on.is_set():
                 call.gone.set()
-            raise End
+                raise End
         if call.model == "broken":
             writer.write(b"HTTP/1.1 404 No\r\ncontent-length: 2\r\n\r\n{}")
             return
@@ -39,6 +48,40 @@ class SlowFirst(Listener):
         head = f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         await writer.drain()
+
+
+class Ended:
+    """A try of which the first message has come, with that code."""
+
+    def __init__(self, code: int) -> None:
+        self.stream = self
+        self._code = code
+
+    async def receive(self) -> list[Any]:
+        return [self._code]
+
+
+class Silent:
+    """The second actor that is asked never opens its provider."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.given_up = 0
+        self._first = ""
+
+    def after_the_first(self, name: str, open_: Callable[[], Any]) -> Callable[[], Any]:
+        async def opened() -> None:
+            self._first = self._first or name
+            if name == self._first:
+                await open_()
+                return
+            self.asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.given_up += 1
+
+        return opened
 
 
 @pytest.fixture
@@ -90,6 +133,32 @@ async def test_a_second_try_that_fails_leaves_the_first_to_answer(
     stage = make_stage()
     last = failed(await stage.events("one/broken", deadline=0.5))
     assert sorted(outcomes(last)) == [("one/broken", "not_found"), ("one/broken", "timeout")]
+
+
+async def test_a_second_actor_that_says_nothing_holds_up_nobody(
+    make_stage: Callable[..., Stage], slow: SlowFirst, until: Until
+) -> None:
+    """The first is heard as soon as it begins, whether or not the other has taken the call by then."""
+    stage = make_stage()
+    silent = Silent()
+    await stage.ensure_pool("one")
+    for name in await stage.cluster.names():
+        keyed = cast("Any", stage.cluster._actors[name])._serving._keyed
+        keyed.open = silent.after_the_first(name, keyed.open)
+    call = asyncio.create_task(stage.events("one/any"))
+    await silent.asked.wait()
+    slow.go_on.set()
+    assert outcomes(answer(await call)) == [("one/any", "done")]
+    await until(lambda: silent.given_up == 1)
+
+
+@pytest.mark.parametrize("failed_first", [True, False])
+async def test_of_two_that_begin_at_once_the_one_that_has_not_failed_is_heard(failed_first: bool) -> None:
+    """However the loop orders what came in one of its turns."""
+    for _ in range(20):
+        runners = [_Runner(cast("Any", Ended(code))) for code in ((7, 0) if failed_first else (0, 7))]
+        await asyncio.gather(*(runner.first for runner in runners))
+        assert not (await _first(runners)).has_failed
 
 
 async def test_hedges_stay_within_their_budget(

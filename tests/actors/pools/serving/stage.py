@@ -151,6 +151,10 @@ class Stage:
         load: int = actor._serving._door.load
         return load
 
+    def hang_up(self) -> None:
+        """The caller is gone, with all its calls."""
+        self._ground.close()
+
     async def close(self) -> None:
         for name in await self.cluster.names():
             await self.cluster.kill(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llmgine.actors.pools import wire
 from llmgine.providers import Done, ErrorKind, ErrorPhase
@@ -165,3 +165,22 @@ async def test_a_flood_does_not_starve_others(stage: Stage, until: Until) -> Non
 
 def _calls(stage: Stage) -> dict[str, Any]:
     return stage.section("calls")
+
+
+async def test_who_gives_up_while_the_provider_is_opened_leaves_at_once(stage: Stage, until: Until) -> None:
+    """However long a key is looked for, nobody holds a place whose caller is gone."""
+    await stage.spawn()
+    actor = cast("Any", stage.cluster._actors[NAME])
+    opening = asyncio.Event()
+
+    async def opened() -> None:
+        opening.set()
+        await asyncio.Event().wait()
+
+    actor._serving._keyed.open = opened
+    call = asyncio.create_task(stage.call())
+    await opening.wait()
+    call.cancel()
+    stage.hang_up()
+    await until(lambda: stage.load == 0)
+    assert _calls(stage) == {"begun": 1, "present": 0, "done": 0, "cancelled": 1, "failed": {}}

@@ -1,0 +1,31 @@
+"""A call ends at its deadline, whatever it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+
+from llmgine.providers import ErrorKind, ErrorPhase, ProviderError
+from tests.actors.pools.client.stage import Stage
+
+
+class Waits(Stage):
+    """Pools that never start."""
+
+    async def ensure_pool(self, provider: str) -> list[list[str]]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_pool_that_does_not_start_holds_no_call_beyond_its_deadline() -> None:
+    """It fails as late, and says where to look."""
+    stage = Waits("http://127.0.0.1:9")
+    try:
+        async with asyncio.timeout(5):
+            await stage.events("one/any", deadline=0.02)
+    except ProviderError as error:
+        assert (error.kind, error.phase) == (ErrorKind.TIMEOUT, ErrorPhase.CONNECT)
+        assert "llmgine pools show one" in str(error)
+    else:
+        raise AssertionError("it was answered")
+    finally:
+        await stage.close()
