@@ -15,7 +15,7 @@ from llmgine.actors.pools.keys import Blocked, KeyRing, KeysOptions, Take
 from llmgine.actors.pools.serving.allowance import Allowance
 from llmgine.actors.pools.serving.call import Call, R
 from llmgine.actors.pools.serving.holder import KeyHolder, OpenKey
-from llmgine.providers import Done, EmbeddingResponse, ErrorKind, Failed, InvalidRequest
+from llmgine.providers import Done, EmbeddingResponse, ErrorKind, Failed, InvalidRequest, ProviderError
 from llmgine.providers.keys import KeyPlace
 from llmgine.providers.provider import Provider
 
@@ -96,10 +96,9 @@ class Keychain:
             self._tend(now)
             keys = self._ring.order(model, now, call.session, excluded)
             if keys:
-                waited = await self._allowance.wait(keys, model, call, until)
-                if waited.key in self._ring.order(model, self._clock(), call.session, excluded):
-                    return self._taken(waited, model)
-                self._allowance.release(waited)
+                taken = await self._allowed(keys, model, call, excluded, until)
+                if taken is not None:
+                    return taken
                 continue
             blocked = self._ring.blocked(model, now, excluded)
             if blocked.why in ("refused", "absent"):
@@ -170,6 +169,23 @@ class Keychain:
             name: {**one, "place": str(self.place(name)), "looked": list(self._holders[name].looked)}
             for name, one in figures.items()
         }
+
+    async def _allowed(
+        self, keys: list[str], model: str, call: Call[R], excluded: frozenset[str], until: float
+    ) -> Taken | None:
+        """One of these keys; None where it is time to look at all of them anew."""
+        others = self._ring.blocked(model, self._clock(), excluded.union(keys)).until or _NEVER
+        try:
+            waited = await self._allowance.wait(keys, model, call, min(others, until))
+        except ProviderError:
+            if others >= until:
+                raise
+            await self._rest(others)
+            return None
+        if waited.key in self._ring.order(model, self._clock(), call.session, excluded):
+            return self._taken(waited, model)
+        self._allowance.release(waited)
+        return None
 
     def _taken(self, reservation: Any, model: str) -> Taken:
         key = reservation.key

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from llmgine.providers import ErrorKind, ErrorPhase, ProviderError
 from tests.actors.pools.client.stage import Stage
 
@@ -19,13 +21,8 @@ class Waits(Stage):
 async def test_a_pool_that_does_not_start_holds_no_call_beyond_its_deadline() -> None:
     """It fails as late, and says where to look."""
     stage = Waits("http://127.0.0.1:9")
-    try:
-        async with asyncio.timeout(5):
+    async with asyncio.timeout(5):
+        with pytest.raises(ProviderError, match="llmgine pools show one") as raised:
             await stage.events("one/any", deadline=0.02)
-    except ProviderError as error:
-        assert (error.kind, error.phase) == (ErrorKind.TIMEOUT, ErrorPhase.CONNECT)
-        assert "llmgine pools show one" in str(error)
-    else:
-        raise AssertionError("it was answered")
-    finally:
-        await stage.close()
+    assert (raised.value.kind, raised.value.phase) == (ErrorKind.TIMEOUT, ErrorPhase.CONNECT)
+    await stage.close()

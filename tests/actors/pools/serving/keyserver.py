@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from llmgine.actors.pools.admission import Ticket
 from llmgine.actors.pools.keys import KeyBreakerPolicy, KeysOptions
+from llmgine.actors.pools.serving.allowance import Allowance
 from llmgine.actors.pools.serving.call import Call
 from llmgine.actors.pools.serving.keyed import KeyedCalls
 from llmgine.providers import Done, EmbeddingRequest, Failed, LLMRequest, Message, ProviderError, StreamEvent
@@ -60,12 +61,12 @@ class Clock:
 class Caller:
     """Makes calls of the endpoint "there" as a provider actor would."""
 
-    def __init__(self, endpoint: dict[str, Any], **breaker: Any) -> None:
+    def __init__(self, endpoint: dict[str, Any], allowance: Allowance | None = None, **breaker: Any) -> None:
         settings = {"kind": "openai", "api": "openai-chat", **endpoint}
         options = ProvidersOptions.model_validate({"endpoints": {"there": settings}})
         self.clock = Clock()
         keys = KeysOptions(breaker=KeyBreakerPolicy(**breaker))
-        self.calls = KeyedCalls("there", options, keys, clock=self.clock, allowance=Unlimited())
+        self.calls = KeyedCalls("there", options, keys, clock=self.clock, allowance=allowance or Unlimited())
         self.failed: list[ProviderError] = []
 
     def call(self, request: Any, wait: float | None = None, session: str = "") -> Call[Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 import llmgine.providers.layers.recovery.layer as recovery
+from llmgine.actors.pools.serving.call import Call, R
 from llmgine.providers import Done, ErrorKind, ErrorPhase, Failed, ProviderError, Reset
 from tests.actors.pools.serving.keyserver import KEYS, Caller, KeyServer, tries
+from tests.actors.pools.serving.unlimited import Unlimited
 
 Until = Callable[..., Any]
 
@@ -40,6 +42,41 @@ async def test_all_limited_is_waited_out_as_asked(caller: Caller, server: KeySer
     assert [outcome for _, outcome in told[2:]] == ["done"]
     assert caller.clock() - began >= 0.05
     assert [error.kind for error in caller.failed] == [ErrorKind.RATE_LIMIT]
+
+
+class UsedUp(Unlimited):
+    """Nothing may be used of the key "a", which is known at once, or after waiting in vain."""
+
+    def __init__(self, *, at_once: bool) -> None:
+        self._at_once = at_once
+
+    def take(self, keys: Sequence[str], model: str, call: Call[R]) -> Any:
+        left = [key for key in keys if key != "a"]
+        return super().take(left, model, call) if left else None
+
+    async def wait(self, keys: Sequence[str], model: str, call: Call[R], until: float) -> Any:
+        if (taken := self.take(keys, model, call)) is not None:
+            return taken
+        if not self._at_once:
+            await asyncio.sleep(until - asyncio.get_running_loop().time())
+        raise ProviderError("it is used up", kind=ErrorKind.RATE_LIMIT, phase=ErrorPhase.REQUEST)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_key_that_rests_is_waited_for_while_another_is_used_up(
+    server: KeyServer, monkeypatch: pytest.MonkeyPatch, until: Until, at_once: bool
+) -> None:
+    """What may be used of one key keeps no call from another whose rest ends sooner."""
+    plan(server, "status.429.soon", "b")
+    for name, text in KEYS.items():
+        monkeypatch.setenv(f"KEY_{name.upper()}", text)
+    keys = [{"name": name, "env": f"KEY_{name.upper()}"} for name in KEYS]
+    caller = Caller({"base_url": server.base_url, "keys": keys}, UsedUp(at_once=at_once))
+    await caller.calls.open()
+    await until(caller.opened)
+    async with asyncio.timeout(5):
+        assert await caller.told() == [("b", "rate_limit"), ("b", "done")]
+    await caller.calls.aclose()
 
 
 async def test_who_would_not_wait_is_told_when(caller: Caller, server: KeyServer) -> None:
