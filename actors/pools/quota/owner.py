@@ -17,6 +17,8 @@ _PAUSE = 1.0
 _REMEMBERED = 600.0
 # A limit that is guessed from refusals: this part of what was used before, and its growth while it holds.
 _GUESS, _GROWTH = 0.9, 1.05
+# So few calls in a window tell nothing of a limit: the provider may just have been busy.
+_FEW = 8.0
 
 
 class QuotaOwner:
@@ -218,8 +220,9 @@ class QuotaOwner:
         if pause > MINUTE or (meter not in self._guessed and self._is_known(meter)):
             return
         ledger = self._ledger(meter, now)
-        used = max(1.0, _GUESS * ledger.used(now))
-        limit = ledger.limit
+        if ledger.used(now) < _FEW:
+            return
+        used, limit = _GUESS * ledger.used(now), ledger.limit
         if limit is None:
             limit = Limit(used, source="refusals")
         elif used < limit.amount:

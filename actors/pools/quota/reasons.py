@@ -53,4 +53,5 @@ def setting(pool: str, meter: Meter, limit: Limit | None, *, only: bool) -> str:
         return f"{place}:{of_models} {SETTING_OF[meter.of]} sets it"
     if limit.source == "trial":
         return "pools.default.quota.trial sets with how many it begins"
-    return f"the provider tells of it; {place} can set others, and learn there says whether it counts"
+    source = "it is guessed from refusals" if limit.source == "refusals" else "the provider tells of it"
+    return f"{source}; {place} can set others, and learn there says whether it counts"

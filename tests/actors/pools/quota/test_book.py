@@ -32,6 +32,10 @@ class Sharing:
         self.book.leave(waiting)
         return served[0][1] if served else None
 
+    def is_refused(self, reservation: Reservation, now: float) -> None:
+        self.book.refused("main", "m", 1.0, now)
+        self.book.settle(reservation, Used(0.0, 0.0, 0.0), now)
+
     def learns(self, tokens: float, now: float) -> None:
         self.book.learned(Lesson(OUTPUT, Limit(tokens, source="provider"), None, None), now)
 
@@ -65,3 +69,30 @@ def test_a_limit_that_shrinks_under_a_call_bounds_what_the_call_gives_back() -> 
     account = sharing.book.accounts[OUTPUT]
     assert account.open == 0.0
     assert account.spare(1.0) <= 500.0
+
+
+def test_a_refusal_of_one_of_few_calls_is_taken_for_no_limit() -> None:
+    """The pause that the provider asks for is kept; after it calls go on, however many."""
+    sharing = Sharing()
+    first = sharing.sent(SHORT, 0.0)
+    assert first is not None
+    sharing.is_refused(first, 0.5)
+    assert sharing.sent(SHORT, 1.0) is None
+    assert all(sharing.sent(SHORT, 2.0 + number) is not None for number in range(6))
+
+
+def test_a_refusal_of_one_of_many_calls_tells_of_a_limit() -> None:
+    """As many as were taken before are made from then on."""
+    sharing = Sharing()
+    for number in range(20):
+        sent = sharing.sent(SHORT, float(number))
+        assert sent is not None
+        sharing.book.answered(sent, float(number))
+        sharing.book.settle(sent, Used(100.0, 300.0), float(number))
+    refused = sharing.sent(SHORT, 20.0)
+    assert refused is not None
+    sharing.is_refused(refused, 20.5)
+    assert sharing.sent(SHORT, 30.0) is None
+    limit = sharing.book.limit_of(Meter("main", "m", "requests"))
+    assert limit is not None
+    assert (limit.source, limit.amount) == ("refusals", pytest.approx(18.9))
