@@ -22,7 +22,7 @@ from llmgine.actors.link import StreamHandler
 from llmgine.actors.pools.figures import FIGURES
 from llmgine.actors.pools.quota.messages import QUOTA
 from llmgine.actors.sessions import SessionOptions
-from llmgine.actors.store import StoreClient
+from llmgine.actors.store import StoreClient, StoreUnavailable
 from llmgine.actors.store.options import MEMORY
 from llmgine.actors.store.queries import SessionFilter
 from llmgine.actors.store.rows import ApprovalState
@@ -155,15 +155,22 @@ class SupervisorActor(ObservedActor):
     async def _restore(self, *, anew: bool) -> None:
         """What the store alone has comes before anybody asks for it, unless the store keeps them waiting.
 
-        `StoreUnavailable` where a new runtime has none.
+        `StoreUnavailable` where the store of a new runtime says that it cannot keep anything.
         """
         if anew:
-            await self._store.write((), timeout=_RESTORING)
+            await self._check_store()
         restoring = {
             self._work.start(self._restore_sessions(anew=anew), "find what the store has of sessions"),
             self._work.start(self._approvals.restore(), "find the approvals that are pending"),
         }
         await asyncio.wait(restoring, timeout=_RESTORING)
+
+    async def _check_store(self) -> None:
+        try:
+            await self._store.write((), timeout=_RESTORING)
+        except StoreUnavailable:
+            if self._store.away is not None:
+                raise
 
     async def _restore_sessions(self, *, anew: bool) -> None:
         """Subscriptions come first, for a session that has ended takes its own with it."""
@@ -444,7 +451,7 @@ class SupervisorActor(ObservedActor):
         try:
             keeps = (self.settings["store"]["url"] or MEMORY) != MEMORY
             await asyncio.gather(*self._carry_out(self._directory.stop(keeps=keeps)), return_exceptions=True)
-            await self._bus.close()
+            await asyncio.gather(self._bus.close(), self._hosts.give_up(), self._pools.stopped())
             # Those that others write to while they drain go last.
             last = [name for name in (names.STORE, names.TELEMETRY) if name in self._essentials]
             mine = {self.name, *last}

@@ -30,6 +30,7 @@ class HostDesk:
         self._hosts = Hosts(options)
         self._placed: dict[Wish, asyncio.Future[str]] = {}
         self._paused = False
+        self._coming: set[asyncio.Task[None]] = set()
 
     def warm_up(self) -> None:
         """From now on blank actors are kept ready."""
@@ -81,8 +82,15 @@ class HostDesk:
         self._settle()
 
     def stop(self) -> None:
-        """Nothing is started any more."""
+        """Nothing more is started."""
         self._hosts.stop()
+
+    async def give_up(self) -> None:
+        """What is being started is not waited for; nothing of it is left when this returns."""
+        for coming in self._coming:
+            coming.cancel()
+        if self._coming:
+            await asyncio.wait(self._coming)
 
     def snapshot(self) -> dict[str, Any]:
         return self._hosts.snapshot()
@@ -98,7 +106,9 @@ class HostDesk:
             self._work.start(self._children.end(host, _FAREWELL), f"end {host}")
         if not self._paused or self._placed:
             for host in self._hosts.starts():
-                self._work.start(self._start(host), f"start {host}")
+                coming = self._work.start(self._start(host), f"start {host}")
+                self._coming.add(coming)
+                coming.add_done_callback(self._coming.discard)
 
     async def _start(self, host: str) -> None:
         loop = asyncio.get_running_loop()

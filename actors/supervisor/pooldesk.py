@@ -191,6 +191,10 @@ class PoolDesk:
         """The runtime ends: nothing is started any more, and what is being started is given up."""
         self._hands.stop()
 
+    async def stopped(self) -> None:
+        """Returns once nothing is left of what was given up."""
+        await self._hands.stopped()
+
     def tick(self) -> None:
         """Time has passed: sizes follow loads, and what did not start is tried again."""
         for pool in self.table.pools.values() if self._found.is_set() else ():

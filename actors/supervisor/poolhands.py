@@ -58,6 +58,11 @@ class PoolHands:
         for coming in self._coming.values():
             coming.cancel()
 
+    async def stopped(self) -> None:
+        """Returns once nothing is left of what was given up."""
+        if self._coming:
+            await asyncio.wait(self._coming.values())
+
     async def find(self, actors: Iterable[str]) -> None:
         """Waits until these have said what they run, but not for those that have no place yet."""
         for actor in actors:

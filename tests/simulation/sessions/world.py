@@ -11,6 +11,7 @@ from unittest import mock
 import llmgine.actors.store.actor as store_actor
 from llmgine.actors.control import Boot, ControlClient, names
 from llmgine.actors.pools.serving import keyed
+from llmgine.actors.store import StoreUnavailable
 from llmgine.actors.store.memory import MemoryEngine
 from llmgine.providers import LlmgineError
 from llmgine.runtime import opening
@@ -134,13 +135,17 @@ class World:
         await self._within(_REST, self._stop(), "the runtime stops")
 
     async def _launch(self) -> None:
-        """In a process of its own, as a script that launches a detached runtime."""
+        """In a process of its own, as a script that launches a detached runtime until it stands."""
         world = SimulatedWorld(self.cluster)
         boot = Boot(self.name, names.SUPERVISOR, "supervisor", world, self.settings.to_wire(), detached=True)
-        launcher = Process("launcher")
-        await self.loop.start(
-            launcher, opening._raise_supervisor(self.cluster, boot, opening._Fate()), "launch"
-        )
+        while True:
+            raising = opening._raise_supervisor(self.cluster, boot, opening._Fate())
+            try:
+                await self.loop.start(Process("launcher"), raising, "launch")
+                break
+            except StoreUnavailable as error:
+                self.note("launches in vain", f"the launch fails: {error}")
+                self.cluster.destroy()
         self.watcher.begin()
         for _ in range(self.plan.drivers):
             self._start_driver()
@@ -179,7 +184,8 @@ class World:
         control = ControlClient(self.cluster, self.name)
         await self.loop.start(Process("stopper"), control.call("stop_runtime"), "stop")
         await self.cluster.kill(names.SUPERVISOR)
-        self.account.must(not await self.cluster.names(), 7, "actors are left of a runtime that was stopped")
+        left = ", ".join(await self.cluster.names())
+        self.account.must(not left, 7, f"{left} are left of a runtime that was stopped")
 
     async def _within(self, seconds: float, work: object, what: str) -> None:
         try:
