@@ -155,8 +155,7 @@ class _Round:
         actor = self._choice(now)
         looks_around = actor is not None and self._looks_around()
         if actor is None and self._busy:
-            actor = min(self._busy, key=lambda busy: self._busy[busy])
-            self._busy.clear()
+            actor = self._least_busy()
         if actor is None:
             retry_after = min(self._hints, default=_COME_BACK)
             return Declined(not_taken(self._asked.model, self._reasons, retry_after))
@@ -237,6 +236,13 @@ class _Round:
             return router.choose(now, self._reasons, session=asked.session, key=asked.key)
         found = router.choose(now, asked.avoided | self._reasons.keys(), session=asked.session)
         return found or router.choose(now, self._reasons, session=asked.session)
+
+    def _least_busy(self) -> str | None:
+        """The one at which to wait, of those that had no place free; None where all have left the pool."""
+        left = {actor: load for actor, load in self._busy.items() if actor in self._router}
+        self._busy.clear()
+        self.gone |= not left
+        return min(left, key=lambda actor: left[actor], default=None)
 
     def _pass(self, actor: str, outcome: str, reason: str) -> None:
         self._reasons[actor] = reason

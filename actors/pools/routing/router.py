@@ -109,6 +109,10 @@ class Router:
         """How many actors the pool has."""
         return len(self._actors)
 
+    def __contains__(self, actor: str) -> bool:
+        """Whether it is one of the pool's actors."""
+        return actor in self._actors
+
     def update(self, actors: Mapping[str, str]) -> None:
         """These are the pool's actors now, and their nodes; what is known of those that stay is kept."""
         self._actors = {name: self._actors.get(name) or _Actor(name, Load(self._usual)) for name in actors}

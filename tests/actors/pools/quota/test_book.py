@@ -95,4 +95,5 @@ def test_a_refusal_of_one_of_many_calls_tells_of_a_limit() -> None:
     assert sharing.sent(SHORT, 30.0) is None
     limit = sharing.book.limit_of(Meter("main", "m", "requests"))
     assert limit is not None
-    assert (limit.source, limit.amount) == ("refusals", pytest.approx(18.9))
+    assert limit.source == "refusals"
+    assert limit.amount == pytest.approx(18.9)
