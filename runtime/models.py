@@ -165,8 +165,13 @@ def made(kind: type[_Request], fields: dict[str, Any]) -> _Request:
         return kind.model_validate(fields)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)
-        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found[:3])
+        said = "; ".join(_said(".".join(map(str, one["loc"])), one["msg"]) for one in found[:3])
         raise InvalidRequest(f"the call cannot be made: {said}") from None
+
+
+def _said(field: str, why: str) -> str:
+    why = why.removeprefix("Value error, ")
+    return f"{field}: {why}" if field else why
 
 
 def _twice(kind: str, what: str) -> InvalidRequest:

@@ -185,6 +185,7 @@ EMBED = EmbeddingRequest(model="scripted/echo", inputs=("a",))
         (lambda on: on.complete("scripted/echo"), "give a prompt"),
         (lambda on: on.complete("scripted/echo", []), "messages"),
         (lambda on: on.complete("scripted/echo", 3), "not int"),
+        (lambda on: on.complete([], "Hi"), "made: a list of models"),
         (lambda on: on.complete("scripted/echo", "Hi", temprature=1), "temprature"),
         (lambda on: on.complete("scripted/echo", "Hi", temperature=-1), "temperature"),
         (lambda on: on.complete("scripted/echo", "Hi", output=object.__new__), "pydantic model"),
