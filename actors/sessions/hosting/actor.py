@@ -257,16 +257,16 @@ class SessionActor(ObservedActor):
             return True
 
     async def end(self, session_id: str, grace: float, reason: str = "it was closed") -> bool:
-        """Whether the session was here; it takes no more turns, and those that it took on have ended."""
+        """Whether the session was here, and the store has its end; its turns have ended in any case."""
         async with self._lanes.of(session_id):
             slot = self._slots.get(session_id)
             if slot is None:
                 return False
-            await slot.host.end(reason, grace)
+            kept = await slot.host.end(reason, grace)
             await self._say_last()
             self._slots.remove(slot, reason)
             self._see_out(slot)
-            return True
+            return kept
 
     def _see_out(self, slot: Slot) -> None:
         """Its own handlers hear of its end before they go."""

@@ -205,25 +205,26 @@ class SessionHost:
             await self.approvals.stop()
             await self.conversation.toolset.close()
 
-    async def end(self, reason: str, grace: float) -> int:
+    async def end(self, reason: str, grace: float) -> bool:
         """Takes no more turns, lets those that were taken on end within `grace` seconds, cancels the rest.
 
-        Returns how many were cancelled. The session is closed in the store, and readers have their turns'
-        last events, when it returns.
+        Returns whether it is closed in the store; readers have their turns' last events then.
         """
-        left = await self.queue.end(reason, grace)
+        await self.queue.end(reason, grace)
         await self.approvals.stop()
         await self.conversation.toolset.close()
         try:
             self._journal.snapshot()
             self._journal.put(state="closed", pending=0)
             await self._journal.flush()
+            kept = True
         except (StoreError, SessionMoved) as error:
             log.warning("the end of session %s is not kept: %s", self.session_id, error)
+            kept = False
         with suppress(TimeoutError):
             async with asyncio.timeout(max(1.0, grace)):
                 await self._quiet.wait()
-        return left
+        return kept
 
     def fenced(self) -> None:
         """Another process has the session: nothing that happens here counts any more."""

@@ -153,18 +153,18 @@ class TurnQueue:
         self._journal.append(SteerAsked(turn.request.turn_id, steer, message))
         return True
 
-    async def end(self, reason: str, grace: float) -> int:
+    async def end(self, reason: str, grace: float) -> None:
         """Takes no more turns, lets those that it has end, and cancels what is left after `grace` seconds."""
         self.closing = self.closing or reason
         if self._worker is not None:
             await asyncio.wait({self._worker}, timeout=grace)
-        left = [turn for turn in self._turns.values() if turn.log.terminal is None]
-        cancelled = sum(self.cancel(turn, f"the session ended ({reason})") for turn in left)
+        for turn in list(self._turns.values()):
+            if turn.log.terminal is None:
+                self.cancel(turn, f"the session ended ({reason})")
         if self._worker is not None:
             await self._worker
         if self._telling:
             await asyncio.wait(self._telling)
-        return cancelled
 
     async def leave(self, reason: str) -> None:
         """Stops where it stands, without a word to the journal: the turns go on elsewhere, or sleep."""

@@ -35,6 +35,14 @@ class Database(Protocol):
         """`StoreDamaged` where what is written would be lost."""
         ...
 
+    def written(self, connection: sa.Connection) -> None:
+        """A transaction was committed; what that leaves to be done is begun, and waited for by nobody."""
+        ...
+
+    def let_go(self) -> None:
+        """Nothing goes on any more beside the connection of the writer, which is closed next."""
+        ...
+
     def give_back(self, connection: sa.Connection) -> None:
         """Space that is not used any more, a little of it, outside of transactions."""
         ...

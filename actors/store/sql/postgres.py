@@ -82,6 +82,12 @@ class PostgresDatabase:
     def must_be_there(self) -> None:
         """A commit says so itself."""
 
+    def written(self, connection: sa.Connection) -> None:
+        """The server works its log off by itself."""
+
+    def let_go(self) -> None:
+        """Nothing goes on here."""
+
     def give_back(self, connection: sa.Connection) -> None:
         """The server does that by itself."""
 

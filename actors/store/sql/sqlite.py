@@ -11,9 +11,12 @@ import sqlalchemy as sa
 
 from llmgine.actors.store.errors import StoreDamaged, StoreError, StoreUnavailable
 from llmgine.actors.store.options import sqlite_path
+from llmgine.actors.store.sql.checkpoints import Checkpoints
 
 # The log beside the file is cut back to this size once it has been worked off.
 _LOG_BYTES: Final = 16 << 20
+# Pages of the log after which a commit works it off itself, where nobody did beside it.
+_LOG_PAGES: Final = 16_000
 # Pages of the file that are given back at a time.
 _PAGES: Final = 1_000
 
@@ -45,6 +48,7 @@ class SqliteDatabase:
         self.path = Path(sqlite_path(url)).expanduser().absolute()
         self._busy_timeout = busy_timeout
         self._identity: tuple[int, int] | None = None
+        self._checkpoints: Checkpoints | None = None
 
     @property
     def url(self) -> str:
@@ -76,6 +80,18 @@ class SqliteDatabase:
     def must_be_there(self) -> None:
         if _identity(self.path) != self._identity:
             raise damaged(self.path, "it was removed or replaced while it was in use")
+
+    def written(self, connection: sa.Connection) -> None:
+        """The log is worked off beside the commits."""
+        if self._checkpoints is None:
+            self._checkpoints = Checkpoints(self.path)
+        self._checkpoints.written(connection.connection.driver_connection)
+
+    def let_go(self) -> None:
+        """A checkpoint that is under way is waited for."""
+        checkpoints, self._checkpoints = self._checkpoints, None
+        if checkpoints is not None:
+            checkpoints.close()
 
     def give_back(self, connection: sa.Connection) -> None:
         _pragma(connection, f"incremental_vacuum({_PAGES})")
@@ -141,6 +157,7 @@ def _prepare(connection: sqlite3.Connection, record: Any) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
 
 
 def _begin(connection: sa.Connection) -> None:

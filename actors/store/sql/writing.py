@@ -86,6 +86,7 @@ class StoreWriter:
             self._keep_tickets(tickets, now)
         self._letters, self._responses = letters, answers
         self._remember(tickets, fence, runs)
+        self._database.written(self._connection)
         return refused
 
     def _carry_out(self, runs: Sequence[Run]) -> tuple[int, Amount]:
@@ -140,6 +141,7 @@ class StoreWriter:
 
     def close(self) -> None:
         """Leave nothing to be done behind."""
+        self._database.let_go()
         try:
             self._database.leave(self._connection)
         finally:
@@ -147,6 +149,7 @@ class StoreWriter:
 
     def abandon(self) -> None:
         """Let go of it as it stands."""
+        self._database.let_go()
         self._connection.close()
         self._engine.dispose()
 

@@ -40,4 +40,5 @@ def beside(engine: SqlEngine) -> Iterator[sqlite3.Connection]:
 def checkpoint(engine: SqlEngine) -> None:
     """What stands in the log goes into the file."""
     with beside(engine) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            pass  # the store is at it itself

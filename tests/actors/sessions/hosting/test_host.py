@@ -297,18 +297,18 @@ async def test_end_lets_turns_finish(stage: Stage, script: Any) -> None:
     with pytest.raises(SessionClosed, match="closed"):
         await soon(session.ask("c"))
     gate.go_on.set()
-    assert await soon(ending) == 0
+    assert await soon(ending)
     assert [(await soon(result)).text for result in results] == ["1", "2"]
 
 
 async def test_end_cancels_what_is_left(stage: Stage, script: Any) -> None:
-    """Turns that have not ended within the grace are cancelled, counted, and their readers told."""
+    """Turns that have not ended within the grace are cancelled, and their readers told."""
     gate = script.Gate()
     session = await stage.open([gate])
     turns = [await soon(session.submit(text)) for text in "ab"]
     results = [asyncio.create_task(turn.result()) for turn in turns]
     await gate.inside.wait()
-    assert await soon(stage.host.end("closed", 0.0)) == 2
+    assert await soon(stage.host.end("closed", 0.0))
     for result in results:
         with pytest.raises(TurnCancelled):
             await soon(result)
