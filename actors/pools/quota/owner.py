@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmgine.actors.pools.quota.ledger import Ledger, Who
 from llmgine.actors.pools.quota.messages import Ask, Grant, Granted, Refused, Share, Told
@@ -15,10 +15,18 @@ from llmgine.actors.pools.quota.spending import Cost, Spending
 _PAUSE = 1.0
 # How long it is known of an actor that it is dead, in seconds.
 _REMEMBERED = 600.0
-# A limit that is guessed from refusals: this part of what was used before, and its growth while it holds.
-_GUESS, _GROWTH = 0.9, 1.05
+# A limit that is guessed from refusals: this part of what was used before, and its growth in the first
+# window in which it holds, which doubles with each further one, up to the last figure.
+_GUESS, _GROWTH, _FASTEST = 0.9, 0.05, 0.5
 # So few calls in a window tell nothing of a limit: the provider may just have been busy.
 _FEW = 8.0
+
+
+class _Guess(NamedTuple):
+    """When a guess was made or moved, and by what part it grows next."""
+
+    since: float
+    growth: float
 
 
 class QuotaOwner:
@@ -43,7 +51,7 @@ class QuotaOwner:
         self._trial = trial
         self._epoch = epoch
         self._told: dict[Meter, tuple[Limit, float]] = {}  # and when
-        self._guessed: dict[Meter, float] = {}  # when each guess was made or moved
+        self._guessed: dict[Meter, _Guess] = {}
         self.ledgers: dict[Meter, Ledger] = {}
         self._pauses: dict[tuple[str, str], float] = {}
         self._lives: dict[str, tuple[int, int, int]] = {}  # life, number of its last ask, and last refusal
@@ -228,15 +236,16 @@ class QuotaOwner:
         elif used < limit.amount:
             limit = replace(limit, amount=used)
         ledger.limit = limit
-        self._guessed[meter] = now
+        self._guessed[meter] = _Guess(now, _GROWTH)
 
     def _grown(self, meter: Meter, now: float) -> Limit:
-        """A guess that has held for a whole window while somebody waited is tried a little higher."""
+        """A guess that has held for a whole window while somebody waited is tried higher."""
         ledger = self.ledgers[meter]
         limit = ledger.limit or Limit(1.0, source="refusals")
-        if now - self._guessed[meter] >= limit.window and ledger.is_scarce(now):
-            self._guessed[meter] = now
-            limit = replace(limit, amount=limit.amount * _GROWTH + 1.0)
+        guess = self._guessed[meter]
+        if now - guess.since >= limit.window and ledger.is_scarce(now):
+            self._guessed[meter] = _Guess(now, min(2 * guess.growth, _FASTEST))
+            limit = replace(limit, amount=limit.amount * (1 + guess.growth) + 1.0)
         return limit
 
     def _paused(self, meter: Meter, now: float) -> bool:

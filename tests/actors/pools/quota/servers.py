@@ -57,6 +57,8 @@ class SlidingWindow:
         self._counted.append((now, amount))
 
 
+_FEW = 15
+
 Counter = Bucket | FixedWindows | SlidingWindow
 
 
@@ -68,13 +70,15 @@ class Server:
         self.counted: dict[str, list[tuple[float, float]]] = {of: [] for of in limits}
         self.offered: dict[str, list[tuple[float, float]]] = {of: [] for of in limits}
         self.refused: list[float] = []
+        self.busy_until = 0.0  # refuses, until then, all but a few
 
     def arrive(self, amounts: dict[str, float], now: float) -> bool:
         """Whether the call is taken."""
         needs = {of: amounts.get(of, 0.0) for of in self.counters if of != "output_tokens"}
         for of, need in needs.items():
             self.offered[of].append((now, need))
-        if any(self.counters[of].left(now) + 1e-9 < need for of, need in needs.items()):
+        busy = now < self.busy_until and len(self.counted["requests"]) >= _FEW
+        if busy or any(self.counters[of].left(now) + 1e-9 < need for of, need in needs.items()):
             self.refused.append(now)
             return False
         output = self.counters.get("output_tokens")

@@ -66,6 +66,15 @@ def test_a_limit_that_nobody_tells_of_is_found_by_refusals(server: type[Counter]
     assert len(world.server.refused) <= 0.1 * world.taken
 
 
+def test_a_guess_that_was_too_low_is_left_behind() -> None:
+    """One busy moment of a provider does not hold its key down for long."""
+    case = Case(1, {"requests": 600.0}, _SKEWED, SlidingWindow, seconds=900, known=False, headers=False)
+    world = World(case)
+    world.server.busy_until = 30.0
+    world.run()
+    assert world.server.total("requests", 720, 900) >= 0.6 * 3 * min(600, 60 * sum(_SKEWED))
+
+
 def test_a_small_limit_reaches_every_actor() -> None:
     """Six calls a minute over three actors: whoever waits longest is next, wherever it waits."""
     world = World(Case(1, {"requests": 6.0}, (1.0, 0.3, 0.1), seconds=400)).run()
