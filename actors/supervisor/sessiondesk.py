@@ -19,7 +19,6 @@ from llmgine.actors.sessions import (
     SessionWoken,
 )
 from llmgine.actors.sessions.hosting.code import SessionCode
-from llmgine.actors.store import StoreUnavailable
 from llmgine.actors.supervisor.directory import Directory
 from llmgine.actors.supervisor.entries import EndSession, SessionEntry, SessionNotFound
 from llmgine.actors.supervisor.lodging import Lodging
@@ -251,27 +250,28 @@ class SessionDesk:
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _WRITTEN_DOWN
-        while True:
-            try:
-                await self._ended_at_home(entry)
+        while not await self._finished(entry):
+            if loop.time() >= give_up:
+                logger.warning("the end of session %s is not in the store", entry.id)
                 return
-            except (LlmgineError, TimeoutError) as error:
-                if not isinstance(error, StoreUnavailable) or loop.time() >= give_up:
-                    logger.warning("the end of session %s is not in the store: %s", entry.id, error)
-                    return
             await asyncio.sleep(_AGAIN)
 
-    async def _ended_at_home(self, entry: SessionEntry) -> None:
-        """One that sleeps is woken to end its turns, or to hear of it."""
-        if await self._lodging.end(entry, self._options.stop_grace):
-            return
-        row = await self._records.find(entry.id)
-        heard = self._subscriptions.hears(entry.id, SessionEnded)
-        if row is not None and (row.pending or heard):
-            await self._again(entry)
-            await self._lodging.end(entry, self._options.stop_grace)
-        elif row is not None:
+    async def _finished(self, entry: SessionEntry) -> bool:
+        """Whether the store has its end; one that sleeps is woken to end its turns, or to hear of it."""
+        try:
+            if await self._lodging.end(entry, self._options.stop_grace):
+                return True
+            row = await self._records.find(entry.id)
+            if row is None or row.state == "closed":
+                return True
+            if row.pending or self._subscriptions.hears(entry.id, SessionEnded):
+                await self._again(entry)
+                return await self._lodging.end(entry, self._options.stop_grace)
             await self._records.close_row(row)
+        except (LlmgineError, TimeoutError) as error:
+            logger.info("the end of session %s is not in the store yet: %s", entry.id, error)
+            return False
+        return True
 
     async def _publish(self, event: Event, *, wait: bool = False) -> None:
         """Publishes; a bus that cannot take it now, or a slow handler, holds up no session for long."""
