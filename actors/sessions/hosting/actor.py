@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -112,7 +113,12 @@ class SessionActor(ObservedActor):
         self._holds = model_sizes(self._providers)
         # A warm actor has its links when its first session comes.
         await self._bus.start()
+        self._keep(asyncio.create_task(self._reach_store(self._store), name=f"lead {self.name} to the store"))
         self._watching = asyncio.create_task(self._watch(), name=f"watch the sessions of {self.name}")
+
+    async def _reach_store(self, store: StoreClient) -> None:
+        with suppress(LlmgineError, TimeoutError):
+            await store.write(())
 
     async def on_push(self, kind: str, body: Any) -> None:
         if kind == "pools" and self._models is not None:
