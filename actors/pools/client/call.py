@@ -187,14 +187,13 @@ class Call(Generic[_R]):
 
     async def _declined(self, declined: Declined) -> None:
         error = as_failure(declined.error, self.model)
-        if declined.by_provider:
+        by_provider = declined.by == "provider"
+        if by_provider:
             self._tries += 1
             self.told.add((), "", self.model, error.kind.value, 0.0)
-        by: By = "provider" if declined.by_provider else "pool"
-        if not await self._goes_on(
-            Failure(error.kind, by, error.phase, error.retryable, error.retry_after), error
-        ):
-            raise (None if declined.by_provider else self._failure) or declined.error
+        failure = Failure(error.kind, declined.by, error.phase, error.retryable, error.retry_after)
+        if not await self._goes_on(failure, error):
+            raise (None if by_provider else self._failure) or declined.error
 
     async def _goes_on(self, failure: Failure, error: ProviderError, *, untried: bool = False) -> bool:
         shared = self._shared

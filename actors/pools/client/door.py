@@ -9,8 +9,9 @@ from typing import Any
 
 from llmgine.actors.link import Connection, LinkError, NotSendable, Stream, StreamReset
 from llmgine.actors.pools import wire
-from llmgine.actors.pools.client.failures import breaker_open, not_sendable, not_taken
+from llmgine.actors.pools.client.failures import breaker_open, not_sendable, not_taken, unreached
 from llmgine.actors.pools.client.shared import Shared
+from llmgine.actors.pools.failover.plan import By
 from llmgine.actors.pools.routing import Router, Visit
 from llmgine.providers import LlmgineError
 from llmgine.providers.names import ModelName
@@ -43,10 +44,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """Nobody took it; `by_provider`: no actor can do better."""
+    """Nobody took it, for the "pool" has no place for it, its actors were all "unreached", or no actor can
+    do better: the "provider".
+    """
 
     error: LlmgineError
-    by_provider: bool = False
+    by: By = "pool"
 
 
 class Try:
@@ -130,7 +133,7 @@ async def admitted(shared: Shared, asked: Asked) -> Try | Declined:
     round_ = _Round(shared, asked, router)
     while (answer := await round_.next()) is None:
         pass
-    gone = isinstance(answer, Declined) and not answer.by_provider and round_.gone
+    gone = isinstance(answer, Declined) and answer.by != "provider" and round_.gone
     if gone and await shared.places.is_stale(asked.model.provider):
         while (answer := await round_.next()) is None:
             pass
@@ -147,6 +150,7 @@ class _Round:
         self._reasons: dict[str, str] = {}
         self._hints: list[float] = []
         self._busy: dict[str, int] = {}  # actors that had no place, and what they carry
+        self._answered = False
         self.gone = False
 
     async def next(self) -> Try | Declined | None:
@@ -157,8 +161,7 @@ class _Round:
         if actor is None and self._busy:
             actor = self._least_busy()
         if actor is None:
-            retry_after = min(self._hints, default=_COME_BACK)
-            return Declined(not_taken(self._asked.model, self._reasons, retry_after))
+            return self._nobody()
         visit = self._router.started(actor, now)
         stream = None
         try:
@@ -167,7 +170,7 @@ class _Round:
             answer = self._heard(visit, stream, await stream.receive(), looked=looks_around)
         except NotSendable as error:
             visit.finished()
-            return Declined(not_sendable(error), by_provider=True)
+            return Declined(not_sendable(error), "provider")
         except LinkError as error:
             self.gone = True
             visit.failed(asyncio.get_running_loop().time())
@@ -181,6 +184,12 @@ class _Round:
         if not isinstance(answer, Try):
             visit.finished()
         return answer
+
+    def _nobody(self) -> Declined:
+        model, retry_after = self._asked.model, min(self._hints, default=_COME_BACK)
+        if self.gone and not self._answered:
+            return Declined(unreached(model, self._reasons, retry_after), "unreached")
+        return Declined(not_taken(model, self._reasons, retry_after))
 
     async def _connection(self, actor: str, now: float) -> Connection:
         """The link to the actor; LinkError where it does not stand soon and there are others to ask."""
@@ -217,7 +226,8 @@ class _Round:
             model, router = self._asked.model, self._router
             return Try(self._shared, model, router, visit, stream, is_anothers=anothers == [True])
         if verdict == wire.FAILED:
-            return Declined(wire.failure_from_wire(*rest), by_provider=True)
+            return Declined(wire.failure_from_wire(*rest), "provider")
+        self._answered = True
         load, retry_after, reason = rest
         pause = min(max(retry_after or 0.0, _SHORTEST_PAUSE), _LONGEST_PAUSE)
         visit.refused(load, now, now if reason == wire.BUSY else now + pause)

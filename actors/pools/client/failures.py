@@ -81,6 +81,16 @@ def too_late(model: ModelName) -> ProviderError:
     return error
 
 
+def unreached(model: ModelName, reasons: dict[str, str], retry_after: float) -> ProviderError:
+    """Every actor of the pool is gone, or is being started anew."""
+    details = "; ".join(f"{actor}: {reason}" for actor, reason in sorted(reasons.items()))
+    text = f"no actor of the pool {model.provider!r} can be reached ({details})"
+    error = _failure(text, ErrorKind.CONNECTION, ErrorPhase.CONNECT, model)
+    error.retry_after = retry_after
+    error.hint = f"`llmgine pools show {model.provider}` says whether others are being started"
+    return error
+
+
 def not_sendable(error: NotSendable) -> InvalidRequest:
     """The request does not travel to any actor."""
     return InvalidRequest(

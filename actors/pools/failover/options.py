@@ -70,8 +70,8 @@ class FailoverOptions(BaseModel):
     patience: float = Field(
         default=30.0,
         ge=0,
-        description="How long a call waits for a provider that says when it will be ready again, if no "
-        "other model may take over.",
+        description="How long a call waits for a provider that says when it will be ready again, or for "
+        "actors that are away, if no other model may take over.",
     )
     budget: BudgetOptions = Field(
         default_factory=BudgetOptions, description="Further tries of the same model, of all calls together."

@@ -1,7 +1,8 @@
 """What follows on a failed try of a call. Pure.
 
-A try has failed in one of three ways: the pool has not made it, which costs nothing; its provider
-failed it, after all that could be done with the keys in the actor; or its actor was lost. What may
+A try has failed in one of four ways: the pool has not made it, which costs nothing; the pool's actors
+were all away, as while its only one is started anew; its provider failed it, after all that could be done
+with the keys in the actor; or its actor was lost. What may
 follow is another try of the same model, at an actor that the call has not been with where there is
 one; the next model of the chain, where its condition names the failure; or the end.
 
@@ -41,7 +42,7 @@ _OF_THE_MODEL = frozenset(
 _MOST_LOSSES = 2
 _MOST_RESTARTS = 2
 
-By = Literal["pool", "provider", "actor"]
+By = Literal["pool", "unreached", "provider", "actor"]
 Following = tuple[str, ...] | Literal["none", "any"]
 
 
@@ -49,8 +50,9 @@ Following = tuple[str, ...] | Literal["none", "any"]
 class Failure:
     """A try that came to nothing.
 
-    `by` is who failed it: the "pool", of which nobody took it or nobody had room for it in time, the
-    "provider", or the "actor", which was lost. `retry_after` is in seconds, where somebody has said so.
+    `by` is who failed it: the "pool", of which nobody took it or nobody had room for it in time, its actors
+    that were all "unreached", the "provider", or the "actor", which was lost. `retry_after` is in seconds,
+    where somebody has said so.
     """
 
     kind: ErrorKind
@@ -160,6 +162,8 @@ def _wait(
         return None  # who is full is not less so at once, and another model is
     if failure.by == "pool":
         wait = None  # its queues are full, and the caller is told when to come back
+    elif failure.by == "unreached":
+        wait = None if takes_over else _soon(standing, options, random)
     elif failure.by == "actor":
         wait = 0.0 if standing.losses <= _MOST_LOSSES else None
     elif standing.tries >= options.tries:
@@ -169,3 +173,8 @@ def _wait(
     else:
         wait = max(hint or 0.0, random() * min(options.cap, options.base * 2.0 ** (standing.tries - 1)))
     return wait if wait is not None and standing.waited + wait <= options.patience else None
+
+
+def _soon(standing: Standing, options: FailoverOptions, random: Callable[[], float]) -> float:
+    """As long again as was waited already, so that an actor that comes back is found without a storm."""
+    return min(options.cap, max(options.base, standing.waited)) * (0.5 + 0.5 * random())

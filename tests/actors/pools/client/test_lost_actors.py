@@ -72,3 +72,27 @@ async def test_another_model_begins_anew(stage: Stage, counting: CountingServer,
 def load(stage: Stage, name: str) -> int:
     actor: Any = stage.cluster._actors[name]
     return int(actor._serving._door.load)
+
+
+async def test_a_lone_actor_that_comes_back_is_waited_for(
+    counting: CountingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that comes while the only actor is away is made when it is there again."""
+    stage, looked, ensure = Stage(counting.base_url, actors=1), asyncio.Event(), Stage.ensure_pool
+
+    async def looking(self: Stage, provider: str) -> list[list[str]]:
+        looked.set()
+        return await ensure(self, provider)
+
+    counting.go_on.set()
+    try:
+        answer(await stream(stage.models, "s", "fail"))
+        (actor,) = await stage.cluster.names()
+        await stage.cluster.kill(actor)
+        monkeypatch.setattr(Stage, "ensure_pool", looking)
+        asking = asyncio.create_task(stream(stage.models, "s", "fail"))
+        await looked.wait()
+        await stage.spawn(actor)
+        assert heard(await asking) == whole("s")
+    finally:
+        await stage.close()

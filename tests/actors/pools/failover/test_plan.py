@@ -148,3 +148,19 @@ def test_what_speaks_against_a_model(kind: ErrorKind) -> None:
     assert speaks_against_model(failure(kind)) == (kind.value in of_servers)
     assert not speaks_against_model(failure(kind, "actor"))
     assert not speaks_against_model(failure(kind, "pool"))
+    assert not speaks_against_model(failure(kind, "unreached"))
+
+
+def test_a_pool_that_cannot_be_reached_is_waited_for() -> None:
+    """Each time as long again as before, up to the patience for one call, and free of the budget."""
+    away, waits = failure(ErrorKind.CONNECTION, "unreached"), list[float]()
+    while isinstance(again := decided(away, Standing(waited=sum(waits)), budget=False), Again):
+        waits.append(again.wait)
+    assert waits == [1.0, 1.0, 2.0, 3.0, 3.0]
+    assert decided(away, Standing(left=0.5)) == GiveUp()
+
+
+def test_another_model_takes_over_from_a_pool_that_cannot_be_reached() -> None:
+    """At once, where the chain has it take over."""
+    away = failure(ErrorKind.CONNECTION, "unreached")
+    assert decided(away, Standing(following="any")) == NextModel()
