@@ -32,6 +32,7 @@ from llmgine.providers import (
 )
 from llmgine.providers.layers.output_type import OutputType
 from llmgine.providers.layers.structured import asked_again
+from llmgine.providers.mistakes import mistakes
 from llmgine.providers.options import ProvidersOptions
 
 Prompt = str | Message | Sequence[Message]
@@ -164,14 +165,7 @@ def made(kind: type[_Request], fields: dict[str, Any]) -> _Request:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        said = "; ".join(_said(".".join(map(str, one["loc"])), one["msg"]) for one in found[:3])
-        raise InvalidRequest(f"the call cannot be made: {said}") from None
-
-
-def _said(field: str, why: str) -> str:
-    why = why.removeprefix("Value error, ")
-    return f"{field}: {why}" if field else why
+        raise InvalidRequest(f"the call cannot be made: {mistakes(error)}") from None
 
 
 def _twice(kind: str, what: str) -> InvalidRequest:

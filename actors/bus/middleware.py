@@ -28,6 +28,7 @@ from pydantic import ValidationError
 from llmgine.actors.bus.errors import InvalidMessage, InvalidOption
 from llmgine.actors.bus.messages import CommandResult, Message
 from llmgine.actors.bus.pacing import TokenBucket, full_jitter
+from llmgine.providers.mistakes import mistakes
 
 CallNext = Callable[[Any, Any], Awaitable[Any]]
 Check = Callable[[Any], Any]
@@ -232,9 +233,7 @@ class ValidationMiddleware(Middleware):
         try:
             type(message).model_validate(fields, by_alias=False, by_name=True)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InvalidMessage(f"{_name(message)} is invalid: {where}: {first['msg']}") from error
+            raise InvalidMessage(f"{_name(message)} is invalid: {mistakes(error, most=1)}") from error
 
 
 class RateLimitMiddleware(Middleware):

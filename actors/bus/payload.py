@@ -26,6 +26,7 @@ from pydantic_core import MultiHostUrl, Url
 
 from llmgine.actors.bus.errors import BusError, UndecodableMessage, UnsendableMessage
 from llmgine.actors.bus.messages import Message, lineage
+from llmgine.providers.mistakes import mistakes
 
 _DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _SET, _FROZENSET, _TUPLE, _INTEGER, _COMPLEX = range(
     1, 12
@@ -239,16 +240,11 @@ class Decoder:
             message: Message = self._validate(fields, strict=False, by_alias=False, by_name=True)
         except ValidationError as error:
             raise UndecodableMessage(
-                f"{self._class.__qualname__}: {error.error_count()} invalid: {_where(error)}"
+                f"{self._class.__qualname__}: {error.error_count()} invalid: {mistakes(error, most=5)}"
             ) from error
         except Exception as error:
             raise UndecodableMessage(f"{self._class.__qualname__}: not a message body: {error}") from error
         return message, time, trace
-
-
-def _where(error: ValidationError) -> str:
-    details = error.errors(include_url=False, include_context=False, include_input=False)[:5]
-    return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
 
 
 class Body(typing.NamedTuple):

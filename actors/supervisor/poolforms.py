@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from llmgine.actors.pools import PoolOptions, PoolsOptions
 from llmgine.actors.pools.errors import PoolChangeRefused
+from llmgine.providers.mistakes import mistakes
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 
 # Settings of a pool that the supervisor alone acts on: no actor is replaced for them.
@@ -70,14 +71,16 @@ class PoolForms:
             after = {**before, **{name: merged[name] for name in asked}}
             ProvidersOptions.model_validate(self.settings(provider, after)["providers"])
         except ValidationError as error:
-            raise PoolChangeRefused(f"the pool {provider!r} cannot be changed so: {_told(error)}") from None
+            raise PoolChangeRefused(
+                f"the pool {provider!r} cannot be changed so: {mistakes(error)}"
+            ) from None
         old = {**pool.model_dump(mode="json"), **endpoint.model_dump(mode="json")}
         replaced = any(old[name] != merged[name] for name in asked if name not in _OF_SUPERVISOR)
         return after, replaced
 
 
 def _check_names(provider: str, asked: Mapping[str, Any]) -> None:
-    known = [name for options in (PoolOptions, EndpointOptions) for name in options.model_fields]
+    known = sorted({*PoolOptions.model_fields, *EndpointOptions.model_fields})
     for name in asked:
         if name in _OF_CALLERS:
             raise PoolChangeRefused(
@@ -85,11 +88,26 @@ def _check_names(provider: str, asked: Mapping[str, Any]) -> None:
                 f"runs; set it in providers.endpoints.{provider} at the launch"
             )
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise PoolChangeRefused(
-                f"neither pools nor endpoints have a setting {name!r}"
-                + (f"; did you mean {near[0]}?" if near else f"; they have {', '.join(sorted(known))}")
-            )
+            raise _unknown(f"a pool and its endpoint have no setting {name!r}", name, known)
+    for options in (PoolOptions, EndpointOptions):
+        _check_below(options, _of(options, asked), ())
+
+
+def _check_below(options: type[BaseModel], asked: Mapping[str, Any], above: tuple[str, ...]) -> None:
+    """The same for settings that stand inside of others."""
+    for name, value in asked.items():
+        if above and name not in options.model_fields:
+            raise _unknown(f"{'.'.join(above)} has no setting {name!r}", name, sorted(options.model_fields))
+        below = options.model_fields[name].annotation
+        if isinstance(value, Mapping) and isinstance(below, type) and issubclass(below, BaseModel):
+            _check_below(below, value, (*above, name))
+
+
+def _unknown(said: str, name: str, known: list[str]) -> PoolChangeRefused:
+    near = difflib.get_close_matches(name, known, 1)
+    return PoolChangeRefused(
+        said + (f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known)}")
+    )
 
 
 def _of(options: type[BaseModel], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,9 +124,3 @@ def _merged(options: BaseModel, changes: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[name] = value
     return merged
-
-
-def _told(error: ValidationError) -> str:
-    """What is wrong with which setting, without what stands in it."""
-    found = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found[:3])

@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 
 from llmgine.providers.contracts import OutputSchema
 from llmgine.providers.errors import InvalidRequest, OutputInvalid
+from llmgine.providers.mistakes import mistakes
 
 _WRAPPED = "value"
 _MOST_PROBLEMS = 5
@@ -59,12 +60,8 @@ class OutputType:
             raise self._invalid(error, text.decode()) from None
 
     def _invalid(self, error: Exception, text: str) -> OutputInvalid:
-        said = self._problems(error) if isinstance(error, ValidationError) else error
+        said: object = error
+        if isinstance(error, ValidationError):
+            below = f"$.{_WRAPPED}" if self.wrapped else "$"
+            said = mistakes(error, most=_MOST_PROBLEMS, below=below)
         return OutputInvalid(f"the answer is no {self.name}: {said}; it was: {text[:500]!r}")
-
-    def _problems(self, error: ValidationError) -> str:
-        """What is wrong where, in words that a model can mend it by."""
-        root = f"$.{_WRAPPED}" if self.wrapped else "$"
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        told = [f"{'.'.join(map(str, (root, *one['loc'])))}: {one['msg']}" for one in found[:_MOST_PROBLEMS]]
-        return "; ".join(told)

@@ -30,6 +30,7 @@ from llmgine.providers.contracts import (
 )
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ErrorScope, InvalidRequest, ProviderError
 from llmgine.providers.events import Failed, PartDone, StreamEvent
+from llmgine.providers.mistakes import mistakes
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.providers.scripted.batches import ScriptedBatch, ScriptedBatches
 from llmgine.providers.scripted.replying import turn_of
@@ -91,10 +92,8 @@ class ScriptedProvider:
             try:
                 return Script.model_validate(request.provider_options.get(self.name, {}).get("script"))
             except ValidationError as error:
-                first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-                where = ".".join(map(str, ("script", *first["loc"])))
                 said = f'{self.name}/inline plays provider_options["{self.name}"]["script"]'
-                raise _refused(f"{said}; {where}: {first['msg']}") from None
+                raise _refused(f"{said}; {mistakes(error, most=1, below='script')}") from None
         if model not in self._scripts:
             raise _refused(
                 f"no script {model!r}; there are: {', '.join(sorted(self._scripts))}. "

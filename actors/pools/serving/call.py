@@ -19,6 +19,7 @@ from llmgine.providers import (
     LLMRequest,
     ProviderError,
 )
+from llmgine.providers.mistakes import mistakes
 from llmgine.telemetry import OpenSpan
 
 R = TypeVar("R", LLMRequest, EmbeddingRequest)
@@ -65,7 +66,7 @@ def parsed(kind: type[R], body: bytes) -> R:
         return kind.model_validate_json(body)
     except ValidationError as error:
         raise InvalidRequest(
-            f"the provider actor cannot read this request ({_fields(error)}); is one version of llmgine "
+            f"the provider actor cannot read this request ({mistakes(error)}); is one version of llmgine "
             f"installed on every node?"
         ) from None
 
@@ -73,9 +74,3 @@ def parsed(kind: type[R], body: bytes) -> R:
 def is_overload(error: ProviderError) -> bool:
     """Whether it says that the provider has more to do than it bears."""
     return error.kind in _OVERLOAD and error.phase is not ErrorPhase.REQUEST
-
-
-def _fields(error: ValidationError) -> str:
-    """What is wrong with which field, without what stands in it."""
-    found = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found[:3])

@@ -10,6 +10,7 @@ from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_va
 from llmgine.actors.sessions.errors import CostLimit, LimitReached, StepLimit, TokenLimit
 from llmgine.providers.contracts import Contract, Usage
 from llmgine.providers.errors import InvalidRequest
+from llmgine.providers.mistakes import mistakes
 
 
 class Limits(Contract):
@@ -31,10 +32,9 @@ class Limits(Contract):
         try:
             return make(given)
         except ValidationError as error:
-            found = error.errors(include_url=False)
-            said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
             raise InvalidRequest(
-                f"these limits are none: {said}; Limits takes steps, tokens, cost in US dollars, and seconds"
+                f"these limits are none: {mistakes(error)}; "
+                "Limits takes steps, tokens, cost in US dollars, and seconds"
             ) from None
 
     def over(self, under: Limits | None) -> Limits:

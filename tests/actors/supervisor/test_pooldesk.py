@@ -261,7 +261,8 @@ async def test_settings_of_the_supervisor_replace_nobody(pools: Pools) -> None:
     ("changes", "told"),
     [
         ({"max_inflight": 3}, "did you mean max_in_flight"),
-        ({"zzz": 3}, "they have .*base_url"),
+        ({"zzz": 3}, "it has .*base_url"),
+        ({"scaling": {"max_sise": 2}}, "scaling has no setting 'max_sise'; did you mean max_size"),
         ({"max_in_flight": 0}, "max_in_flight: Input should be greater"),
         ({"scaling": {"min_size": 9, "max_size": 2}}, "min_size 9 is above max_size 2"),
         ({"base_url": "http://localhost"}, "a scripted endpoint answers by itself"),
