@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import cast
 
-from llmgine.providers.contracts import BatchStatus, LLMRequest, LLMResponse
+from llmgine.providers.batches import ForwardingBatches
+from llmgine.providers.contracts import LLMRequest, LLMResponse
 from llmgine.providers.errors import ErrorKind, ErrorPhase, InvalidRequest, ProviderError
 from llmgine.providers.layers.structured import Means, WholeOutput, planned
 from llmgine.providers.provider import Batches, BatchResult
 
 
-class LayeredBatches:
+class LayeredBatches(ForwardingBatches):
     """`inner` for requests with an `output` too; `means` says by what the model is brought to it.
 
     An answer that does not fit is an error of kind bad_output: there is nobody to show it to the model.
     """
 
     def __init__(self, inner: Batches, means: Callable[[LLMRequest], Means]) -> None:
-        self.key = inner.key
-        self.most_requests = inner.most_requests
-        self.most_bytes = inner.most_bytes
-        self._inner = inner
+        super().__init__(inner)
         self._means = means
 
     def line(self, custom_id: str, request: LLMRequest) -> bytes:
@@ -30,22 +28,10 @@ class LayeredBatches:
             raise _refused("a batch calls no tools, for nobody is there to run them", ErrorKind.UNSUPPORTED)
         if request.output is not None:
             request = planned(request, self._means(request)).request
-        return self._inner.line(custom_id, request)
-
-    async def submit(self, tag: str, lines: Sequence[bytes]) -> BatchStatus:
-        return await self._inner.submit(tag, lines)
-
-    async def find(self, tag: str, since: float, total: int, excluded: Collection[str]) -> BatchStatus | None:
-        return await self._inner.find(tag, since, total, excluded)
-
-    async def status(self, id: str) -> BatchStatus:
-        return await self._inner.status(id)
-
-    async def cancel(self, id: str) -> BatchStatus:
-        return await self._inner.cancel(id)
+        return super().line(custom_id, request)
 
     def results(self, id: str, like: LLMRequest) -> AsyncIterator[BatchResult]:
-        return self._inner.results(id, like) if like.output is None else self._checked(id, like)
+        return super().results(id, like) if like.output is None else self._checked(id, like)
 
     async def _checked(self, id: str, like: LLMRequest) -> AsyncGenerator[BatchResult, None]:
         means = self._means(like)
@@ -54,7 +40,7 @@ class LayeredBatches:
         except InvalidRequest as error:
             raise _refused(str(error), ErrorKind.INVALID_REQUEST) from None
         sent = planned(like, means).request
-        results = cast("AsyncGenerator[BatchResult, None]", self._inner.results(id, sent))
+        results = cast("AsyncGenerator[BatchResult, None]", self.inner.results(id, sent))
         async with aclosing(results):
             async for result in results:
                 outcome = result.outcome
