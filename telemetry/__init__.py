@@ -1,12 +1,21 @@
 if __name__ != "llmgine.telemetry":
     raise ImportError(f"import llmgine.telemetry, not {__name__}")
 
-from llmgine.telemetry.assemble import Assembler, Trace, TraceSummary
+from llmgine.telemetry.assemble import Assembler, Cut, Trace, TraceSummary
 from llmgine.telemetry.context import TraceContext, sampled_by_id
+from llmgine.telemetry.current import current_trace, span, traceparent
 from llmgine.telemetry.metrics import Counter, Gauge, Histogram, MergedMetrics, Metrics, Series
 from llmgine.telemetry.opening import open_exporters, open_recorder
 from llmgine.telemetry.options import TelemetryOptions
-from llmgine.telemetry.records import Batch, MalformedBatch, SeriesRecord, Span, SpanRecord
+from llmgine.telemetry.records import (
+    Batch,
+    MalformedBatch,
+    SeriesRecord,
+    Span,
+    SpanEvent,
+    SpanLink,
+    SpanRecord,
+)
 from llmgine.telemetry.rollup import ModelUsage, Rollup, usage_of
 from llmgine.telemetry.spans import OpenSpan, SpanRecorder, error_type
 from llmgine.telemetry.waterfall import Row, session_waterfall, waterfall
@@ -15,6 +24,7 @@ __all__ = [
     "Assembler",
     "Batch",
     "Counter",
+    "Cut",
     "Gauge",
     "Histogram",
     "MalformedBatch",
@@ -27,17 +37,22 @@ __all__ = [
     "Series",
     "SeriesRecord",
     "Span",
+    "SpanEvent",
+    "SpanLink",
     "SpanRecord",
     "SpanRecorder",
     "TelemetryOptions",
     "Trace",
     "TraceContext",
     "TraceSummary",
+    "current_trace",
     "error_type",
     "open_exporters",
     "open_recorder",
     "sampled_by_id",
     "session_waterfall",
+    "span",
+    "traceparent",
     "usage_of",
     "waterfall",
 ]

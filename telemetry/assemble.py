@@ -28,16 +28,30 @@ class _Held:
     owners: dict[int, int] = field(default_factory=dict)  # span to instance, while its own end is awaited
     sessions: dict[str, None] = field(default_factory=dict)
     over_limit: int = 0
+    cuts: dict[int, Cut] = field(default_factory=dict)  # by instance
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A process died while it worked for a trace: of what it did, this is the last that is known."""
+
+    source: str
+    instance: int
+    last: int  # number of the last record that arrived; -1 for none
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The spans of one trace, by start; `over_limit` more were not kept."""
+    """The spans of one trace, by start; `over_limit` more were not kept.
+
+    It is incomplete where processes died meanwhile: `cuts` say which, and how far they are known.
+    """
 
     trace_id: int
     spans: tuple[Span, ...]
     sessions: tuple[str, ...]
     over_limit: int = 0
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,7 @@ class TraceSummary:
     end: int | None
     spans: int
     errors: int
+    incomplete: bool = False
 
 
 class Assembler:
@@ -116,6 +131,7 @@ class Assembler:
         for trace_id, span_id in known.closed:
             held = self._traces[trace_id]
             held.spans[span_id] = replace(held.spans[span_id], end=None, error=None)
+            held.cuts.pop(instance, None)
         known.running.update(known.closed)
         known.closed.clear()
 
@@ -132,7 +148,13 @@ class Assembler:
         held = self._traces.get(trace_id)
         if held is None:
             return None
-        return Trace(trace_id, _by_start(held.spans.values()), tuple(sorted(held.sessions)), held.over_limit)
+        return Trace(
+            trace_id,
+            _by_start(held.spans.values()),
+            tuple(sorted(held.sessions)),
+            held.over_limit,
+            tuple(held.cuts.values()),
+        )
 
     def session(self, session: str) -> list[Trace]:
         """The traces in which a session took part, by start."""
@@ -228,6 +250,8 @@ class Assembler:
         held.spans[span.span_id] = closed
         source.running.pop(key, None)
         source.closed[key] = None
+        if source.error == names.ACTOR_DIED:
+            held.cuts[source.instance] = Cut(source.name, source.instance, source.sequence.next - 1)
         self._counts["closed_for_source"] += 1
         self._finished.append(closed)
 
@@ -302,6 +326,7 @@ class Assembler:
             max(ends) if ends and len(ends) == len(spans) else None,
             len(spans),
             sum(span.error is not None for span in spans),
+            bool(held.cuts),
         )
 
 

@@ -95,6 +95,9 @@ LLMGINE_TURN_STEP = "llmgine.turn.step"
 LLMGINE_TURN_STEPS = "llmgine.turn.steps"
 LLMGINE_COST_USD = "llmgine.cost.usd"  # exact decimal as text; absent where the cost is unknown
 LLMGINE_QUEUE_WAIT = "llmgine.queue.wait"  # seconds, float
+LLMGINE_RESPONSE_CHUNKS = "llmgine.response.chunks"  # events of a streamed answer
+LLMGINE_RESPONSE_TIME_PER_CHUNK = "llmgine.response.time_per_chunk"  # seconds, float: mean after the first
+LLMGINE_KEY = "llmgine.key"  # the name of the provider key that served, never the key
 LLMGINE_POOL = "llmgine.pool"
 LLMGINE_PROVIDER_ACTOR = "llmgine.provider.actor"
 LLMGINE_CACHED = "llmgine.cached"  # how an equal request's answer came: kept, stored, shared
@@ -132,6 +135,7 @@ CONTENT_ATTRIBUTES = frozenset(
         GEN_AI_TOOL_CALL_RESULT,
         GEN_AI_RETRIEVAL_DOCUMENTS,
         GEN_AI_RETRIEVAL_QUERY_TEXT,
+        EXCEPTION_MESSAGE,  # it may quote anything
     }
 )
 
@@ -155,6 +159,7 @@ OPERATION_INVOKE_AGENT = "invoke_agent"
 OPERATION_INVOKE_WORKFLOW = "invoke_workflow"
 OPERATION_EXECUTE_TOOL = "execute_tool"
 OPERATION_SEND = "send"
+OPERATION_ROUTE = "route"
 OPERATION_PROCESS = "process"
 OPERATION_SETTLE = "settle"
 
@@ -164,6 +169,11 @@ INFERENCE_OPERATIONS = frozenset({OPERATION_CHAT, OPERATION_GENERATE_CONTENT, OP
 SPAN_SESSION = "session"
 SPAN_POOL_CALL = "pool call"
 SPAN_QUEUE_WAIT = "queue wait"
+
+
+def driver_span(verb: str) -> str:
+    """`ask turn`: a driver asks a session for a turn, until it has what the verb is for."""
+    return f"{verb} turn"
 
 
 def inference_span(operation: str, model: str) -> str:

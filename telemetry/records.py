@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from llmgine.telemetry.names import SPAN_KINDS
+from llmgine.telemetry.names import EXCEPTION_MESSAGE, SPAN_KINDS
 
-BATCH_VERSION = 1
+BATCH_VERSION = 2
 
 
 class SpanRecord(NamedTuple):
@@ -29,6 +29,8 @@ class SpanRecord(NamedTuple):
     end: int
     error: str | None  # a value for error.type
     attributes: dict[str, Any] | None
+    links: tuple[tuple[bytes, int], ...] | None = None  # trace id and span id of each
+    events: tuple[tuple[int, str, dict[str, Any] | None], ...] | None = None  # time, name, attributes
 
 
 class SeriesRecord(NamedTuple):
@@ -113,9 +115,19 @@ def _span_record(wire: tuple[Any, ...]) -> SpanRecord:
         and record.kind in range(len(SPAN_KINDS))
         and isinstance(record.error, str | None)
         and isinstance(record.attributes, dict | None)
+        and all(_is_link(*link) for link in record.links or ())
+        and all(_is_event(*event) for event in record.events or ())
     ):
         raise ValueError("fields of a span record")
     return record
+
+
+def _is_link(trace_id: Any, span_id: Any) -> bool:
+    return isinstance(trace_id, bytes) and len(trace_id) == 16 and isinstance(span_id, int)
+
+
+def _is_event(time: Any, name: Any, attributes: Any) -> bool:
+    return isinstance(time, int) and isinstance(name, str) and isinstance(attributes, dict | None)
 
 
 def _series_record(wire: tuple[Any, ...]) -> SeriesRecord:
@@ -136,6 +148,21 @@ def _series_record(wire: tuple[Any, ...]) -> SeriesRecord:
     return record
 
 
+class SpanLink(NamedTuple):
+    """Another span that this one has to do with, in whatever trace, and which is not its parent."""
+
+    trace_id: int
+    span_id: int
+
+
+class SpanEvent(NamedTuple):
+    """Something that happened at one moment within a span."""
+
+    time: int
+    name: str
+    attributes: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A span as it is kept, shown and exported; `end` is None while it runs."""
@@ -151,6 +178,8 @@ class Span:
     end: int | None
     error: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    links: tuple[SpanLink, ...] = ()
+    events: tuple[SpanEvent, ...] = ()
 
     @classmethod
     def from_record(cls, record: SpanRecord, source: str) -> Span:
@@ -166,7 +195,15 @@ class Span:
             record.end or None,
             record.error,
             record.attributes or {},
+            tuple([SpanLink(int.from_bytes(trace, "big"), span) for trace, span in record.links or ()]),
+            tuple([SpanEvent(time, name, given or {}) for time, name, given in record.events or ()]),
         )
+
+    @property
+    def message(self) -> str:
+        """What its error says, for a span's status; empty where that is not known or may not be told."""
+        text = self.attributes.get(EXCEPTION_MESSAGE, "")
+        return text if self.error is not None and isinstance(text, str) else ""
 
     @property
     def seconds(self) -> float | None:
@@ -187,9 +224,16 @@ class Span:
             self.end,
             self.error,
             self.attributes,
+            [[f"{link.trace_id:032x}", link.span_id] for link in self.links],
+            [[event.time, event.name, event.attributes] for event in self.events],
         ]
 
     @classmethod
     def from_wire(cls, wire: list[Any] | tuple[Any, ...]) -> Span:
-        trace_id, *rest = wire
-        return cls(int(trace_id, 16), *rest)
+        trace_id, *rest, links, events = wire
+        return cls(
+            int(trace_id, 16),
+            *rest,
+            tuple(SpanLink(int(trace, 16), span) for trace, span in links),
+            tuple(SpanEvent(*event) for event in events),
+        )

@@ -20,6 +20,7 @@ from llmgine.telemetry.metrics import Metrics
 from llmgine.telemetry.names import (
     CANCELLED,
     CONTENT_ATTRIBUTES,
+    EXCEPTION_MESSAGE,
     METRIC_REDACTION_FAILED,
     METRIC_SPANS_LOST,
     SPAN_KINDS,
@@ -38,6 +39,8 @@ from llmgine.telemetry.redact import (
 _KINDS = {kind: index for index, kind in enumerate(SPAN_KINDS)}
 _BITS64, _BITS128 = 2**64 - 1, 2**128 - 1
 _SHORT = 256  # characters of a name, a session id, an error
+MAX_EVENTS = 128  # of one span; what comes later is not kept
+MAX_LINKS = 128
 
 
 class OpenSpan:
@@ -53,9 +56,11 @@ class OpenSpan:
         "attributes",
         "ended",
         "error",
+        "events",
         "finish",
         "flags",
         "kind",
+        "links",
         "name",
         "parent_id",
         "session",
@@ -91,7 +96,14 @@ class OpenSpan:
         self.start = start
         self.finish = 0
         self.error: str | None = None
+        self.links: list[TraceContext] | None = None
+        self.events: list[tuple[int, str, dict[str, Any] | None]] | None = None
         self.ended = self.taken = False
+
+    @property
+    def recorder(self) -> SpanRecorder:
+        """What takes this span, and those below it in this process."""
+        return self._recorder
 
     @property
     def context(self) -> TraceContext:
@@ -105,11 +117,35 @@ class OpenSpan:
         added = {**attributes, **named} if attributes else named
         self.attributes = {**self.attributes, **added} if self.attributes else added
 
-    def end(self, *, error: str | None = None, attributes: dict[str, Any] | None = None) -> None:
-        """The work is over; `error` is a short kind for `error.type`. Only the first call counts."""
+    def event(self, name: str, attributes: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+        """Something happens now, within this span; after the end nothing does."""
+        if self.ended:
+            return
+        events = self.events = self.events or []
+        if len(events) < MAX_EVENTS:
+            events.append((self._recorder.clock(), name, {**(attributes or {}), **named} or None))
+
+    def link(self, other: TraceContext) -> None:
+        """This span has to do with another one, which is not its parent."""
+        if not self.ended:
+            self.links = [*(self.links or ()), other][:MAX_LINKS]
+
+    def end(
+        self,
+        *,
+        error: str | None = None,
+        message: str = "",
+        attributes: dict[str, Any] | None = None,
+    ) -> None:
+        """The work is over; `error` is a short kind for `error.type`. Only the first call counts.
+
+        `message` is what the error says. It may quote anything, so it is content.
+        """
         if self.ended:
             return
         recorder = self._recorder
+        if message and recorder.content:
+            attributes = {**(attributes or {}), EXCEPTION_MESSAGE: message}
         self.finish = recorder.clock()
         self.error = error
         if attributes:
@@ -128,7 +164,10 @@ class OpenSpan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.end(error=None if kind is None else error_type(kind))
+        if kind is None:
+            self.end()
+        else:
+            self.end(error=error_type(kind), message=error_text(error) if self._recorder.content else "")
 
 
 def error_type(kind: type[BaseException]) -> str:
@@ -136,6 +175,14 @@ def error_type(kind: type[BaseException]) -> str:
     if kind.__name__ in ("CancelledError", "GeneratorExit"):
         return CANCELLED
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def error_text(error: BaseException | None) -> str:
+    """What an exception says; its own class may fail at that."""
+    try:
+        return str(error)
+    except Exception as failed:
+        return f"[{type(error).__name__} without text: {type(failed).__name__}]"
 
 
 class SpanRecorder:
@@ -288,7 +335,14 @@ class SpanRecorder:
             max(span.start, span.finish) if ended else 0,  # the clock may have been set back
             _short(span.error) if ended and span.error is not None else None,
             self._clean(name, attributes) if attributes else None,
+            None if span.links is None else tuple([_link(other) for other in span.links]),
+            None if span.events is None else tuple([self._event(*event) for event in span.events]),
         )
+
+    def _event(
+        self, time: int, name: str, attributes: dict[str, Any] | None
+    ) -> tuple[int, str, dict[str, Any] | None]:
+        return time, _short(name), self._clean(name, attributes) if attributes else None
 
     def _clean(self, name: str, attributes: dict[str, Any]) -> dict[str, Any] | None:
         clean = plain_mapping(attributes, self._max_value)
@@ -301,6 +355,10 @@ class SpanRecorder:
         except Exception:  # the user's hook: what it did not pass must not leave
             self.metrics.counter(METRIC_REDACTION_FAILED).add()
             return None
+
+
+def _link(other: TraceContext) -> tuple[bytes, int]:
+    return (other.trace_id & _BITS128).to_bytes(16, "big"), other.span_id & _BITS64
 
 
 def _short(text: str) -> str:

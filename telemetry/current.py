@@ -1,0 +1,159 @@
+"""The span that the running code stands below, for whatever begins inside of it.
+
+It goes where the context of the code goes: into tasks, threads and callbacks. Where the user's own
+tracing is OpenTelemetry, both stand for each other: a span of theirs is a parent for ours, and while one
+of ours is current, theirs begin below it. OpenTelemetry is never imported from here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from llmgine.telemetry.context import TraceContext
+from llmgine.telemetry.names import SpanKind
+from llmgine.telemetry.spans import OpenSpan, SpanRecorder
+
+_API, _CONTEXT = "opentelemetry.trace", "opentelemetry.context"
+
+
+class Scope(NamedTuple):
+    """Where code runs: what records its spans, the span it stands below, the session it works for."""
+
+    recorder: SpanRecorder
+    context: TraceContext
+    session: str
+
+
+scope: ContextVar[Scope | None] = ContextVar("llmgine_span", default=None)
+"""The present scope; None outside of every span."""
+
+# Takes the spans of code that runs where nothing is recorded, as in a test of a tool's function.
+_nowhere = SpanRecorder("nowhere", 1)
+
+
+def current_trace(trace: TraceContext | str | None = None) -> TraceContext | None:
+    """The parent of what begins now: what is given, else the user's current span, else ours.
+
+    A `traceparent` that cannot be read counts as none given, as W3C asks.
+    """
+    given = TraceContext.parse(trace) if isinstance(trace, str) else trace
+    if given is not None:
+        return given
+    theirs = current_opentelemetry() if _API in sys.modules else None
+    if theirs is not None:
+        return theirs
+    present = scope.get()
+    return None if present is None else present.context
+
+
+def traceparent() -> str | None:
+    """The current span as the W3C header, for requests of the user's own; None outside of every span."""
+    context = current_trace()
+    return None if context is None else context.traceparent
+
+
+@contextmanager
+def span(
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+    /,
+    *,
+    kind: SpanKind = "internal",
+    trace: TraceContext | str | None = None,
+    **named: Any,
+) -> Iterator[OpenSpan]:
+    """A span of the user's own, below the one that the code stands in; an exception ends it as an error.
+
+    In tools, handlers and below spans of a driver it is recorded, anywhere else it goes nowhere.
+    """
+    present = scope.get()
+    with recorded(
+        _nowhere if present is None else present.recorder,
+        name,
+        {**(attributes or {}), **named},
+        kind=kind,
+        trace=trace,
+    ) as begun:
+        yield begun
+
+
+@contextmanager
+def recorded(
+    recorder: SpanRecorder,
+    name: str,
+    attributes: dict[str, Any],
+    *,
+    kind: SpanKind = "internal",
+    trace: TraceContext | str | None = None,
+) -> Iterator[OpenSpan]:
+    """A span as the present one, in this recorder."""
+    present = scope.get()
+    with (
+        recorder.start(
+            name,
+            kind=kind,
+            parent=current_trace(trace),
+            session="" if present is None else present.session,
+            attributes=attributes or None,
+        ) as begun,
+        standing_in(begun),
+    ):
+        yield begun
+
+
+@contextmanager
+def standing_in(begun: OpenSpan) -> Iterator[None]:
+    """What begins in here stands below the span; it is not ended by this."""
+    if begun.recorder is _nowhere:
+        yield
+        return
+    with within(Scope(begun.recorder, begun.context, begun.session)):
+        yield
+
+
+@contextmanager
+def within(present: Scope) -> Iterator[None]:
+    """What begins in here stands below this scope's span, be it one of another process."""
+    token = scope.set(present)
+    theirs = _attach(present.context)
+    try:
+        yield
+    finally:
+        if theirs is not None:
+            sys.modules[_CONTEXT].detach(theirs)
+        # A generator may be closed from another context, which has no need of it.
+        with suppress(ValueError):
+            scope.reset(token)
+
+
+def current_opentelemetry() -> TraceContext | None:
+    """The user's current OpenTelemetry span; None where there is none."""
+    try:
+        if not sys.modules[_CONTEXT].get_current():
+            return None  # seen at a tenth of the cost
+        context = sys.modules[_API].get_current_span().get_span_context()
+    except (KeyError, AttributeError):  # it is not there, or being imported right now
+        return None
+    return (
+        TraceContext(context.trace_id, context.span_id, int(context.trace_flags))
+        if context.is_valid
+        else None
+    )
+
+
+def _attach(context: TraceContext) -> Any:
+    """Makes it OpenTelemetry's current span, where that is in use; what takes it back."""
+    api, contexts = sys.modules.get(_API), sys.modules.get(_CONTEXT)
+    try:
+        if api is None or contexts is None:
+            return None
+        theirs = api.SpanContext(
+            context.trace_id, context.span_id, is_remote=True, trace_flags=api.TraceFlags(context.flags)
+        )
+        return contexts.attach(api.set_span_in_context(api.NonRecordingSpan(theirs)))
+    except AttributeError:  # it is being imported right now
+        return None
