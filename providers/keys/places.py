@@ -97,10 +97,20 @@ def missing_key(name: str, endpoint: EndpointOptions, looked: Mapping[str, Itera
     told = "; ".join(
         (f"key {key}: " if several else "") + ", ".join(places) for key, places in looked.items()
     )
-    setting = "keys" if several else "key_file"
     return MissingKey(
-        f"no key for {name} on node {socket.gethostname()}; looked at: {told}. Set the variable "
-        f"where Ray was started on that node, or providers.endpoints.{name}.{setting} to a file there"
+        f"no key for {name} on node {socket.gethostname()}; looked at: {told}. {_mending(name, endpoint)}"
+    )
+
+
+def _mending(name: str, endpoint: EndpointOptions) -> str:
+    """What to do about a missing key, by where the endpoint's keys are to come from."""
+    places = key_places(endpoint)
+    if places and all(place.function for place in places):
+        return f"Mend the function, or set providers.endpoints.{name}.keys to other places"
+    setting = "keys" if endpoint.keys else "key_file"
+    return (
+        f"Set the variable where Ray was started on that node, or providers.endpoints.{name}.{setting} "
+        "to a file there"
     )
 
 

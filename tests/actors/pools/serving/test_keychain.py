@@ -227,7 +227,7 @@ async def test_no_call_goes_with_a_key_whose_time_is_over(
     caller.clock.skip(11.0)
     error = await caller.failure()
     assert error.kind.value == "authentication"
-    with pytest.raises(MissingKey, match="raised StopIteration"):
+    with pytest.raises(MissingKey, match=r"raised StopIteration.* Mend the function"):
         await caller.end()
 
 
