@@ -1,7 +1,19 @@
 if __name__ != "llmgine.telemetry":
     raise ImportError(f"import llmgine.telemetry, not {__name__}")
 
-from llmgine.telemetry.assemble import Assembler, Cut, Trace, TraceSummary
+from llmgine.telemetry.answers import (
+    Change,
+    CostRow,
+    Latency,
+    ModelStats,
+    Page,
+    SessionSummary,
+    Stats,
+    Tokens,
+    TraceQuery,
+    TraceSummary,
+)
+from llmgine.telemetry.assemble import Assembler, Cut, Trace
 from llmgine.telemetry.context import TraceContext, sampled_by_id
 from llmgine.telemetry.current import current_trace, span, traceparent
 from llmgine.telemetry.metrics import Counter, Gauge, Histogram, MergedMetrics, Metrics, Series
@@ -23,27 +35,36 @@ from llmgine.telemetry.waterfall import Row, session_waterfall, waterfall
 __all__ = [
     "Assembler",
     "Batch",
+    "Change",
+    "CostRow",
     "Counter",
     "Cut",
     "Gauge",
     "Histogram",
+    "Latency",
     "MalformedBatch",
     "MergedMetrics",
     "Metrics",
+    "ModelStats",
     "ModelUsage",
     "OpenSpan",
+    "Page",
     "Rollup",
     "Row",
     "Series",
     "SeriesRecord",
+    "SessionSummary",
     "Span",
     "SpanEvent",
     "SpanLink",
     "SpanRecord",
     "SpanRecorder",
+    "Stats",
     "TelemetryOptions",
+    "Tokens",
     "Trace",
     "TraceContext",
+    "TraceQuery",
     "TraceSummary",
     "current_trace",
     "error_type",

@@ -8,7 +8,7 @@ gone are closed for it. Memory is bounded, and what had to be forgotten is count
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,20 +54,6 @@ class Trace:
     cuts: tuple[Cut, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TraceSummary:
-    """A trace in one line; `end` is None while something in it runs."""
-
-    trace_id: int
-    name: str
-    sessions: tuple[str, ...]
-    start: int
-    end: int | None
-    spans: int
-    errors: int
-    incomplete: bool = False
-
-
 class Assembler:
     """Joins records to spans, spans to traces, traces to sessions."""
 
@@ -79,6 +65,7 @@ class Assembler:
         self._sessions: dict[str, dict[int, None]] = {}
         self._spans = 0
         self._finished: list[Span] = []
+        self._changed: list[Span] = []
         self._counts = dict.fromkeys(
             (
                 "batches",
@@ -130,7 +117,8 @@ class Assembler:
         self.metrics.back(instance)
         for trace_id, span_id in known.closed:
             held = self._traces[trace_id]
-            held.spans[span_id] = replace(held.spans[span_id], end=None, error=None)
+            running = held.spans[span_id] = replace(held.spans[span_id], end=None, error=None)
+            self._changed.append(running)
             held.cuts.pop(instance, None)
         known.running.update(known.closed)
         known.closed.clear()
@@ -161,14 +149,22 @@ class Assembler:
         traces = [self.trace(trace_id) for trace_id in self._sessions.get(session, ())]
         return sorted((trace for trace in traces if trace), key=lambda trace: trace.spans[0].start)
 
-    def latest(self, limit: int = 50) -> list[TraceSummary]:
-        """The traces that changed last, newest change first."""
-        result: list[TraceSummary] = []
-        for trace_id in reversed(self._traces):
-            if len(result) >= limit:
-                break
-            result.append(self._summary(trace_id))
-        return result
+    def traces(self) -> list[Trace]:
+        """Every trace that is held, the one that changed last first."""
+        return [trace for trace_id in reversed(self._traces) if (trace := self.trace(trace_id))]
+
+    def sessions(self) -> list[str]:
+        """The sessions that took part in any trace that is held."""
+        return list(self._sessions)
+
+    def traces_of(self, session: str) -> Collection[int]:
+        """The ids of the traces in which a session took part."""
+        return self._sessions.get(session, {}).keys()
+
+    def take_changed(self) -> list[Span]:
+        """The spans that have begun, ended or begun to run again since this was asked the last time."""
+        changed, self._changed = self._changed, []
+        return changed
 
     def counters(self) -> dict[str, int]:
         """What was received, lost and forgotten, and what is held now."""
@@ -211,6 +207,7 @@ class Assembler:
             if known is None and self._store(held, span):
                 held.owners[span.span_id] = source.instance
                 source.running[span.trace_id, span.span_id] = None
+                self._changed.append(span)
                 if source.gone is not None:
                     self._close(held, span, source)
             return
@@ -227,6 +224,7 @@ class Assembler:
             self._store(held, span)
         self.rollup.add(span)
         self._finished.append(span)
+        self._changed.append(span)
 
     def _store(self, held: _Held, span: Span) -> bool:
         self._index(held, span)
@@ -254,6 +252,7 @@ class Assembler:
             held.cuts[source.instance] = Cut(source.name, source.instance, source.sequence.next - 1)
         self._counts["closed_for_source"] += 1
         self._finished.append(closed)
+        self._changed.append(closed)
 
     def _take_finished(self) -> list[Span]:
         finished, self._finished = self._finished, []
@@ -312,22 +311,6 @@ class Assembler:
                 del traces[trace_id]
                 if not traces:
                     del self._sessions[session]
-
-    def _summary(self, trace_id: int) -> TraceSummary:
-        held = self._traces[trace_id]
-        spans = _by_start(held.spans.values())
-        ends = [span.end for span in spans if span.end is not None]
-        root = next((span for span in spans if not span.parent_id), spans[0] if spans else None)
-        return TraceSummary(
-            trace_id,
-            root.name if root else "",
-            tuple(sorted(held.sessions)),
-            spans[0].start if spans else 0,
-            max(ends) if ends and len(ends) == len(spans) else None,
-            len(spans),
-            sum(span.error is not None for span in spans),
-            bool(held.cuts),
-        )
 
 
 def _by_start(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -7,20 +7,19 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from llmgine.actors.link import EndOfStream, Stream, StreamEmpty, StreamHandler, StreamReset
+from llmgine.actors.telemetry.answering import Answering
 from llmgine.actors.telemetry.client import ACK, HELLO, REFUSED, SPANS, WINDOW
 from llmgine.actors.telemetry.export import ExportThread
-from llmgine.telemetry import Assembler, Batch, MalformedBatch, Span, TelemetryOptions, Trace, usage_of
+from llmgine.actors.telemetry.live import LIVE, Watchers
+from llmgine.telemetry import Assembler, Batch, MalformedBatch, Span, TelemetryOptions
 from llmgine.telemetry.context import random_bits
 from llmgine.telemetry.exporters import Exporter
 from llmgine.telemetry.names import UNFINISHED
 
 QUERY = "telemetry.query"
-MAX_ANSWER_SPANS = 2000
-MAX_LATEST = 200
 
 
 class TelemetryHost:
@@ -41,13 +40,15 @@ class TelemetryHost:
         self.assembler = Assembler(self.options)
         self.malformed = 0
         self._clock = clock
+        self._watchers = Watchers()
+        self._answering = Answering(self.assembler, self.counters, clock)
         self._exports = [ExportThread(exporter, self.options.export_queue) for exporter in exporters]
         self._streams: Counter[int] = Counter()  # open streams by the source's instance
         self._grace: dict[int, asyncio.TimerHandle] = {}
         self._closed = False
 
     def handlers(self) -> Mapping[str, StreamHandler]:
-        return {SPANS: self.receive, QUERY: self.answer}
+        return {SPANS: self.receive, QUERY: self.answer, LIVE: self._watchers.serve}
 
     async def receive(self, stream: Stream) -> None:
         """One source's batches, acknowledged by number once they are taken."""
@@ -69,18 +70,8 @@ class TelemetryHost:
             self._left(instance, error)
 
     async def answer(self, stream: Stream) -> None:
-        """`{session: id}`, `{trace: id}`, `{summary: how many}` or `{counters: true}`: one message back."""
-        match stream.header:
-            case {"session": str(session)}:
-                answer = self._session(session)
-            case {"trace": str(trace)}:
-                answer = self._trace(trace)
-            case {"summary": limit}:
-                answer = self._summary(limit if type(limit) is int else 50)
-            case {"counters": _}:
-                answer = self.counters()
-            case _:
-                raise StreamReset("bad_request", "ask {session}, {trace}, {summary} or {counters}")
+        """One question, one message back."""
+        answer = await self._answering.answer(stream.header)
         await stream.send({**answer, "now": self._clock()})
 
     def counters(self) -> dict[str, Any]:
@@ -90,6 +81,7 @@ class TelemetryHost:
             "sources": self.assembler.sources(),
             "metrics": [list(series) for series in self.assembler.metrics.read()],
             "exporters": [export.counters() for export in self._exports],
+            "live": self._watchers.counters(),
         }
 
     async def flush(self, timeout: float) -> bool:
@@ -125,8 +117,15 @@ class TelemetryHost:
         batch = Batch.unpack(message)
         if batch.instance != instance:
             raise MalformedBatch("the batch is another source's")
-        self._export(self.assembler.add(batch, self._clock()))
+        self._ended(self.assembler.add(batch, self._clock()))
         return batch.number
+
+    def _ended(self, spans: list[Span]) -> None:
+        """Pass on what the assembler has just learnt; these spans have ended."""
+        changed = self.assembler.take_changed()
+        if changed:
+            self._watchers.put(changed, self.assembler.traces_of)
+        self._export(spans)
 
     def _export(self, spans: list[Span]) -> None:
         if spans:
@@ -138,6 +137,7 @@ class TelemetryHost:
         if timer := self._grace.pop(instance, None):
             timer.cancel()
         self.assembler.here(source, instance, self._clock())
+        self._ended([])
 
     def _left(self, instance: int, error: str | None) -> None:
         self._streams[instance] -= 1
@@ -145,7 +145,7 @@ class TelemetryHost:
             return  # it has come back on another connection before this one was seen to break
         del self._streams[instance]
         if error is not None:
-            self._export(self.assembler.gone(instance, self._clock(), error))
+            self._ended(self.assembler.gone(instance, self._clock(), error))
             return
         if self._closed:
             return
@@ -155,31 +155,7 @@ class TelemetryHost:
 
     def _died(self, instance: int, broke: int) -> None:
         self._grace.pop(instance, None)
-        self._export(self.assembler.gone(instance, broke))
-
-    def _session(self, session: str) -> dict[str, Any]:
-        traces = self.assembler.session(session)
-        usage = usage_of(span for trace in traces for span in trace.spans)
-        return {
-            "session": session,
-            **_bounded(traces),
-            "usage": [model.to_wire() for model in usage],
-        }
-
-    def _trace(self, trace: str) -> dict[str, Any]:
-        try:
-            found = self.assembler.trace(int(trace, 16))
-        except ValueError:
-            raise StreamReset("bad_request", "a trace id is hexadecimal") from None
-        return {"trace": trace, **_bounded([found] if found else [])}
-
-    def _summary(self, limit: int) -> dict[str, Any]:
-        latest = self.assembler.latest(max(0, min(limit, MAX_LATEST)))
-        return {
-            "latest": [asdict(trace) | {"trace_id": f"{trace.trace_id:032x}"} for trace in latest],
-            "usage": [model.to_wire() for model in self.assembler.rollup.read()],
-            "counters": {**self.assembler.counters(), "malformed": self.malformed},
-        }
+        self._ended(self.assembler.gone(instance, broke))
 
 
 def _source(header: Any) -> tuple[str, int]:
@@ -187,22 +163,3 @@ def _source(header: Any) -> tuple[str, int]:
         case [str(source), int(instance)]:
             return source, instance
     raise StreamReset("malformed", "the header of spans is [source, instance]")
-
-
-def _bounded(traces: list[Trace]) -> dict[str, Any]:
-    """The newest traces that fit one answer; `truncated` counts the spans left out."""
-    room, kept, left_out = MAX_ANSWER_SPANS, [], 0
-    for trace in reversed(traces):
-        spans = trace.spans[:room]
-        room -= len(spans)
-        left_out += len(trace.spans) - len(spans)
-        if spans:
-            kept.append(
-                {
-                    "trace_id": f"{trace.trace_id:032x}",
-                    "sessions": list(trace.sessions),
-                    "spans": [span.to_wire() for span in spans],
-                    "over_limit": trace.over_limit,
-                }
-            )
-    return {"traces": kept[::-1], "truncated": left_out}

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 from llmgine.actors.link import request
 from llmgine.actors.telemetry.client import Connects
 from llmgine.actors.telemetry.host import QUERY
-from llmgine.telemetry import Row, Span, session_waterfall, waterfall
+from llmgine.actors.telemetry.live import LIVE
+from llmgine.telemetry import (
+    Change,
+    CostRow,
+    Page,
+    Row,
+    SessionSummary,
+    Span,
+    Stats,
+    TraceQuery,
+    TraceSummary,
+    session_waterfall,
+    waterfall,
+)
+from llmgine.telemetry.answers import CostBy, ExportFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,20 @@ class TelemetryClient:
         self._peer = peer
         self._timeout = timeout
 
+    async def sessions(
+        self, query: str = "", limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionSummary]:
+        """Sessions whose id or one of whose models contains `query`, the one last active first."""
+        question = {"sessions": query, "limit": limit, "cursor": cursor}
+        return Page.from_wire(await self._ask(question), SessionSummary.from_wire)
+
+    async def traces(
+        self, query: TraceQuery | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[TraceSummary]:
+        """Traces that meet the query, the newest first."""
+        question = {"traces": (query or TraceQuery()).to_wire(), "limit": limit, "cursor": cursor}
+        return Page.from_wire(await self._ask(question), TraceSummary.from_wire)
+
     async def session(self, session: str) -> View:
         """Every trace of a session that is still kept."""
         return _view(session, await self._ask({"session": session}), is_session=True)
@@ -49,9 +78,30 @@ class TelemetryClient:
         """One trace by its id in hexadecimal; no spans where it is not kept."""
         return _view(trace_id, await self._ask({"trace": trace_id}), is_session=False)
 
-    async def summary(self, limit: int = 50) -> dict[str, Any]:
-        """The latest traces, usage per model, and counters."""
-        return await self._ask({"summary": limit})
+    async def stats(self) -> Stats:
+        """What all calls came to: tokens, cost, latencies, errors."""
+        return Stats.from_wire((await self._ask({"stats": True}))["stats"])
+
+    async def cost(self, by: CostBy = "session", since: int | None = None) -> tuple[CostRow, ...]:
+        """What the calls that ended since then came to, by session, model or provider."""
+        answer = await self._ask({"cost": by, "since": since})
+        return tuple(map(CostRow.from_wire, answer["rows"]))
+
+    async def export(self, trace_id: str, format: ExportFormat = "otlp-json") -> str:
+        """One trace as text of that format; empty where it is not kept."""
+        answer = await self._ask({"export": trace_id, "format": format})
+        return str(answer["export"])
+
+    async def live(self, session: str | None = None) -> AsyncIterator[Change]:
+        """Spans as they begin and end, of one session or of all; a break raises `LinkError`."""
+        connection = await self._peer.connection()
+        stream = connection.open(LIVE, {"session": session})
+        try:
+            await stream.receive()
+            async for message in stream:
+                yield Change.from_wire(message)
+        finally:
+            stream.reset("done")
 
     async def counters(self) -> dict[str, Any]:
         """What was received, lost, forgotten and exported; sources; metrics."""

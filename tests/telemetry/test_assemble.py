@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llmgine.telemetry import Assembler, Batch, OpenSpan, SpanRecorder, TelemetryOptions, names
 from llmgine.telemetry.sources import MAX_GAPS, Sequence
+from llmgine.telemetry.summaries import summary_of
 
 
 def drain(*sources: SpanRecorder, limit: int = 1024) -> list[Batch]:
@@ -48,7 +49,7 @@ def story(shuffle: random.Random, sources: list[SpanRecorder], steps: int) -> tu
 
 
 def picture(assembler: Assembler) -> Any:
-    traces = [assembler.trace(summary.trace_id) for summary in assembler.latest(10_000)]
+    traces = assembler.traces()
     sessions = {name: [t.trace_id for t in assembler.session(name)] for name in ("s1", "s2")}
     counters = {k: v for k, v in assembler.counters().items() if k not in ("batches", "repeated")}
     usage = [model.to_wire() for model in assembler.rollup.read()]
@@ -102,12 +103,12 @@ def test_running_work_is_visible_and_its_end_follows() -> None:
     assert assembler.add(drain(recorder)[0], 0) == []
     [running] = assembler.session("s")[0].spans
     assert running.end is None
-    assert assembler.latest()[0].end is None
+    assert summary_of(assembler.traces()[0]).end is None
     assert assembler.counters()["running"] == 1
     span.end()
     [finished] = assembler.add(drain(recorder)[0], 0)
     assert finished.end is not None
-    assert assembler.latest()[0].end == finished.end
+    assert summary_of(assembler.traces()[0]).end == finished.end
     assert assembler.counters()["running"] == 0
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmgine.actors.link import StreamReset
-from llmgine.actors.telemetry import host as host_module
+from llmgine.actors.telemetry import answering
 from llmgine.actors.telemetry.export import ExportThread
 from llmgine.telemetry import Span, names
 from llmgine.telemetry.exporters import JsonlExporter
@@ -87,14 +89,37 @@ async def test_questions_are_answered(net: Any) -> None:
     trace = await client.trace(f"{view.spans[0].trace_id:032x}")
     assert trace.spans == view.spans
     assert [row.name for row in trace.rows()] == ["chat gpt-4o"]
-    summary = await client.summary()
-    assert summary["latest"][0]["name"] == "chat gpt-4o"
-    assert summary["usage"][0]["input_tokens"] == 10
+    [summary] = (await client.traces()).items
+    assert (summary.name, summary.session, summary.tokens.input) == ("chat gpt-4o", "s", 10)
+    [session] = (await client.sessions()).items
+    assert (session.session, session.cost, session.models) == ("s", Decimal("0.01"), ("openai/gpt-4o",))
+    assert (await client.stats()).models[0].tokens.input == 10
+    assert [(row.key, row.cost) for row in await client.cost("model")] == [("openai/gpt-4o", Decimal("0.01"))]
+    assert '"name": "chat gpt-4o"' in await client.export(summary.id, "jsonl")
     counters = await client.counters()
     assert counters["counters"]["records"] == 1
     assert counters["sources"][0]["source"] == "session-1"
     assert (await client.session("unknown")).spans == ()
     assert (await client.trace("ff")).rows() == []
+
+
+async def test_who_watches_is_told_of_begin_and_end(net: Any, until: Any) -> None:
+    """A watcher of one session gets its spans as they begin and end, and no other session's."""
+    await net.open()
+    recorder, shipper = net.source("a")
+    watching = net.client().live("s")
+    first = asyncio.ensure_future(anext(watching))
+    await until(lambda: net.host.counters()["live"]["watchers"])
+    recorder.start("other work", session="t").end()
+    span = recorder.start("work", session="s")
+    assert await shipper.flush()
+    [begun] = (await first).spans
+    assert (begun.name, begun.end) == ("work", None)
+    span.end()
+    assert await shipper.flush()
+    [ended] = (await anext(watching)).spans
+    assert ended.end is not None
+    await watching.aclose()
 
 
 @pytest.mark.parametrize("question", [None, {}, {"trace": "xyz"}, {"other": 1}, 5])
@@ -106,12 +131,12 @@ async def test_a_question_that_is_none_is_refused_with_the_choices(net: Any, que
     with pytest.raises(StreamReset) as refused:
         await stream.receive()
     assert refused.value.code == "bad_request"
-    assert (await net.client().summary())["latest"] == []
+    assert (await net.client().traces()).items == ()
 
 
 async def test_answers_are_bounded(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a session has more spans than one answer holds, the newest are sent and the rest counted."""
-    monkeypatch.setattr(host_module, "MAX_ANSWER_SPANS", 5)
+    monkeypatch.setattr(answering, "MAX_ANSWER_SPANS", 5)
     await net.open()
     recorder, shipper = net.source("a")
     for _ in range(8):

@@ -296,7 +296,7 @@ async def test_asking_where_nobody_answers_raises_a_link_error() -> None:
     """Questions, unlike shipping, tell whoever asks."""
     failed = False
     try:
-        await TelemetryClient(Nowhere()).summary()
+        await TelemetryClient(Nowhere()).stats()
     except (LinkError, RuntimeError):
         failed = True
     assert failed
