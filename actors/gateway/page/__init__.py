@@ -1,0 +1,1 @@
+"""The dashboard: static files, shipped with the package."""

@@ -1,0 +1,76 @@
+"""Traces and what they cost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BeforeValidator, Field
+
+from llmgine.actors.gateway.port import TraceChoice
+from llmgine.actors.gateway.routes.table import Call, Endpoint, Paged, Query
+from llmgine.actors.gateway.shapes import CostTable, Page, TraceRow, Waterfall
+
+
+def _moment(value: object) -> object:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _flag(value: object) -> object:
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+def _number(value: object) -> object:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+
+
+class TraceQuery(Paged):
+    """What traces have in common; `text` is part of a span's name or attributes."""
+
+    session: str | None = Field(default=None, min_length=1)
+    error: Flag | None = None
+    min_seconds: Seconds | None = None
+    model: str | None = Field(default=None, min_length=1)
+    text: str | None = Field(default=None, min_length=1, max_length=200)
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class CostQuery(Query):
+    """What usage is added up by, and from when on."""
+
+    by: Literal["session", "model", "provider"] = "model"
+    since: Moment | None = None
+
+
+async def _traces(call: Call) -> Page[TraceRow]:
+    asked: TraceQuery = call.query
+    chosen = {name: getattr(asked, name) for name in TraceChoice.__slots__}
+    return await call.port.traces(TraceChoice(**chosen), asked.cursor, asked.limit)
+
+
+async def _trace(call: Call) -> Waterfall:
+    return await call.port.trace(call.path["id"])
+
+
+async def _cost(call: Call) -> CostTable:
+    asked: CostQuery = call.query
+    return await call.port.cost(asked.by, asked.since)
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/traces", _traces, Page[TraceRow], "Traces, the newest first", TraceQuery),
+    Endpoint("GET", "/traces/{id}", _trace, Waterfall, "One trace as a waterfall"),
+    Endpoint("GET", "/cost", _cost, CostTable, "Tokens and cost by session, model or provider", CostQuery),
+)
