@@ -84,8 +84,8 @@ class TraceQuery(_Told):
 class TraceSummary(_Told):
     """A trace in one line.
 
-    `end` and `seconds` are None while something in it runs. `incomplete` says that spans of it are missing
-    or were closed for a process that died. `kept_because` is why it stays: "error", "slow", "session" or
+    `end` and `seconds` are None while something in it runs. `incomplete` says that a process died over
+    it or that more spans came than are kept. `kept_because` is why it stays: "error", "slow", "session" or
     "ratio"; it is empty while that is not decided, and the trace in memory only.
     """
 

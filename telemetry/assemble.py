@@ -117,6 +117,7 @@ class Assembler:
         self.metrics.back(instance)
         for trace_id, span_id in known.closed:
             held = self._traces[trace_id]
+            self.rollup.take_back(held.spans[span_id])
             running = held.spans[span_id] = replace(held.spans[span_id], end=None, error=None)
             self._changed.append(running)
             held.cuts.pop(instance, None)
@@ -160,6 +161,11 @@ class Assembler:
     def traces_of(self, session: str) -> Collection[int]:
         """The ids of the traces in which a session took part."""
         return self._sessions.get(session, {}).keys()
+
+    def take_rollup(self) -> Rollup:
+        """What the spans came to that have ended since this was asked the last time."""
+        rollup, self.rollup = self.rollup, Rollup()
+        return rollup
 
     def take_changed(self) -> list[Span]:
         """The spans that have begun, ended or begun to run again since this was asked the last time."""
@@ -216,7 +222,8 @@ class Assembler:
             return  # it has ended already
         if owner is not None:
             owner.running.pop((span.trace_id, span.span_id), None)
-            owner.closed.pop((span.trace_id, span.span_id), None)
+            if owner.closed.pop((span.trace_id, span.span_id), 0) is None and known is not None:
+                self.rollup.take_back(known)  # it was counted when it was closed for its process
         if known is not None:
             held.spans[span.span_id] = span
             self._index(held, span)
@@ -241,6 +248,7 @@ class Assembler:
         if session and isinstance(session, str) and session not in held.sessions:
             held.sessions[session] = None
             self._sessions.setdefault(session, {})[span.trace_id] = None
+            self.rollup.began(session, span.start)
 
     def _close(self, held: _Held, span: Span, source: Source) -> None:
         key = (span.trace_id, span.span_id)
@@ -251,6 +259,7 @@ class Assembler:
         if source.error == names.ACTOR_DIED:
             held.cuts[source.instance] = Cut(source.name, source.instance, source.sequence.next - 1)
         self._counts["closed_for_source"] += 1
+        self.rollup.add(closed)
         self._finished.append(closed)
         self._changed.append(closed)
 

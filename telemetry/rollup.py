@@ -1,134 +1,283 @@
-"""Tokens, money and waiting, added up per provider and model from the attributes of spans.
+"""Tokens, money, waiting and failures, added up from the spans that ended. Pure.
 
-One span per model call bears a `gen_ai.operation.name` of inference or embeddings; these are counted
-when they end. Spans around them (pool, session) bear other operations and count nothing.
+One span per model call bears a `gen_ai.operation.name` of inference or embeddings; these are counted as
+calls. Spans around them (pool, session) bear other operations: of these the wait for a provider actor
+counts, and that they failed. Sums are of hours, so that a span of time can be asked for; those of one
+`Rollup` may be added to another's, in any order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from llmgine.telemetry import names
-from llmgine.telemetry.metrics import Histogram
 from llmgine.telemetry.records import Span
+from llmgine.telemetry.sketch import Sketch
 
-MAX_MODELS = 1000
-OTHER = ("other", "other")
+MAX_KEYS = 20_000
+HOUR = 3_600_000_000_000
+OTHER = "other"
 _MAX_ERROR_TYPES = 32
 _OPERATIONS = names.INFERENCE_OPERATIONS | {names.OPERATION_EMBEDDINGS}
+_LEAST, _MOST = Decimal("1e-15"), Decimal("1e12")  # what lies beyond is no cost, and would not add exactly
 
 
-def _seconds() -> Histogram:
-    return Histogram(names.METRIC_OPERATION_DURATION, (), names.GEN_AI_SECONDS)
+class Calls(NamedTuple):
+    """Whose calls are added up; `hour` is their end in nanoseconds, cut to the hour."""
+
+    hour: int
+    session: str
+    provider: str
+    model: str
+
+
+@dataclass(slots=True)
+class Spent:
+    """What some calls came to. `cost` is in US dollars, over the `priced` calls alone."""
+
+    calls: int = 0
+    failed: int = 0
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    unmetered: int = 0  # calls that reported no tokens
+    cost: Decimal = Decimal(0)
+    priced: int = 0
+
+    @classmethod
+    def of(cls, span: Span) -> Self:
+        """What one call came to."""
+        told = span.attributes
+        cost = _cost(told)
+        metered = names.GEN_AI_USAGE_INPUT_TOKENS in told or names.GEN_AI_USAGE_OUTPUT_TOKENS in told
+        return cls(
+            1,
+            int(span.error is not None),
+            _count(told, names.GEN_AI_USAGE_INPUT_TOKENS),
+            _count(told, names.GEN_AI_USAGE_OUTPUT_TOKENS),
+            _count(told, names.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS),
+            _count(
+                told,
+                names.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
+                names.GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS,
+            ),
+            _count(told, names.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS),
+            int(not metered),
+            cost or Decimal(0),
+            int(cost is not None),
+        )
+
+    def add(self, other: Spent, sign: int = 1) -> None:
+        """Add what other calls came to, or with `sign` -1 take it away."""
+        for one in _SPENT:
+            setattr(self, one, getattr(self, one) + sign * getattr(other, one))
+
+
+_SPENT = tuple(one.name for one in fields(Spent))
 
 
 @dataclass(slots=True)
 class ModelUsage:
-    """What the calls of one model came to. `cost` is in US dollars, over the `priced` calls alone."""
+    """What the calls of one model came to, how they failed, and how long what took."""
 
     provider: str
     model: str
-    calls: int = 0
+    spent: Spent = field(default_factory=Spent)
     errors: dict[str, int] = field(default_factory=dict)
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    unmetered: int = 0  # calls that reported no tokens
-    cost: Decimal = Decimal(0)
-    priced: int = 0
-    seconds: Histogram = field(default_factory=_seconds)
-    first_chunk: Histogram = field(default_factory=_seconds)
-    queue_wait: Histogram = field(default_factory=_seconds)
+    duration: Sketch = field(default_factory=Sketch)
+    first_chunk: Sketch = field(default_factory=Sketch)
+    per_chunk: Sketch = field(default_factory=Sketch)
+    queue_wait: Sketch = field(default_factory=Sketch)
+    tokens_per_second: Sketch = field(default_factory=Sketch)
 
-    def add(self, span: Span) -> None:
-        attributes = span.attributes
-        self.calls += 1
+    def add(self, span: Span, spent: Spent) -> None:
+        """Count a call."""
+        self.spent.add(spent)
         if span.error is not None:
-            known = span.error in self.errors or len(self.errors) < _MAX_ERROR_TYPES
-            error = span.error if known else "other"
-            self.errors[error] = self.errors.get(error, 0) + 1
-        if (
-            names.GEN_AI_USAGE_INPUT_TOKENS not in attributes
-            and names.GEN_AI_USAGE_OUTPUT_TOKENS not in attributes
-        ):
-            self.unmetered += 1
-        self.input_tokens += _count(attributes, names.GEN_AI_USAGE_INPUT_TOKENS)
-        self.output_tokens += _count(attributes, names.GEN_AI_USAGE_OUTPUT_TOKENS)
-        self.cache_read_tokens += _count(attributes, names.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS)
-        self.cache_write_tokens += _count(
-            attributes,
-            names.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
-            names.GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS,
-        )
-        self.reasoning_tokens += _count(attributes, names.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS)
-        if (cost := _cost(attributes)) is not None:
-            self.cost += cost
-            self.priced += 1
-        if span.seconds is not None:
-            self.seconds.observe(span.seconds)
-        _observe(self.first_chunk, attributes.get(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))
-        _observe(self.queue_wait, attributes.get(names.LLMGINE_QUEUE_WAIT))
+            count_error(self.errors, span.error)
+        if span.seconds is None or span.error == names.ACTOR_DIED:
+            return  # it ended when its process was given up, which says nothing of how long it took
+        told = span.attributes
+        first = _number(told.get(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))
+        chunks = _count(told, names.LLMGINE_RESPONSE_CHUNKS)
+        self.duration.observe(span.seconds)
+        _observe(self.first_chunk, first)
+        _observe(self.queue_wait, _number(told.get(names.LLMGINE_QUEUE_WAIT)))
+        if first is not None and chunks > 1:
+            self.per_chunk.observe((span.seconds - first) / (chunks - 1))
+        streaming = span.seconds - (first or 0.0)
+        if spent.output and streaming > 0 and span.error is None:
+            self.tokens_per_second.observe(spent.output / streaming)
 
-    def to_wire(self) -> dict[str, Any]:
-        """Plain values; the cost is exact text, histograms are [sum, counts, bounds]."""
-        return {
-            "provider": self.provider,
-            "model": self.model,
-            "calls": self.calls,
-            "errors": dict(self.errors),
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "cache_read_tokens": self.cache_read_tokens,
-            "cache_write_tokens": self.cache_write_tokens,
-            "reasoning_tokens": self.reasoning_tokens,
-            "unmetered": self.unmetered,
-            "cost": str(self.cost) if self.priced else None,
-            "priced": self.priced,
-            "seconds": self.seconds.read(),
-            "first_chunk": self.first_chunk.read(),
-            "queue_wait": self.queue_wait.read(),
-        }
+    def merge(self, other: ModelUsage) -> None:
+        """Add what other calls came to."""
+        self.spent.add(other.spent)
+        for error, count in other.errors.items():
+            count_error(self.errors, error, count)
+        for name in SKETCHES:
+            getattr(self, name).merge(getattr(other, name))
+
+
+SKETCHES = tuple(one.name for one in fields(ModelUsage) if one.default_factory is Sketch)
+
+
+@dataclass(slots=True)
+class SessionTally:
+    """What the spans of one session came to."""
+
+    started: int
+    last: int
+    traces: int = 0
+    spans: int = 0
+    errors: int = 0
+
+    def merge(self, other: SessionTally, sign: int = 1) -> None:
+        self.started, self.last = min(self.started, other.started), max(self.last, other.last)
+        self.traces += sign * other.traces
+        self.spans += sign * other.spans
+        self.errors += sign * other.errors
 
 
 class Rollup:
-    """Usage per provider and model; past MAX_MODELS pairs all further ones share `other`."""
+    """Sums of all spans that ended; past MAX_KEYS of a kind all further ones share `other`."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[str, str], ModelUsage] = {}
+        self.spent: dict[Calls, Spent] = {}
+        self.models: dict[tuple[int, str, str], ModelUsage] = {}
+        self.waits: dict[tuple[int, str], Sketch] = {}
+        self.errors: dict[tuple[int, str], int] = {}
+        self.sessions: dict[str, SessionTally] = {}
+        self.spans = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.spans or self.sessions)
 
     def add(self, span: Span) -> None:
-        """Count a span that has ended; anything but a model call is passed over."""
-        if span.attributes.get(names.GEN_AI_OPERATION_NAME) not in _OPERATIONS:
-            return
-        key = (_name(span, names.GEN_AI_PROVIDER_NAME), _name(span, names.GEN_AI_REQUEST_MODEL))
-        if key not in self._models and len(self._models) >= MAX_MODELS:
-            key = OTHER
-        usage = self._models.get(key)
-        if usage is None:
-            usage = self._models[key] = ModelUsage(*key)
-        usage.add(span)
+        """Count a span that has ended."""
+        self.spans += 1
+        hour = (span.end or 0) // HOUR * HOUR
+        if span.error is not None:
+            key = hour, span.error if (hour, span.error) in self.errors or self._has_room() else OTHER
+            self.errors[key] = self.errors.get(key, 0) + 1
+        self._tally(span, 1)
+        told = span.attributes
+        if told.get(names.GEN_AI_OPERATION_NAME) in _OPERATIONS:
+            calls = self._calls(span, hour)
+            spent = Spent.of(span)
+            self.spent.setdefault(calls, Spent()).add(spent)
+            usage = self.models.setdefault(
+                (hour, calls.provider, calls.model), ModelUsage(calls.provider, calls.model)
+            )
+            usage.add(span, spent)
+        elif (wait := _number(told.get(names.LLMGINE_QUEUE_WAIT))) is not None:
+            pool = _name(told, names.LLMGINE_POOL)
+            pool = pool if (hour, pool) in self.waits or self._has_room() else OTHER
+            self.waits.setdefault((hour, pool), Sketch()).observe(wait)
 
-    def read(self) -> list[ModelUsage]:
-        """All usage, sorted by provider and model."""
-        return [self._models[key] for key in sorted(self._models)]
+    def take_back(self, span: Span) -> None:
+        """Uncount a span that was closed for a process that lives after all."""
+        self.spans -= 1
+        hour = (span.end or 0) // HOUR * HOUR
+        if span.error is not None:
+            self.errors[hour, span.error] = self.errors.get((hour, span.error), 0) - 1
+        self._tally(span, -1)
+        if span.attributes.get(names.GEN_AI_OPERATION_NAME) in _OPERATIONS:
+            calls = self._calls(span, hour)
+            spent = Spent.of(span)
+            self.spent.setdefault(calls, Spent()).add(spent, -1)
+            usage = self.models.setdefault(
+                (hour, calls.provider, calls.model), ModelUsage(calls.provider, calls.model)
+            )
+            usage.spent.add(spent, -1)
+            if span.error is not None:
+                count_error(usage.errors, span.error, -1)
+
+    def began(self, session: str, start: int) -> None:
+        """A session has taken part in one more trace."""
+        self._session(session, SessionTally(start, start, traces=1))
+
+    def merge(self, other: Rollup) -> None:
+        """Add another's sums."""
+        self.spans += other.spans
+        for calls, spent in other.spent.items():
+            self.spent.setdefault(calls, Spent()).add(spent)
+        for key, usage in other.models.items():
+            self.models.setdefault(key, ModelUsage(usage.provider, usage.model)).merge(usage)
+        for pool, sketch in other.waits.items():
+            self.waits.setdefault(pool, Sketch()).merge(sketch)
+        for error, count in other.errors.items():
+            self.errors[error] = self.errors.get(error, 0) + count
+        for session, tally in other.sessions.items():
+            self._session(session, tally)
+
+    def _calls(self, span: Span, hour: int) -> Calls:
+        told = span.attributes
+        calls = Calls(
+            hour,
+            session_name(span),
+            _name(told, names.GEN_AI_PROVIDER_NAME),
+            _name(told, names.GEN_AI_REQUEST_MODEL),
+        )
+        return calls if calls in self.spent or self._has_room() else Calls(hour, OTHER, OTHER, OTHER)
+
+    def _tally(self, span: Span, sign: int) -> None:
+        if session := session_name(span):
+            tally = SessionTally(
+                span.start, span.end or span.start, 0, sign, sign * int(span.error is not None)
+            )
+            self._session(session, tally)
+
+    def _session(self, session: str, tally: SessionTally) -> None:
+        known = self.sessions.get(session)
+        if known is not None:
+            known.merge(tally)
+        elif self._has_room():
+            self.sessions[session] = SessionTally(tally.started, tally.last)
+            self.sessions[session].merge(tally)
+
+    def _has_room(self) -> bool:
+        return len(self.spent) + len(self.sessions) + len(self.errors) + len(self.waits) < MAX_KEYS
+
+
+def session_name(span: Span) -> str:
+    """The session that a span belongs to; empty for none."""
+    name = span.session or span.attributes.get(names.GEN_AI_CONVERSATION_ID)
+    return name if isinstance(name, str) else ""
+
+
+def count_error(errors: dict[str, int], error: str, count: int = 1) -> None:
+    """Count a kind of error; past 32 kinds all further ones are `other`."""
+    kind = error if error in errors or len(errors) < _MAX_ERROR_TYPES else OTHER
+    errors[kind] = errors.get(kind, 0) + count
+    if not errors[kind]:
+        del errors[kind]
 
 
 def usage_of(spans: Iterable[Span]) -> list[ModelUsage]:
-    """The usage of these spans alone, such as one session's."""
+    """What the calls among these spans came to by model, such as one session's."""
     rollup = Rollup()
     for span in spans:
         if span.end is not None:
             rollup.add(span)
-    return rollup.read()
+    return by_model(rollup.models.values())
 
 
-def _name(span: Span, key: str) -> str:
-    value = span.attributes.get(key)
+def by_model(usages: Iterable[ModelUsage]) -> list[ModelUsage]:
+    """One for each provider and model, sorted by these."""
+    models: dict[tuple[str, str], ModelUsage] = {}
+    for usage in usages:
+        key = usage.provider, usage.model
+        models.setdefault(key, ModelUsage(*key)).merge(usage)
+    return [models[key] for key in sorted(models)]
+
+
+def _name(attributes: dict[str, Any], key: str) -> str:
+    value = attributes.get(key)
     return value if isinstance(value, str) and value else "unknown"
 
 
@@ -136,8 +285,18 @@ def _count(attributes: dict[str, Any], *keys: str) -> int:
     for key in keys:
         value = attributes.get(key)
         if isinstance(value, int) and value >= 0:
-            return value
+            return int(value)
     return 0
+
+
+def _number(value: Any) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+    return float(value) if known else None
+
+
+def _observe(sketch: Sketch, value: float | None) -> None:
+    if value is not None:
+        sketch.observe(value)
 
 
 def _cost(attributes: dict[str, Any]) -> Decimal | None:
@@ -148,9 +307,4 @@ def _cost(attributes: dict[str, Any]) -> Decimal | None:
         cost = Decimal(str(value))
     except InvalidOperation:
         return None
-    return cost if cost.is_finite() else None
-
-
-def _observe(histogram: Histogram, value: Any) -> None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
-        histogram.observe(value)
+    return cost if not cost or (cost.is_finite() and _LEAST <= cost < _MOST) else None

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
-from llmgine.telemetry import names
 from llmgine.telemetry.answers import (
     CostBy,
     CostRow,
     Latency,
     ModelStats,
     SessionSummary,
+    Stats,
     Tokens,
     TraceQuery,
     TraceSummary,
 )
 from llmgine.telemetry.assemble import Trace
 from llmgine.telemetry.records import Span
-from llmgine.telemetry.rollup import ModelUsage, usage_of
-
-_DIED = frozenset({names.ACTOR_DIED, names.UNFINISHED})
+from llmgine.telemetry.rollup import SKETCHES, Calls, ModelUsage, Rollup, Spent, by_model, usage_of
+from llmgine.telemetry.sketch import Sketch
 
 
 def summary_of(trace: Trace, kept_because: str = "") -> TraceSummary:
     """The trace in one line; its name is its root's, else its first span's."""
     spans = trace.spans
-    known = {span.span_id for span in spans}
     root = next((span for span in spans if not span.parent_id), spans[0])
     running = sum(span.end is None for span in spans)
     end = None if running else max(span.end or span.start for span in spans)
     usage = usage_of(spans)
+    spent = total_of(one.spent for one in usage)
     return TraceSummary(
         id=f"{trace.trace_id:032x}",
         name=root.name,
@@ -41,11 +41,10 @@ def summary_of(trace: Trace, kept_because: str = "") -> TraceSummary:
         spans=len(spans) + trace.over_limit,
         errors=sum(span.error is not None for span in spans),
         running=running,
-        incomplete=bool(trace.over_limit or trace.cuts)
-        or any(span.error in _DIED or (span.parent_id and span.parent_id not in known) for span in spans),
-        tokens=tokens_of(usage),
-        cost=cost_of(usage),
-        unpriced=unpriced_of(usage),
+        incomplete=bool(trace.over_limit or trace.cuts),
+        tokens=tokens_of(spent),
+        cost=cost_of(spent),
+        unpriced=unpriced_of(spent),
         models=models_of(usage),
         error=root.error or next((span.error for span in spans if span.error), None),
         kept_because=kept_because,
@@ -57,6 +56,7 @@ def session_of(session: str, traces: Iterable[Trace]) -> SessionSummary:
     held = list(traces)
     spans = [span for trace in held for span in trace.spans]
     usage = usage_of(spans)
+    spent = total_of(one.spent for one in usage)
     return SessionSummary(
         session=session,
         started=min(span.start for span in spans),
@@ -65,9 +65,9 @@ def session_of(session: str, traces: Iterable[Trace]) -> SessionSummary:
         spans=len(spans),
         errors=sum(span.error is not None for span in spans),
         running=sum(span.end is None for span in spans),
-        tokens=tokens_of(usage),
-        cost=cost_of(usage),
-        unpriced=unpriced_of(usage),
+        tokens=tokens_of(spent),
+        cost=cost_of(spent),
+        unpriced=unpriced_of(spent),
         models=models_of(usage),
     )
 
@@ -95,59 +95,89 @@ def searched(spans: Iterable[Span]) -> str:
     return "\n".join(found)
 
 
-def cost_row(key: str, usage: list[ModelUsage]) -> CostRow:
-    """What these came to, under one name."""
-    return CostRow(key, sum(one.calls for one in usage), tokens_of(usage), cost_of(usage), unpriced_of(usage))
+def cost_row(key: str, spent: Spent) -> CostRow:
+    """What calls came to, under one name."""
+    return CostRow(key, spent.calls, tokens_of(spent), cost_of(spent), unpriced_of(spent))
 
 
-def key_of(by: CostBy, session: str, usage: ModelUsage) -> str:
-    """The name under which usage is added up."""
-    return {"session": session, "model": f"{usage.provider}/{usage.model}", "provider": usage.provider}[by]
+def key_of(by: CostBy, calls: Calls) -> str:
+    """The name under which what these calls came to is added up."""
+    return {"session": calls.session, "model": f"{calls.provider}/{calls.model}", "provider": calls.provider}[
+        by
+    ]
 
 
 def stats_of(usage: ModelUsage) -> ModelStats:
     """The usage of one model as it is told."""
+    spent = usage.spent
+    latencies = {name: latency_of(getattr(usage, name)) for name in SKETCHES}
     return ModelStats(
         provider=usage.provider,
         model=usage.model,
-        calls=usage.calls,
+        calls=spent.calls,
         errors=dict(usage.errors),
-        tokens=tokens_of([usage]),
-        unmetered=usage.unmetered,
-        cost=cost_of([usage]),
-        unpriced=unpriced_of([usage]),
-        duration=Latency(usage.seconds.count, usage.seconds.sum),
-        first_chunk=Latency(usage.first_chunk.count, usage.first_chunk.sum),
-        per_chunk=Latency(),
-        queue_wait=Latency(usage.queue_wait.count, usage.queue_wait.sum),
-        tokens_per_second=Latency(),
+        tokens=tokens_of(spent),
+        unmetered=spent.unmetered,
+        cost=cost_of(spent),
+        unpriced=unpriced_of(spent),
+        **latencies,
     )
 
 
-def tokens_of(usage: Iterable[ModelUsage]) -> Tokens:
-    usage = list(usage)
-    return Tokens(
-        sum(one.input_tokens for one in usage),
-        sum(one.output_tokens for one in usage),
-        sum(one.cache_read_tokens for one in usage),
-        sum(one.cache_write_tokens for one in usage),
-        sum(one.reasoning_tokens for one in usage),
+def statistics(rollup: Rollup, **counts: Any) -> Stats:
+    """Everything that was counted, over all models, by model and by pool."""
+    models = by_model(rollup.models.values())
+    total = ModelUsage("", "")
+    for usage in models:
+        total.merge(usage)
+    waits: dict[str, Sketch] = {}
+    for (_, pool), sketch in rollup.waits.items():
+        waits.setdefault(pool, Sketch()).merge(sketch)
+    errors: dict[str, int] = {}
+    for (_, error), count in rollup.errors.items():
+        errors[error] = errors.get(error, 0) + count
+    return Stats(
+        total=stats_of(total),
+        models=tuple(map(stats_of, models)),
+        queue_waits={pool: latency_of(waits[pool]) for pool in sorted(waits)},
+        errors={error: errors[error] for error in sorted(errors) if errors[error]},
+        spans=rollup.spans,
+        **counts,
     )
 
 
-def cost_of(usage: Iterable[ModelUsage]) -> Decimal | None:
+def latency_of(sketch: Sketch) -> Latency:
+    """The percentiles of a sketch, to the microsecond."""
+    p50, p95, p99 = (sketch.quantile(share) for share in (0.5, 0.95, 0.99))
+    if p50 is None or p95 is None or p99 is None:
+        return Latency()
+    return Latency(sketch.count, sketch.sum, round(p50, 6), round(p95, 6), round(p99, 6), sketch.max)
+
+
+def total_of(spents: Iterable[Spent]) -> Spent:
+    """All of these together."""
+    total = Spent()
+    for spent in spents:
+        total.add(spent)
+    return total
+
+
+def tokens_of(spent: Spent) -> Tokens:
+    return Tokens(spent.input, spent.output, spent.cached, spent.cache_write, spent.reasoning)
+
+
+def cost_of(spent: Spent) -> Decimal | None:
     """The exact sum of the costs that are known; None where none is."""
-    known = [one.cost for one in usage if one.priced]
-    return sum(known, Decimal(0)) if known else None
+    return spent.cost if spent.priced else None
 
 
-def unpriced_of(usage: Iterable[ModelUsage]) -> int:
-    return sum(one.calls - one.priced for one in usage)
+def unpriced_of(spent: Spent) -> int:
+    return spent.calls - spent.priced
 
 
-def models_of(usage: Iterable[ModelUsage]) -> tuple[str, ...]:
+def models_of(usages: Iterable[ModelUsage]) -> tuple[str, ...]:
     """`provider/model` of each, sorted."""
-    return tuple(sorted({f"{one.provider}/{one.model}" for one in usage}))
+    return tuple(sorted({f"{one.provider}/{one.model}" for one in usages}))
 
 
 def _seconds(summary: TraceSummary, now: int) -> float:

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from llmgine.actors.link import StreamReset
-from llmgine.telemetry import Assembler, Rollup, Trace, TraceQuery, usage_of
-from llmgine.telemetry.answers import CostBy, Stats, page_to_wire
+from llmgine.telemetry import Assembler, Trace, TraceQuery, usage_of
+from llmgine.telemetry.answers import CostBy, page_to_wire
 from llmgine.telemetry.exporters.jsonl import line
-from llmgine.telemetry.rollup import ModelUsage
-from llmgine.telemetry.summaries import cost_row, key_of, matches, session_of, stats_of, summary_of
+from llmgine.telemetry.rollup import HOUR, Spent
+from llmgine.telemetry.summaries import (
+    cost_row,
+    key_of,
+    matches,
+    session_of,
+    statistics,
+    stats_of,
+    summary_of,
+)
 
 MAX_ANSWER_SPANS = 2000
 MAX_PAGE = 500
@@ -68,7 +76,7 @@ class Answering:
         return {
             "session": session,
             **_bounded(traces),
-            "usage": [model.to_wire() for model in usage],
+            "usage": [stats_of(model).to_wire() for model in usage],
         }
 
     def _trace(self, trace: str) -> Trace | None:
@@ -78,19 +86,14 @@ class Answering:
             raise StreamReset("bad_request", "a trace id is hexadecimal") from None
 
     def _stats(self) -> dict[str, Any]:
-        models = self._assembler.rollup.read()
-        total = ModelUsage("", "")
-        return {"stats": Stats(stats_of(total), tuple(map(stats_of, models))).to_wire()}
+        return {"stats": statistics(self._assembler.rollup).to_wire()}
 
     def _cost(self, by: CostBy, since: int | None) -> dict[str, Any]:
-        rows: dict[str, Rollup] = {}
-        for session in self._assembler.sessions():
-            for trace in self._assembler.session(session):
-                for span in trace.spans:
-                    if span.end is not None and (since is None or span.end >= since):
-                        for usage in usage_of([span]):
-                            rows.setdefault(key_of(by, session, usage), Rollup()).add(span)
-        return {"rows": [cost_row(key, rollup.read()).to_wire() for key, rollup in sorted(rows.items())]}
+        rows: dict[str, Spent] = {}
+        for calls, spent in self._assembler.rollup.spent.items():
+            if since is None or calls.hour + HOUR > since:
+                rows.setdefault(key_of(by, calls), Spent()).add(spent)
+        return {"rows": [cost_row(key, spent).to_wire() for key, spent in sorted(rows.items())]}
 
     def _export(self, trace: str) -> str:
         found = self._trace(trace)
@@ -137,6 +140,7 @@ def _bounded(traces: list[Trace]) -> dict[str, Any]:
                     "sessions": list(trace.sessions),
                     "spans": [span.to_wire() for span in spans],
                     "over_limit": trace.over_limit,
+                    "cuts": [[cut.source, cut.instance, cut.last] for cut in trace.cuts],
                 }
             )
     return {"traces": kept[::-1], "truncated": left_out}

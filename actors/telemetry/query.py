@@ -13,6 +13,8 @@ from llmgine.actors.telemetry.live import LIVE
 from llmgine.telemetry import (
     Change,
     CostRow,
+    Cut,
+    ModelStats,
     Page,
     Row,
     SessionSummary,
@@ -30,15 +32,17 @@ from llmgine.telemetry.answers import CostBy, ExportFormat
 class View:
     """Spans as they stood at `now`, with usage per model where a session was asked for.
 
-    `truncated` spans were left out because an answer is bounded.
+    `truncated` spans were left out because an answer is bounded; `cuts` are the processes that died over
+    them, and how far what these did is known.
     """
 
     name: str
     spans: tuple[Span, ...]
-    usage: tuple[dict[str, Any], ...]
+    usage: tuple[ModelStats, ...]
     truncated: int
     now: int
     is_session: bool
+    cuts: tuple[Cut, ...] = ()
 
     def rows(self) -> list[Row]:
         """The spans as a waterfall."""
@@ -115,4 +119,6 @@ class TelemetryClient:
 
 def _view(name: str, answer: dict[str, Any], *, is_session: bool) -> View:
     spans = tuple(Span.from_wire(wire) for trace in answer["traces"] for wire in trace["spans"])
-    return View(name, spans, tuple(answer.get("usage", ())), answer["truncated"], answer["now"], is_session)
+    cuts = tuple(Cut(*cut) for trace in answer["traces"] for cut in trace["cuts"])
+    usage = tuple(map(ModelStats.from_wire, answer.get("usage", ())))
+    return View(name, spans, usage, answer["truncated"], answer["now"], is_session, cuts)

@@ -52,7 +52,8 @@ def picture(assembler: Assembler) -> Any:
     traces = assembler.traces()
     sessions = {name: [t.trace_id for t in assembler.session(name)] for name in ("s1", "s2")}
     counters = {k: v for k, v in assembler.counters().items() if k not in ("batches", "repeated")}
-    usage = [model.to_wire() for model in assembler.rollup.read()]
+    rollup = assembler.rollup
+    usage = (rollup.spent, rollup.errors, rollup.spans)
     return sorted((t.trace_id, t.spans, t.sessions) for t in traces if t), sessions, counters, usage
 
 

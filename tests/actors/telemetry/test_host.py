@@ -85,7 +85,7 @@ async def test_questions_are_answered(net: Any) -> None:
     await ship_call(net)
     client = net.client()
     view = await client.session("s")
-    assert view.usage[0]["cost"] == "0.01"
+    assert view.usage[0].cost == Decimal("0.01")
     trace = await client.trace(f"{view.spans[0].trace_id:032x}")
     assert trace.spans == view.spans
     assert [row.name for row in trace.rows()] == ["chat gpt-4o"]
