@@ -1,6 +1,9 @@
-"""What the gateway answers in place of what was asked, as one picklable tree.
+"""What the gateway answers in place of what was asked, and why it could not come up; one picklable tree.
 
 LlmgineError
+├── GatewayError             the gateway cannot be what its settings say
+│   ├── SecretMissing        the token, or a client's key, is not where the settings say
+│   └── PortTaken            somebody else listens on its port
 └── Refusal                  has the HTTP status and the name of its kind
     ├── MalformedRequest     400  the body is no JSON, or the head is none of HTTP
     ├── Unauthorised         401  no token or key, or not one that is known here
@@ -23,6 +26,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 from llmgine.providers.errors import LlmgineError
+
+
+class GatewayError(LlmgineError):
+    """The gateway cannot be what its settings say; the message names the setting."""
+
+
+class SecretMissing(GatewayError):
+    """The token, or a client's key, is not where the settings say."""
+
+
+class PortTaken(GatewayError):
+    """Somebody else listens on the gateway's port."""
 
 
 class Refusal(LlmgineError):
