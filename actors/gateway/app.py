@@ -1,6 +1,7 @@
 """The gateway as an ASGI application over a port.
 
-/health /ready /openapi.json     for whoever watches, and for clients' makers
+/health /ready /openapi.json     for whoever watches, and for makers of clients
+/login /logout                   for the page, where there is a token
 /api/v1/…                        the runtime's own interface (`routes/`)
 /v1/…                            the vendors' wires (`vendor/`)
 / and /static/…                  the dashboard (`page/`)
@@ -8,31 +9,43 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from llmgine.actors.gateway import vendor
-from llmgine.actors.gateway.errors import NotFound, NotReady, Refusal, WrongMethod
-from llmgine.actors.gateway.failures import refusal_of
+from llmgine.actors.gateway.answers import VENDOR
+from llmgine.actors.gateway.auth import Door
+from llmgine.actors.gateway.errors import NotFound, NotReady, WrongMethod
+from llmgine.actors.gateway.guard import Guard
 from llmgine.actors.gateway.options import GatewayOptions
 from llmgine.actors.gateway.port import GatewayPort
 from llmgine.actors.gateway.routes.all import ENDPOINTS
+from llmgine.actors.gateway.routes.login import login_routes
 from llmgine.actors.gateway.routes.table import routes
+from llmgine.actors.gateway.secrets import find_secrets
 
 PAGE = Path(__file__).parent / "page" / "static"
-VENDOR = "/v1"
 
 
-def app(port: GatewayPort | Callable[[], GatewayPort | None], options: GatewayOptions) -> Starlette:
-    """The application; `port` may be a function that gives None while the runtime is not there."""
+def app(
+    port: GatewayPort | Callable[[], GatewayPort | None],
+    options: GatewayOptions,
+    *,
+    seal: bytes | None = None,
+) -> Guard:
+    """The application; `port` may be a function that gives None while the runtime is not there.
+
+    `seal` signs logins: those of an application with another one do not count. `SecretMissing` where a
+    token or key that the options speak of is not there.
+    """
     give = port if callable(port) else lambda: port
 
     def ready() -> GatewayPort:
@@ -49,43 +62,40 @@ def app(port: GatewayPort | Callable[[], GatewayPort | None], options: GatewayOp
         return JSONResponse({"status": "ready"})
 
     async def page(request: Request) -> Response:
-        return FileResponse(PAGE / "index.html")
+        return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
+    door = Door(options, find_secrets(options), seal or secrets.token_bytes(32))
     table: list[BaseRoute] = [
         Route("/health", health),
         Route("/ready", readiness),
+        *login_routes(door),
         *routes(ENDPOINTS, ready),
         Mount(VENDOR, routes=vendor.routes(ready)),
         Route("/", page),
         Mount("/static", StaticFiles(directory=PAGE)),
     ]
-    return Starlette(
-        routes=table,
-        exception_handlers={HTTPException: _http_refused, Exception: _refused, Refusal: _refused},
-    )
+    router = Router(table, redirect_slashes=False, default=_nothing)
+    return Guard(_Told(router), door, options)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    """The error in the words of the interface that was asked."""
-    refusal = refusal_of(error)
-    path = request.scope.get("path", "")
-    if path.startswith(f"{VENDOR}/"):
-        content: dict[str, Any] = vendor.error_body(path, refusal)
-    else:
-        said = {"type": refusal.type, "message": refusal.message, "hint": refusal.hint}
-        content = {"error": said}
-    headers = {}
-    if refusal.retry_after is not None:
-        headers["retry-after"] = str(max(1, round(refusal.retry_after)))
-    if isinstance(refusal, WrongMethod) and refusal.allowed:
-        headers["allow"] = ", ".join(refusal.allowed)
-    return JSONResponse(content, refusal.status, headers)
+class _Told:
+    """The router's own refusals as ours."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope = {**scope, "app": self}
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            if error.status_code == WrongMethod.status:
+                allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
+                raise WrongMethod(
+                    f"{scope['method']} is not for this path; it takes {', '.join(allowed)}", allowed=allowed
+                ) from None
+            raise NotFound(f"there is nothing at {scope['path']}") from None
 
 
-async def _http_refused(request: Request, error: Exception) -> Response:
-    """What the router itself refuses."""
-    assert isinstance(error, HTTPException)
-    if error.status_code == WrongMethod.status:
-        allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
-        return await _refused(request, WrongMethod(f"{request.method} is not for this path", allowed=allowed))
-    return await _refused(request, NotFound(f"there is nothing at {request.url.path}"))
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    raise NotFound(f"there is nothing at {scope['path']}")

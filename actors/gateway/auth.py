@@ -62,7 +62,7 @@ class Door:
         host = headers.get("host", "")
         if not self._guarded and not is_loopback(_name_of(host)):
             raise Forbidden(
-                f"the Host header names {host[:100]!r}, and a gateway without a token serves this machine alone",
+                f"the Host header names {host[:100]!r}, and without a token this machine alone is served",
                 hint="use http://127.0.0.1 or http://localhost, or set gateway.token",
             )
         if method in _SAFE:

@@ -36,7 +36,7 @@ class _Options(BaseModel):
 
 
 class ClientOptions(_Options):
-    """One client with a key of its own, and what it may ask for. It has one of `key`, `key_env`, `key_file`."""
+    """A client with a key of its own, and what it may ask for; one of `key`, `key_env` and `key_file` is given."""
 
     key: str | None = Field(
         default=None,
@@ -96,7 +96,9 @@ class GatewayOptions(_Options):
     clients: dict[str, ClientOptions] = Field(
         default_factory=dict, description="Further clients by name, each with a key and limits of its own."
     )
-    login_hours: float = Field(default=12.0, gt=0, description="How long a login at the page lasts, in hours.")
+    login_hours: float = Field(
+        default=12.0, gt=0, description="How long a login at the page lasts, in hours."
+    )
     max_body: int = Field(default=8 << 20, gt=0, description="Bytes that a request's body may have.")
     max_head: int = Field(
         default=32 << 10, ge=1024, description="Bytes that a request's line and headers may have."

@@ -70,7 +70,7 @@ class ModelPort(Protocol):
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse: ...
 
     def turn(self, ask: TurnAsk) -> AsyncGenerator[TurnEvent]:
-        """The turn's events, the last `TurnDone` or `TurnFailed`; leaving it early cancels the turn.
+        """The turn's events, the last `TurnDone` or `TurnFailed`; the turn goes on when it is left early.
 
         A session that is not known is opened where the ask names a model, and stays.
         """

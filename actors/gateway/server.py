@@ -89,8 +89,8 @@ def listening(options: GatewayOptions, port: int | None = None) -> socket.socket
         if error.errno == errno.EADDRINUSE and wanted is None:
             return _bound(options.host, 0)
         raise PortTaken(
-            f"the gateway cannot listen on {options.host} port {wanted or DEFAULT_PORT}: {error.strerror}; set "
-            f"gateway.port to another, or leave it out for any that is free"
+            f"the gateway cannot listen on {options.host} port {wanted or DEFAULT_PORT}: {error.strerror}; "
+            f"set gateway.port to another, or leave it out for any that is free"
         ) from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -23,8 +23,12 @@ from llmgine.actors.gateway.errors import (
 from llmgine.actors.gateway.port import GatewayPort
 from llmgine.actors.gateway.shapes import Shape
 from llmgine.actors.gateway.sse import EventAnswer
+from llmgine.providers.mistakes import mistakes
 
 PREFIX = "/api/v1"
+
+M = TypeVar("M", bound=BaseModel)
+S = TypeVar("S", bound=Shape)
 
 
 def _whole_number(value: Any) -> Any:
@@ -116,7 +120,7 @@ class _Dispatch:
             request,
             {name: _unquoted(text) for name, text in request.path_params.items()},
             None if endpoint.query is None else _query(endpoint.query, request),
-            None if endpoint.body is None else await _body(endpoint.body, request),
+            None if endpoint.body is None else await read_body(endpoint.body, request),
         )
         answer = await endpoint.run(call)
         if endpoint.answer is None:
@@ -141,7 +145,8 @@ def _query(kind: type[Query], request: Request) -> Query:
     return _fitting(kind, given, "the query")
 
 
-async def _body(kind: type[Shape], request: Request) -> Shape:
+async def read_body(kind: type[S], request: Request) -> S:
+    """The request's JSON as that shape; a `Refusal` that says why it is none."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise WrongContentType(
@@ -155,10 +160,8 @@ async def _body(kind: type[Shape], request: Request) -> Shape:
     return _fitting(kind, given, "the body")
 
 
-def _fitting(kind: Any, given: Any, where: str) -> Any:
+def _fitting(kind: type[M], given: Any, where: str) -> M:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        said = "; ".join(f"{'.'.join(map(str, one['loc'])) or where}: {one['msg']}" for one in found[:3])
-        raise Unprocessable(f"{where} does not fit: {said}") from None
+        raise Unprocessable(f"{where} does not fit: {mistakes(error)}") from None

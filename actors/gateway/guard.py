@@ -1,0 +1,111 @@
+"""What stands in front of every route: who may ask, how much, and what each answer says to browsers."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from starlette.requests import HTTPConnection
+
+from llmgine.actors.gateway.answers import is_page, refused, secure_headers
+from llmgine.actors.gateway.auth import Client, Door
+from llmgine.actors.gateway.bodies import BoundedBody
+from llmgine.actors.gateway.failures import refusal_of
+from llmgine.actors.gateway.limits import Allowance
+from llmgine.actors.gateway.options import GatewayOptions
+from llmgine.actors.gateway.routes.table import PREFIX
+
+# What whoever watches over machines may ask without a token, and what the page needs to ask for one.
+OPEN = frozenset({"/health", "/ready", "/login", "/logout"})
+
+
+class Guard:
+    """An ASGI application around another; no error leaves it but as an answer."""
+
+    def __init__(
+        self,
+        inner: Any,
+        door: Door,
+        options: GatewayOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._inner = inner
+        self._door = door
+        self._options = options
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._allowances: dict[str, Allowance] = {}
+        self.refusals: Counter[str] = Counter()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        answer = _Answer(send, path)
+        try:
+            connection = HTTPConnection(scope)
+            headers = connection.headers
+            self._door.check_place(scope["method"], headers)
+            with self._admitted(scope, headers, connection.cookies):
+                body = BoundedBody(receive, headers, self._options.max_body, self._options.body_timeout)
+                await self._inner(_routed(scope, path), body, answer)
+        except Exception as error:
+            if answer.begun:
+                raise  # the server cuts the connection, which is all that can still be said
+            refusal = refusal_of(error)
+            self.refusals[refusal.type] += 1
+            await refused(path, refusal)(scope, receive, answer)
+
+    @contextmanager
+    def _admitted(self, scope: Any, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Iterator[None]:
+        path = scope["path"]
+        if path in OPEN or is_page(path):
+            yield
+            return
+        client = self._door.client(headers, cookies, self._wall_clock())
+        scope["client_name"] = client.name
+        allowance = self._allowance(client)
+        allowance.enter(self._clock())
+        try:
+            yield
+        finally:
+            allowance.leave()
+
+    def _allowance(self, client: Client) -> Allowance:
+        """There are as many as the settings name clients, and two."""
+        found = self._allowances.get(client.name)
+        if found is None:
+            found = Allowance(client.requests_per_minute, client.concurrent, self._clock())
+            self._allowances[client.name] = found
+        return found
+
+
+class _Answer:
+    """A `send` that adds what browsers are to know, and notes that the answer has begun."""
+
+    def __init__(self, send: Any, path: str) -> None:
+        self._send = send
+        self._path = path
+        self.begun = False
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            given = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in given}
+            said = [one for one in secure_headers(self._path) if one[0] not in names]
+            message = {**message, "headers": [*given, *said]}
+        await self._send(message)
+
+
+def _routed(scope: Any, path: str) -> Any:
+    """Our own interface is routed by its path as it was sent: an id may hold a slash."""
+    if not path.startswith(f"{PREFIX}/"):
+        return scope
+    raw: bytes = scope.get("raw_path") or path.encode()
+    return {**scope, "path": raw.partition(b"?")[0].decode("ascii", "replace")}

@@ -1,0 +1,55 @@
+"""Logging in at the page: a token for a cookie that scripts cannot read."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from llmgine.actors.gateway.auth import COOKIE, Door
+from llmgine.actors.gateway.errors import Unauthorised, WrongMethod
+from llmgine.actors.gateway.routes.table import read_body
+from llmgine.actors.gateway.shapes import Shape
+
+
+class LoginBody(Shape):
+    """The token, or a client's key."""
+
+    token: str = Field(min_length=1, max_length=1000)
+
+
+def login_routes(door: Door) -> list[Route]:
+    """`POST /login {token}` sets the cookie, `POST /logout` takes it back."""
+
+    async def login(request: Request) -> Response:
+        _only_post(request)
+        body = await read_body(LoginBody, request)
+        name = door.holder(body.token)
+        if name is None:
+            raise Unauthorised("the token is not known here", hint="it is gateway.token of the settings")
+        value, seconds = door.login(name, time.time())
+        answer = JSONResponse({"client": name})
+        answer.set_cookie(COOKIE, value, max_age=seconds, **_how(request))
+        return answer
+
+    async def logout(request: Request) -> Response:
+        _only_post(request)
+        answer = JSONResponse({"client": None})
+        answer.delete_cookie(COOKIE, **_how(request))
+        return answer
+
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+    return [Route("/login", login, methods=methods), Route("/logout", logout, methods=methods)]
+
+
+def _how(request: Request) -> dict[str, Any]:
+    return {"httponly": True, "samesite": "strict", "path": "/", "secure": request.url.scheme == "https"}
+
+
+def _only_post(request: Request) -> None:
+    if request.method != "POST":
+        raise WrongMethod(f"{request.method} is not for {request.url.path}; it takes POST", allowed=("POST",))
