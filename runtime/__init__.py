@@ -11,7 +11,7 @@ if __name__ != "llmgine.runtime":
     raise ImportError(f"import llmgine.runtime, not {__name__}")
 
 if TYPE_CHECKING:
-    from llmgine.runtime.face import *
+    from llmgine.runtime.face import *  # noqa: F403 - as its __all__ says
     from llmgine.runtime.face import __all__ as __all__
 
 

@@ -115,7 +115,7 @@ class Approvals:
         row = await self._driver.store.approval(id) if isinstance(id, str) else None
         if row is None:
             raise UnknownApproval(
-                f"no approval {id!r} is known; `llmgine approvals list` shows those that are pending"
+                f"no approval {id!r} is known; `llmgine approvals ls` shows those that are pending"
             )
         return Approval.from_row(row)
 

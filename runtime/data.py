@@ -14,7 +14,6 @@ from typing import IO
 
 from platformdirs import user_data_path
 
-from llmgine.actors.control import names
 from llmgine.providers.errors import LlmgineError
 
 _RECORD = "runtime.json"
@@ -67,6 +66,8 @@ def data_root(data_dir: Path | None) -> Path:
 
 def folder_of(data_dir: Path | None, name: str) -> Path:
     """Where the runtime's own folder is, or would be; `InvalidRequest` for what cannot name a runtime."""
+    from llmgine.actors.control import names
+
     names.namespace(name)
     return data_root(data_dir) / name
 

@@ -169,7 +169,7 @@ class DeadLetters:
         if row is None:
             raise UnknownLetter(
                 f"there is no dead letter {id!r}: it was replayed, discarded or dropped for its age;"
-                " `llmgine dead-letters list` shows those that are kept"
+                " `llmgine dead-letters ls` shows those that are kept"
             )
         return row
 

@@ -177,5 +177,5 @@ def _time(nanoseconds: int) -> datetime:
 
 def _unknown(id: str) -> SessionNotFound:
     return SessionNotFound(
-        f"no session {id!r} is kept in this runtime; `llmgine sessions list` shows those that are"
+        f"no session {id!r} is kept in this runtime; `llmgine sessions ls` shows those that are"
     )

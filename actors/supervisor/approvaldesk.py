@@ -94,7 +94,7 @@ class ApprovalDesk:
         if row is None:
             self._pending.answered(id_)
             raise UnknownApproval(
-                f"no approval {id_!r} is known; `llmgine approvals list` shows those that are pending"
+                f"no approval {id_!r} is known; `llmgine approvals ls` shows those that are pending"
             )
         try:
             await self._store.write([AnswerApproval(id_, state, by, note, self._wall())])

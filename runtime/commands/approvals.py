@@ -8,33 +8,37 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmgine.runtime.commands.asking import ask
-from llmgine.runtime.commands.output import UsageRefused, note, table, write
+from llmgine.runtime.commands.grouping import group
+from llmgine.runtime.commands.output import AsJson, UsageRefused, clock, done, facts, table, write, write_json
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
     from llmgine.runtime.approvals import Approval, ApprovalState
     from llmgine.runtime.runtime import Runtime
 
-approvals = typer.Typer(help="Tool calls that wait for somebody's leave: list, approve, deny.")
+approvals = group("Tool calls that wait for somebody's leave: ls, show, approve, deny.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The approval's id, as `list` shows it.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The approval's id, as `ls` shows it.")]
 Note = Annotated[
     str, typer.Option("--note", "-m", help="What to say with it; of a denial the model is told.")
 ]
 By = Annotated[str | None, typer.Option("--by", help="Who answers; by default your name on this machine.")]
 
 
-@approvals.command("list")
+@approvals.command("ls")
 def list_approvals(
     session: Annotated[
         str | None, typer.Option("-s", "--session", help="Only those of this session.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Also those that were answered.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most, the oldest first.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """List pending approvals, the oldest first."""
+    """List pending approvals, the oldest first.
+
+    Example: `llmgine approvals ls --session support-7`
+    """
 
     async def listed(runtime: Runtime) -> list[Approval]:
         state: ApprovalState | None = None if every else "pending"
@@ -42,8 +46,7 @@ def list_approvals(
 
     found = ask(name, listed)
     if as_json:
-        for approval in found:
-            write(json.dumps(approval.to_json()) + "\n")
+        write_json(*(approval.to_json() for approval in found))
     else:
         show_all(found)
 
@@ -56,13 +59,13 @@ def show_all(found: list[Approval]) -> None:
     rows = [
         (
             one.id,
-            one.created.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            clock(one.created),
             one.session_id,
             one.tool,
             json.dumps(one.arguments, ensure_ascii=False)[:60],
             one.reason.partition("\n")[0][:60],
             one.state if not one.by else f"{one.state} by {one.by}",
-            "never" if one.expires is None else one.expires.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            "never" if one.expires is None else clock(one.expires),
         )
         for one in found
     ]
@@ -71,24 +74,40 @@ def show_all(found: list[Approval]) -> None:
 
 
 @approvals.command()
-def show(id_: Id, name: RuntimeName = DEFAULT_RUNTIME) -> None:
-    """Print one approval with its whole arguments, as JSON."""
-    approval = ask(name, lambda runtime: runtime.approvals.get(id_))
-    write(json.dumps(approval.to_json(), ensure_ascii=False, indent=2) + "\n")
+def show(id_: Id, as_json: AsJson = False, name: RuntimeName = DEFAULT_RUNTIME) -> None:
+    """Show one approval with its whole arguments.
+
+    Example: `llmgine approvals show ID --json`
+    """
+    found = ask(name, lambda runtime: runtime.approvals.get(id_)).to_json()
+    if as_json:
+        write_json(found)
+    else:
+        facts(f"approval {id_}", found)
 
 
 @approvals.command()
-def approve(id_: Id, text: Note = "", by: By = None, name: RuntimeName = DEFAULT_RUNTIME) -> None:
-    """Let the tool be called; its turn goes on, wherever its session wakes."""
+def approve(
+    id_: Id, text: Note = "", by: By = None, as_json: AsJson = False, name: RuntimeName = DEFAULT_RUNTIME
+) -> None:
+    """Let the tool be called; its turn goes on, wherever its session wakes.
+
+    Example: `llmgine approvals approve ID --by ann`
+    """
     ask(name, lambda runtime: runtime.approvals.approve(id_, note=text, by=_named(by)))
-    note(f"{id_} approved")
+    done(f"{id_} approved", as_json=as_json, id=id_, state="approved")
 
 
 @approvals.command()
-def deny(id_: Id, text: Note = "", by: By = None, name: RuntimeName = DEFAULT_RUNTIME) -> None:
-    """Do not let the tool be called; the model is told so, with the note."""
+def deny(
+    id_: Id, text: Note = "", by: By = None, as_json: AsJson = False, name: RuntimeName = DEFAULT_RUNTIME
+) -> None:
+    """Do not let the tool be called; the model is told so, with the note.
+
+    Example: `llmgine approvals deny ID --note "too much"`
+    """
     ask(name, lambda runtime: runtime.approvals.deny(id_, note=text, by=_named(by)))
-    note(f"{id_} denied")
+    done(f"{id_} denied", as_json=as_json, id=id_, state="denied")
 
 
 def _named(by: str | None) -> str | None:

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmgine.actors.sessions import TurnFailed
-from llmgine.providers import Reset, TextDelta
-from llmgine.runtime.commands.output import UsageRefused, note, write
+from llmgine.runtime.commands.output import AsJson, UsageRefused, note, write
 from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_asked, check_session
 from llmgine.runtime.commands.running import run
-from llmgine.runtime.commands.turns import submitted
 
 if TYPE_CHECKING:
     from llmgine.runtime import Reply, Session
@@ -28,12 +25,15 @@ def ask(
     session: Annotated[
         str | None, typer.Option("-s", "--session", help="Continue this session of the running runtime.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Print the answer when it is whole.")
     ] = False,
 ) -> None:
-    """Ask a model and print its answer; joins the runtime `default`, or launches one for this answer."""
+    """Ask a model and print its answer; joins the runtime `default`, or launches one for this answer.
+
+    Example: `llmgine ask "Name three rivers" -m claude-sonnet-4-5 --json`
+    """
     text = read_prompt(prompt)
     check_session(session)
     from llmgine.runtime.settings import load_settings
@@ -69,6 +69,7 @@ async def _ask(
     settings: Settings, prompt: str, model: str | None, session_id: str | None, *, as_json: bool, stream: bool
 ) -> None:
     from llmgine.runtime.commands.joining import joined_or_launched, tell_beginning
+    from llmgine.runtime.commands.turns import submitted
 
     async with joined_or_launched(settings, "ask") as (runtime, joined):
         if session_id is not None:
@@ -87,6 +88,10 @@ async def _ask(
 
 async def stream_answer(session: Session, prompt: str, model: str | None = None) -> None:
     """Writes the answer as it comes; the error of a failed turn is raised when what came is written."""
+    from llmgine.actors.sessions import TurnFailed
+    from llmgine.providers import Reset, TextDelta
+    from llmgine.runtime.commands.turns import submitted
+
     written = ""
     try:
         async with submitted(session, prompt, model) as turn:

@@ -28,7 +28,10 @@ def chat(
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="System prompt of a new session.")] = None,
 ) -> None:
-    """Talk to a model line by line; Ctrl-C ends an answer, Ctrl-D the chat."""
+    """Talk to a model line by line; Ctrl-C ends an answer, Ctrl-D the chat.
+
+    Example: `llmgine chat -s support-7`
+    """
     check_session(session)
     checked_text("--system", system or "")
     from llmgine.runtime.settings import load_settings

@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import typer
 
 from llmgine.providers.errors import LlmgineError
 from llmgine.runtime.commands.models import NOT_INSTALLED, key_states, local_models
-from llmgine.runtime.commands.output import note, table, waiting, write
+from llmgine.runtime.commands.output import AsJson, note, table, waiting, write, write_json
 from llmgine.runtime.commands.preflight import cluster_address, command_line
 
 if TYPE_CHECKING:
@@ -43,33 +43,45 @@ print(json.dumps([len(alive), sum(node["Resources"].get("CPU", 0) for node in al
 """
 
 
-def doctor() -> None:
-    """Say what is installed, which settings and keys are found, what Ray sees, and how to mend the rest."""
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, which settings and keys are found, what Ray sees, and how to mend the rest.
+
+    Code 1 where something is to be mended. Example: `llmgine doctor --json`
+    """
+    mend: list[str] = []
+    page = list(_page(mend))
+    if as_json:
+        found = {
+            title: [dict(zip(columns, row, strict=True)) for row in rows] for title, columns, rows in page
+        }
+        write_json({**found, "to mend": mend})
+    else:
+        for title, columns, rows in page:
+            table(title, columns, rows)
+        if mend:
+            write("to mend\n" + "".join(f"  - {line}\n" for line in mend))
+        else:
+            note("nothing to mend")
+    if mend:
+        raise typer.Exit(1)
+
+
+def _page(mend: list[str]) -> Iterator[tuple[str, tuple[str, str], list[Row]]]:
+    """Each table: its title, its columns and its rows."""
     from llmgine.runtime.settings import load_settings
 
-    mend: list[str] = []
-    table("installed", ("what", "version"), _installed(mend))
+    yield "installed", ("what", "version"), _installed(mend)
     try:
         settings = load_settings()
     except LlmgineError as error:
         mend.append(str(error))
         settings = None
     if settings is not None:
-        sections: list[tuple[str, tuple[str, str], Callable[[Settings, list[str]], list[Row]]]] = [
-            ("settings", ("what", "found"), _settings_file),
-            ("keys, as this process would find them", ("provider", "key"), _keys),
-            ("models of this machine", ("model", "weights"), _weights),
-            ("runtimes", ("name", "state"), _runtimes),
-        ]
-        for title, columns, section in sections:
-            table(title, columns, section(settings, mend))
-    table("ray", ("what", "found"), _ray(settings, mend))
-    if mend:
-        write("to mend\n")
-        for line in mend:
-            write(f"  - {line}\n")
-        raise typer.Exit(1)
-    note("nothing to mend")
+        yield "settings", ("what", "found"), _settings_file(settings, mend)
+        yield "keys, as this process would find them", ("provider", "key"), _keys(settings, mend)
+        yield "models of this machine", ("model", "weights"), _weights(settings, mend)
+        yield "runtimes", ("name", "state"), _runtimes(settings, mend)
+    yield "ray", ("what", "found"), _ray(settings, mend)
 
 
 def _installed(mend: list[str]) -> list[Row]:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llmgine.providers.errors import LlmgineError
-from llmgine.runtime.commands.output import note, waiting
+from llmgine.runtime.commands.output import AsJson, done, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, cluster_address
 from llmgine.runtime.commands.running import run
 from llmgine.runtime.data import (
@@ -33,9 +33,14 @@ class DidNotEnd(LlmgineError):
 
 
 def down(
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """End a runtime: it drains, then it and what `llmgine up` started for it go."""
+    """End a runtime: it drains, then it and what `llmgine up` started for it go.
+
+    Example: `llmgine down --name staging`
+    """
+    from llmgine.actors.control import RuntimeNotFound
     from llmgine.runtime.settings import load_settings
 
     settings = load_settings()
@@ -44,13 +49,14 @@ def down(
     if holder is not None:
         with waiting(f"ending runtime {name}"):
             _end_holder(holder, settings.control.stop_grace + _ENDING)
-        note(f"runtime {name} has ended")
+        done(f"runtime {name} has ended", as_json=as_json, name=name, ended=True)
         return
     record = read_record(folder)
     if record is not None and record.has_ended():
         remove_holder(folder)
         remove_folder(folder)
-        note(f"runtime {name} was gone already, with its process {record.pid}; its record is removed")
+        gone = f"runtime {name} was gone already, with its process {record.pid}; its record is removed"
+        done(gone, as_json=as_json, name=name, ended=True)
         return
     if record is not None and not record.detached:
         raise LlmgineError(
@@ -58,12 +64,12 @@ def down(
             "it ends with that process"
         )
     if not cluster_address() and record is None:
-        raise LlmgineError(
+        raise RuntimeNotFound(
             f"no runtime named {name} runs here; `llmgine doctor` lists the ones that are known"
         )
     with waiting(f"ending runtime {name}"):
         run(_stop(settings, name))
-    note(f"runtime {name} has ended")
+    done(f"runtime {name} has ended", as_json=as_json, name=name, ended=True)
 
 
 def _end_holder(pid: int, patience: float) -> None:

@@ -19,14 +19,18 @@ from llmgine.runtime.commands.doctor import doctor
 from llmgine.runtime.commands.down import down
 from llmgine.runtime.commands.letters import letters
 from llmgine.runtime.commands.models import models
-from llmgine.runtime.commands.output import UsageRefused, fail
+from llmgine.runtime.commands.output import NotThere, UsageRefused, fail
 from llmgine.runtime.commands.pools import pools
 from llmgine.runtime.commands.running import INTERRUPTED
-from llmgine.runtime.commands.scheduled import scheduled
+from llmgine.runtime.commands.scheduling import schedules
 from llmgine.runtime.commands.sessions import sessions
 from llmgine.runtime.commands.status import status
 from llmgine.runtime.commands.story import story
 from llmgine.runtime.commands.up import up
+
+WRONG_USAGE = 2
+NO_RUNTIME = 3
+NOT_THERE = 4
 
 app = typer.Typer(name="llmgine", add_completion=False, pretty_exceptions_enable=False)
 
@@ -58,12 +62,12 @@ app.add_typer(approvals, name="approvals")
 app.add_typer(letters, name="dead-letters")
 app.add_typer(models, name="models")
 app.add_typer(pools, name="pools")
-app.add_typer(scheduled, name="scheduled")
+app.add_typer(schedules, name="schedules")
 app.add_typer(sessions, name="sessions")
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Runs one command line; 0 success, 1 error, 2 wrong usage, 130 interrupted. Never raises."""
+    """Runs one command line and returns its exit code, as docs/command.md tells them. Never raises."""
     try:
         code = app(args=list(arguments), prog_name="llmgine", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -84,9 +88,25 @@ def execute(arguments: Sequence[str]) -> int:
 
 def _told(error: Exception) -> tuple[int, str]:
     if isinstance(error, UsageRefused):
-        return 2, str(error)
+        return WRONG_USAGE, str(error)
     if isinstance(error, LlmgineError):
-        return 1, str(error)
+        return _code(error), str(error)
     if isinstance(error, TyperException):
-        return error.exit_code, f"{error.format_message()} See `llmgine --help`"
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "llmgine"
+        said = error.format_message()
+        return error.exit_code, f"{said}{'' if said.endswith(('.', '?')) else '.'} See `{command} --help`"
     return 1, f"{type(error).__name__}: {error}; `llmgine --traceback …` shows where it came from"
+
+
+def _code(error: LlmgineError) -> int:
+    from llmgine.actors.bus.errors import UnknownLetter
+    from llmgine.actors.control import RuntimeNotFound
+    from llmgine.actors.sessions import UnknownTurn
+    from llmgine.actors.store import UnknownApproval
+    from llmgine.actors.supervisor.entries import SessionNotFound
+
+    if isinstance(error, RuntimeNotFound):
+        return NO_RUNTIME
+    unknown = (NotThere, SessionNotFound, UnknownApproval, UnknownLetter, UnknownTurn)
+    return NOT_THERE if isinstance(error, unknown) else 1

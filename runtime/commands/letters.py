@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from llmgine.runtime.commands.asking import ask
-from llmgine.runtime.commands.output import UsageRefused, note, table, write
+from llmgine.runtime.commands.grouping import group
+from llmgine.runtime.commands.output import AsJson, UsageRefused, clock, done, facts, table, write, write_json
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-letters = typer.Typer(help="Messages that were given up for a handler: read, run again, discard, export.")
+letters = group("Messages that were given up for a handler: read, run again, discard, export.")
 
 _AGO = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -41,7 +42,7 @@ def _since(text: str) -> datetime | timedelta:
     return moment.astimezone() if moment.tzinfo is None else moment
 
 
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids of letters, as `list` shows them.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids of letters, as `ls` shows them.")]
 Handler = Annotated[str | None, typer.Option("--handler", help="Only those of the handler of this name.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Only those given up for this reason.")]
 InSession = Annotated[str | None, typer.Option("-s", "--session", help="Only those of this session.")]
@@ -75,7 +76,7 @@ def _ask(name: str, question: Callable[[DeadLetters], Awaitable[T]], doing: str 
     return ask(name, lambda runtime: question(runtime.bus.dead_letters), doing)
 
 
-@letters.command("list")
+@letters.command("ls")
 def list_letters(
     handler: Handler = None,
     reason: Reason = None,
@@ -83,10 +84,13 @@ def list_letters(
     type_: Type = None,
     since: Since = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most, the newest first.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """List dead letters, the newest first."""
+    """List dead letters, the newest first.
+
+    Example: `llmgine dead-letters ls --since 12h --handler ship`
+    """
     chosen = _chosen(handler, reason, session, type_, since)
 
     async def listed(box: DeadLetters) -> tuple[list[DeadLetter], int]:
@@ -94,8 +98,7 @@ def list_letters(
 
     found, count = _ask(name, listed)
     if as_json:
-        for letter in found:
-            write(json.dumps(letter.to_json()) + "\n")
+        write_json(*(letter.to_json() for letter in found))
     else:
         show_all(found, count)
 
@@ -108,7 +111,7 @@ def show_all(found: list[DeadLetter], count: int) -> None:
     rows = [
         (
             letter.id,
-            letter.time.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            clock(letter.time),
             letter.type,
             letter.session,
             letter.handler or "none",
@@ -124,12 +127,19 @@ def show_all(found: list[DeadLetter], count: int) -> None:
 
 @letters.command()
 def show(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `list` shows it.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `ls` shows it.")],
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """Print one dead letter with its message and every error, as JSON."""
-    letter = _ask(name, lambda box: box.show(id_))
-    write(json.dumps(letter.to_json(), ensure_ascii=False, indent=2) + "\n")
+    """Show one dead letter with its message and every error.
+
+    Example: `llmgine dead-letters show ID --json`
+    """
+    letter = _ask(name, lambda box: box.show(id_)).to_json()
+    if as_json:
+        write_json(letter)
+    else:
+        facts(f"dead letter {id_}", letter)
 
 
 @letters.command()
@@ -142,18 +152,22 @@ def replay(
     since: Since = None,
     every: Every = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for each.")] = 60.0,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> int:
-    """Run letters again for the handler that failed; those that succeed are gone."""
+    """Run letters again for the handler that failed; those that succeed are gone. Code 1 where any is left.
+
+    Example: `llmgine dead-letters replay --handler ship`
+    """
     chosen = _chosen(handler, reason, session, type_, since)
     _check_choice("replay", ids, chosen, every)
-    return show_replayed(
-        _ask(
-            name,
-            lambda box: box.replay(*ids or (), **chosen, everything=every, timeout=timeout),
-            "replaying",
-        )
+    found = _ask(
+        name, lambda box: box.replay(*ids or (), **chosen, everything=every, timeout=timeout), "replaying"
     )
+    if not as_json:
+        return show_replayed(found)
+    write_json(*(dataclasses.asdict(one) for one in found))
+    return 0 if all(one.handled for one in found) else 1
 
 
 def show_replayed(found: tuple[Replayed, ...]) -> int:
@@ -175,13 +189,17 @@ def discard(
     type_: Type = None,
     since: Since = None,
     every: Every = False,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """Take letters out of the store for good."""
+    """Take letters out of the store for good.
+
+    Example: `llmgine dead-letters discard --reason expired`
+    """
     chosen = _chosen(handler, reason, session, type_, since)
     _check_choice("discard", ids, chosen, every)
     count = _ask(name, lambda box: box.discard(*ids or (), **chosen, everything=every))
-    note(f"{count} discarded")
+    done(f"{count} discarded", as_json=as_json, discarded=count)
 
 
 @letters.command()
@@ -192,11 +210,15 @@ def export(
     session: InSession = None,
     type_: Type = None,
     since: Since = None,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """Write letters to a file as JSON lines; they stay in the store."""
+    """Write letters to a file as JSON lines; they stay in the store.
+
+    Example: `llmgine dead-letters export letters.jsonl --since 7d`
+    """
     chosen = _chosen(handler, reason, session, type_, since)
     if not file.absolute().parent.is_dir():
         raise UsageRefused(f"{file}: its folder does not exist")
     count = _ask(name, lambda box: box.export(file, **chosen), f"writing {file}")
-    note(f"{count} written to {file}")
+    done(f"{count} written to {file}", as_json=as_json, written=count, file=str(file))

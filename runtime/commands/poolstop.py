@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from llmgine.runtime.commands.keyboard import pressed
-from llmgine.runtime.commands.output import out, table, write
+from llmgine.runtime.commands.output import AsJson, out, table, write_json
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, check_runs
 from llmgine.runtime.commands.running import ended_alone, run
 
@@ -31,7 +30,7 @@ COLUMNS = ("", "actors", "in flight", "limit", "waiting", "done/s", "failed/s", 
 def top(
     every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 1.0,
     ticks: Annotated[int | None, typer.Option("--ticks", min=1, help="End after so many looks.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a look.")] = False,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
     """Watch pools and their actors until q or Ctrl-C.
@@ -79,7 +78,7 @@ async def looks(
 
 def print_json(found: Found) -> None:
     pools = {provider: one.to_json() for provider, one in found.items()}
-    write(json.dumps({"time": time.time(), "pools": pools}) + "\n")
+    write_json({"time": time.time(), "pools": pools})
 
 
 class Rates:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from llmgine.runtime.commands.asking import ask
-from llmgine.runtime.commands.output import UsageRefused, note, table, write
+from llmgine.runtime.commands.grouping import group
+from llmgine.runtime.commands.output import (
+    AsJson,
+    UsageRefused,
+    clock,
+    done,
+    facts,
+    note,
+    table,
+    write,
+    write_json,
+)
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
@@ -19,9 +30,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-sessions = typer.Typer(help="Conversations: listed, shown, ended, deleted, exported and imported.")
+sessions = group("Conversations: listed, shown, ended, deleted, exported and imported.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id, as `list` shows it.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id, as `ls` shows it.")]
 Prefix = Annotated[str | None, typer.Option("--prefix", help="Only those whose id begins so.")]
 State = Annotated[str | None, typer.Option("--state", help="Only those that are open, or closed.")]
 Pending = Annotated[bool, typer.Option("--pending", help="Only those with turns that have not ended.")]
@@ -41,15 +52,18 @@ def _state(state: str | None) -> Literal["open", "closed"] | None:
     return None
 
 
-@sessions.command("list")
+@sessions.command("ls")
 def list_sessions(
     state: State = None,
     prefix: Prefix = None,
     pending: Pending = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """List sessions in the order of their making."""
+    """List sessions in the order of their making.
+
+    Example: `llmgine sessions ls --state open --prefix support-`
+    """
     chosen = _state(state)
 
     async def listed(kept: Sessions) -> list[SessionInfo]:
@@ -57,8 +71,7 @@ def list_sessions(
 
     found = _ask(name, listed)
     if as_json:
-        for one in found:
-            write(json.dumps(one.to_json()) + "\n")
+        write_json(*(one.to_json() for one in found))
     else:
         show_all(found)
 
@@ -77,7 +90,7 @@ def show_all(found: list[SessionInfo]) -> None:
             str(one.turns),
             str(one.pending),
             str(one.messages),
-            one.active.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            clock(one.active),
         )
         for one in found
     ]
@@ -86,50 +99,72 @@ def show_all(found: list[SessionInfo]) -> None:
 
 
 @sessions.command()
-def show(id_: Id, name: RuntimeName = DEFAULT_RUNTIME) -> None:
-    """Print one session and its newest turns, as JSON."""
+def show(id_: Id, as_json: AsJson = False, name: RuntimeName = DEFAULT_RUNTIME) -> None:
+    """Show one session and its newest turns.
+
+    Example: `llmgine sessions show support-7`
+    """
 
     async def shown(kept: Sessions) -> dict[str, Any]:
         found, turns = await kept.show(id_), await kept.turns(id_)
         return {**found.to_json(), "newest_turns": [turn.to_json() for turn in turns]}
 
-    write(json.dumps(_ask(name, shown), ensure_ascii=False, indent=2) + "\n")
+    found = _ask(name, shown)
+    if as_json:
+        write_json(found)
+        return
+    turns = found.pop("newest_turns")
+    facts(f"session {id_}", found)
+    columns = ("id", "state", "trace", "created", "ended")
+    table("newest turns", columns, [tuple(turn[column] or "" for column in columns) for turn in turns])
 
 
 @sessions.command()
-def close(id_: Id, name: RuntimeName = DEFAULT_RUNTIME) -> None:
-    """End a session, whoever uses it; its history stays."""
+def close(id_: Id, as_json: AsJson = False, name: RuntimeName = DEFAULT_RUNTIME) -> None:
+    """End a session, whoever uses it; its history stays.
+
+    Example: `llmgine sessions close support-7`
+    """
 
     async def closed(kept: Sessions) -> None:
         await kept.show(id_)
         await kept.close(id_)
 
     _ask(name, closed, f"closing {id_}")
-    note(f"closed {id_}")
+    done(f"closed {id_}", as_json=as_json, id=id_, state="closed")
 
 
 @sessions.command()
-def delete(id_: Id, name: RuntimeName = DEFAULT_RUNTIME) -> None:
-    """End a session and take everything of it out of the store, for good."""
+def delete(id_: Id, as_json: AsJson = False, name: RuntimeName = DEFAULT_RUNTIME) -> None:
+    """End a session and take everything of it out of the store, for good.
+
+    Example: `llmgine sessions delete support-7`
+    """
 
     async def deleted(kept: Sessions) -> None:
         await kept.show(id_)
         await kept.delete(id_)
 
     _ask(name, deleted, f"deleting {id_}")
-    note(f"deleted {id_}")
+    done(f"deleted {id_}", as_json=as_json, id=id_, deleted=True)
 
 
 @sessions.command()
 def export(
     id_: Id,
     file: Annotated[Path | None, typer.Argument(help="Where it goes; standard output without it.")] = None,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """Write a session's history as JSON."""
+    """Write a session's history as JSON, indented; with --json, on one line.
+
+    Example: `llmgine sessions export support-7 support-7.json`
+    """
     if file is not None and not file.absolute().parent.is_dir():
         raise UsageRefused(f"{file}: its folder does not exist")
     data = _ask(name, lambda kept: kept.export(id_))
+    if as_json:
+        data = json.dumps(json.loads(data), ensure_ascii=False)
     if file is None:
         write(data + "\n")
     else:
@@ -141,11 +176,19 @@ def export(
 def import_session(
     file: Annotated[Path, typer.Argument(help="What `export` wrote; - for standard input.")],
     id_: Annotated[str | None, typer.Option("--id", help="The new session's id.")] = None,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """Make a new session of an exported one, and print its id."""
+    """Make a new session of an exported one, and print its id.
+
+    Example: `llmgine sessions import support-7.json --id support-8`
+    """
     try:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise UsageRefused(f"{file} cannot be read: {error.strerror}") from None
-    write(_ask(name, lambda kept: kept.import_(data, id_)) + "\n")
+    made = _ask(name, lambda kept: kept.import_(data, id_))
+    if as_json:
+        write_json({"id": made})
+    else:
+        write(made + "\n")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from llmgine.runtime.commands.asking import ask
-from llmgine.runtime.commands.output import table, write
+from llmgine.runtime.commands.output import AsJson, cell, table, write, write_json
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 # What tells one opening of a session from another, which no reader of a table has to.
@@ -19,13 +18,16 @@ _ALWAYS = ("events_published_total", "events_processed_total", "events_failed_to
 
 def status(
     name: RuntimeName = DEFAULT_RUNTIME,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     every: Annotated[bool, typer.Option("--all", help="Show the counters that are zero, too.")] = False,
 ) -> None:
-    """Show a runtime's actors, sessions, pools and the counters of its bus."""
+    """Show a runtime's actors, sessions, pools and the counters of its bus. Code 3 where none runs.
+
+    Example: `llmgine status --json`
+    """
     found = ask(name, lambda runtime: runtime.status())
     if as_json:
-        write(json.dumps(found, ensure_ascii=False, default=str) + "\n")
+        write_json(found)
     else:
         show(found, every=every)
 
@@ -41,7 +43,7 @@ def show(found: dict[str, Any], *, every: bool = False) -> None:
         columns = tuple(
             dict.fromkeys(column for row in rows for column in row if every or column not in _INTERNAL)
         )
-        table(part, columns, [tuple(_cell(row.get(column)) for column in columns) for row in rows])
+        table(part, columns, [tuple(cell(row.get(column)) for column in columns) for row in rows])
     bus(found.get("bus") or {}, every=every)
 
 
@@ -60,7 +62,7 @@ def handlers(rows: dict[str, dict[str, Any]], *, every: bool = False) -> None:
     told = [name for name in figures if every or any(_says(row.get(name)) for row in rows.values())]
     # A key is session, kind, class and name.
     lines = [
-        (name, kind, type_, session, *(_cell(row.get(figure)) for figure in told))
+        (name, kind, type_, session, *(cell(row.get(figure)) for figure in told))
         for (session, kind, type_, name), row in ((key.split("\x1f"), row) for key, row in rows.items())
     ]
     table("handlers", ("name", "kind", "type", "session", *told), lines)
@@ -78,7 +80,7 @@ def counters(bus: dict[str, Any], *, every: bool = False) -> None:
             flat |= {f"{name}.{below}": inner for below, inner in sorted(value.items())}
         else:
             flat[name] = value
-    rows = [(name, _cell(value)) for name, value in flat.items() if every or value or name in _ALWAYS]
+    rows = [(name, cell(value)) for name, value in flat.items() if every or value or name in _ALWAYS]
     table("bus", ("counter", "value"), rows)
 
 
@@ -89,17 +91,3 @@ def _rows(part: Any) -> list[dict[str, Any]]:
             {"name": name, **(row if isinstance(row, dict) else {"value": row})} for name, row in part.items()
         ]
     return [row if isinstance(row, dict) else {"name": row} for row in part]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return ", ".join(value)
-    return (
-        json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
-    )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmgine.runtime.commands.asking import ask
-from llmgine.runtime.commands.output import UsageRefused, note, table, write
+from llmgine.runtime.commands.output import AsJson, UsageRefused, note, table, write, write_json
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
@@ -21,16 +20,18 @@ def story(
     event: Annotated[
         str | None, typer.Option("--event", help="Of one event or command, by the id in its receipt.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """Tell why something was not handled: of a handler, a session or one event, the oldest first."""
+    """Tell why something was not handled: of a handler, a session or one event, the oldest first.
+
+    Example: `llmgine story ship`
+    """
     if sum(about is not None for about in (handler, session, event)) != 1:
         raise UsageRefused("story takes one thing to tell of: a handler's name, --session or --event")
     lines, handlers = ask(name, lambda runtime: _told(runtime, handler, session, event))
     if as_json:
-        for line in lines:
-            write(json.dumps({**line._asdict(), "at": line.at.isoformat()}) + "\n")
+        write_json(*({**line._asdict(), "at": line.at.isoformat()} for line in lines))
         return
     show_story(lines)
     if handler is not None and handler not in handlers and not lines:

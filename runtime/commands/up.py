@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmgine.providers.errors import LlmgineError
-from llmgine.runtime.commands.output import note, waiting
+from llmgine.runtime.commands.output import AsJson, done, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, cluster_address, command_line
 from llmgine.runtime.commands.running import begun, run, tell_interrupted
 from llmgine.runtime.data import data_folder, read_record
@@ -26,9 +26,13 @@ class DidNotStart(LlmgineError):
 
 
 def up(
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """Start a runtime: in the Ray cluster that RAY_ADDRESS names, else on this machine in the background."""
+    """Start a runtime: in the Ray cluster that RAY_ADDRESS names, else on this machine in the background.
+
+    Example: `llmgine up --name staging`
+    """
     from llmgine.runtime.settings import load_settings
 
     settings = load_settings()
@@ -36,7 +40,7 @@ def up(
     if cluster_address():
         with waiting(f"starting runtime {name} in the cluster"):
             run(_launch_detached(settings, name))
-        note(f"runtime {name} runs in the cluster; {ending}")
+        done(f"runtime {name} runs in the cluster; {ending}", as_json=as_json, name=name)
         return
     folder = data_folder(settings.data_dir, name)
     record = read_record(folder)
@@ -44,7 +48,13 @@ def up(
         raise LlmgineError(f"a runtime named {name} already runs (process {record.pid}); {ending}")
     with waiting(f"starting runtime {name}"):
         pid = start_holder(folder, name)
-    note(f"runtime {name} runs, held by process {pid}; {ending}, its log is {folder / LOG}")
+    done(
+        f"runtime {name} runs, held by process {pid}; {ending}, its log is {folder / LOG}",
+        as_json=as_json,
+        name=name,
+        pid=pid,
+        log=str(folder / LOG),
+    )
 
 
 async def _launch_detached(settings: Settings, name: str) -> None:

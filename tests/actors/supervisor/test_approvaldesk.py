@@ -164,7 +164,7 @@ async def test_a_second_answer_is_refused_with_the_first() -> None:
     await runtime.desk.answer("a", "denied", "ann", "")
     with pytest.raises(AlreadyAnswered, match="denied by ann"):
         await runtime.desk.answer("a", "approved", "bob", "")
-    with pytest.raises(UnknownApproval, match="llmgine approvals list"):
+    with pytest.raises(UnknownApproval, match="llmgine approvals ls"):
         await runtime.desk.answer("b", "approved", "bob", "")
 
 

@@ -81,27 +81,25 @@ def test_what_is_kept_is_shown_and_can_be_thrown_away(
         return capsys.readouterr().out
 
     asyncio.run(_fill(settings))
-    page = told("dead-letters", "list", "--handler", "desk", "--limit", "2")
+    page = told("dead-letters", "ls", "--handler", "desk", "--limit", "2")
     assert "2 of 3 dead letters" in page
     assert "order 2" in page
-    assert "no dead letters" in told("dead-letters", "list", "--reason", "overflow")
-    lines = [
-        json.loads(line) for line in told("dead-letters", "list", "--since", "1h", "--json").splitlines()
-    ]
+    assert "no dead letters" in told("dead-letters", "ls", "--reason", "overflow")
+    lines = [json.loads(line) for line in told("dead-letters", "ls", "--since", "1h", "--json").splitlines()]
     assert [line["fields"]["number"] for line in lines] == [2, 1, 0]
     first = lines[0]["id"]
-    assert json.loads(told("dead-letters", "show", first))["errors"][0]["text"] == "order 2"
+    assert json.loads(told("dead-letters", "show", first, "--json"))["errors"][0]["text"] == "order 2"
     page = told("dead-letters", "replay", first, code=1)
     assert "not registered any more" in page
     assert "0 of 1 handled" in page
     told("dead-letters", "export", str(tmp_path / "letters.jsonl"))
     assert len((tmp_path / "letters.jsonl").read_text().splitlines()) == 3
     told("dead-letters", "discard", first)
-    told("dead-letters", "show", first, code=1)
+    told("dead-letters", "show", first, code=4)
     told("dead-letters", "discard", "--all")
-    assert "no dead letters" in told("dead-letters", "list")
-    assert "0 7 * * * (Europe/Berlin)" in told("scheduled", "list")
-    assert json.loads(told("scheduled", "list", "--json"))["id"] == "daily"
-    told("scheduled", "cancel", "daily")
-    told("scheduled", "cancel", "daily", code=1)
-    assert "nothing is scheduled" in told("scheduled", "list")
+    assert "no dead letters" in told("dead-letters", "ls")
+    assert "0 7 * * * (Europe/Berlin)" in told("schedules", "ls")
+    assert json.loads(told("schedules", "ls", "--json"))["id"] == "daily"
+    told("schedules", "cancel", "daily")
+    told("schedules", "cancel", "daily", code=4)
+    assert "nothing is scheduled" in told("schedules", "ls")

@@ -42,21 +42,25 @@ def lines(capsys: Out) -> list[dict[str, Any]]:
 
 def test_sessions_are_listed(capsys: Out) -> None:
     """As a table, or one JSON object a line; options choose among them."""
-    assert execute(["sessions", "list"]) == 0
+    assert execute(["sessions", "ls"]) == 0
     table = capsys.readouterr().out
     assert "2 sessions" in table
     assert "talk/2" in table
-    assert execute(["sessions", "list", "--json"]) == 0
+    assert execute(["sessions", "ls", "--json"]) == 0
     assert {one["id"]: one["turns"] for one in lines(capsys)} == {"talk": 1, "talk/2": 1}
-    assert execute(["sessions", "list", "--json", "--state", "open", "--prefix", "talk"]) == 0
+    assert execute(["sessions", "ls", "--json", "--state", "open", "--prefix", "talk"]) == 0
     assert [(one["id"], one["state"]) for one in lines(capsys)] == [("talk/2", "passive")]
-    assert execute(["sessions", "list", "--prefix", "none"]) == 0
+    assert execute(["sessions", "ls", "--prefix", "none"]) == 0
     assert capsys.readouterr().out == "no sessions\n"
 
 
 def test_one_session_is_shown(capsys: Out) -> None:
-    """With its newest turns, as JSON."""
+    """With its newest turns, as a table or as JSON."""
     assert execute(["sessions", "show", "talk"]) == 0
+    page = capsys.readouterr().out
+    assert "closed" in page
+    assert "done" in page
+    assert execute(["sessions", "show", "talk", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["state"], shown["messages"]) == ("closed", 2)
     assert [turn["state"] for turn in shown["newest_turns"]] == ["done"]
@@ -67,7 +71,7 @@ def test_a_session_is_closed_and_deleted(capsys: Out) -> None:
     assert execute(["sessions", "close", "talk/2"]) == 0
     assert execute(["sessions", "delete", "talk"]) == 0
     capsys.readouterr()
-    assert execute(["sessions", "list", "--json"]) == 0
+    assert execute(["sessions", "ls", "--json"]) == 0
     assert [(one["id"], one["state"]) for one in lines(capsys)] == [("talk/2", "closed")]
 
 
@@ -80,18 +84,18 @@ def test_a_session_goes_out_and_comes_in(capsys: Out, tmp_path: Path) -> None:
     assert json.loads(capsys.readouterr().out) == json.loads(file.read_text())
     assert execute(["sessions", "import", str(file), "--id", "copy"]) == 0
     assert capsys.readouterr().out == "copy\n"
-    assert execute(["sessions", "show", "copy"]) == 0
+    assert execute(["sessions", "show", "copy", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["messages"] == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["show", "never"], 1, "no session 'never'"),
-        (["export", "never"], 1, "no session 'never'"),
-        (["close", "never"], 1, "no session 'never'"),
-        (["delete", "never"], 1, "no session 'never'"),
-        (["list", "--state", "asleep"], 2, "use open or closed"),
+        (["show", "never"], 4, "no session 'never'"),
+        (["export", "never"], 4, "no session 'never'"),
+        (["close", "never"], 4, "no session 'never'"),
+        (["delete", "never"], 4, "no session 'never'"),
+        (["ls", "--state", "asleep"], 2, "use open or closed"),
         (["import", "/no/such/file"], 2, "cannot be read"),
         (["export", "talk", "/no/such/folder/file"], 2, "folder does not exist"),
     ],

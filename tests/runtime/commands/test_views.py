@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from llmgine.runtime.commands import doctor
-from llmgine.runtime.commands.demo import PARTS, Seen
 from llmgine.runtime.commands.demo_view import SideBySide
+from llmgine.runtime.commands.demonstration import PARTS, Seen
 from llmgine.runtime.commands.entry import execute
 
 

@@ -1,33 +1,35 @@
-"""`llmgine scheduled`: events that are kept for later."""
+"""`llmgine schedules`: events that are kept for later."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmgine.runtime.commands.asking import ask
-from llmgine.runtime.commands.output import note, table, write
+from llmgine.runtime.commands.grouping import group
+from llmgine.runtime.commands.output import AsJson, NotThere, clock, done, table, write, write_json
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
     from llmgine.runtime import Runtime
     from llmgine.runtime.schedules import ScheduledEvent
 
-scheduled = typer.Typer(help="Events that are kept for later: list, cancel.")
+schedules = group("Events that are kept for later: ls, cancel.")
 
 
-@scheduled.command("list")
+@schedules.command("ls")
 def list_scheduled(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """List events that are kept for later, by the time at which they are due next."""
+    """List events that are kept for later, by the time at which they are due next.
+
+    Example: `llmgine schedules ls --json`
+    """
     found = ask(name, lambda runtime: runtime.bus.scheduled())
     if as_json:
-        for one in found:
-            write(json.dumps(described(one)) + "\n")
+        write_json(*map(described, found))
     else:
         show_all(found)
 
@@ -56,7 +58,7 @@ def show_all(found: list[ScheduledEvent]) -> None:
     rows = [
         (
             one.id,
-            one.next_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            clock(one.next_at),
             one.type,
             one.session,
             f"every {one.every:g} s" if one.every else f"{one.cron} ({one.zone})" if one.cron else "",
@@ -67,15 +69,19 @@ def show_all(found: list[ScheduledEvent]) -> None:
     table("scheduled events", ("id", "next", "type", "session", "recurs", "fired"), rows)
 
 
-@scheduled.command()
+@schedules.command()
 def cancel(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The event's id, as `list` shows it.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The event's id, as `ls` shows it.")],
+    as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
-) -> int:
-    """Take an event out before it fires."""
-    cancelled = ask(name, lambda runtime: _cancel(runtime, id_))
-    note(f"{id_} is cancelled" if cancelled else f"nothing of the id {id_} is scheduled")
-    return 0 if cancelled else 1
+) -> None:
+    """Take an event out before it fires.
+
+    Example: `llmgine schedules cancel daily-report`
+    """
+    if not ask(name, lambda runtime: _cancel(runtime, id_)):
+        raise NotThere(f"nothing of the id {id_} is scheduled; `llmgine schedules ls` shows what is")
+    done(f"{id_} is cancelled", as_json=as_json, id=id_, cancelled=True)
 
 
 async def _cancel(runtime: Runtime, id_: str) -> bool:
