@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from types import UnionType
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic_core import PydanticSerializationError
@@ -82,7 +83,7 @@ def checked_id(session_id: str) -> str:
     return session_id
 
 
-def checked_kind(option: str, given: T, kind: type[Any], example: str) -> T:
+def checked_kind(option: str, given: T, kind: type[Any] | UnionType, example: str) -> T:
     """What was given, None included, or `InvalidRequest` that shows what is taken."""
     if given is None or isinstance(given, kind):
         return given

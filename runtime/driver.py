@@ -91,6 +91,7 @@ class Driver:
             settings.providers,
             settings.pools,
             self.ground.cluster.node,
+            self.recorder,
         )
 
     async def open(self) -> None:

@@ -197,6 +197,7 @@ from llmgine.runtime.session import Session
 from llmgine.runtime.sessions import SessionInfo, Sessions, TurnInfo
 from llmgine.runtime.settings import Settings, load_settings
 from llmgine.runtime.settings_errors import SettingsError
+from llmgine.telemetry import TraceContext, span, traceparent
 
 __all__ = [
     "AllOf",
@@ -369,6 +370,7 @@ __all__ = [
     "ToolReturned",
     "ToolSpec",
     "ToolStarted",
+    "TraceContext",
     "TurnCancelled",
     "TurnClient",
     "TurnCompleted",
@@ -399,5 +401,7 @@ __all__ = [
     "load_settings",
     "on",
     "session_tool",
+    "span",
     "tool",
+    "traceparent",
 ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
 from decimal import Decimal
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any, TypeVar, cast
 
@@ -16,6 +16,7 @@ from llmgine.actors.control import ControlClient
 from llmgine.actors.link import Peer
 from llmgine.actors.pools import PoolClient, PoolsOptions
 from llmgine.actors.pools.batches import BatchCalls
+from llmgine.actors.pools.client.spans import ModelSpan, model_call
 from llmgine.providers import (
     Done,
     EmbeddingRequest,
@@ -30,10 +31,12 @@ from llmgine.providers import (
     OutputSchema,
     StreamEvent,
 )
+from llmgine.providers.clients.routes import server_of
 from llmgine.providers.layers.output_type import OutputType
 from llmgine.providers.layers.structured import asked_again
 from llmgine.providers.mistakes import mistakes
 from llmgine.providers.options import ProvidersOptions
+from llmgine.telemetry import SpanRecorder, TraceContext, current_trace
 
 Prompt = str | Message | Sequence[Message]
 _Request = TypeVar("_Request", bound=BaseModel)
@@ -56,7 +59,10 @@ class Models:
         providers: ProvidersOptions,
         pools: PoolsOptions,
         node: str,
+        recorder: SpanRecorder,
     ) -> None:
+        self._recorder = recorder
+        self._servers = partial(server_of, providers)
         self._pools = PoolClient(control, peer, providers, pools.failover, node=node, shares=pools.shares)
 
     def update(self, pools: dict[str, list[list[str]]]) -> None:
@@ -69,6 +75,7 @@ class Models:
         prompt: Prompt | None = None,
         *,
         output: Any = None,
+        trace: TraceContext | str | None = None,
         **fields: Any,
     ) -> LLMResponse:
         """The whole answer; raises the `ProviderError` of a call that failed.
@@ -76,7 +83,8 @@ class Models:
         `output` is a type, such as a pydantic model, that the answer shall have: it is then the response's
         `output`. An answer that the type refuses is shown to the model with the reason, as often as the
         output schema's `repairs` say; after that `OutputInvalid` is raised. A refusal, or calls of tools,
-        have no output. An `OutputSchema` is taken as well.
+        have no output. An `OutputSchema` is taken as well. `trace` is the span that the call stands below,
+        or a `traceparent`; by default the current span.
         """
         asked, kind = _asked(request, prompt, output, fields)
         clock = asyncio.get_running_loop().time
@@ -85,7 +93,7 @@ class Models:
         while True:
             if answers and ends is not None:
                 asked = asked.model_copy(update={"deadline": max(ends - clock(), 0.001)})
-            answers.append(await self._answer(asked))
+            answers.append(await self._answer(asked, trace))
             response = _summed(answers)
             if kind is None or response.output is None:
                 return response
@@ -97,17 +105,27 @@ class Models:
                 asked = asked_again(asked, response.message, str(error))
 
     def stream(
-        self, request: LLMRequest | ModelChain, prompt: Prompt | None = None, **fields: Any
-    ) -> AsyncIterator[StreamEvent]:
+        self,
+        request: LLMRequest | ModelChain,
+        prompt: Prompt | None = None,
+        *,
+        trace: TraceContext | str | None = None,
+        **fields: Any,
+    ) -> AsyncGenerator[StreamEvent, None]:
         """The events of the answer as they come, the last exactly one `Done` or `Failed`.
 
         Closing the iterator cancels the call at the provider.
         """
         asked, _ = _asked(request, prompt, fields.pop("output", None), fields)
-        return self._pools.stream(asked)
+        return self._stream(asked, current_trace(trace))
 
     async def embed(
-        self, request: EmbeddingRequest | str, inputs: str | Sequence[str] = (), **fields: Any
+        self,
+        request: EmbeddingRequest | str,
+        inputs: str | Sequence[str] = (),
+        *,
+        trace: TraceContext | str | None = None,
+        **fields: Any,
     ) -> EmbeddingResponse:
         """A vector for each input, in their order; raises the `ProviderError` of a call that failed."""
         if isinstance(request, str):
@@ -117,14 +135,31 @@ class Models:
             raise _twice("EmbeddingRequest", "inputs")
         else:
             asked = request
-        return await self._pools.embed(asked)
+        with self._spanned(asked, current_trace(trace)) as span:
+            response = await self._pools.embed(asked, trace=span.context)
+            span.answered(response)
+            return response
 
     def batches(self, model: str) -> BatchCalls:
         """The batches of a model, which `Runtime.map(..., batch=True)` is made of."""
         return self._pools.batches(model)
 
-    async def _answer(self, request: LLMRequest) -> LLMResponse:
-        async with aclosing(self._pools.stream(request)) as events:
+    def _spanned(
+        self, request: LLMRequest | EmbeddingRequest, parent: TraceContext | None
+    ) -> AbstractContextManager[ModelSpan]:
+        return model_call(self._recorder, request, parent=parent, servers=self._servers)
+
+    async def _stream(
+        self, request: LLMRequest, parent: TraceContext | None
+    ) -> AsyncGenerator[StreamEvent, None]:
+        with self._spanned(request, parent) as span:
+            async with aclosing(self._pools.stream(request, trace=span.context)) as events:
+                async for event in events:
+                    span.heard(event)
+                    yield event
+
+    async def _answer(self, request: LLMRequest, trace: TraceContext | str | None) -> LLMResponse:
+        async with aclosing(self._stream(request, current_trace(trace))) as events:
             async for event in events:
                 if isinstance(event, Done):
                     return event.response

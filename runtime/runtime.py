@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,6 +39,8 @@ from llmgine.runtime.pools import Pools
 from llmgine.runtime.session import Session
 from llmgine.runtime.sessions import Sessions
 from llmgine.runtime.settings import Settings, load_settings
+from llmgine.telemetry import OpenSpan, TraceContext
+from llmgine.telemetry.current import recorded
 
 _QUERY_TIMEOUT = 10.0
 
@@ -153,6 +155,22 @@ class Runtime:
     def models(self) -> Models:
         """Models called by their names, without a session."""
         return self._open().models
+
+    def span(
+        self,
+        name: str,
+        attributes: Mapping[str, Any] | None = None,
+        /,
+        *,
+        trace: TraceContext | str | None = None,
+        **named: Any,
+    ) -> AbstractContextManager[OpenSpan]:
+        """A span of the user's own: `with runtime.span("nightly report"): ...`.
+
+        What is asked of sessions, models and the bus in the block stands below it. It itself stands below the
+        current span, OpenTelemetry's or ours, or below `trace`, which may be a `traceparent`.
+        """
+        return recorded(self._open().recorder, name, {**(attributes or {}), **named}, trace=trace)
 
     @property
     def telemetry(self) -> TelemetryClient:

@@ -8,6 +8,7 @@ import json
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -21,6 +22,7 @@ from llmgine.actors.bus import (
     Subscription,
 )
 from llmgine.actors.control import RuntimeNotFound, RuntimeStopping
+from llmgine.actors.pools.client.spans import error_kind
 from llmgine.actors.sessions import (
     Engine,
     Found,
@@ -32,7 +34,9 @@ from llmgine.actors.sessions import (
     Tool,
     ToolChatEngine,
     TurnClient,
+    TurnDone,
     TurnEvent,
+    TurnFailed,
     WhenBusy,
     Window,
 )
@@ -61,6 +65,8 @@ from llmgine.runtime.driver import Driver
 from llmgine.runtime.placing import Placement, placed
 from llmgine.runtime.schedules import ScheduledEvent, ScheduleOptions
 from llmgine.runtime.scoped_bus import ScopedBus
+from llmgine.runtime.spans import asked
+from llmgine.telemetry import OpenSpan, TraceContext, names
 
 # What a wrong value is answered with.
 _LIMITS = "Limits(steps=4)"
@@ -189,6 +195,7 @@ class Session:
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
         recovery: RecoveryPolicy | None = None,
+        trace: TraceContext | str | None = None,
         **options: Any,
     ) -> Reply:
         """Runs a turn and returns its reply; raises what the turn failed with.
@@ -196,17 +203,22 @@ class Session:
         `model` answers this turn only; `output`, a pydantic model or another type, asks for an answer
         of that shape; `deadline` is in seconds. `limits`, `when_busy` and `recovery` go over the
         session's. Further options go to the engine, as `tool_choice`, `priority` and `response_cache`.
+        `trace` is the span that the turn stands below, or a `traceparent`; by default the current span.
         WouldDeadlock where a turn of this session waits for the code that asks.
         """
-        return await self._asked().ask(
-            checked_prompt(prompt),
-            output=output,
-            deadline=checked_deadline(deadline),
-            limits=checked_kind("limits", limits, Limits, _LIMITS),
-            when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
-            recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
-            **self._asks(model, options),
-        )
+        with self._spanned("ask", trace) as span:
+            reply = await self._asked().ask(
+                checked_prompt(prompt),
+                output=output,
+                deadline=checked_deadline(deadline),
+                limits=checked_kind("limits", limits, Limits, _LIMITS),
+                when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
+                recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
+                trace=span.context,
+                **self._asks(model, options),
+            )
+            span.set({names.LLMGINE_TURN_ID: reply.turn_id})
+            return reply
 
     async def stream(
         self,
@@ -218,23 +230,29 @@ class Session:
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
         recovery: RecoveryPolicy | None = None,
+        trace: TraceContext | str | None = None,
         **options: Any,
     ) -> AsyncGenerator[TurnEvent]:
         """The turn's events as they come; the last is `done` or `error`. Leaving it early cancels nothing."""
-        events = self._asked().stream(
-            checked_prompt(prompt),
-            output=output,
-            deadline=checked_deadline(deadline),
-            limits=checked_kind("limits", limits, Limits, _LIMITS),
-            when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
-            recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
-            **self._asks(model, options),
-        )
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
+        with self._spanned("stream", trace) as span:
+            events = self._asked().stream(
+                checked_prompt(prompt),
+                output=output,
+                deadline=checked_deadline(deadline),
+                limits=checked_kind("limits", limits, Limits, _LIMITS),
+                when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
+                recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
+                trace=span.context,
+                **self._asks(model, options),
+            )
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, TurnFailed):
+                        span.end(error=error_kind(event.error), message=str(event.error))
+                    elif isinstance(event, TurnDone):
+                        span.set({names.LLMGINE_TURN_ID: event.reply.turn_id})
+                        span.end()
+                    yield event
 
     async def submit(
         self,
@@ -247,22 +265,27 @@ class Session:
         limits: Limits | None = None,
         when_busy: WhenBusy | None = None,
         recovery: RecoveryPolicy | None = None,
+        trace: TraceContext | str | None = None,
         **options: Any,
     ) -> TurnClient:
         """The turn's handle as soon as the session has taken it on, which no crash takes back.
 
         The turn of a `key` is taken on once: submitted again, this is the handle of the first one.
         """
-        return await self._asked().submit(
-            checked_prompt(prompt),
-            key=key,
-            output=output,
-            deadline=checked_deadline(deadline),
-            limits=checked_kind("limits", limits, Limits, _LIMITS),
-            when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
-            recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
-            **self._asks(model, options),
-        )
+        with self._spanned("submit", trace) as span:
+            turn = await self._asked().submit(
+                checked_prompt(prompt),
+                key=key,
+                output=output,
+                deadline=checked_deadline(deadline),
+                limits=checked_kind("limits", limits, Limits, _LIMITS),
+                when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
+                recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
+                trace=span.context,
+                **self._asks(model, options),
+            )
+            span.set({names.LLMGINE_TURN_ID: turn.id})
+            return turn
 
     async def steer(self, message: str | Message) -> bool:
         """Says something to the turn that runs, which reads it before its next model call and its end.
@@ -351,6 +374,10 @@ class Session:
             )
         except LlmgineError as error:
             logger.info("session %s, whose opening was given up: %s", self.id, error)
+
+    def _spanned(self, verb: str, trace: TraceContext | str | None) -> AbstractContextManager[OpenSpan]:
+        checked_kind("trace", trace, TraceContext | str, "a traceparent or a span's context")
+        return asked(self._driver.recorder, verb, self.id, trace)
 
     def _asked(self) -> SessionClient:
         if self._client is None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from llmgine.telemetry.context import TraceContext
 from llmgine.telemetry.names import SpanKind
+from llmgine.telemetry.records import Batch, MalformedBatch
 from llmgine.telemetry.spans import OpenSpan, SpanRecorder
 
 _API, _CONTEXT = "opentelemetry.trace", "opentelemetry.context"
@@ -128,6 +129,14 @@ def within(present: Scope) -> Iterator[None]:
         # A generator may be closed from another context, which has no need of it.
         with suppress(ValueError):
             scope.reset(token)
+
+
+def adopt(wire: bytes) -> None:
+    """Records, where the present span is recorded, what another process has recorded for it."""
+    present = scope.get()
+    if present is not None:
+        with suppress(MalformedBatch):  # a tool may write anything where its process writes
+            present.recorder.adopt(Batch.unpack(wire))
 
 
 def current_opentelemetry() -> TraceContext | None:

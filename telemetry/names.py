@@ -111,6 +111,8 @@ LLMGINE_HANDLER_OUTCOME = "llmgine.handler.outcome"
 LLMGINE_EVENT_TYPE = "llmgine.event.type"
 LLMGINE_COMMAND_TYPE = "llmgine.command.type"
 LLMGINE_CAUSAL_DEPTH = "llmgine.causal_depth"
+PROCESS_PID = "process.pid"
+HOST_NAME = "host.name"
 OPENINFERENCE_SPAN_KIND = "openinference.span.kind"
 
 _ATTRIBUTE_ROOTS = (
@@ -122,6 +124,8 @@ _ATTRIBUTE_ROOTS = (
     "MESSAGING_",
     "LLMGINE_",
     "OPENINFERENCE_",
+    "PROCESS_",
+    "HOST_",
 )
 ATTRIBUTES = frozenset(value for name, value in dict(globals()).items() if name.startswith(_ATTRIBUTE_ROOTS))
 
@@ -196,6 +200,15 @@ def messaging_span(operation: str, destination: str) -> str:
     return f"{operation} {destination}"
 
 
+def tool_run_span(tool: str) -> str:
+    """`run get_weather`: a tool in a process of its own, below its call in the session's process."""
+    return f"run {tool}"
+
+
+# --- span events
+EVENT_ATTEMPT = "llmgine.attempt"  # a try at a model call that came to nothing, and was followed by another
+EVENT_RESET = "llmgine.reset"  # what had been heard of an answer is void
+
 # --- provider names: ours to the conventions'
 PROVIDER_NAMES = {
     "openai": "openai",
@@ -250,6 +263,7 @@ METRIC_MESSAGES_SENT = "messaging.client.sent.messages"
 METRIC_MESSAGES_CONSUMED = "messaging.client.consumed.messages"
 METRIC_MESSAGING_DURATION = "messaging.client.operation.duration"
 METRIC_PROCESS_DURATION = "messaging.process.duration"
+METRIC_COST = "llmgine.cost.usd_total"
 METRIC_TURNS = "llmgine.turns_total"
 METRIC_TURN_SECONDS = "llmgine.turn.duration"
 METRIC_TOOL_CALLS = "llmgine.tool_calls_total"
@@ -330,6 +344,7 @@ METRICS: dict[str, Metric] = {
             _MESSAGING,
             MESSAGING_SECONDS,
         ),
+        Metric(METRIC_COST, "counter", "USD", "What model calls cost, where that is known", _MODEL),
         Metric(METRIC_TURNS, "counter", "{turn}", "Turns that ended", (ERROR_TYPE,)),
         Metric(METRIC_TURN_SECONDS, "histogram", "s", "One turn", (ERROR_TYPE,), GEN_AI_SECONDS),
         Metric(

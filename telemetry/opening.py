@@ -18,7 +18,12 @@ def open_recorder(source: str, options: TelemetryOptions) -> SpanRecorder:
     """
     redact = load_redactor(options.redactor) if options.redactor else None
     return SpanRecorder(
-        source, options.ring, content=options.content, redact=redact, max_value=options.max_value
+        source,
+        options.ring,
+        content=options.content,
+        redact=redact,
+        max_value=options.max_value,
+        max_content=options.max_content,
     )
 
 

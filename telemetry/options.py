@@ -20,7 +20,8 @@ class TelemetryOptions(BaseModel):
     """Whether spans and metrics are gathered and kept by a telemetry actor."""
 
     content: bool = False
-    """Whether prompts, answers, tool arguments and results are recorded on spans."""
+    """Whether prompts, answers, tool arguments and results are recorded on spans, and what errors say;
+    where it is not set, OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT says it."""
 
     redactor: str | None = None
     """`module:function` that is called as `function(span_name, attributes)` in the recording process and
@@ -37,6 +38,9 @@ class TelemetryOptions(BaseModel):
 
     max_value: Annotated[int, Field(ge=64)] = 4096
     """Characters of one attribute's text; longer ones are cut with a note."""
+
+    max_content: Annotated[int, Field(ge=1024)] = 65_536
+    """Characters of one attribute that holds a conversation; a longer one loses its oldest messages."""
 
     sample_loose: Annotated[int, Field(ge=0)] = 1000
     """Of the traces that begin with an event on the bus, one in this many makes spans; 0 means none."""

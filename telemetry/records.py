@@ -231,9 +231,5 @@ class Span:
     @classmethod
     def from_wire(cls, wire: list[Any] | tuple[Any, ...]) -> Span:
         trace_id, *rest, links, events = wire
-        return cls(
-            int(trace_id, 16),
-            *rest,
-            tuple(SpanLink(int(trace, 16), span) for trace, span in links),
-            tuple(SpanEvent(*event) for event in events),
-        )
+        linked = tuple(SpanLink(int(trace, 16), span) for trace, span in links)
+        return cls(int(trace_id, 16), *[*rest, linked, tuple(SpanEvent(*event) for event in events)])

@@ -8,6 +8,7 @@ recording process.
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ MASK = "[masked]"
 MAX_ATTRIBUTES = 128
 _MAX_ITEMS = 256
 _MAX_DEPTH = 6
+_CONTENT_DEPTH = 10  # what tools are given may be nested that deep, and their schemas
 _INT64 = range(-(2**63), 2**64)
 
 RedactionHook = Callable[[str, dict[str, Any]], Mapping[str, Any]]
@@ -114,8 +116,28 @@ def plain_mapping(attributes: Mapping[Any, Any], limit: int, depth: int = 0) -> 
             result["llmgine.dropped_attributes"] = len(attributes) - MAX_ATTRIBUTES
             break
         safe, secret = _safe_key(key if type(key) is str else _text(key))
-        result[safe] = MASK if secret else plain(value, limit, depth)
+        start = _MAX_DEPTH - _CONTENT_DEPTH if not depth and safe in CONTENT_ATTRIBUTES else depth
+        result[safe] = MASK if secret else plain(value, limit, start)
     return result
+
+
+def as_json(attributes: dict[str, Any], limit: int) -> dict[str, Any]:
+    """With content that has a structure as JSON text, as OpenTelemetry's conventions have it on spans.
+
+    What is longer than the limit loses its oldest items, and is valid JSON whatever it loses.
+    """
+    structured = [key for key in attributes if is_content(key) and isinstance(attributes[key], list | dict)]
+    if not structured:
+        return attributes
+    return attributes | {key: _json(attributes[key], limit) for key in structured}
+
+
+def _json(value: Any, limit: int) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    while len(text) > limit and isinstance(value, list) and len(value) > 1:
+        value = value[1:]
+        text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= limit else json.dumps(f"[{len(text)} characters, too many to record]")
 
 
 def _encodable(text: str) -> str:

@@ -29,6 +29,7 @@ from llmgine.telemetry.names import (
 from llmgine.telemetry.records import Batch, SpanRecord
 from llmgine.telemetry.redact import (
     RedactionHook,
+    as_json,
     is_content,
     mask_secrets,
     plain,
@@ -203,6 +204,7 @@ class SpanRecorder:
         content: bool = False,
         redact: RedactionHook | None = None,
         max_value: int = 4096,
+        max_content: int = 65_536,
         bits: Callable[[int], int] = random_bits,
     ) -> None:
         self.source = source
@@ -216,6 +218,7 @@ class SpanRecorder:
         self.lost = 0
         self._redact = redact
         self._max_value = max_value
+        self._max_content = max_content
         self._bits = bits
         self._next = 0  # number of the next record, losses included
         self._told_lost = 0
@@ -262,6 +265,28 @@ class SpanRecorder:
         self.ring.append(span)
         if len(self.ring) >= self.threshold:
             self._crossed()
+
+    def adopt(self, batch: Batch) -> None:
+        """Take in what another process has recorded for this one, whose records then are this one's own."""
+        for record in batch.spans:
+            span = OpenSpan(
+                self,
+                record.name,
+                record.kind,
+                int.from_bytes(record.trace_id, "big"),
+                record.parent_id,
+                SAMPLED,
+                record.session,
+                record.attributes,
+                record.span_id,
+                record.start,
+            )
+            span.links = [
+                TraceContext(int.from_bytes(trace, "big"), other) for trace, other in record.links or ()
+            ]
+            span.events = list(record.events or ())
+            span.finish, span.error, span.ended = record.end, record.error, bool(record.end)
+            self.put(span)
 
     def count(self, name: str, value: float = 1, **labels: str) -> None:
         """Add to a counter. Where it is hot, keep `metrics.counter(…)` and call its `add`."""
@@ -345,16 +370,16 @@ class SpanRecorder:
         return time, _short(name), self._clean(name, attributes) if attributes else None
 
     def _clean(self, name: str, attributes: dict[str, Any]) -> dict[str, Any] | None:
+        if not self.content and any(map(is_content, attributes)):
+            attributes = without_content(attributes)
         clean = plain_mapping(attributes, self._max_value)
-        if not self.content and any(map(is_content, clean)):
-            clean = without_content(clean)
-        if self._redact is None:
-            return clean
-        try:
-            return plain_mapping(self._redact(name, clean), self._max_value)
-        except Exception:  # the user's hook: what it did not pass must not leave
-            self.metrics.counter(METRIC_REDACTION_FAILED).add()
-            return None
+        if self._redact is not None:
+            try:
+                clean = plain_mapping(self._redact(name, clean), self._max_value)
+            except Exception:  # the user's hook: what it did not pass must not leave
+                self.metrics.counter(METRIC_REDACTION_FAILED).add()
+                return None
+        return as_json(clean, self._max_content) if self.content else clean
 
 
 def _link(other: TraceContext) -> tuple[bytes, int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from llmgine.providers.options import Api
+from llmgine.providers.options import Api, ProvidersOptions
 
 BatchPurpose = Literal[
     "batch_upload", "batch_create", "batch_list", "batch_status", "batch_cancel", "batch_results"
@@ -60,6 +60,17 @@ def address_of(api: Api, base_url: str | None) -> str:
     """The URL below which a server's paths lie; Gemini's ends with the protocol's version."""
     address = (base_url or VENDORS[api]).rstrip("/")
     return address if api != "gemini" or _VERSION.search(address) else f"{address}/{_GEMINI_VERSION}"
+
+
+def server_of(options: ProvidersOptions, provider: str) -> tuple[str, int] | None:
+    """Host and port of the server behind an endpoint; None for what runs here, or nobody knows."""
+    endpoint = options.endpoints.get(provider)
+    if endpoint is None or endpoint.kind in ("local", "scripted"):
+        return None
+    split = urlsplit(address_of(endpoint.protocol, endpoint.base_url))
+    if split.hostname is None:
+        return None
+    return split.hostname, split.port or (80 if split.scheme == "http" else 443)
 
 
 def path_of(api: Api, model: str, purpose: Purpose, item: str = "") -> str:

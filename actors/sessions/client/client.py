@@ -44,6 +44,7 @@ from llmgine.actors.sessions.turns.turn import TurnRequest, WhenBusy
 from llmgine.providers.contracts import Message
 from llmgine.providers.errors import InvalidRequest, LlmgineError, OutputInvalid
 from llmgine.providers.layers.output_type import OutputType
+from llmgine.telemetry import TraceContext, current_trace
 
 # The loop holds its tasks weakly, and nobody waits for these.
 _cancelling: set[asyncio.Task[None]] = set()
@@ -74,6 +75,7 @@ class Asking(TypedDict, total=False):
     when_busy: WhenBusy | None
     recovery: RecoveryPolicy | None
     options: Mapping[str, Any] | None
+    trace: TraceContext | None
 
 
 class SessionClient:
@@ -175,6 +177,7 @@ class SessionClient:
         when_busy: WhenBusy | None = None,
         recovery: RecoveryPolicy | None = None,
         options: Mapping[str, Any] | None = None,
+        trace: TraceContext | None = None,
     ) -> TurnClient:
         kind = None if output is None else OutputType(output)
         request = TurnRequest(
@@ -188,6 +191,7 @@ class SessionClient:
             when_busy=when_busy,
             waiting=waiting,
             recovery=recovery,
+            trace=current_trace(trace),
         )
         patience = self._patience if deadline is None else min(deadline, self._patience)
         return TurnClient(

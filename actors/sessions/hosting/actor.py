@@ -33,6 +33,7 @@ from llmgine.actors.sessions.tools.toolset import ToolPorts
 from llmgine.actors.store import StoreClient
 from llmgine.actors.store.rows import ApprovalRow
 from llmgine.actors.telemetry import ObservedActor
+from llmgine.providers.clients.routes import server_of
 from llmgine.providers.errors import LlmgineError
 from llmgine.providers.options import ProvidersOptions
 
@@ -175,6 +176,7 @@ class SessionActor(ObservedActor):
             ports=self._ports(wanted.session_id, live=isinstance(code, SessionCode)),
             anew=not woken,
             asked=self._asked,
+            servers=partial(server_of, self._providers),
         )
         slot = Slot(wanted, host, self._now())
         host.on_fenced = partial(self._fenced, slot)

@@ -26,6 +26,7 @@ from llmgine.actors.sessions.messages import (
 from llmgine.actors.sessions.running.observer import Piece, ToolSummary, TurnObserver, TurnSummary
 from llmgine.actors.store.rows import ApprovalRow
 from llmgine.providers.contracts import ToolCallPart
+from llmgine.telemetry.current import Scope, scope
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ class Announcer(TurnObserver):
         self._publish = publish
         self._listeners = Listeners() if listeners is None else listeners
         self._capacity = capacity
-        self._waiting: deque[Event | _Said] = deque()
+        # With the span that each was told under, which is its turn's.
+        self._waiting: deque[tuple[Event | _Said, Scope | None]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
     def turn_started(self, session_id: str, turn_id: str) -> None:
@@ -91,7 +93,7 @@ class Announcer(TurnObserver):
     def said(self, session_id: str, turn_id: str, piece: Piece) -> None:
         if not self._listeners.hear(StreamDelta, session_id):
             return
-        last = self._waiting[-1] if self._waiting else None
+        last = self._waiting[-1][0] if self._waiting else None
         if isinstance(last, _Said) and last.joins(session_id, turn_id, piece):
             last.texts.append(piece.text)
         else:
@@ -180,7 +182,7 @@ class Announcer(TurnObserver):
         if len(self._waiting) >= self._capacity:
             self.lost += 1
             return
-        self._waiting.append(event)
+        self._waiting.append((event, scope.get()))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="announce turns")
 
@@ -188,7 +190,8 @@ class Announcer(TurnObserver):
         try:
             while self._waiting:
                 try:
-                    next_ = self._waiting.popleft()
+                    next_, told_under = self._waiting.popleft()
+                    scope.set(told_under)
                     await self._publish(next_.event() if isinstance(next_, _Said) else next_)
                 except asyncio.CancelledError:
                     self.lost += 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -29,6 +30,7 @@ from llmgine.actors.sessions.messages import SessionPassivated
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.providers.contracts import Message
 from llmgine.providers.layers.output_type import OutputType
+from llmgine.telemetry import OpenSpan, current_trace, span
 
 R = TypeVar("R")
 
@@ -133,6 +135,7 @@ class HandlerContext:
             deadline=deadline,
             output=None if output is None else OutputType(output).schema,
             options=plain_options(options),
+            trace=current_trace(),
         )
         await self._session.submit_own(request)
         return request.turn_id
@@ -150,6 +153,12 @@ class HandlerContext:
     ) -> CommandResult[R]:
         """As `session.execute`: the result says what came of it, and is never raised."""
         return await self._bus.execute(command, durable=durable, deadline=deadline)
+
+    def span(
+        self, name: str, attributes: Mapping[str, Any] | None = None, /, **named: Any
+    ) -> AbstractContextManager[OpenSpan]:
+        """A span of the handler's own: `with context.span("look it up"): ...`."""
+        return span(name, attributes, **named)
 
     def _turn_id(self) -> str:
         self._submitted += 1

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmgine.actors.pools.client.spans import Servers, unknown_server
 from llmgine.actors.sessions.context.window import Window
 from llmgine.actors.sessions.hosting.activating import activate
 from llmgine.actors.sessions.hosting.approvals import ApprovalDesk
@@ -98,6 +99,7 @@ async def open_host(
     holds: Callable[[str], int | None] = unknown_size,
     ports: ToolPorts | None = None,
     asked: Callable[[ApprovalRow], Awaitable[None]] | None = None,
+    servers: Servers = unknown_server,
     wall: Callable[[], int] = time.time_ns,
     anew: bool = False,
 ) -> SessionHost:
@@ -131,7 +133,7 @@ async def open_host(
     )
 
     def spans(request: TurnRequest) -> TurnSpans:
-        return TurnSpans(recorder, opening.session_id, request.turn_id, parent=request.trace)
+        return TurnSpans(recorder, opening.session_id, request, servers=servers)
 
     watching = TurnObserver() if observer is None else observer
     journal = StoreJournal(store, opening.session_id, epoch, loaded, options, wall=wall)

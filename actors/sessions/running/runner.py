@@ -85,8 +85,17 @@ class TurnRunner:
         seconds = limits.seconds
         until = deadline if seconds is None else min(deadline, began + seconds)
         clock = TurnClock(until, loop.time, on_suspended)
-        turn = self._begin(request, emit, clock, limits, progress)
-        turn.steering = steering or turn.steering
+        spans = self._spans(request)
+        with spans.standing():
+            turn = self._begin(request, emit, spans, clock, limits, progress)
+            turn.steering = steering or turn.steering
+            await self._end(turn, await self._outcome(turn, until, deadline, seconds), began)
+
+    async def _outcome(
+        self, turn: Turn, until: float, deadline: float, seconds: float | None
+    ) -> LlmgineError | None:
+        """Runs the turn's steps to their end; what they failed with."""
+        clock = turn.clock
         error: LlmgineError | None = None
         try:
             async with clock.within():
@@ -107,12 +116,13 @@ class TurnRunner:
                 )
             else:
                 error = EngineFailed(f"the turn was ended by {type(raised).__name__}: {raised}")
-        await self._end(turn, error, began)
+        return error
 
     def _begin(
         self,
         request: TurnRequest,
         emit: Callable[[TurnEvent], None],
+        spans: TurnSpans,
         clock: TurnClock,
         limits: Limits,
         progress: Progress | None,
@@ -126,7 +136,6 @@ class TurnRunner:
             options={**_inherited(shared.options, request), **request.options},
             max_steps=limits.steps,
         )
-        spans = self._spans(request)
         if progress is not None:
             turn = Turn(request, emit, spans, view, progress.began.mark, clock, limits)
             resume(turn, progress)

@@ -175,14 +175,10 @@ class Steps:
         partial.clear()
         calls = UniqueCalls(self._conversation.context)
         clock = asyncio.get_running_loop().time
-        began = kept = clock()
-        is_first = True
+        kept = clock()
         events = self._models.stream(request, session=self._conversation.session_id, trace=span.context)
         async with closing(events):
             async for event in events:
-                if is_first and not isinstance(event, Failed):
-                    span.first_chunk(clock() - began)
-                is_first = False
                 match event:
                     case Done(response):
                         return response
@@ -197,10 +193,13 @@ class Steps:
                             Streamed(turn.request.turn_id, turn.tally.steps, (), restarted=True)
                         )
                         calls = UniqueCalls(self._conversation.context)
+                        span.restarted()
                         emit(event)
                     case ToolCallStart(index, id_, name):
+                        span.chunk()
                         emit(ToolCallStart(index, calls.name(id_), name))
                     case _:
+                        span.chunk()
                         partial.add(event)
                         emit(event)
                         if (now := clock()) - kept >= _PARTIAL_EVERY:
@@ -260,7 +259,7 @@ class Steps:
                     await self._journal.flush()
                 turn.emit(ToolCalled(call))
                 began = asyncio.get_running_loop().time()
-                with turn.spans.tool_call(call) as span:
+                with turn.spans.tool_call(call, shared.toolset.spec(call.name)) as span:
                     with waited_for_by((*turn.request.waiting, shared.session_id)):
                         result = await shared.toolset.run(
                             call,

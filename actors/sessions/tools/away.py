@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+import os
+import socket
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +27,18 @@ from llmgine.actors.sessions.tools.results import Content, as_content, masked
 from llmgine.actors.sessions.tools.secrets import Secrets
 from llmgine.actors.sessions.tools.tool import Tool
 from llmgine.providers.contracts import ToolResultPart
+from llmgine.telemetry import SpanRecorder, TraceContext, names
+from llmgine.telemetry.current import adopt, standing_in
 
-BEGAN, PROGRESS, RETURNED, FAILED = b"b", b"p", b"r", b"f"
+BEGAN, PROGRESS, SPANS, RETURNED, FAILED = b"b", b"p", b"s", b"r", b"f"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One attempt of a call, as it is sent; `memory` is what its process may take, in bytes."""
+    """One attempt of a call, as it is sent; `memory` is what its process may take, in bytes.
+
+    `trace` is the call's span as a `traceparent`.
+    """
 
     tool: str
     arguments: dict[str, Any]
@@ -40,6 +47,7 @@ class Order:
     progress_bytes: int
     memory: int | None = None
     secrets_folder: str | None = None
+    trace: str | None = None
 
     def to_wire(self) -> bytes:
         fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
@@ -65,16 +73,37 @@ def carry_out(tool: Tool[..., Any], order: Order, emit: Callable[[bytes], None])
     secrets = Secrets(None if order.secrets_folder is None else Path(order.secrets_folder))
     progress = Progress(lambda data: emit(PROGRESS + to_json(data)), order.progress_bytes, secrets.masked)
     emit(BEGAN)
+    # What may leave of its spans is for the session's process to say.
+    recorder = SpanRecorder(tool.name, content=True)
     try:
         context = ToolContext(order.call, report=progress, secrets=secrets)
-        value = _value(tool, order.arguments, context, progress)
+        with _spanned(recorder, order):
+            value = _value(tool, order.arguments, context, progress)
         content = masked(as_content(tool.name, value, order.result_bytes), secrets.masked)
         result = ToolResultPart(call_id=order.call.call_id, name=tool.name, content=content)
         frame = RETURNED + result.model_dump_json().encode()
     except BaseException as error:
         failed = _out_of_memory(order) if isinstance(error, MemoryError) else raised(tool.name, error)
         frame = FAILED + to_json([secrets.masked(str(failed)), failed.again])
+    spans = recorder.drain()
+    if spans is not None:
+        emit(SPANS + spans.pack())
     emit(frame)
+
+
+@contextmanager
+def _spanned(recorder: SpanRecorder, order: Order) -> Iterator[None]:
+    """The tool's work in here, as a span below the call's in the session's process."""
+    trace = TraceContext.parse(order.trace)
+    if trace is None:
+        yield
+        return
+    attributes: dict[str, Any] = {names.PROCESS_PID: os.getpid(), names.HOST_NAME: socket.gethostname()}
+    span = recorder.start(
+        names.tool_run_span(order.tool), parent=trace, session=order.call.session_id, attributes=attributes
+    )
+    with span, standing_in(span):
+        yield
 
 
 def _value(tool: Tool[..., Any], arguments: dict[str, Any], context: ToolContext, report: Report) -> Any:
@@ -112,6 +141,8 @@ async def followed(
                     limit.reschedule(clock() + timeout)
                 elif kind == PROGRESS:
                     report(from_json(body))
+                elif kind == SPANS:
+                    adopt(body)
                 elif kind == RETURNED:
                     return ToolResultPart.model_validate_json(body).content
                 elif kind == FAILED:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from llmgine.actors.bus import Command, CommandResult, Event, Receipt
 from llmgine.actors.control import NotSupported
 from llmgine.actors.sessions.tools.secrets import Secrets
-from llmgine.telemetry import TraceContext
+from llmgine.telemetry import OpenSpan, TraceContext, span
 
 if TYPE_CHECKING:
     from llmgine.actors.sessions.tools.subsession import SubSession, SubSessions
@@ -116,6 +117,15 @@ class ToolContext:
         Where the value turns up in what the tool returns, reports or raises, its name stands instead.
         """
         return self._secrets.find(name)
+
+    def span(
+        self, name: str, attributes: Mapping[str, Any] | None = None, /, **named: Any
+    ) -> AbstractContextManager[OpenSpan]:
+        """A span of the tool's own, below that of its call: `with context.span("look it up"): ...`.
+
+        What is written of it: the attributes, `event` and `set` of what the block is given, and how it ends.
+        """
+        return span(name, attributes, **named)
 
     async def publish(self, event: Event, wait: bool = False) -> Receipt:
         """As `session.publish`: in the scope of the tool's session."""

@@ -26,6 +26,7 @@ from llmgine.actors.sessions.tools.secrets import Secrets
 from llmgine.actors.sessions.tools.subsession import SubSessions
 from llmgine.actors.sessions.tools.tool import Tool, as_tools
 from llmgine.providers.contracts import TextPart, ToolCallPart, ToolResultPart, ToolSpec
+from llmgine.telemetry import traceparent
 
 # The longest waits before a call is made again, in seconds: the first one, and any.
 _BACKOFF = (0.2, 5.0)
@@ -91,6 +92,11 @@ class Toolset:
     def healthy(self) -> bool:
         """Whether the process may go on: so few threads were left behind."""
         return self.abandoned < self._options.abandoned_threads
+
+    def spec(self, name: str) -> ToolSpec | None:
+        """The tool as models see it; None where there is none of that name."""
+        tool = self.tools.get(name)
+        return None if tool is None else tool.spec
 
     def is_idempotent(self, name: str) -> bool:
         """Whether a call may run twice; an unknown tool has no effect, so it may."""
@@ -191,6 +197,7 @@ class Toolset:
             progress_bytes=options.tool_progress_bytes,
             memory=tool.memory or options.process_memory,
             secrets_folder=None if options.secrets_folder is None else str(options.secrets_folder),
+            trace=traceparent(),
         )
 
     def _timeout(self, tool: Tool[..., Any]) -> float:

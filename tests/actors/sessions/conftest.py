@@ -174,7 +174,7 @@ class Bench:
         self.runner = TurnRunner(
             self.conversation,
             self.models,
-            lambda request: TurnSpans(self.recorder, "s1", request.turn_id),
+            lambda request: TurnSpans(self.recorder, "s1", request),
             journal=self.journal,
             approvals=NobodyApproves(),
             observer=self.observer,

@@ -24,6 +24,7 @@ from mcp_types import CONNECTION_CLOSED
 from pydantic import ValidationError
 
 from llmgine.actors.sessions.tools.mcp.server import McpServer, Secrets, with_secrets
+from llmgine.telemetry import traceparent
 
 __all__ = ["CancelScope", "Link", "fail_after", "move_on_after"]
 
@@ -79,7 +80,9 @@ class Link:
     async def call(self, tool: str, arguments: dict[str, Any]) -> Any:
         """The server's `CallToolResult`."""
         try:
-            return await self._client.call_tool(tool, arguments)
+            below = traceparent()
+            meta: Any = None if below is None else {"traceparent": below}
+            return await self._client.call_tool(tool, arguments, meta=meta)
         except mcp.MCPError as error:
             if str(error) == _FORGOTTEN:
                 self._end()
