@@ -45,6 +45,25 @@ class TelemetryOptions(BaseModel):
     sample_loose: Annotated[int, Field(ge=0)] = 1000
     """Of the traces that begin with an event on the bus, one in this many makes spans; 0 means none."""
 
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the traces that are kept where nothing else speaks for them, chosen by trace id. Sums count
+    all of them."""
+
+    sample_errors: bool = True
+    """Whether a trace with a span that failed is kept in any case."""
+
+    sample_slow: Seconds | None = 10.0
+    """How long a trace takes that is kept in any case; none if unset."""
+
+    sample_sessions: tuple[str, ...] = ()
+    """Sessions whose traces are kept in any case; a `*` in an id stands for anything."""
+
+    sample_settle: Seconds = 1.0
+    """How long a trace must have been quiet, with nothing of it running, until it is decided upon."""
+
+    sample_grace: Seconds = 30.0
+    """How long a trace of which something runs may be quiet until it is decided upon by what is known."""
+
     max_traces: Count = 2000
     """Traces kept in memory; the ones that have been quiet the longest go first, counted."""
 
@@ -62,6 +81,32 @@ class TelemetryOptions(BaseModel):
 
     export_queue: Count = 20_000
     """Spans that wait for exporters; what does not fit is dropped, counted."""
+
+    store: Path | None = None
+    """SQLite file in which kept traces and sums outlive the telemetry actor and the runtime; by default
+    `telemetry.db` in the runtime's data folder, and memory for a runtime inside one process."""
+
+    kept_traces: Count = 10_000
+    """Traces kept in that file; the oldest go first, counted."""
+
+    kept_bytes: Count = 256 << 20
+    """Bytes of traces kept in that file."""
+
+    kept_seconds: Seconds | None = 30 * 86_400.0
+    """How long a trace is kept at most; for ever if unset."""
+
+    kept_sums: Count = 200_000
+    """Rows of sums, of one hour, session and model each, that are kept; older ones lose their session."""
+
+    observers: tuple[str, ...] = ()
+    """`module:name` of each observer: a class or function that is called without arguments in the telemetry
+    actor and gives an `Observer`, or the observer itself."""
+
+    observer_queue: Count = 10_000
+    """Spans and traces that wait for an observer; what does not fit is dropped, counted."""
+
+    observer_interval: Seconds = 10.0
+    """How often observers are told of the statistics."""
 
     jsonl: Path | None = None
     """File to which finished spans are appended, one JSON object a line."""
