@@ -123,6 +123,21 @@ class ModelUsage:
             getattr(self, name).merge(getattr(other, name))
 
 
+    def to_wire(self) -> list[Any]:
+        """Plain values that `from_wire` turns back into an equal usage."""
+        spent = [getattr(self.spent, name) for name in _SPENT]
+        spent[_SPENT.index("cost")] = format(self.spent.cost, "f")
+        sketches = [getattr(self, name).to_wire() for name in SKETCHES]
+        return [self.provider, self.model, spent, self.errors, sketches]
+
+    @classmethod
+    def from_wire(cls, wire: list[Any]) -> Self:
+        provider, model, spent, errors, sketches = wire
+        told = Spent(*spent)
+        told.cost = Decimal(told.cost)
+        return cls(provider, model, told, errors, *map(Sketch.from_wire, sketches))
+
+
 SKETCHES = tuple(one.name for one in fields(ModelUsage) if one.default_factory is Sketch)
 
 

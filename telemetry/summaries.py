@@ -72,6 +72,21 @@ def session_of(session: str, traces: Iterable[Trace]) -> SessionSummary:
     )
 
 
+def joined(one: Trace, other: Trace) -> Trace:
+    """What both know of one trace; an end wins over a start, and the other over the one."""
+    spans = {span.span_id: span for span in one.spans}
+    for span in other.spans:
+        if span.span_id not in spans or span.end is not None:
+            spans[span.span_id] = span
+    return Trace(
+        one.trace_id,
+        tuple(sorted(spans.values(), key=lambda span: (span.start, span.span_id))),
+        tuple(sorted({*one.sessions, *other.sessions})),
+        max(one.over_limit, other.over_limit),
+        tuple({cut.instance: cut for cut in (*one.cuts, *other.cuts)}.values()),
+    )
+
+
 def matches(query: TraceQuery, trace: Trace, summary: TraceSummary, now: int) -> bool:
     """Whether the trace meets all that is asked for; what runs has lasted until now."""
     return (

@@ -1,0 +1,34 @@
+"""What goes wrong in the telemetry actor, as one picklable tree.
+
+LlmgineError
+└── TelemetryError
+    ├── TraceStoreUnusable    the file of kept traces cannot be used; telemetry goes on in memory
+    └── ObserverUnusable      what `telemetry.observers` names cannot be loaded
+"""
+
+from __future__ import annotations
+
+from llmgine.providers.errors import LlmgineError
+
+
+class TelemetryError(LlmgineError):
+    """Everything that the telemetry actor raises."""
+
+
+class TraceStoreUnusable(TelemetryError):
+    """The file of kept traces cannot be used; what is kept is in memory until that is mended."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(path, what)
+        self.path = path
+        self.what = what
+
+    def __str__(self) -> str:
+        return (
+            f"the trace store at {self.path} cannot be used: {self.what}; kept traces are in memory. Move the "
+            f"file away or mend its folder, or set telemetry.store to another, and launch again"
+        )
+
+
+class ObserverUnusable(TelemetryError):
+    """What `telemetry.observers` names is no observer."""
