@@ -21,6 +21,8 @@ SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 HTTP_RESPONSE_STATUS_CODE = "http.response.status_code"
 
+SESSION_ID = "session.id"
+
 # --- attributes: generative AI
 GEN_AI_OPERATION_NAME = "gen_ai.operation.name"
 GEN_AI_PROVIDER_NAME = "gen_ai.provider.name"
@@ -120,6 +122,7 @@ _ATTRIBUTE_ROOTS = (
     "EXCEPTION_",
     "SERVER_",
     "HTTP_",
+    "SESSION_",
     "GEN_AI_",
     "MESSAGING_",
     "LLMGINE_",

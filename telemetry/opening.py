@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import os
+from collections.abc import Mapping
 from typing import cast
 
-from llmgine.telemetry.exporters import ConsoleExporter, Exporter, JsonlExporter
+from llmgine.telemetry.exporters import (
+    ConsoleExporter,
+    Exporter,
+    JsonlExporter,
+    OtlpExporter,
+    OtlpJsonExporter,
+)
+from llmgine.telemetry.exporters.otlp import target
 from llmgine.telemetry.options import TelemetryOptions
 from llmgine.telemetry.redact import RedactionHook
 from llmgine.telemetry.spans import SpanRecorder
@@ -27,11 +36,23 @@ def open_recorder(source: str, options: TelemetryOptions) -> SpanRecorder:
     )
 
 
-def open_exporters(options: TelemetryOptions) -> list[Exporter]:
-    """The exporters that are switched on."""
+def open_exporters(
+    options: TelemetryOptions, runtime: str = "", environ: Mapping[str, str] | None = None
+) -> list[Exporter]:
+    """The exporters that are switched on, by the options or by OpenTelemetry's variables.
+
+    A receiver that is wrongly described is a ValueError.
+    """
     exporters: list[Exporter] = []
+    receiver = target(options.otlp, os.environ if environ is None else environ)
+    if receiver is not None:
+        exporters.append(OtlpExporter(receiver, runtime, options.otlp.resource))
+    if options.otlp_json is not None:
+        exporters.append(
+            OtlpJsonExporter(options.otlp_json, runtime, options.otlp.resource, max_bytes=options.max_file)
+        )
     if options.jsonl is not None:
-        exporters.append(JsonlExporter(options.jsonl))
+        exporters.append(JsonlExporter(options.jsonl, options.max_file))
     if options.console:
         exporters.append(ConsoleExporter())
     return exporters

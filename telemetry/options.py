@@ -2,13 +2,72 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Count = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+_SECRET_HEADER = re.compile(r"(?i)auth|key|token|secret|cookie|password")
+
+
+class OtlpOptions(BaseModel):
+    """Section `telemetry.otlp`: where finished spans go in OpenTelemetry's own protocol.
+
+    What is not set here is taken from OpenTelemetry's variables where the telemetry actor runs.
+    """
+
+    # Input is hidden: what stands in a wrong place may be a key.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    endpoint: str | None = None
+    """A receiver, as in http://127.0.0.1:4318; `/v1/traces` is added where it has no path. Unset,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT says it; without any, none is sent."""
+
+    protocol: Literal["http/protobuf", "grpc"] | None = None
+    """What the receiver speaks; http/protobuf where neither this nor a variable says."""
+
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Sent with each request; nothing secret, for settings can be read by everybody in the runtime."""
+
+    headers_file: Path | None = None
+    """File of more headers, `name=value` a line, on the telemetry actor's node: the place for keys, like
+    OTEL_EXPORTER_OTLP_HEADERS there."""
+
+    timeout: Seconds | None = None
+    """Seconds that one request may take; 10 where neither this nor a variable says."""
+
+    compression: Literal["none", "gzip"] | None = None
+    """How requests are compressed; not at all where neither this nor a variable says."""
+
+    certificate: Path | None = None
+    """File of the authorities whose receivers are trusted, on the telemetry actor's node."""
+
+    client_certificate: Path | None = None
+    """File of the certificate with which the telemetry actor makes itself known to the receiver."""
+
+    client_key: Path | None = None
+    """File of that certificate's key."""
+
+    resource: dict[str, str] = Field(default_factory=dict)
+    """More attributes of the resource, such as service.name or deployment.environment.name; others come
+    from OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME."""
+
+    @field_validator("headers")
+    @classmethod
+    def _nothing_secret(cls, value: dict[str, str]) -> dict[str, str]:
+        if secret := next((name for name in value if _SECRET_HEADER.search(name)), None):
+            raise ValueError(
+                f"header {secret!r} seems to hold a secret; put it into telemetry.otlp.headers_file, or into "
+                "OTEL_EXPORTER_OTLP_HEADERS where the telemetry actor runs"
+            )
+        return value
 
 
 class TelemetryOptions(BaseModel):
@@ -108,8 +167,20 @@ class TelemetryOptions(BaseModel):
     observer_interval: Seconds = 10.0
     """How often observers are told of the statistics."""
 
+    export_patience: Seconds = 60.0
+    """Seconds for which spans are offered again and again to a receiver that cannot take them now."""
+
+    otlp: OtlpOptions = OtlpOptions()
+    """Export in OpenTelemetry's own protocol."""
+
+    otlp_json: Path | None = None
+    """File to which finished spans are appended as OpenTelemetry's JSON, a request a line."""
+
     jsonl: Path | None = None
     """File to which finished spans are appended, one JSON object a line."""
+
+    max_file: Annotated[int, Field(ge=65_536)] = 100_000_000
+    """Bytes at which a file of spans is set aside under its name with `.1`, and a new one begun."""
 
     console: bool = False
     """Whether each finished trace is drawn on the telemetry actor's standard output."""

@@ -19,7 +19,7 @@ class TelemetryActor(RuntimeActor):
     def __init__(self, boot: Boot) -> None:
         super().__init__(boot)
         options = TelemetryOptions.model_validate(self.settings.get("telemetry", {}))
-        self.host = TelemetryHost(options, open_exporters(options))
+        self.host = TelemetryHost(options, open_exporters(options, boot.runtime))
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return self.host.handlers()

@@ -12,7 +12,7 @@ from typing import Any
 from llmgine.actors.link import EndOfStream, Stream, StreamEmpty, StreamHandler, StreamReset
 from llmgine.actors.telemetry.answering import Answering
 from llmgine.actors.telemetry.client import ACK, HELLO, REFUSED, SPANS, WINDOW
-from llmgine.actors.telemetry.export import ExportThread
+from llmgine.actors.telemetry.export import ExportThread, Patience
 from llmgine.actors.telemetry.live import LIVE, Watchers
 from llmgine.telemetry import Assembler, Batch, MalformedBatch, Span, TelemetryOptions
 from llmgine.telemetry.context import random_bits
@@ -42,7 +42,10 @@ class TelemetryHost:
         self._clock = clock
         self._watchers = Watchers()
         self._answering = Answering(self.assembler, self.counters, clock)
-        self._exports = [ExportThread(exporter, self.options.export_queue) for exporter in exporters]
+        patience = Patience(self.options.export_patience)
+        self._exports = [
+            ExportThread(exporter, self.options.export_queue, patience=patience) for exporter in exporters
+        ]
         self._streams: Counter[int] = Counter()  # open streams by the source's instance
         self._grace: dict[int, asyncio.TimerHandle] = {}
         self._closed = False

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llmgine.telemetry.records import Span
+
+
+class Taken(NamedTuple):
+    """What became of spans that were not all taken.
+
+    `refused` of them are lost for good, `again` may be handed over once more, not before `after`
+    seconds where the receiver said so. The others were taken.
+    """
+
+    refused: int = 0
+    again: Sequence[Span] = ()
+    after: float | None = None
+    reason: str = ""
 
 
 class Exporter(Protocol):
@@ -17,8 +30,11 @@ class Exporter(Protocol):
     @property
     def name(self) -> str: ...
 
-    def export(self, spans: Sequence[Span]) -> None:
-        """Take these spans. An exception loses them for this exporter alone, and is counted."""
+    def export(self, spans: Sequence[Span]) -> Taken | None:
+        """Take these spans; None where all were taken.
+
+        An exception loses them for this exporter alone, and is counted.
+        """
 
     def idle(self) -> None:
         """Nothing has come for a moment: whatever waited for more may go out."""

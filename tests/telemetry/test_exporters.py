@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmgine.telemetry import Span, TelemetryOptions, names, open_exporters, open_recorder
-from llmgine.telemetry.exporters import ConsoleExporter, JsonlExporter
+from llmgine.telemetry.exporters import ConsoleExporter, JsonlExporter, OtlpExporter, OtlpJsonExporter
 from llmgine.telemetry.exporters.jsonl import MAX_LINE, line
 from llmgine.telemetry.opening import load_redactor
+from llmgine.telemetry.records import SpanEvent, SpanLink
 
 
 def span(number: int = 1, parent: int = 0, name: str = "work", **fields: Any) -> Span:
@@ -53,7 +54,8 @@ def test_any_span_is_one_valid_line(name: str, attributes: dict[str, Any]) -> No
 
 def test_a_line_says_all_of_a_span() -> None:
     """Ids are hexadecimal, times integers in nanoseconds, missing things null."""
-    fields = json.loads(line(span(2, 1, error="timeout", attributes={"a": [1, 2.5, None]})))
+    with_all = {"links": (SpanLink(8, 9),), "events": (SpanEvent(5, "retry", {"n": 1}),)}
+    fields = json.loads(line(span(2, 1, error="timeout", attributes={"a": [1, 2.5, None]}, **with_all)))
     assert fields == {
         "trace_id": f"{7:032x}",
         "span_id": f"{2:016x}",
@@ -67,6 +69,8 @@ def test_a_line_says_all_of_a_span() -> None:
         "seconds": 0.001,
         "error_type": "timeout",
         "attributes": {"a": [1, 2.5, None]},
+        "links": [{"trace_id": f"{8:032x}", "span_id": f"{9:016x}"}],
+        "events": [{"time_unix_nano": 5, "name": "retry", "attributes": {"n": 1}}],
     }
 
 
@@ -143,6 +147,79 @@ def test_the_file_is_readable_for_its_owner_alone(tmp_path: Path) -> None:
         exporter.export([span()])
 
 
+def test_a_file_is_set_aside_when_it_is_large(tmp_path: Path) -> None:
+    """Two exporters of one file, each in turn: no line is lost or torn where a new file is begun."""
+    path = tmp_path / "spans.jsonl"
+    one, other = JsonlExporter(path, 1000), JsonlExporter(path, 1000)
+    sizes = len(line(span(1)))
+    kept: list[str] = []
+    for number in range(1, 40):
+        (one if number % 2 else other).export([span(number)])
+        names_now = [fields["span_id"] for fields in read(path)]
+        assert int(names_now[-1], 16) == number
+        assert path.stat().st_size <= 1000
+        kept = (
+            [fields["span_id"] for fields in read(old)]
+            if (old := tmp_path / "spans.jsonl.1").exists()
+            else []
+        )
+        assert [int(name, 16) for name in kept + names_now] == list(
+            range(number + 1 - len(kept) - len(names_now), number + 1)
+        )
+    assert len(kept) == 1000 // sizes
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["spans.jsonl", "spans.jsonl.1"]
+    for exporter in (one, other):
+        exporter.close()
+
+
+def test_processes_share_a_file_that_is_set_aside(tmp_path: Path) -> None:
+    """Processes that append while the file is set aside leave whole lines, in two files at most."""
+    path = tmp_path / "spans.jsonl"
+    code = (
+        "import sys\n"
+        "from llmgine.telemetry import Span\n"
+        "from llmgine.telemetry.exporters import JsonlExporter\n"
+        "out = JsonlExporter(sys.argv[1], int(sys.argv[3]))\n"
+        "for n in range(500):\n"
+        "    out.export([Span(7, int(sys.argv[2]) * 1000 + n, 0, 'w', 'internal', '', 'a', 1, 2)])\n"
+    )
+    limit = str(800 * len(line(Span(7, 1, 0, "w", "internal", "", "a", 1, 2))))
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), str(number), limit]) for number in (1, 2, 3)
+    ]
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    lines = [fields["span_id"] for file in (path, tmp_path / "spans.jsonl.1") for fields in read(file)]
+    assert len(set(lines)) == len(lines) == 1500
+
+
+def test_a_line_of_otlp_json_is_a_request(tmp_path: Path) -> None:
+    """Its JSON is what collectors read: ids in hexadecimal, kinds as numbers, times as text."""
+    from google.protobuf.json_format import ParseDict
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    exporter = OtlpJsonExporter(tmp_path / "spans.json", "prod")
+    exporter.export([span(0xAB, 0xCD, attributes={"a": [1, "x"], "nan": float("nan")}), span(2)])
+    exporter.export([span(3)])
+    exporter.close()
+    first, second = read(exporter.path)
+    (of_resource,) = first["resourceSpans"]
+    one, other = of_resource["scopeSpans"][0]["spans"]
+    assert (one["traceId"], one["spanId"], one["parentSpanId"]) == (
+        f"{7:032x}",
+        f"{0xAB:016x}",
+        f"{0xCD:016x}",
+    )
+    assert (one["kind"], one["startTimeUnixNano"], one["endTimeUnixNano"]) == (1, "1", "1000001")
+    assert {
+        "key": "a",
+        "value": {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "x"}]}},
+    } in one["attributes"]
+    assert "parentSpanId" not in other
+    for name in ("traceId", "spanId"):
+        second["resourceSpans"][0]["scopeSpans"][0]["spans"][0].pop(name)
+    ParseDict(second, ExportTraceServiceRequest())
+
+
 def test_the_console_draws_each_trace_as_a_tree() -> None:
     """A trace is drawn once its root is there and things are quiet, with tokens and errors told."""
     from rich.console import Console
@@ -176,11 +253,17 @@ def test_the_console_keeps_a_bounded_number_of_traces() -> None:
 
 def test_options_open_what_they_name(tmp_path: Path) -> None:
     """Exporters and recorders follow the options; without any there are none."""
-    assert open_exporters(TelemetryOptions()) == []
-    both = open_exporters(TelemetryOptions(jsonl=tmp_path / "x.jsonl", console=True))
-    assert [exporter.name for exporter in both] == ["jsonl", "console"]
-    for exporter in both:
+    assert open_exporters(TelemetryOptions(), environ={}) == []
+    options = TelemetryOptions(
+        jsonl=tmp_path / "x.jsonl", otlp_json=tmp_path / "x.json", console=True, otlp={"endpoint": "http://c"}
+    )
+    opened = open_exporters(options, "prod", {})
+    assert [exporter.name for exporter in opened] == ["otlp", "otlp-json", "jsonl", "console"]
+    for exporter in opened:
         exporter.close()
+    (told,) = open_exporters(TelemetryOptions(), environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"})
+    assert isinstance(told, OtlpExporter)
+    assert told.target.endpoint == "http://c:4318/v1/traces"
     recorder = open_recorder("a", TelemetryOptions(content=True, ring=7, redactor="builtins:print"))
     assert (recorder.content, recorder.capacity) == (True, 7)
 
