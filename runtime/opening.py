@@ -30,6 +30,7 @@ from llmgine.actors.control import (
     SpawnOptions,
     names,
 )
+from llmgine.actors.gateway import GatewayCargo
 from llmgine.actors.link.bridge import BridgedTransport
 from llmgine.actors.supervisor.actor import SupervisorActor
 from llmgine.runtime import rayhost
@@ -59,6 +60,8 @@ _LAUNCH = 90.0
 _FORGETTING = 10.0
 
 _STORE = "store.db"
+# How the gateway comes into the runtime; the actors know no driver.
+_GATEWAY = GatewayCargo("llmgine.runtime.gateway:open_port")
 
 
 class _Fate:
@@ -87,7 +90,7 @@ async def launched(settings: Settings, name: str, *, detached: bool) -> AsyncIte
         stack.push_async_callback(_end_actors, cluster, fate)
         settings = _stored_in(settings, folder)
         wire = settings.to_wire()
-        boot = Boot(name, names.SUPERVISOR, "supervisor", world, wire, detached, home=cluster.node)
+        boot = Boot(name, names.SUPERVISOR, "supervisor", world, wire, detached, _GATEWAY, cluster.node)
         await _raise_supervisor(cluster, boot, fate)
         driver = Driver(name, cluster, transport, settings, owner=not detached)
         await _enter(driver, stack, ends_runtime=not detached)
@@ -127,12 +130,25 @@ async def held(settings: Settings, name: str) -> AsyncIterator[Driver]:
     async with AsyncExitStack() as stack:
         fate = _Fate()
         stack.push_async_callback(_end_actors, cluster, fate)
-        boot = Boot(name, names.SUPERVISOR, "supervisor", world, settings.to_wire())
+        boot = Boot(name, names.SUPERVISOR, "supervisor", world, settings.to_wire(), cargo=_GATEWAY)
         await _raise_supervisor(cluster, boot, fate)
         driver = Driver(
             name, cluster, world.transport(cluster, tcp=False), settings, owner=True, in_process=True
         )
         await _enter(driver, stack, ends_runtime=True)
+        yield driver
+
+
+@asynccontextmanager
+async def within(boot: Boot) -> AsyncIterator[Driver]:
+    """The runtime that the actor of this boot belongs to; its driver stands on the actor's own loop."""
+    cluster = boot.world.cluster()
+    transport = boot.world.transport(cluster, tcp=False)
+    in_process = not boot.world.owns_process
+    settings = Settings(**boot.settings)
+    driver = Driver(boot.runtime, cluster, transport, settings, owner=False, in_process=in_process)
+    async with AsyncExitStack() as stack:
+        await _enter(driver, stack, ends_runtime=False)
         yield driver
 
 

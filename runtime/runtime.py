@@ -32,6 +32,7 @@ from llmgine.runtime.batches import Asking, BatchPlan, NoNotes, StoredNotes, can
 from llmgine.runtime.bus import Bus
 from llmgine.runtime.checks import checked_id
 from llmgine.runtime.driver import Driver
+from llmgine.runtime.gateway.handle import Gateway
 from llmgine.runtime.mapping import MapPlan, MapSessions, run_map
 from llmgine.runtime.models import Models
 from llmgine.runtime.placing import Placement
@@ -150,6 +151,11 @@ class Runtime:
     def sessions(self) -> Sessions:
         """What is kept of sessions, whether they are open or not."""
         return Sessions(self._open())
+
+    @property
+    def gateway(self) -> Gateway:
+        """The dashboard and HTTP in front of the runtime."""
+        return Gateway(self._open().control, self._open().settings.gateway)
 
     @property
     def models(self) -> Models:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from llmgine.actors.store import SessionFilter
 from llmgine.actors.store.rows import TurnRow
 from llmgine.actors.supervisor.entries import SessionNotFound
-from llmgine.providers import InvalidRequest
+from llmgine.providers import InvalidRequest, Message
 from llmgine.runtime import session_copies as copies
 from llmgine.runtime.checks import checked_id, checked_kind, checked_number
 from llmgine.runtime.driver import Driver
@@ -90,6 +90,14 @@ class TurnInfo:
         return {**dataclasses.asdict(self), "created": self.created.isoformat(), "ended": ended}
 
 
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Some of many sessions; `next` is the cursor of those that follow, None at the end."""
+
+    sessions: tuple[SessionInfo, ...]
+    next: int | None
+
+
 class Sessions:
     """`runtime.sessions`: what is kept of sessions, whoever opened them."""
 
@@ -121,6 +129,19 @@ class Sessions:
             for told in page["sessions"]:
                 yield SessionInfo.of(told)
             after = page["next"]
+
+    async def page(self, *, text: str = "", cursor: int | None = None, limit: int = 50) -> SessionPage:
+        """Some sessions, the newest first: those in whose id the text stands; `cursor` is a page's `next`."""
+        wanted = SessionFilter(part=text or None).to_wire()
+        told = await self._driver.control.call("list_sessions", wanted, cursor, limit, True)
+        return SessionPage(tuple(map(SessionInfo.of, told["sessions"])), told["next"])
+
+    async def history(self, id: str) -> tuple[Message, ...]:
+        """The session's messages as the store has them, whether it is open or not."""
+        found = await copies.read(self._driver.store, checked_id(id))
+        if found is None:
+            raise _unknown(id)
+        return found.context.view()
 
     async def show(self, id: str) -> SessionInfo:
         """One session; `SessionNotFound` where none of that id is kept."""

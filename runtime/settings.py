@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.control.options import ControlOptions
+from llmgine.actors.gateway.options import GatewayOptions
 from llmgine.actors.link.options import LinkOptions
 from llmgine.actors.pools.options import PoolsOptions
 from llmgine.actors.sessions.options import SessionOptions
@@ -41,6 +42,9 @@ class Settings(BaseSettings):
     bus: BusOptions = Field(default_factory=BusOptions, description="The event bus.")
     control: ControlOptions = Field(
         default_factory=ControlOptions, description="Leases, deadlines and placement of the actors."
+    )
+    gateway: GatewayOptions = Field(
+        default_factory=GatewayOptions, description="The dashboard and HTTP in front of the runtime."
     )
     link: LinkOptions = Field(default_factory=LinkOptions, description="The connections between processes.")
     pools: PoolsOptions = Field(

@@ -6,6 +6,7 @@ import re
 
 from llmgine.providers.errors import InvalidRequest
 
+GATEWAY = "gateway"
 STORE = "store"
 SUPERVISOR = "supervisor"
 TELEMETRY = "telemetry"

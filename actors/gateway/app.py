@@ -31,6 +31,7 @@ from llmgine.actors.gateway.routes.all import ENDPOINTS
 from llmgine.actors.gateway.routes.login import login_routes
 from llmgine.actors.gateway.routes.table import routes
 from llmgine.actors.gateway.secrets import find_secrets
+from llmgine.telemetry import SpanRecorder
 
 PAGE = Path(__file__).parent / "page" / "static"
 
@@ -40,6 +41,7 @@ def app(
     options: GatewayOptions,
     *,
     seal: bytes | None = None,
+    recorder: SpanRecorder | None = None,
 ) -> Guard:
     """The application; `port` may be a function that gives None while the runtime is not there.
 

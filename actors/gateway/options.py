@@ -36,7 +36,7 @@ class _Options(BaseModel):
 
 
 class ClientOptions(_Options):
-    """A client with a key of its own, and what it may ask for; one of `key`, `key_env` and `key_file` is given."""
+    """A client with a key of its own, from one of three places, and what it may ask for."""
 
     key: str | None = Field(
         default=None,

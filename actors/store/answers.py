@@ -43,6 +43,9 @@ def _answer(engine: Engine, question: Any) -> Answer:
             return _one(engine.sessions.session(id))
         case ["sessions", list(filter), int(after), int(limit)]:
             return _page(engine.sessions.sessions(SessionFilter.from_wire(filter), after, _rows(limit)))
+        case ["newest_sessions", list(filter), int() | None as before, int(limit)]:
+            wanted = SessionFilter.from_wire(filter)
+            return _page(engine.sessions.newest_sessions(wanted, before, _rows(limit)))
         case ["count_sessions", list(filter)]:
             return engine.sessions.count_sessions(SessionFilter.from_wire(filter)), ()
         case ["snapshot", str(session)]:

@@ -153,6 +153,12 @@ class SessionReader(Asker):
         """In the order of their making; `after` is the cursor of the page that came before."""
         return await self._page(SessionRow, ["sessions", wanted.to_wire(), after, limit])
 
+    async def newest_sessions(
+        self, wanted: SessionFilter = _ALL, *, before: int | None = None, limit: int = 100
+    ) -> Page[SessionRow]:
+        """The last made first; `before` is the cursor of the page that came before."""
+        return await self._page(SessionRow, ["newest_sessions", wanted.to_wire(), before, limit])
+
     async def every_session(self, wanted: SessionFilter = _ALL) -> AsyncIterator[tuple[SessionRow, ...]]:
         """All of them, page by page."""
         after: int | None = 0

@@ -96,6 +96,10 @@ class SessionQuestions(Protocol):
         """In the order of their making."""
         ...
 
+    def newest_sessions(self, wanted: SessionFilter, before: int | None, limit: int) -> Page[SessionRow]:
+        """The newest first, numbered below `before`."""
+        ...
+
     def count_sessions(self, wanted: SessionFilter) -> int: ...
 
     def snapshot(self, session: str) -> tuple[int, bytes] | None:

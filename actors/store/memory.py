@@ -147,6 +147,16 @@ class MemorySessions:
         heads = (replace(row, head=self._ledger.head(row.id)) for row in page.rows)
         return Page(tuple(heads), page.next)
 
+    def newest_sessions(self, wanted: SessionFilter, before: int | None, limit: int) -> Page[SessionRow]:
+        rows = [
+            (number, row)
+            for number, row in self._ledger.rows.numbered()
+            if (before is None or number < before) and wanted.admits(row)
+        ]
+        page = _cut(reversed(rows), limit, _nothing)
+        heads = (replace(row, head=self._ledger.head(row.id)) for row in page.rows)
+        return Page(tuple(heads), page.next)
+
     def count_sessions(self, wanted: SessionFilter) -> int:
         return sum(map(wanted.admits, self._ledger.rows.values()))
 

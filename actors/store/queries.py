@@ -55,13 +55,14 @@ class SessionFilter:
     """Which sessions are meant; what is None says nothing.
 
     `pending` says whether there are turns that were taken on and have not ended; `prefix` begins the id,
-    `parent` stands in the record.
+    `part` stands in it, `parent` stands in the record.
     """
 
     state: SessionState | None = None
     pending: bool | None = None
     prefix: str | None = None
     parent: str | None = None
+    part: str | None = None
 
     def admits(self, row: SessionRow) -> bool:
         return (
@@ -69,10 +70,11 @@ class SessionFilter:
             and self.pending in (None, row.pending > 0)
             and row.id.startswith(self.prefix or "")
             and self.parent in (None, row.record.get("parent"))
+            and (self.part or "") in row.id
         )
 
     def to_wire(self) -> list[Any]:
-        return [self.state, self.pending, self.prefix, self.parent]
+        return [self.state, self.pending, self.prefix, self.parent, self.part]
 
     @classmethod
     def from_wire(cls, wire: list[Any]) -> SessionFilter:

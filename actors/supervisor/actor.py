@@ -31,6 +31,8 @@ from llmgine.actors.supervisor.children import Children
 from llmgine.actors.supervisor.deploymentdesk import DeploymentDesk
 from llmgine.actors.supervisor.directory import Directory, Leases
 from llmgine.actors.supervisor.entries import Decision, DropClient, EndRuntime, EndSession
+from llmgine.actors.supervisor.essentials import Essentials
+from llmgine.actors.supervisor.gatewaydesk import GatewayDesk
 from llmgine.actors.supervisor.hostdesk import HostDesk
 from llmgine.actors.supervisor.lodging import Lodging
 from llmgine.actors.supervisor.members import Member, Members
@@ -49,8 +51,6 @@ logger = logging.getLogger(__name__)
 _TICK = 0.5
 # How long a restarted supervisor waits for one living child to report itself.
 _RECOVERY = 15.0
-# How long after a failure an actor that the runtime cannot do without is started again.
-_RESTART_PAUSE = 1.0
 # How long a launch waits for the store to give back durable subscriptions before it goes on without.
 _RESTORING = 5.0
 # How long the end waits until the store has what this actor wrote.
@@ -83,7 +83,10 @@ class SupervisorActor(ObservedActor):
         )
         observed = TelemetryOptions.model_validate(boot.settings["telemetry"]).enabled
         self._routers = names.routers(BusOptions.model_validate(boot.settings["bus"]).shards)
-        self._essentials = {*self._routers, names.STORE} | ({names.TELEMETRY} if observed else set())
+        essentials = {*self._routers, names.STORE} | ({names.TELEMETRY} if observed else set())
+        cpus = self.options.actor_cpus
+        self._essentials = Essentials(essentials, self._children, self._members, cpus)
+        self._gateway = GatewayDesk(boot, self._children, self._members, self._work, cpus)
         self._ready: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._began = time.time()
@@ -138,19 +141,16 @@ class SupervisorActor(ObservedActor):
             if children:
                 await self._recover(children)
             else:
-                await asyncio.gather(*(self._start_essential(name) for name in self._essentials))
+                await self._essentials.start()
                 self._pools.begin()
             await self._restore(anew=not children)
             await self._subscriptions.complete()
             await self._bus.start()
             self._hosts.warm_up()
+            self._gateway.begin()
         finally:
             # Also where nothing could be started: then this actor must not wait for an owner forever.
             self._directory.await_owner(self._now())
-
-    async def _start_essential(self, name: str) -> None:
-        kind = name if name in (names.STORE, names.TELEMETRY) else "router"
-        await self._children.start(name, kind, num_cpus=self.options.actor_cpus)
 
     async def _restore(self, *, anew: bool) -> None:
         """What the store alone has comes before anybody asks for it, unless the store keeps them waiting.
@@ -177,15 +177,6 @@ class SupervisorActor(ObservedActor):
         await self._subscriptions.restore()
         await self._keeping.restore(anew=anew)
 
-    async def _bring_back(self, essential: str) -> None:
-        """An actor that the runtime cannot do without is started until it is there."""
-        while essential not in self._members:
-            try:
-                await self._start_essential(essential)
-            except Exception as error:
-                logger.error("%s is missing: %s", essential, error)
-                await asyncio.sleep(_RESTART_PAUSE)
-
     async def _recover(self, children: list[str]) -> None:
         logger.warning("the supervisor is back; waiting for %s", ", ".join(children))
         self._subscriptions.outlive(self.identity.epoch)
@@ -193,8 +184,8 @@ class SupervisorActor(ObservedActor):
         providers = {name for name in children if names.is_provider(name)}
         await asyncio.gather(*(self._recover_child(name) for name in children if name not in providers))
         self._work.start(self._pools.recover(providers), "find the pools")
-        for name in self._essentials:
-            self._work.start(self._bring_back(name), f"bring back {name}")
+        for name in self._essentials.names:
+            self._work.start(self._essentials.bring_back(name), f"bring back {name}")
         self._take_up()
 
     def _take_up(self) -> None:
@@ -242,6 +233,7 @@ class SupervisorActor(ObservedActor):
         self._pools.joined(member)
         self._subscriptions.joined(member)
         self._approvals.joined(member)
+        self._gateway.joined(member)
 
     def _told(self, member: Member, kind: str, body: Any) -> None:
         if kind == FIGURES:
@@ -267,8 +259,10 @@ class SupervisorActor(ObservedActor):
                     await self._pools.gone(member.name)
                 case "handler":
                     await self._deployments.gone(member.name)
+                case "gateway":
+                    await self._gateway.bring_back()
                 case _:
-                    await self._bring_back(member.name)
+                    await self._essentials.bring_back(member.name)
 
     async def _watch(self) -> None:
         while True:
@@ -344,10 +338,13 @@ class SupervisorActor(ObservedActor):
         await self._is_ready()
         await self._keeping.delete(session_id)
 
-    async def list_sessions(self, wanted: list[Any], after: int, limit: int) -> dict[str, Any]:
+    async def list_sessions(
+        self, wanted: list[Any], cursor: int | None, limit: int, newest: bool = False
+    ) -> dict[str, Any]:
         """Sessions that the store has and where each is, and the cursor of the next ones."""
         await self._is_ready()
-        return await self._keeping.listed(SessionFilter.from_wire(wanted), after, limit)
+        listed = self._keeping.newest if newest else self._keeping.listed
+        return await listed(SessionFilter.from_wire(wanted), cursor, limit)
 
     async def sessions_idle(self, host: str, session_ids: list[str]) -> None:
         """An actor tells of sessions that nobody has used for a while."""
@@ -408,8 +405,17 @@ class SupervisorActor(ObservedActor):
         await self._is_ready()
         await self._deployments.remove(name)
 
-    async def status(self) -> dict[str, Any]:
-        """What runs, as plain values."""
+    async def gateway(self) -> dict[str, Any]:
+        """Where the gateway listens, or why it does not; waits until it was tried."""
+        await self._is_ready()
+        return await self._gateway.where()
+
+    async def gateway_port(self) -> int | None:
+        """The port that the gateway had in its former life, which asks before anything else is ready."""
+        return self._gateway.port
+
+    async def status(self, sessions: bool = True) -> dict[str, Any]:
+        """What runs, as plain values; the open sessions may be many."""
         await self._is_ready()
         return {
             "name": self.boot.runtime,
@@ -423,7 +429,7 @@ class SupervisorActor(ObservedActor):
             ]
             + [{"name": self.name, "kind": self.kind, "pid": os.getpid()}],
             "drivers": [member.name for member in self._members.all() if member.kind == "driver"],
-            "sessions": await self._keeping.described(),
+            "sessions": await self._keeping.described() if sessions else [],
             "hosts": self._hosts.snapshot(),
             "pools": await self._pools.members(),
             "deployments": self._deployments.snapshot(),
@@ -446,14 +452,16 @@ class SupervisorActor(ObservedActor):
         assert self._ready is not None
         await asyncio.wait({self._ready})
         grace = self.options.stop_grace
+        # Its answers end as the turns and calls do that they tell of.
+        gateway = self._work.start(self._gateway.end(grace), "end the gateway")
         self._hosts.stop()
         self._pools.stop()
         try:
             keeps = (self.settings["store"]["url"] or MEMORY) != MEMORY
             await asyncio.gather(*self._carry_out(self._directory.stop(keeps=keeps)), return_exceptions=True)
-            await asyncio.gather(self._bus.close(), self._hosts.give_up(), self._pools.stopped())
+            await asyncio.gather(self._bus.close(), self._hosts.give_up(), self._pools.stopped(), gateway)
             # Those that others write to while they drain go last.
-            last = [name for name in (names.STORE, names.TELEMETRY) if name in self._essentials]
+            last = [name for name in (names.STORE, names.TELEMETRY) if name in self._essentials.names]
             mine = {self.name, *last}
             others = [name for name in await self.cluster.names() if name not in mine]
             # Sessions that stay let their turns end, which takes providers and routers.

@@ -41,6 +41,15 @@ _PAUSE = 0.1
 _TRY_AGAIN = 1.0
 
 
+def _class_of(kind: str) -> type[RuntimeActor]:
+    if kind != names.GATEWAY:
+        return _CLASSES[kind]
+    # Its HTTP server takes half a second to import, and most runtimes have none.
+    from llmgine.actors.gateway.actor import GatewayActor
+
+    return GatewayActor
+
+
 class Children:
     """Every actor of the runtime but the supervisor itself."""
 
@@ -53,8 +62,8 @@ class Children:
     ) -> None:
         """Returns once the actor is up and known here; `StartFailed`, and then nothing of it is left."""
         boot = self._supervisor.boot.child(name, kind, cargo)
-        # The store's file is on one node's disk.
-        node = boot.home or None if kind == names.STORE else None
+        # The store's file is on one node's disk, and the gateway is where people are who launched it.
+        node = boot.home or None if kind in (names.STORE, names.GATEWAY) else None
         await self._start(boot, SpawnOptions(num_cpus, restarts, node), _START_PATIENCE)
 
     async def start_provider(self, name: str, room: PoolOptions, settings: dict[str, Any], form: int) -> None:
@@ -78,7 +87,7 @@ class Children:
         name = boot.name
         try:
             async with asyncio.timeout(patience):
-                await self._supervisor.cluster.spawn(boot, _CLASSES[boot.kind], options)
+                await self._supervisor.cluster.spawn(boot, _class_of(boot.kind), options)
                 await self.up(name)
         except BaseException as error:
             await self.end(name, 0.0)

@@ -142,9 +142,14 @@ class SessionKeeping:
             for entry in self._directory.sessions.values()
         ]
 
-    async def listed(self, wanted: SessionFilter, after: int, limit: int) -> dict[str, Any]:
+    async def listed(self, wanted: SessionFilter, after: int | None, limit: int) -> dict[str, Any]:
         """Sessions that the store has, in the order of their making, with where each is now."""
-        page = await self._records.page(wanted, after, limit)
+        page = await self._records.page(wanted, after or 0, limit)
+        return {"sessions": [self._shown(row) for row in page.rows], "next": page.next}
+
+    async def newest(self, wanted: SessionFilter, before: int | None, limit: int) -> dict[str, Any]:
+        """As `listed`, the last made first."""
+        page = await self._records.newest(wanted, before, limit)
         return {"sessions": [self._shown(row) for row in page.rows], "next": page.next}
 
     def _shown(self, row: SessionRow) -> dict[str, Any]:

@@ -87,6 +87,10 @@ class SessionRecords:
         """Sessions in the order of their making."""
         return await self._store.sessions(wanted, after=after, limit=limit)
 
+    async def newest(self, wanted: SessionFilter, before: int | None, limit: int) -> Page[SessionRow]:
+        """Sessions, the last made first."""
+        return await self._store.newest_sessions(wanted, before=before, limit=limit)
+
 
 def told(row: SessionRow) -> dict[str, Any]:
     """The session as it was opened, as its actor would tell it."""

@@ -15,6 +15,7 @@ class Tokens(Shape):
     input: int = 0
     output: int = 0
     cached: int = 0
+    cache_write: int = 0
     reasoning: int = 0
 
 
@@ -56,13 +57,18 @@ class TraceRow(Shape):
     name: str
     session: str
     start: datetime
-    seconds: float
+    seconds: float | None
+    """Null while something in it runs."""
     spans: int
+    errors: int
     error: str | None
     incomplete: bool
-    running: bool
+    running: int
+    models: list[str]
     tokens: Tokens
     cost: Decimal | None
+    unpriced: int
+    """Calls whose price is not known, which the cost leaves out."""
     kept_because: str = ""
 
 
@@ -73,7 +79,9 @@ class CostRow(Shape):
     calls: int
     tokens: Tokens
     cost: Decimal | None
-    """Null where the price of one of the calls is unknown."""
+    """Null where no call was priced."""
+    unpriced: int
+    """Calls whose price is not known, which the cost leaves out."""
 
 
 class CostTable(Shape):

@@ -26,6 +26,10 @@ class SqlSessions:
         page: Page[SessionRow] = self._read(_NOTHING, reading.sessions, wanted, after, limit)
         return page
 
+    def newest_sessions(self, wanted: SessionFilter, before: int | None, limit: int) -> Page[SessionRow]:
+        page: Page[SessionRow] = self._read(_NOTHING, reading.newest_sessions, wanted, before, limit)
+        return page
+
     def count_sessions(self, wanted: SessionFilter) -> int:
         count: int = self._read(0, reading.count_sessions, wanted)
         return count

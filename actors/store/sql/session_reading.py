@@ -27,6 +27,15 @@ def sessions(connection: sa.Connection, wanted: SessionFilter, after: int, limit
     return _sessions(connection, asked.order_by(SESSIONS.c.number), limit)
 
 
+def newest_sessions(
+    connection: sa.Connection, wanted: SessionFilter, before: int | None, limit: int
+) -> Page[SessionRow]:
+    asked = _with_head().where(*session_conditions(wanted))
+    if before is not None:
+        asked = asked.where(SESSIONS.c.number < before)
+    return _sessions(connection, asked.order_by(SESSIONS.c.number.desc()), limit)
+
+
 def count_sessions(connection: sa.Connection, wanted: SessionFilter) -> int:
     counted = sa.select(sa.func.count()).select_from(SESSIONS).where(*session_conditions(wanted))
     return connection.execute(counted).scalar_one()
@@ -104,6 +113,9 @@ def session_conditions(wanted: SessionFilter) -> list[sa.ColumnElement[bool]]:
         conditions += [SESSIONS.c.id >= wanted.prefix, SESSIONS.c.id < wanted.prefix + _LAST_CHARACTER]
     if wanted.parent is not None:
         conditions.append(SESSIONS.c.parent == wanted.parent)
+    if wanted.part:
+        # Every database tells upper from lower case here, as LIKE does not.
+        conditions.append(sa.func.replace(SESSIONS.c.id, wanted.part, "") != SESSIONS.c.id)
     return conditions
 
 

@@ -8,7 +8,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from llmgine.actors.gateway import GatewayOptions, app
+from llmgine.actors.gateway import GatewayOptions
+from llmgine.actors.gateway.app import app
 from tests.actors.gateway.fakes import FakePort
 
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from llmgine.actors.gateway import TraceChoice, TurnAsk, shapes
+from llmgine.actors.gateway import shapes
 from llmgine.actors.gateway.errors import NotFound
-from llmgine.actors.gateway.port import ApprovalState, CostKey
+from llmgine.actors.gateway.port import ApprovalState, CostKey, TraceChoice, TurnAsk
 from llmgine.actors.sessions import TurnEvent
 from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Message, StreamEvent
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from llmgine.actors.gateway import GatewayOptions, app
+from llmgine.actors.gateway import GatewayOptions
+from llmgine.actors.gateway.app import app
 from tests.actors.gateway.fakes import FakePort
 
 

@@ -340,7 +340,9 @@ def test_tidying_lets_commits_through(lasting: MakeEngine) -> None:
         SessionFilter(prefix="a/"),
         SessionFilter(prefix="Ä"),
         SessionFilter(parent="a/1"),
-        SessionFilter("open", True, "a", "a/1"),
+        SessionFilter(part="/"),
+        SessionFilter(part="a"),
+        SessionFilter("open", True, "a", "a/1", "/"),
     ],
 )
 def test_sessions_are_found_by_what_they_have_in_common(make: MakeEngine, wanted: SessionFilter) -> None:
@@ -353,3 +355,6 @@ def test_sessions_are_found_by_what_they_have_in_common(make: MakeEngine, wanted
     admitted = [row for row in both.ledger.sessions.rows.values() if wanted.admits(row)]
     assert list(both.engine.sessions.sessions(wanted, 0, 100).rows) == admitted
     assert both.engine.sessions.count_sessions(wanted) == len(admitted)
+    newest = both.engine.sessions.newest_sessions(wanted, None, 2)
+    rest = both.engine.sessions.newest_sessions(wanted, newest.next, 100) if newest.next else None
+    assert [*newest.rows, *(rest.rows if rest else ())] == admitted[::-1]

@@ -1,0 +1,254 @@
+"""The bus, dead letters, approvals, pools and schedules, for the gateway."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from llmgine.actors.bus.letters import DeadLetter, to_plain
+from llmgine.actors.control import names
+from llmgine.actors.gateway.errors import NotFound
+from llmgine.actors.gateway.port import ApprovalState
+from llmgine.actors.gateway.shapes import (
+    ActorRow,
+    ApprovalRow,
+    BusState,
+    HandlerRow,
+    LetterDetail,
+    LetterError,
+    LetterRow,
+    Overview,
+    Page,
+    PoolActorRow,
+    PoolRow,
+    Replayed,
+    ScheduleRow,
+    Tokens,
+)
+from llmgine.actors.link import LinkError
+from llmgine.actors.pools.errors import PoolNotReady
+from llmgine.actors.store.queries import LetterFilter, SessionFilter
+from llmgine.actors.telemetry import TelemetryClient
+from llmgine.runtime.approvals import Approval, Approvals
+from llmgine.runtime.bus import Bus
+from llmgine.runtime.driver import Driver
+from llmgine.runtime.gateway.cursors import page_number
+from llmgine.runtime.gateway.masking import masked
+from llmgine.runtime.gateway.traces import tokens
+from llmgine.runtime.pool_statistics import PoolActor, PoolStatistics
+from llmgine.runtime.pools import PoolHandle, Pools
+
+# Seconds that a request waits for a pool to follow; it goes on afterwards.
+_WAIT = 5.0
+# Approvals that are counted at most.
+_COUNTED = 500
+
+
+class OperationAnswers:
+    """An `OperationsPort` over a driver."""
+
+    _driver: Driver
+
+    async def overview(self) -> Overview:
+        driver = self._driver
+        status = await driver.control.call("status", False)
+        bus = await Bus(driver).statistics()
+        used, cost = await self._used()
+        pending = await driver.store.approvals(state="pending", limit=_COUNTED)
+        return Overview(
+            runtime=status["name"],
+            started=datetime.fromtimestamp(status["started"], UTC),
+            now=datetime.fromtimestamp(time.time(), UTC),
+            actors=[ActorRow(**actor) for actor in status["actors"]],
+            drivers=len(status["drivers"]),
+            sessions=await driver.store.count_sessions(SessionFilter(state="open")),
+            turns_pending=await driver.store.count_sessions(SessionFilter(pending=True)),
+            approvals_pending=len(pending.rows),
+            dead_letters=bus["dead_letter_queue_size"],
+            breakers_open=bus["circuit_breakers_open"],
+            queue_size=bus["queue_size"],
+            bus=_numbers(bus),
+            pools=await self.pools(),
+            tokens=used,
+            cost=cost,
+        )
+
+    async def _used(self) -> tuple[Tokens, Decimal | None]:
+        """What all model calls came to; nothing where telemetry is off or away."""
+        if not self._driver.settings.telemetry.enabled:
+            return Tokens(), None
+        try:
+            stats = await TelemetryClient(self._driver.ground.peer(names.TELEMETRY)).stats()
+        except LinkError:
+            return Tokens(), None
+        return tokens(stats.total.tokens), stats.total.cost
+
+    async def bus(self) -> BusState:
+        found = await Bus(self._driver).statistics()
+        handlers = [_handler(key, row) for key, row in found["per_handler"].items()]
+        return BusState(counters=_numbers(found), handlers=sorted(handlers, key=lambda row: row.name))
+
+    # Dead letters
+
+    async def letters(
+        self,
+        cursor: str | None,
+        limit: int,
+        *,
+        handler: str | None = None,
+        reason: str | None = None,
+        session: str | None = None,
+        type: str | None = None,
+    ) -> Page[LetterRow]:
+        page = await self._driver.store.letters(
+            LetterFilter(handler, reason, session, type), before=page_number(cursor), limit=limit
+        )
+        rows = [LetterRow(**_letter(DeadLetter.from_row(row))) for row in page.rows]
+        return Page[LetterRow](items=rows, next=None if page.next is None else str(page.next))
+
+    async def letter(self, id: str) -> LetterDetail:
+        found = await Bus(self._driver).dead_letters.show(id)
+        errors = [LetterError(kind=one.kind, text=one.text, time=one.time) for one in found.errors]
+        return LetterDetail(
+            **_letter(found),
+            errors=errors,
+            metadata=to_plain(found.metadata),
+            fields=to_plain(found.fields),
+            undecodable=found.undecodable,
+        )
+
+    async def replay_letter(self, id: str) -> Replayed:
+        (answer,) = await Bus(self._driver).dead_letters.replay(id, timeout=30.0)
+        return Replayed(id=answer.id, handled=answer.handled, attempts=answer.attempts, text=answer.text)
+
+    async def discard_letter(self, id: str) -> None:
+        await Bus(self._driver).dead_letters.discard(id)
+
+    # Approvals
+
+    async def approvals(
+        self, state: ApprovalState | None, cursor: str | None, limit: int
+    ) -> Page[ApprovalRow]:
+        page = await self._driver.store.approvals(state=state, after=page_number(cursor) or 0, limit=limit)
+        rows = [_approval(Approval.from_row(row)) for row in page.rows]
+        return Page[ApprovalRow](items=rows, next=None if page.next is None else str(page.next))
+
+    async def answer(self, id: str, *, approve: bool, note: str, by: str) -> ApprovalRow:
+        approvals = Approvals(self._driver)
+        await (approvals.approve if approve else approvals.deny)(id, note=note, by=by)
+        return _approval(await approvals.get(id))
+
+    # Pools
+
+    async def pools(self) -> list[PoolRow]:
+        found = await Pools(self._driver.control, self._driver.settings.providers).statistics()
+        return [_pool(one) for _, one in sorted(found.items())]
+
+    async def scale(self, pool: str, size: int) -> PoolRow:
+        handle = self._pool(pool)
+        try:
+            await handle.scale(size, wait=_WAIT)
+        except PoolNotReady:
+            pass  # it goes on, and what is told below shows how far it is
+        return _pool(await handle.statistics())
+
+    async def drain(self, pool: str) -> None:
+        try:
+            await self._pool(pool).drain(wait=_WAIT)
+        except PoolNotReady:
+            pass  # it goes on
+
+    def _pool(self, name: str) -> PoolHandle:
+        pools = Pools(self._driver.control, self._driver.settings.providers)
+        if name not in pools:
+            raise NotFound(f"no provider is called {name[:64]!r}")
+        return pools[name]
+
+    # What is kept for later, and what was set
+
+    async def schedules(self) -> list[ScheduleRow]:
+        return [
+            ScheduleRow(
+                id=one.id,
+                type=one.type,
+                session=one.session,
+                next_at=one.next_at,
+                fired=one.fired,
+                every=one.every,
+                cron=one.cron,
+                zone=one.zone,
+                until=one.until,
+                misfire=one.misfire,
+            )
+            for one in await self._driver.schedules.scheduled()
+        ]
+
+    async def settings(self) -> dict[str, Any]:
+        shown: dict[str, Any] = masked(self._driver.settings.to_wire())
+        return shown
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, int | float]:
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _handler(key: str, row: Mapping[str, Any]) -> HandlerRow:
+    session, kind, type_, name = key.split("\x1f")
+    return HandlerRow(
+        name=name,
+        kind=kind,
+        type=type_,
+        session=session,
+        queue_size=row["held"],
+        in_flight=row["in_flight"],
+        breaker=row["circuit_breaker_state"],
+        counts=_numbers(row),
+    )
+
+
+def _letter(found: DeadLetter) -> dict[str, Any]:
+    last = found.errors[-1] if found.errors else None
+    return {
+        **{name: getattr(found, name) for name in LetterRow.model_fields if name != "error"},
+        "error": "" if last is None else f"{last.kind}: {last.text}",
+    }
+
+
+def _approval(found: Approval) -> ApprovalRow:
+    return ApprovalRow(
+        id=found.id,
+        session=found.session_id,
+        turn=found.turn_id,
+        tool=found.tool,
+        arguments=found.arguments,
+        reason=found.reason,
+        state=found.state,
+        created=found.created,
+        expires=found.expires,
+        answered=found.answered,
+        by=found.by,
+        note=found.note,
+    )
+
+
+def _pool(found: PoolStatistics) -> PoolRow:
+    told = {name: getattr(found, name) for name in PoolRow.model_fields if name not in ("actors", "scaling")}
+    return PoolRow(
+        **{**told, "quota": to_plain(found.quota), "changes": to_plain(found.changes)},
+        scaling=None if found.scaling is None else list(found.scaling),
+        actors=[_actor(one) for one in found.actors],
+    )
+
+
+def _actor(found: PoolActor) -> PoolActorRow:
+    return PoolActorRow(
+        **{one.name: getattr(found, one.name) for one in dataclasses.fields(found) if one.name != "parts"}
+    )
