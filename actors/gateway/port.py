@@ -6,7 +6,7 @@ such as `NotFound`; any other `LlmgineError` is answered by what it is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,9 +20,12 @@ from llmgine.providers import (
     EmbeddingResponse,
     LLMRequest,
     Message,
+    Origin,
+    OutputSchema,
     StreamEvent,
+    ToolSpec,
 )
-from llmgine.providers.contracts import ToolSpec
+from llmgine.telemetry import TraceContext
 
 CostKey = Literal["session", "model", "provider"]
 ApprovalState = Literal["pending", "approved", "denied", "expired"]
@@ -34,7 +37,9 @@ class TurnAsk:
 
     `messages` follow what the session holds: one prompt of the user, or results of the client's own
     `tools` and whatever comes after them. Calls of those tools end the turn and are the client's to answer;
-    the session's tools run in the session. `options` go to the engine, such as `tool_choice`.
+    the session's tools run in the session. `system` holds for this turn where the session has none of its
+    own. `options` go to the engine, such as `tool_choice`. The turn of a `key` is taken on once; `trace` is
+    what it stands below.
     """
 
     session: str
@@ -42,7 +47,10 @@ class TurnAsk:
     model: str | None = None
     system: str | None = None
     tools: Sequence[ToolSpec] = ()
+    output: OutputSchema | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +71,15 @@ class ModelPort(Protocol):
 
     async def models(self) -> list[shapes.ModelRow]: ...
 
-    def complete(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
+    async def target(self, model: str) -> Origin:
+        """What a model's name stands for, the first where it stands for several; `UnknownModel`."""
+        ...
+
+    def complete(self, request: LLMRequest, trace: TraceContext | None) -> AsyncGenerator[StreamEvent]:
         """The call's events, the last `Done` or `Failed`; closing it cancels the call."""
         ...
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse: ...
+    async def embed(self, request: EmbeddingRequest, trace: TraceContext | None) -> EmbeddingResponse: ...
 
     def turn(self, ask: TurnAsk) -> AsyncGenerator[TurnEvent]:
         """The turn's events, the last `TurnDone` or `TurnFailed`; the turn goes on when it is left early.

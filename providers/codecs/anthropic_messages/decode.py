@@ -35,7 +35,7 @@ _START_FRAME = frozenset({"type", "message"})
 _DELTA_FRAME = frozenset({"type", "delta", "usage"})
 _DELTA = frozenset({"stop_reason"})
 
-_REASONS = {
+REASONS = {
     "end_turn": FinishReason.STOP,
     "stop_sequence": FinishReason.STOP,
     "max_tokens": FinishReason.LENGTH,
@@ -216,7 +216,7 @@ class AnthropicMessagesDecoder(FrameDecoder):
         self._assembly.close(slot, events)
 
     def _finish_reason(self) -> FinishReason:
-        return _REASONS.get(self._reason or "", FinishReason.UNKNOWN)
+        return REASONS.get(self._reason or "", FinishReason.UNKNOWN)
 
     def _usage_source(self) -> UsageSource:
         if self._raw_usage and not self._final_usage:

@@ -19,7 +19,7 @@ from llmgine.providers.contracts import (
 
 Block = dict[str, Any]
 
-_SOUNDS = {
+SOUNDS = {
     "audio/wav": "wav",
     "audio/wave": "wav",
     "audio/x-wav": "wav",
@@ -85,7 +85,7 @@ class ChatBlocks:
 
     def _sound(self, part: AudioPart, field: str) -> Block | str:
         inline = image_base64(part)
-        kind = None if inline is None else _SOUNDS.get(inline[0].partition(";")[0])
+        kind = None if inline is None else SOUNDS.get(inline[0].partition(";")[0])
         if self._quirks.audio and self._encoding.target.profile.audio and inline and kind:
             return {"type": "input_audio", "input_audio": {"data": inline[1], "format": kind}}
         if (part.transcript or "").strip():

@@ -53,7 +53,7 @@ _DELTA = frozenset(
     }
 )
 
-_REASONS = {
+REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "model_length": FinishReason.LENGTH,
@@ -342,7 +342,7 @@ class OpenAIChatDecoder(FrameDecoder):
 
     def _finish_reason(self) -> FinishReason:
         """The reason by its meaning: a refusal and a forced call both come as `stop`."""
-        reason = _REASONS.get(self._reason or "", FinishReason.UNKNOWN)
+        reason = REASONS.get(self._reason or "", FinishReason.UNKNOWN)
         if reason is FinishReason.STOP:
             kinds = {type(part) for part in self._assembly.whole}
             if RefusalPart in kinds:

@@ -40,7 +40,7 @@ _REPEATED = {
     "prompt_cache_retention", "reasoning", "safety_identifier", "store", "stream", "temperature", "text",
     "tool_choice", "tools", "top_logprobs", "top_p", "truncation", "user",
 }  # fmt: skip
-_REASONS = {
+REASONS = {
     "max_output_tokens": FinishReason.LENGTH,
     "content_filter": FinishReason.CONTENT_FILTER,
 }
@@ -143,7 +143,7 @@ class OpenAIResponsesDecoder(FrameDecoder):
     def _finish_reason(self) -> FinishReason:
         """The reason by its meaning: refusals and calls both end as completed."""
         if self._reason != "completed":
-            return _REASONS.get(self._reason or "", FinishReason.UNKNOWN)
+            return REASONS.get(self._reason or "", FinishReason.UNKNOWN)
         kinds = {type(part) for part in self._assembly.whole}
         if RefusalPart in kinds:
             return FinishReason.REFUSAL

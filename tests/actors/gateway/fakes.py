@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,8 @@ from llmgine.actors.gateway import shapes
 from llmgine.actors.gateway.errors import NotFound
 from llmgine.actors.gateway.port import ApprovalState, CostKey, TraceChoice, TurnAsk
 from llmgine.actors.sessions import TurnEvent
-from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Message, StreamEvent
+from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Message, Origin, StreamEvent
+from llmgine.telemetry import TraceContext
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -124,13 +125,17 @@ class FakePort:
         self._note("models")
         return [shapes.ModelRow(id="scripted/x", provider="scripted")]
 
-    async def complete(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
-        self._note("complete", request)
+    async def target(self, model: str) -> Origin:
+        self._note("target", model)
+        return Origin(provider="scripted", api="scripted", model=model)
+
+    async def complete(self, request: LLMRequest, trace: TraceContext | None) -> AsyncGenerator[StreamEvent]:
+        self._note("complete", request, trace)
         for event in self.stream_events:
             yield event
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
-        self._note("embed", request)
+    async def embed(self, request: EmbeddingRequest, trace: TraceContext | None) -> EmbeddingResponse:
+        self._note("embed", request, trace)
         assert self.embedding is not None
         return self.embedding
 
