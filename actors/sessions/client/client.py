@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypedDict, Unpack
 
@@ -41,7 +41,7 @@ from llmgine.actors.sessions.turns.events import (
 )
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.turn import TurnRequest, WhenBusy
-from llmgine.providers.contracts import Message
+from llmgine.providers.contracts import Message, OutputSchema, ToolSpec
 from llmgine.providers.errors import InvalidRequest, LlmgineError, OutputInvalid
 from llmgine.providers.layers.output_type import OutputType
 from llmgine.telemetry import TraceContext, current_trace
@@ -115,6 +115,40 @@ class SessionClient:
         turn = self._turn(prompt, (), key, **asking)
         await turn.accepted()
         return turn
+
+    def turn_of(
+        self,
+        messages: Sequence[Message],
+        *,
+        key: str | None = None,
+        model: str | None = None,
+        system: str | None = None,
+        tools: Sequence[ToolSpec] = (),
+        output: OutputSchema | None = None,
+        options: Mapping[str, Any] | None = None,
+        trace: TraceContext | None = None,
+    ) -> TurnClient:
+        """A turn of somebody with `tools` of its own, which is taken on once its events are followed.
+
+        `messages` are a prompt and what follows it, or first the results of calls that the session's last
+        turn has left open. `system` holds for this turn where the session has none.
+        """
+        if not messages:
+            raise InvalidRequest("nothing is asked; give a prompt, or results of open calls")
+        request = TurnRequest(
+            turn_id=new_turn_id(self.session_id, key),
+            prompt=messages[0],
+            model=model,
+            output=output,
+            options=plain_options(options or {}),
+            trace=trace,
+            more=tuple(messages[1:]),
+            system=system,
+            tools=tuple(tools),
+        )
+        return TurnClient(
+            request.turn_id, self._link, request=request, fresh=key is None, patience=self._patience
+        )
 
     def turn(self, turn_id: str, *, output: Any = None) -> TurnClient:
         """The handle of a turn that was submitted before, by anybody."""

@@ -14,7 +14,7 @@ Providers refuse conversations that break these rules, so what breaks them is re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -125,19 +125,25 @@ class ContextStore:
         self.sequence += 1
         return Appended(sequence=self.sequence, message=message)
 
-    def repair(self, reason: str) -> Appended | None:
-        """Answers every open call with an error result that gives the reason; None where none is open."""
-        if not self._open:
-            return None
-        results = tuple(unanswered(call, reason) for call in self._open.values())
-        return self.append(Message(role="tool", parts=results))
+    def repair(self, reason: str, leaving: Container[str] = ()) -> Appended | None:
+        """Answers every open call with an error result that gives the reason; None where none is open.
 
-    def rollback(self, length: int) -> RolledBack:
-        """Takes back all but the first `length` messages; ContextError where that would leave calls open."""
+        Those whose ids are in `leaving` stay open.
+        """
+        calls = [call for call in self._open.values() if call.id not in leaving]
+        if not calls:
+            return None
+        return self.append(Message(role="tool", parts=tuple(unanswered(call, reason) for call in calls)))
+
+    def rollback(self, length: int, *, to_open_calls: bool = False) -> RolledBack:
+        """Takes back all but the first `length` messages.
+
+        ContextError where that would leave calls open, unless it is to where they were.
+        """
         if not 0 <= length <= len(self._messages):
             raise ContextError(f"the conversation has {len(self._messages)} messages, not {length}")
         kept = ContextStore(self._messages[:length])
-        if kept._open:
+        if kept._open and not to_open_calls:
             raise ContextError(f"a rollback to {length} messages would part calls from their results")
         self._messages, self._calls, self._open = kept._messages, kept._calls, kept._open
         self._notes = {number: notes for number, notes in self._notes.items() if number < length}
@@ -182,7 +188,7 @@ class ContextStore:
             case Appended(message=message):
                 self.append(message)
             case RolledBack(length=length):
-                self.rollback(length)
+                self.rollback(length, to_open_calls=True)
             case Noted(message=number, key=key, value=value):
                 self.note(number, key, value)
             case Summarised(summary=summary):

@@ -202,8 +202,7 @@ class TurnQueue:
             raise SessionMoved(f"session {self._session_id!r} is not in this process any more")
         if self.closing is not None:
             raise SessionClosed(f"session {self._session_id!r} has ended ({self.closing})")
-        if request.prompt.role != "user":
-            raise InvalidRequest(f"a prompt is a message of role user, not {request.prompt.role}")
+        _check_messages(request)
         if request.deadline is not None and not 0 < request.deadline < math.inf:
             raise InvalidRequest(f"deadline= is a number of seconds above 0, not {request.deadline!r}")
         if request.recovery not in (None, *get_args(RecoveryPolicy)):
@@ -318,3 +317,11 @@ class TurnQueue:
             oldest = self._finished.popleft()
             self._finished_bytes -= oldest.log.size
             del self._turns[oldest.request.turn_id]
+
+
+def _check_messages(request: TurnRequest) -> None:
+    """A prompt is the user's, or what came of calls that an earlier turn has left open."""
+    if request.prompt.role not in ("user", "tool"):
+        raise InvalidRequest(f"a prompt is a message of role user, not {request.prompt.role}")
+    if any(message.role not in ("user", "system") for message in request.more):
+        raise InvalidRequest("after a prompt only the user and the system speak")

@@ -2,8 +2,9 @@
 
 What the context keeps of a turn: its prompt and every finished step. A turn that was cancelled, or
 ran out of time, also keeps the text that its reader had seen, as the model's message. A call without
-result is answered with the reason. A turn in which nothing was answered leaves no trace, so that the
-next prompt follows an answer, as every provider takes it.
+result is answered with the reason, but for those that are left to whoever asked: the turn ends with
+them, they stay open, and the next turn brings their results. A turn in which nothing was answered leaves
+no trace, so that the next prompt follows an answer, as every provider takes it.
 
 A turn that began in a process that died goes on from its last finished step.
 """
@@ -17,9 +18,17 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from llmgine.actors.sessions.errors import EngineFailed, SessionMoved, TimeLimit, TurnCancelled, TurnDeadline
+from llmgine.actors.sessions.errors import (
+    ContextError,
+    EngineFailed,
+    SessionMoved,
+    TimeLimit,
+    TurnCancelled,
+    TurnDeadline,
+)
 from llmgine.actors.sessions.journal.keeping import Journal
 from llmgine.actors.sessions.journal.records import ContextChanged, TurnBegan, TurnEnded
+from llmgine.actors.sessions.journal.recovery import Continuation
 from llmgine.actors.sessions.journal.state import Progress
 from llmgine.actors.sessions.running.approvals import Approvals
 from llmgine.actors.sessions.running.clock import TurnClock
@@ -34,7 +43,7 @@ from llmgine.actors.sessions.turns.events import Reply, TurnDone, TurnEvent, Tur
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.steering import Steering
 from llmgine.actors.sessions.turns.turn import TurnRequest, served_by
-from llmgine.providers.contracts import Message, Usage
+from llmgine.providers.contracts import Message, ToolCallPart, ToolSpec, Usage
 from llmgine.providers.errors import InvalidRequest, LlmgineError
 
 # An engine of the user's own that never finishes is stopped here.
@@ -131,7 +140,7 @@ class TurnRunner:
         view = TurnView(
             model=request.model or shared.model,
             messages=(),
-            system=shared.system,
+            system=request.system if shared.system is None else shared.system,
             output=request.output,
             options={**_inherited(shared.options, request), **request.options},
             max_steps=limits.steps,
@@ -142,11 +151,17 @@ class TurnRunner:
             turn.emit = self._heard(emit, request.turn_id)
             return turn
         self._observer.turn_started(shared.session_id, request.turn_id)
-        self._do.repair(request.turn_id, "the turn that made this call did not end")
+        stray = request.answers - {call.id for call in shared.context.open_calls}
+        if not stray:
+            reason = "no result of it had come before the next turn"
+            self._do.repair(request.turn_id, reason, leaving=request.answers)
         mark = len(shared.context)
         recovery = request.recovery or shared.recovery
         self._journal.append(TurnBegan(request.turn_id, mark, recovery, spans.trace_id))
-        return Turn(request, self._heard(emit, request.turn_id), spans, view, mark, clock, limits)
+        turn = Turn(request, self._heard(emit, request.turn_id), spans, view, mark, clock, limits)
+        if stray:
+            turn.continuation = Continuation(error=_no_such_call(min(stray)))
+        return turn
 
     def _heard(self, emit: Callable[[TurnEvent], None], turn_id: str) -> Callable[[TurnEvent], None]:
         return Telling(emit, self._observer, self._conversation.session_id, turn_id)
@@ -156,10 +171,11 @@ class TurnRunner:
             raise turn.continuation.error
         if turn.clock.remaining <= 0:
             await asyncio.sleep(0)  # its time was up before it could go on; it ends with what it had said
-        turn.view = replace(turn.view, tools=await self._conversation.toolset.ready())
-        if len(self._conversation.context) == turn.mark:
-            self._do.append(turn, turn.request.prompt)
+        turn.view = replace(turn.view, tools=_offered(await self._conversation.toolset.ready(), turn.request))
+        self._do.say(turn)
         for _ in range(_ENGINE_STEPS):
+            if self._do.hand_over(turn):
+                return
             if turn.begins_call:
                 self._do.hear(turn)
             turn.view = replace(turn.view, messages=await self._views.of(turn))
@@ -169,7 +185,7 @@ class TurnRunner:
                     answer = await self._do.call(turn, request)
                     turn.view = replace(turn.view, answer=answer, results=None, steps=turn.tally.steps)
                 case RunTools(calls):
-                    results = await self._do.run_tools(turn, calls)
+                    results = await self._do.run_tools(turn, _own(calls, turn.request))
                     turn.view = replace(turn.view, results=results)
                 case Finish(error):
                     if error is not None:
@@ -247,13 +263,16 @@ class TurnRunner:
     def _settle(self, turn: Turn, error: LlmgineError | None, partial: Message | None) -> None:
         """Leaves the context as the module promises."""
         context, turn_id = self._conversation.context, turn.request.turn_id
-        self._do.repair(turn_id, "the turn ended before it was run")
         kept = partial if isinstance(error, TurnCancelled | TurnDeadline | TimeLimit) else None
+        told = context.view()[turn.mark :]
+        if kept is None and all(message.role != "assistant" for message in told):
+            if told:
+                self._journal.append(ContextChanged(turn_id, context.rollback(turn.mark, to_open_calls=True)))
+            return
+        handed_over = {call.id for call in turn.handed_over}
+        self._do.repair(turn_id, "the turn ended before it was run", leaving=handed_over)
         if kept is not None:
             self._do.append(turn, kept)
-        told = context.view()[turn.mark :]
-        if told and all(message.role == "user" for message in told):
-            self._journal.append(ContextChanged(turn_id, context.rollback(turn.mark)))
 
     def _reply(self, turn: Turn) -> Reply:
         reply = turn.tally.reply(
@@ -261,6 +280,7 @@ class TurnRunner:
             trace_id=turn.spans.trace_id,
             session_id=self._conversation.session_id,
             model=turn.view.model,
+            open_calls=turn.handed_over,
         )
         last = turn.tally.last
         if turn.request.output is None or last is None:
@@ -280,6 +300,28 @@ def _own_cancel() -> None:
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()
+
+
+def _offered(own: tuple[ToolSpec, ...], request: TurnRequest) -> tuple[ToolSpec, ...]:
+    """The session's tools and those of whoever asks."""
+    names = {tool.name for tool in own}
+    for tool in request.tools:
+        if tool.name in names:
+            raise InvalidRequest(f"the session has a tool {tool.name!r} itself; give yours another name")
+    return (*own, *request.tools)
+
+
+def _own(calls: tuple[ToolCallPart, ...], request: TurnRequest) -> tuple[ToolCallPart, ...]:
+    """The calls that the session runs itself."""
+    theirs = {tool.name for tool in request.tools}
+    return tuple(call for call in calls if call.name not in theirs)
+
+
+def _no_such_call(call_id: str) -> ContextError:
+    return ContextError(
+        f"no call {call_id!r} waits for its result in this session; give results of the calls that its last "
+        "turn has left open"
+    )
 
 
 def _inherited(options: Mapping[str, Any], request: TurnRequest) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -91,7 +91,8 @@ class Turn:
     """One turn while it runs.
 
     `mark` is the length of the conversation before it, `continuation` what is left of it where it was
-    `resumed`, for it began in a process that died.
+    `resumed`, for it began in a process that died. `handed_over` are the calls that are left to whoever
+    asked, once the turn ends with them.
     """
 
     request: TurnRequest
@@ -101,6 +102,7 @@ class Turn:
     mark: int
     clock: TurnClock
     limits: Limits
+    handed_over: tuple[ToolCallPart, ...] = ()
     tally: TurnTally = field(default_factory=TurnTally)
     partial: Partial = field(default_factory=Partial)
     steering: Steering = field(default_factory=Steering)
@@ -134,9 +136,9 @@ class Steps:
         """Adds a message to the conversation; ContextError where it does not fit."""
         self._journal.append(ContextChanged(turn.request.turn_id, self._conversation.context.append(message)))
 
-    def repair(self, turn_id: str, reason: str) -> None:
-        """Answers the calls that are open, so that the conversation can go on."""
-        entry = self._conversation.context.repair(reason)
+    def repair(self, turn_id: str, reason: str, leaving: Container[str] = ()) -> None:
+        """Answers the calls that are open but for those of `leaving`, so that the conversation can go on."""
+        entry = self._conversation.context.repair(reason, leaving)
         if entry is not None:
             self._journal.append(ContextChanged(turn_id, entry))
 
@@ -213,8 +215,27 @@ class Steps:
         if pieces := turn.partial.take_new():
             self._journal.append(Streamed(turn.request.turn_id, turn.tally.steps, pieces))
 
+    def say(self, turn: Turn) -> None:
+        """What the turn was asked enters the conversation, as far as it has not."""
+        for message in turn.request.messages[len(self._conversation.context) - turn.mark :]:
+            self.append(turn, message)
+
+    def hand_over(self, turn: Turn) -> bool:
+        """Whether the turn ends here, because it is for whoever asked to run the calls that are left."""
+        theirs = {tool.name for tool in turn.request.tools}
+        calls = tuple(call for call in self._conversation.context.open_calls if call.name in theirs)
+        if turn.view.results is None or not calls:
+            return False
+        if turn.steering.end():
+            turn.handed_over = calls
+            return True
+        self.repair(turn.request.turn_id, "something else was said before it was run")
+        return False
+
     async def run_tools(self, turn: Turn, calls: tuple[ToolCallPart, ...]) -> tuple[ToolResultPart, ...]:
         """What came of the calls, in their order and appended, also where the turn is cancelled meanwhile."""
+        if not calls and turn.request.tools:
+            return ()  # they are all for whoever asked
         asked, waiting = [call.id for call in calls], self._conversation.context.open_calls
         if not asked or len(asked) > len({*asked} & {call.id for call in waiting}):
             raise EngineFailed(

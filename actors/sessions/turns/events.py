@@ -50,13 +50,15 @@ class Reply(Contract):
 
     `model` is the one that served, as `provider/model`. `text` and `parts` are those of the last message,
     `output` the value that `output=` asked for. `tool_calls` and `usage` are of the whole turn, so is
-    `cost`: US dollars, or None where the price of one of its model calls is unknown.
+    `cost`: US dollars, or None where the price of one of its model calls is unknown. `open_calls` are those
+    of tools that whoever asked runs itself: their results are the next turn's prompt.
     """
 
     text: str
     parts: tuple[AnyPart, ...]
     output: Any = None
     tool_calls: tuple[ToolCall, ...] = ()
+    open_calls: tuple[ToolCallPart, ...] = ()
     usage: Usage = Usage()
     cost: Decimal | None = None
     model: str

@@ -31,6 +31,7 @@ from llmgine.providers.contracts import (
     OutputSchema,
     ToolCallPart,
     ToolResultPart,
+    ToolSpec,
     Usage,
     UsageSource,
 )
@@ -55,6 +56,10 @@ class TurnRequest:
     `limits` and `when_busy` go over what the session says. `waiting` are the sessions of which a turn
     waits for this one, `trace` the span that this turn stands below.
     `recovery` is the turn's own policy, None for the session's.
+
+    Whoever asks may have `tools` of its own: calls of them end the turn and stay open. The `prompt` of a
+    later turn may be their results, a message of role tool; `more` follows the prompt. `system` holds for
+    this turn where the session has none.
     """
 
     turn_id: str
@@ -68,6 +73,20 @@ class TurnRequest:
     waiting: tuple[str, ...] = ()
     recovery: RecoveryPolicy | None = None
     trace: TraceContext | None = None
+    more: tuple[Message, ...] = ()
+    system: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All that it says, in order."""
+        return (self.prompt, *self.more)
+
+    @property
+    def answers(self) -> frozenset[str]:
+        """The ids of the calls whose results it brings."""
+        parts = (part for message in self.messages for part in message.parts)
+        return frozenset(part.call_id for part in parts if isinstance(part, ToolResultPart))
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -82,6 +101,9 @@ class TurnRequest:
             "waiting": list(self.waiting),
             "recovery": self.recovery,
             "trace": self.trace and self.trace.to_wire(),
+            "more": [message.model_dump_json().encode() for message in self.more],
+            "system": self.system,
+            "tools": [tool.model_dump_json().encode() for tool in self.tools],
         }
 
     @classmethod
@@ -99,6 +121,9 @@ class TurnRequest:
             waiting=tuple(wire.get("waiting") or ()),
             recovery=wire.get("recovery"),
             trace=TraceContext.from_wire(wire["trace"]) if wire.get("trace") else None,
+            more=tuple(map(Message.model_validate_json, wire.get("more") or ())),
+            system=wire.get("system"),
+            tools=tuple(map(ToolSpec.model_validate_json, wire.get("tools") or ())),
         )
 
 
@@ -271,13 +296,22 @@ class TurnTally:
         """A tool has answered, or was answered for."""
         self.results[result.call_id] = result
 
-    def reply(self, *, turn_id: str, trace_id: str, session_id: str, model: str) -> Reply:
+    def reply(
+        self,
+        *,
+        turn_id: str,
+        trace_id: str,
+        session_id: str,
+        model: str,
+        open_calls: tuple[ToolCallPart, ...] = (),
+    ) -> Reply:
         """The whole turn as one value; without any answer the reply is empty and its reason unknown."""
         last = self.last
         return Reply(
             text="" if last is None else last.text,
             parts=() if last is None else last.message.parts,
             tool_calls=self._tool_calls(),
+            open_calls=open_calls,
             usage=self.usage or Usage(),
             cost=None if last is None else self.cost,
             model=model if last is None else served_by(last),

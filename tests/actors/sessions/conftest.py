@@ -183,10 +183,13 @@ class Bench:
         self._grown = asyncio.Event()
         self._turns = 0
 
-    def start(self, prompt: str = "Hello", *, deadline: float = 60.0, **fields: Any) -> asyncio.Task[None]:
+    def start(
+        self, prompt: str | Message = "Hello", *, deadline: float = 60.0, **fields: Any
+    ) -> asyncio.Task[None]:
         """A turn as a task; its events gather in `events`."""
         self._turns += 1
-        request = TurnRequest(turn_id=f"s1:{self._turns}", prompt=Message.user(prompt), **fields)
+        said = Message.user(prompt) if isinstance(prompt, str) else prompt
+        request = TurnRequest(turn_id=f"s1:{self._turns}", prompt=said, **fields)
         until = asyncio.get_running_loop().time() + deadline
         return asyncio.create_task(self.runner.run(request, self._emit, deadline=until))
 
@@ -200,7 +203,7 @@ class Bench:
         self.events.append(event)
         self._grown.set()
 
-    async def turn(self, prompt: str = "Hello", **fields: Any) -> TurnEvent:
+    async def turn(self, prompt: str | Message = "Hello", **fields: Any) -> TurnEvent:
         """Runs a turn; its terminal event."""
         await self.start(prompt, **fields)
         return self.events[-1]

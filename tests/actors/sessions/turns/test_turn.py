@@ -20,6 +20,7 @@ from llmgine.providers.contracts import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    ToolSpec,
     Usage,
     UsageSource,
 )
@@ -188,5 +189,10 @@ def test_requests_cross_the_wire() -> None:
     limits = Limits(tokens=9, cost=Decimal("0.1"))
     bounded = replace(request, limits=limits, when_busy="interrupt", waiting=("a", "b"))
     assert TurnRequest.from_wire(bounded.to_wire()) == bounded
+    results = Message(role="tool", parts=(ToolResultPart(call_id="c1", content=()),))
+    tools = (ToolSpec(name="t", parameters={"type": "object"}),)
+    theirs = TurnRequest("s:3", results, more=(Message.user("go on"),), system="Brief.", tools=tools)
+    assert TurnRequest.from_wire(theirs.to_wire()) == theirs
+    assert theirs.answers == {"c1"}
     plain = TurnRequest("s:2", Message.user("hi"))
     assert TurnRequest.from_wire(plain.to_wire()) == plain
