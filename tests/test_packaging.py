@@ -164,9 +164,8 @@ def test_wheel_is_whole(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {f"llmgine/{path}" for path in modules()} <= names
-    data = [
-        file for folder in FOLDERS for kind in ("py.typed", "*.json") for file in (ROOT / folder).rglob(kind)
-    ]
+    kinds = ("py.typed", "*.json", "*.html", "*.js", "*.css", "*.svg")
+    data = [file for folder in FOLDERS for kind in kinds for file in (ROOT / folder).rglob(kind)]
     assert {f"llmgine/{file.relative_to(ROOT)}" for file in data} <= names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"llmgine"}

@@ -1,0 +1,101 @@
+/** Messages as people read them: texts, thoughts, calls of tools and what came of them. */
+
+import { h } from "./dom.js";
+import { json } from "./format.js";
+
+/** @typedef {import("./dom.js").Child} Child */
+
+const SPEAKERS = { user: "User", assistant: "Assistant", system: "System", tool: "Tool" };
+
+/**
+ * @param {{number: number, role: string, parts: any[]}} message
+ * @param {Child} [tools] beside the speaker's name
+ */
+export function message({ number, role, parts }, tools) {
+  const model = parts.map((part) => part.origin?.model).find(Boolean);
+  return h(
+    "li",
+    { key: number, class: `message ${role}` },
+    h("div", { class: "speaker" }, h("strong", null, /** @type {Record<string, string>} */ (SPEAKERS)[role] ?? role), model && h("span", { class: "aside" }, model), tools),
+    parts.map((part, at) => drawPart(part, at)),
+  );
+}
+
+/**
+ * @param {any} part
+ * @param {number} at
+ * @returns {Child}
+ */
+function drawPart(part, at) {
+  switch (part.type) {
+    case "text":
+      return h("div", { key: at, class: "said" }, part.text);
+    case "refusal":
+      return h("div", { key: at, class: "said bad-text" }, part.text);
+    case "thinking":
+      return h("details", { key: at, class: "folded" }, h("summary", null, "Thinking"), h("div", { class: "said aside" }, part.text || "The provider keeps it to itself."));
+    case "tool_call":
+      return h("details", { key: at, class: "folded call" }, h("summary", null, "Calls ", h("code", null, part.name), h("span", { class: "aside cut mono" }, ` ${json(part.arguments ?? part.raw_arguments).replace(/\s+/g, " ")}`)), h("pre", { class: "block" }, json(part.arguments ?? part.raw_arguments)));
+    case "tool_result":
+      return h("details", { key: at, class: `folded ${part.is_error ? "failed" : ""}` }, h("summary", null, part.is_error ? "Failed: " : "Result of ", h("code", null, part.name || part.call_id), h("span", { class: "aside cut" }, ` ${textOf(part.content)}`)), h("pre", { class: "block" }, textOf(part.content)));
+    case "image":
+    case "audio":
+    case "document":
+      return h("div", { key: at, class: "chip bare" }, `${part.type}, ${part.media_type}`);
+    default:
+      return h("details", { key: at, class: "folded" }, h("summary", null, part.kind ?? part.type), h("pre", { class: "block" }, json(part)));
+  }
+}
+
+/** @param {any[]} content */
+function textOf(content) {
+  return content.map((part) => (part.type === "text" ? part.text : `[${part.type}]`)).join("");
+}
+
+/** A turn that runs, put together from its events. */
+export class RunningTurn {
+  /** @param {string} prompt */
+  constructor(prompt) {
+    this.prompt = prompt;
+    /** @type {any[]} */
+    this.parts = [];
+    this.step = 0;
+    this.waiting = "";
+    /** @type {{message: string, hint: string} | null} */
+    this.failure = null;
+    this.over = false;
+    this.session = "";
+    /** @type {(() => void) | null} whoever shows it */
+    this.changed = null;
+  }
+
+  /** @param {{event: string, data: any}} event */
+  learn({ event, data }) {
+    if (event === "fork") this.session = data.session;
+    else if (event === "step_started") this.step = data.step;
+    else if (event === "text_delta") this.#grow("text", data);
+    else if (event === "thinking_delta") this.#grow("thinking", data);
+    else if (event === "reset") this.parts = this.parts.filter((part) => part.step !== this.step || !part.streamed);
+    else if (event === "turn_reset") this.parts = [];
+    else if (event === "tool_called") this.parts.push({ ...data.call, step: this.step });
+    else if (event === "tool_returned") this.parts.push({ ...data.result, step: this.step });
+    else if (event === "approval_needed") this.waiting = data.call.name;
+    else if (event === "approval_settled") this.waiting = "";
+    else if (event === "error") this.failure = data.error;
+    if (event === "done" || event === "error") this.over = true;
+  }
+
+  /** @param {"text" | "thinking"} type @param {any} data */
+  #grow(type, data) {
+    const known = this.parts.find((part) => part.streamed && part.step === this.step && part.index === data.index);
+    if (known) known.text += data.text;
+    else this.parts.push({ type, text: data.text, index: data.index, step: this.step, streamed: true });
+  }
+
+  draw() {
+    return [
+      this.prompt && message({ number: -2, role: "user", parts: [{ type: "text", text: this.prompt }] }),
+      message({ number: -1, role: "assistant", parts: this.parts }, !this.over && h("span", { class: "chip run" }, this.waiting ? `${this.waiting} waits for approval` : "answering")),
+    ];
+  }
+}

@@ -1,0 +1,99 @@
+/** Keys that work on every screen, and the list of them. */
+
+import { h } from "./dom.js";
+import { ask } from "./overlay.js";
+
+/** @typedef {{keys: string, text: string}} Shortcut */
+
+const SECOND_KEY = 1200;
+
+export class Keys {
+  constructor() {
+    /** @type {Map<string, {text: string, run: () => void}>} */
+    this.everywhere = new Map();
+    /** @type {Map<string, {text: string, run: () => void}>} */
+    this.screen = new Map();
+    this.first = "";
+    this.timer = 0;
+    document.addEventListener("keydown", (event) => this.#keyed(event));
+  }
+
+  /**
+   * A key, or two that follow each other ("g s").
+   *
+   * @param {string} keys
+   * @param {string} text
+   * @param {() => void} run
+   */
+  add(keys, text, run) {
+    this.everywhere.set(keys, { text, run });
+  }
+
+  /**
+   * The keys of the screen that is shown now.
+   *
+   * @param {Record<string, [string, () => void]>} keys
+   */
+  setScreen(keys) {
+    this.screen = new Map(Object.entries(keys).map(([key, [text, run]]) => [key, { text, run }]));
+  }
+
+  show() {
+    if (document.querySelector("dialog[open]")) return;
+    /** @param {string} title @param {Shortcut[]} rows */
+    const group = (title, rows) =>
+      h("section", null, h("h3", null, title), h("ul", null, rows.map((row) => h("li", null, row.text, h("span", null, row.keys.split(" ").map((key) => [h("kbd", null, key), " "]))))));
+    /** @param {Map<string, {text: string}>} keys */
+    const rows = (keys) => [...keys].map(([name, { text }]) => ({ keys: name, text }));
+    const lists = [
+      { keys: "j ↓", text: "Next row" },
+      { keys: "k ↑", text: "Row before" },
+      { keys: "Home End", text: "First, last row" },
+      { keys: "Enter", text: "Open" },
+      { keys: "← →", text: "Fold, unfold a span" },
+      { keys: "z Z", text: "Zoom to a span, and out" },
+    ];
+    const jumps = rows(this.everywhere).filter((row) => row.keys.startsWith("g "));
+    const others = rows(this.everywhere).filter((row) => !row.keys.startsWith("g "));
+    ask({
+      title: "Keyboard",
+      wide: true,
+      content: h("div", { class: "keys" }, group("Go to", jumps), h("div", null, group("Anywhere", others), h("br"), group("In lists", lists), this.screen.size > 0 && [h("br"), group("On this screen", rows(this.screen))])),
+    });
+  }
+
+  /** @param {KeyboardEvent} event */
+  #keyed(event) {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target.closest("dialog")) return;
+    if (target.closest("input, textarea, select")) {
+      if (event.key === "Escape") target.blur();
+      return;
+    }
+    if (/^(j|k|ArrowDown|ArrowUp)$/.test(event.key) && intoList()) {
+      event.preventDefault();
+      return;
+    }
+    const keys = this.first ? `${this.first} ${event.key}` : event.key;
+    clearTimeout(this.timer);
+    this.first = "";
+    const known = this.screen.get(keys) ?? this.everywhere.get(keys);
+    if (known) {
+      event.preventDefault();
+      known.run();
+    } else if (event.key === "g") {
+      this.first = "g";
+      this.timer = setTimeout(() => (this.first = ""), SECOND_KEY);
+    }
+  }
+}
+
+/** Where nothing has the focus, the screen's list takes it. */
+function intoList() {
+  const list = /** @type {HTMLElement | null} */ (document.querySelector("main [data-list]"));
+  const active = document.activeElement;
+  if (!list || (active && active !== document.body && active.id !== "main")) return false;
+  list.focus({ focusVisible: true });
+  return true;
+}
