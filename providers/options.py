@@ -109,6 +109,10 @@ class EndpointOptions(_Options):
     )
     models: tuple[str, ...] = Field(default=(), description="models that it serves; none listed: any")
     headers: dict[str, str] = Field(default_factory=dict, repr=False, description="sent with each request")
+    traceparent: bool = Field(
+        default=True,
+        description="whether requests carry the W3C header that says where they stand in a trace",
+    )
     timeouts: Timeouts = Field(default=Timeouts(), description="how long its calls may take")
     max_connections: int = Field(
         default=1000, ge=1, description="connections at once from one process, for each key"

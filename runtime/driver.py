@@ -82,6 +82,8 @@ class Driver:
             [self.ground.peer(router) for router in names.routers(settings.bus.shards)],
             self.control,
             options=settings.bus,
+            recorder=self.recorder,
+            sample=settings.telemetry.sample_loose,
         )
         self.store = StoreClient(self.ground.peer(names.STORE))
         self.schedules = Schedules(self.bus, settings.bus.max_payload_bytes)

@@ -117,18 +117,28 @@ def standing_in(begun: OpenSpan) -> Iterator[None]:
 
 
 @contextmanager
-def within(present: Scope) -> Iterator[None]:
-    """What begins in here stands below this scope's span, be it one of another process."""
-    token = scope.set(present)
-    theirs = _attach(present.context)
+def within(present: Scope | None) -> Iterator[None]:
+    """What begins in here stands below this scope's span, be it one of another process; None: below none."""
+    entered = enter(present)
     try:
         yield
     finally:
-        if theirs is not None:
-            sys.modules[_CONTEXT].detach(theirs)
-        # A generator may be closed from another context, which has no need of it.
-        with suppress(ValueError):
-            scope.reset(token)
+        leave(entered)
+
+
+def enter(present: Scope | None) -> Any:
+    """As the begin of `within`, for who cannot use a block; `leave` is given what this returns."""
+    return scope.set(present), _attach(None if present is None else present.context)
+
+
+def leave(entered: Any) -> None:
+    """What `enter` has set is as it was before."""
+    token, theirs = entered
+    if theirs is not None:
+        sys.modules[_CONTEXT].detach(theirs)
+    # A generator may be closed from another context, which has no need of it.
+    with suppress(ValueError):
+        scope.reset(token)
 
 
 def adopt(wire: bytes) -> None:
@@ -154,12 +164,16 @@ def current_opentelemetry() -> TraceContext | None:
     )
 
 
-def _attach(context: TraceContext) -> Any:
+def _attach(context: TraceContext | None) -> Any:
     """Makes it OpenTelemetry's current span, where that is in use; what takes it back."""
     api, contexts = sys.modules.get(_API), sys.modules.get(_CONTEXT)
     try:
         if api is None or contexts is None:
             return None
+        if context is None:
+            return (
+                contexts.attach(api.set_span_in_context(api.INVALID_SPAN)) if contexts.get_current() else None
+            )
         theirs = api.SpanContext(
             context.trace_id, context.span_id, is_remote=True, trace_flags=api.TraceFlags(context.flags)
         )

@@ -209,8 +209,10 @@ def tool_run_span(tool: str) -> str:
 
 
 # --- span events
-EVENT_ATTEMPT = "llmgine.attempt"  # a try at a model call that came to nothing, and was followed by another
-EVENT_RESET = "llmgine.reset"  # what had been heard of an answer is void
+EVENT_ATTEMPT = (
+    "llmgine.call.attempt"  # a try at a model call that came to nothing, and was followed by another
+)
+EVENT_RESET = "llmgine.call.reset"  # what had been heard of an answer is void
 
 # --- provider names: ours to the conventions'
 PROVIDER_NAMES = {

@@ -370,9 +370,9 @@ class SpanRecorder:
         return time, _short(name), self._clean(name, attributes) if attributes else None
 
     def _clean(self, name: str, attributes: dict[str, Any]) -> dict[str, Any] | None:
-        if not self.content and any(map(is_content, attributes)):
-            attributes = without_content(attributes)
         clean = plain_mapping(attributes, self._max_value)
+        if not self.content and any(map(is_content, clean)):
+            clean = without_content(clean)
         if self._redact is not None:
             try:
                 clean = plain_mapping(self._redact(name, clean), self._max_value)

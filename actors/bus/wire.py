@@ -84,6 +84,7 @@ AGAIN: Final = 4  # sent before to another life of the router
 VOID: Final = 8  # given up before it was sent; only its place in the row is left
 DURABLE: Final = 16  # a command that shall outlive every process
 PROMISED: Final = 32  # that other life has said that it was admitted
+TRACED: Final = 64  # its messages have spans
 
 # What a verdict takes back.
 KEEP: Final = 0

@@ -12,6 +12,7 @@ from llmgine.actors.control import Boot, names
 from llmgine.actors.handlers.bus import HandlerBus
 from llmgine.actors.handlers.deployment import Cargo, DeployedCode, DeploymentRefused
 from llmgine.actors.telemetry import ObservedActor
+from llmgine.telemetry import TelemetryOptions
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class HandlerActor(ObservedActor):
             self.control,
             options=options,
             member_of=self._cargo.deployment,
+            recorder=self.recorder,
+            sample=TelemetryOptions.model_validate(self.settings["telemetry"]).sample_loose,
         )
         await self._bus.start()
         await self._construct(code, self._bus)

@@ -20,7 +20,7 @@ def test_no_attribute_is_named_twice() -> None:
     attributes = [
         value
         for name, value in CONSTANTS.items()
-        if "." in value and not name.startswith(("METRIC_", "SEMANTIC_", "CONTENT_"))
+        if "." in value and not name.startswith(("METRIC_", "SEMANTIC_", "CONTENT_", "EVENT_"))
     ]
     assert len(attributes) == len(set(attributes))
     assert set(attributes) == names.ATTRIBUTES

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from llmgine.actors.bus import wire
@@ -23,8 +25,14 @@ from llmgine.actors.bus.messages import (
     stamp,
 )
 from llmgine.actors.bus.wire import failed_answer
+from llmgine.telemetry.current import scope
+from llmgine.telemetry.names import CANCELLED
 
 R = TypeVar("R")
+
+_OPENTELEMETRY = "opentelemetry.trace"
+_modules = sys.modules
+_present = scope.get
 
 # The router may begin with so many while the rest of this turn's are still being published.
 _BURST = 256
@@ -45,7 +53,7 @@ class Calls:
         self._space = producer.room.space
         self._encoders = producer.encoders
         self._observers = producer.observers
-        self._trace = producer.trace
+        self._tracing = producer.tracing
         self._wall_clock = producer.wall_clock
         self._room.share(outbox)
         # Set by `start`: to ask for the loop would cost every publish more than the future does.
@@ -83,8 +91,12 @@ class Calls:
         del event
         identity = f"{self._origin}:{session}:{entry.sequence}"
         if stuck:
+            if entry.span is not None:
+                entry.span.end()
             return Receipt(identity, False)
         waiter = entry.waiter = self._future()
+        if entry.span is not None:
+            waiter.add_done_callback(partial(_admitted, entry))
         if job is None:
             deferred = await waiter
         else:
@@ -139,6 +151,8 @@ class Calls:
     async def _answer(self, entry: Entry, session: str, job: Job | None) -> Any:
         """Wait for the answer; a handler that waits leaves its place to others meanwhile."""
         waiter = entry.answer = self._future()
+        if entry.span is not None:
+            waiter.add_done_callback(partial(_answered, entry))
         self._pending[entry] = session
         if job is None or job.answered:
             job = None
@@ -162,10 +176,16 @@ class Calls:
         kind = type(message)
         encoder = self._encoders.get(kind) or producer.encoder(kind)
         now = self._wall_clock()
-        trace = None
+        trace = span = None
         head = encoder.heads[flags]
+        tracing = self._tracing
+        if tracing is not None:
+            tracing.left -= 1
+            if tracing.left <= 0 or _present() is not None or _OPENTELEMETRY in _modules:
+                trace, span = tracing.sent(message)
+                if span is not None:
+                    head = head._replace(flags=flags | wire.TRACED)
         if job is not None:
-            trace = job.trace
             head = head._replace(depth=job.head.depth + 1)
             if flags and not job.answered:
                 head = head._replace(extra={**(head.extra or {}), **_chain(job)})
@@ -173,10 +193,15 @@ class Calls:
             head = head._replace(extra={**(head.extra or {}), "turns": turns})
         if deadline is not None:
             head = head._replace(extra={**(head.extra or {}), "deadline": deadline})
-        if self._trace is not None:
-            trace = self._trace() or trace
         session = message.session_id
-        entry = Entry(head, encoder.encode(message, now, trace))
+        try:
+            body = encoder.encode(message, now, trace)
+        except BaseException:
+            if span is not None:
+                span.end(error="unsendable")
+            raise
+        entry = Entry(head, body)
+        entry.span = span
         sequence = self._outbox.add(session, entry)
         stamp(
             message, (producer.identity, producer.epoch, session, sequence, now, trace, head.depth, 1, None)
@@ -342,6 +367,27 @@ class Calls:
 
 def _not_started() -> asyncio.Future[Any]:
     raise RuntimeError("a client's calls begin with its start")
+
+
+def _admitted(entry: Entry, waiter: asyncio.Future[Any]) -> None:
+    """What was published is with its handlers, or was refused, and so its sending is over."""
+    assert entry.span is not None
+    if waiter.cancelled() or waiter.exception() is not None:
+        entry.span.end(error=CANCELLED if waiter.cancelled() else "closed")
+    else:
+        entry.span.end(error=entry.refused[0][1] if entry.refused else None)
+
+
+def _answered(entry: Entry, answer: asyncio.Future[Any]) -> None:
+    """What was asked has its answer, and so its sending is over; how an event went, its handlers tell."""
+    assert entry.span is not None
+    if answer.cancelled() or answer.exception() is not None:
+        entry.span.end(error=CANCELLED if answer.cancelled() else "closed")
+    elif entry.head.flags & wire.COMMAND:
+        success, _, kind, text, *_ = answer.result()
+        entry.span.end(error=None if success else kind, message=text)
+    else:
+        entry.span.end()
 
 
 def _let_go(entry: Entry) -> None:

@@ -31,7 +31,9 @@ from llmgine.actors.bus.middleware import Middleware
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.shards import shard_of
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
+from llmgine.actors.bus.tracing import Tracing
 from llmgine.providers.errors import LlmgineError
+from llmgine.telemetry import SpanRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,8 @@ class BusClient:
     `routers` give connections to the routers, all of them and in their order; `registry` keeps the table
     of subscriptions. What is published before a router can be reached waits and is delivered once it
     can. With `member_of` its handlers are those of a deployment, which several clients serve; `wakes` says
-    that they are a session's own, which is woken for what waits for them.
+    that they are a session's own, which is woken for what waits for them. Its hops have spans in `recorder`:
+    those in a sampled trace, one in `sample` of the others, and what fails.
     """
 
     def __init__(
@@ -63,15 +66,17 @@ class BusClient:
         wakes: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], int] = time.time_ns,
-        trace: Callable[[], bytes | None] | None = None,
+        recorder: SpanRecorder | None = None,
+        sample: int = 0,
     ) -> None:
         self.identity = identity
         self.epoch = epoch
         self._registry = registry
         self._options = options or BusOptions()
-        self._handlers = Handlers(self._options, clock)
+        tracing = None if recorder is None else Tracing(recorder, sample)
+        self._handlers = Handlers(self._options, clock, tracing)
         self._observers = Observers()
-        self._producer = Producer(identity, epoch, self._options, self._observers, wall_clock, trace)
+        self._producer = Producer(identity, epoch, self._options, self._observers, wall_clock, tracing)
         self._records = HandlerRecords(identity, epoch, member_of, self._options, wakes=wakes)
         self._shards = [
             Shard(number, router, self._producer, self._handlers, member_of=member_of)

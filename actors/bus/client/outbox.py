@@ -15,6 +15,7 @@ from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import UnsendableMessage
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.payload import check_sendable
+from llmgine.telemetry import OpenSpan
 
 _OVERHEAD = 64
 _IDLE_LINES = 4_096
@@ -35,7 +36,7 @@ class Entry:
     Both futures belong to the client: `waiter` waits for admission, `answer` for the outcome.
     """
 
-    __slots__ = ("admitted", "answer", "body", "head", "refused", "sequence", "since", "waiter")
+    __slots__ = ("admitted", "answer", "body", "head", "refused", "sequence", "since", "span", "waiter")
 
     def __init__(self, head: RunHead, body: bytes) -> None:
         self.head = head
@@ -47,6 +48,8 @@ class Entry:
         self.refused: tuple[tuple[str, str], ...] = ()
         self.waiter: Any = None
         self.answer: Any = None
+        # Of its sending, where it has one.
+        self.span: OpenSpan | None = None
 
 
 _VOID = RunHead("", flags=wire.VOID)

@@ -15,6 +15,7 @@ from llmgine.actors.bus.errors import BusClosed
 from llmgine.actors.bus.messages import Command, CommandError, CommandResult, Message, result_type
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.payload import Encoder, ResultCodec
+from llmgine.actors.bus.tracing import Tracing
 
 R = TypeVar("R")
 
@@ -45,14 +46,14 @@ class Producer:
         options: BusOptions,
         observers: Observers,
         wall_clock: Callable[[], int],
-        trace: Callable[[], bytes | None] | None,
+        tracing: Tracing | None,
     ) -> None:
         self.identity = identity
         self.epoch = epoch
         self.options = options
         self.observers = observers
         self.wall_clock = wall_clock
-        self.trace = trace
+        self.tracing = tracing
         self.room = Room(options.outbox_bytes)
         self.encoders: dict[type[Message], MessageEncoder] = {}
         self._results: dict[type[Message], ResultCodec] = {}

@@ -94,6 +94,7 @@ class Batches:
         if isinstance(value, CommandResult) and value.success:
             value = None
         took = runner.clock() - began
+        leader = taken[0].leader
         for job in taken:
             if type(value) is Failed and len(taken) > 1:
                 # One attempt was made, whatever it held: only the first one counts as failed by itself.
@@ -101,12 +102,16 @@ class Batches:
                 runner.conclude(job, value if alone else value._replace(reason="batch"), took)
             else:
                 runner.conclude(job, value if isinstance(value, Failed | CommandResult) else None, took)
+        if leader is not None and leader.hop is not None:
+            runner.left(leader)
 
     async def _call(self, jobs: list[Job], messages: list[Message], began: float) -> Any:
         runner = self._runner
         leader = _leader(jobs)
         task = leader.task = asyncio.current_task()
         assert task is not None
+        if runner.host.tracing is not None:
+            leader.hop = runner.host.tracing.begin(jobs, runner.record.name)
         current_job.set(leader)
         inbox = leader.queue.inbox
         for job in jobs:

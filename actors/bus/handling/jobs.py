@@ -76,6 +76,7 @@ class Job:
         "entry",
         "extra",
         "head",
+        "hop",
         "leader",
         "line",
         "link",
@@ -114,6 +115,8 @@ class Job:
         self.answered = False
         self.stuck = False
         self.trace: bytes | None = None
+        # Its span, while it is handled and has one.
+        self.hop: Any = None
         # How many waits on the bus it is suspended in.
         self.suspended = 0
         # What its deliveries' chain is, once something asked for it.

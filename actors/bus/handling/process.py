@@ -20,6 +20,7 @@ from llmgine.actors.bus.messages import Message
 from llmgine.actors.bus.middleware import Middleware
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
+from llmgine.actors.bus.tracing import Tracing
 
 _NEVER = float("inf")
 
@@ -27,8 +28,11 @@ _NEVER = float("inf")
 class Handlers:
     """The handlers of one client; each link with a router has its own inbox of their deliveries."""
 
-    def __init__(self, options: BusOptions, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, options: BusOptions, clock: Callable[[], float], tracing: Tracing | None = None
+    ) -> None:
         self.options = options
+        self.tracing = tracing
         self.clock = clock
         self.runners: dict[int, Runner] = {}
         self.middleware: list[Middleware] = []

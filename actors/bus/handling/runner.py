@@ -26,6 +26,7 @@ from llmgine.actors.bus.middleware import Middleware
 from llmgine.actors.bus.payload import Decoder, ResultCodec
 from llmgine.actors.bus.policies import BatchPolicy
 from llmgine.actors.bus.subscriptions import SubscriptionRecord
+from llmgine.telemetry.current import enter
 
 if TYPE_CHECKING:
     from llmgine.actors.bus.handling.process import Handlers
@@ -89,6 +90,7 @@ class Runner:
         self._quick = min(QUICK, self._slow_after)
         # Handlers see the context in which they were registered, not that of whatever woke the link.
         self._context = contextvars.copy_context()
+        self._context.run(enter, None)  # but for its span, which may be long over
         self._results: ResultCodec | None = None
         if issubclass(message_class, Command):
             self._results = ResultCodec(
@@ -213,6 +215,8 @@ class Runner:
                     spent += took
                 else:
                     self.conclude(job, value, took)
+                if job.hop is not None:
+                    self.left(job)
                 row += 1
                 following = queue.following(job) if row < _ROW and now < until else None
                 if following is None:
@@ -231,6 +235,8 @@ class Runner:
         finally:
             if job is not None:
                 job.queue.ended(job)
+                if job.hop is not None:
+                    self.left(job, "closed")
             self.durations.add_quick(quick, spent)
             places.taken -= 1
 
@@ -247,6 +253,8 @@ class Runner:
         if type(value) is Pending:
             value = await self._finish(job, value, began)
         self.conclude(job, value, self.clock() - began)
+        if job.hop is not None:
+            self.left(job)
 
     # One delivery
 
@@ -258,6 +266,8 @@ class Runner:
             message = self.message(job)
         except UndecodableMessage as error:
             return Failed("undecodable", "undecodable", str(error))
+        if job.trace is not None and self.host.tracing is not None:
+            job.hop = self.host.tracing.begin((job,), self.record.name)
         # Nobody else's code runs in this context, so nothing has to be set back.
         current_job.set(job)
         try:
@@ -359,6 +369,7 @@ class Runner:
         if head.command and type(value) is not Failed:
             value = self._packed(value)
         if type(value) is Failed:
+            self._traced_failure(job, value, took)
             inbox.answer(job, wire.FAILED, _detail(value, attempt, took))
         elif head.command:
             inbox.answer(job, wire.VALUE, [True, value, "", "", False, attempt, took])
@@ -366,6 +377,19 @@ class Runner:
             inbox.answer(job, wire.HANDLED, [attempt, took])
         else:
             inbox.handled(job)
+
+    def left(self, job: Job, error: str | None = None) -> None:
+        """Nothing more is done for this delivery in its context."""
+        hop, job.hop = job.hop, None
+        hop.end(error)
+        hop.leave()
+
+    def _traced_failure(self, job: Job, failed: Failed, took: float) -> None:
+        hop, tracing = (job.leader or job).hop, self.host.tracing
+        if hop is not None and hop.span is not None:
+            hop.end(failed.kind, failed.text)
+        elif tracing is not None:
+            tracing.failed(job, self.record.name, failed.kind, failed.text, took)
 
     def _packed(self, value: Any) -> bytes | Failed:
         assert self._results is not None
@@ -390,6 +414,7 @@ class Runner:
         give_up(job)
         self.stuck_now += 1
         self.durations.add(deadline)
+        self._traced_failure(job, Failed("stuck", "stuck", text), deadline)
         job.queue.inbox.stuck(job, _detail(Failed("stuck", "stuck", text), job.passage.attempt, deadline))
         self.pump()
 

@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.router.core import RouterCore
 from llmgine.actors.bus.router.service import RouterService
-from llmgine.actors.control import Boot, RuntimeActor, names
+from llmgine.actors.bus.tracing import Tracing
+from llmgine.actors.control import Boot, names
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.store import StoreClient
+from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.errors import LlmgineError
 
 logger = logging.getLogger(__name__)
@@ -20,7 +22,7 @@ logger = logging.getLogger(__name__)
 SUBSCRIPTIONS = "subscriptions"
 
 
-class RouterActor(RuntimeActor):
+class RouterActor(ObservedActor):
     """Fans out events and commands; routes nothing before it has the table."""
 
     kind: ClassVar[str] = "router"
@@ -54,6 +56,7 @@ class RouterActor(RuntimeActor):
                 shard=self._shard,
                 shards=len(self._shards),
                 wake_session=self._wake_session,
+                tracing=Tracing(self.recorder, 0),
             )
         return self._service
 

@@ -15,6 +15,7 @@ from llmgine.actors.bus.router.core import RouterCore
 from llmgine.actors.bus.router.keeping import Keeping
 from llmgine.actors.bus.router.records import ClientState
 from llmgine.actors.bus.talk import Talk
+from llmgine.actors.bus.tracing import Tracing
 from llmgine.actors.link import Stream, StreamHandler, StreamReset
 from llmgine.actors.store import StoreClient
 
@@ -42,8 +43,10 @@ class RouterService:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = time.time_ns,
         wake_session: Callable[[str], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.core = core
+        self._tracing = tracing
         self._wake_session = wake_session
         self._clock = clock
         self._wall = wall
@@ -110,8 +113,13 @@ class RouterService:
         if self._talks.get(client) is not talk:
             raise StreamReset("replaced", "another stream of this client has taken over")
         said = talk.received(message)
-        if said is not None:
-            self.core.receive(client, said, self._clock())
+        if said is None:
+            return
+        tracing = self._tracing
+        spans = tracing.routing(said[1]) if tracing is not None and said[0] == wire.PUBLISH else ()
+        self.core.receive(client, said, self._clock())
+        for span in spans:
+            span.end()
 
     def load(self, snapshot: Iterable[Mapping[str, Any]], *, restored: bool = True) -> None:
         """The whole table of subscriptions; `restored`: with the durable ones that the store holds."""

@@ -36,6 +36,7 @@ from llmgine.providers import (
     StreamEvent,
 )
 from llmgine.providers.calls.hints import hint_for
+from llmgine.providers.clients.routes import server_of
 from llmgine.providers.events import to_wire
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 from llmgine.telemetry import OpenSpan, SpanRecorder, TraceContext
@@ -43,6 +44,7 @@ from llmgine.telemetry import names as spans
 
 logger = logging.getLogger(__name__)
 
+_TRACEPARENT = "traceparent"
 _Answer = Callable[[Call[R], Stream], Coroutine[Any, Any, None]]
 
 
@@ -62,7 +64,9 @@ class Serving:
         self._actor = actor
         self._pool = pool
         self._endpoint = providers.endpoints.get(pool, EndpointOptions(kind="scripted"))
+        self._server = server_of(providers, pool)
         self._recorder = recorder
+        self._in_flight = recorder.metrics.gauge(spans.METRIC_IN_FLIGHT, pool=pool)
         self._leasing = leasing
         self._keyed = KeyedCalls(pool, providers, options.keys, allowance=leasing)
         self._door = Door(pool, options)
@@ -157,6 +161,7 @@ class Serving:
         await stream.send([wire.ACCEPTED, self._door.load])
         ends = began + (request.deadline or self._endpoint.timeouts.total)
         until, span = min(ends, ticket.expires), self._span(session, trace)
+        request = self._told(request, span)
         call = Call(request, session, ends, until, ticket, span, self._delayed)
         try:
             await answer(call, stream)
@@ -169,6 +174,7 @@ class Serving:
             await stream.send(_failure(kind, mistake))
         finally:
             span.end(error=None if call.outcome == DONE else call.outcome)
+            self._in_flight.add(-1)
         stream.finish()
         return call.outcome
 
@@ -213,7 +219,9 @@ class Serving:
             return
         began = now()
         await self._door.turn(call.ticket, call.ends)
-        call.span.set({spans.LLMGINE_QUEUE_WAIT: now() - began})
+        waited = now() - began
+        call.span.set({spans.LLMGINE_QUEUE_WAIT: waited})
+        self._recorder.observe(spans.METRIC_QUEUE_WAIT, waited, pool=self._pool)
         left = max(call.ends - now(), 0.001)
         call.request = call.request.model_copy(update={"deadline": left})
 
@@ -238,13 +246,28 @@ class Serving:
             provider=self._pool,
         )
 
+    def _told(self, request: R, span: OpenSpan) -> R:
+        """The request as the provider's server shall have it: with where it stands in the trace, if it asked."""
+        self._in_flight.add(1)
+        names = {name.lower() for name in request.extra_headers}
+        if self._server is None or _TRACEPARENT in names or not self._endpoint.traceparent:
+            return request
+        headers = {**request.extra_headers, _TRACEPARENT: span.context.traceparent}
+        return request.model_copy(update={"extra_headers": headers})
+
     def _span(self, session: str, trace: bytes | None) -> OpenSpan:
+        attributes: dict[str, Any] = {
+            spans.LLMGINE_POOL: self._pool,
+            spans.LLMGINE_PROVIDER_ACTOR: self._actor,
+        }
+        if self._server is not None:
+            attributes[spans.SERVER_ADDRESS], attributes[spans.SERVER_PORT] = self._server
         return self._recorder.start(
             spans.SPAN_POOL_CALL,
             kind="client",
             parent=None if trace is None else TraceContext.from_wire(trace),
             session=session,
-            attributes={spans.LLMGINE_POOL: self._pool, spans.LLMGINE_PROVIDER_ACTOR: self._actor},
+            attributes=attributes,
         )
 
 

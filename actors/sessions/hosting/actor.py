@@ -36,6 +36,7 @@ from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.clients.routes import server_of
 from llmgine.providers.errors import LlmgineError
 from llmgine.providers.options import ProvidersOptions
+from llmgine.telemetry import TelemetryOptions
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class SessionActor(ObservedActor):
         super().__init__(boot)
         self._session_options = SessionOptions.model_validate(boot.settings["sessions"])
         self._providers = ProvidersOptions.model_validate(boot.settings["providers"])
+        self._sample = TelemetryOptions.model_validate(boot.settings["telemetry"]).sample_loose
         self._slots = Slots(boot.name)
         self._runs = ""
         self._lanes = Lanes()
@@ -108,6 +110,8 @@ class SessionActor(ObservedActor):
             [self.peer(router) for router in names.routers(options.shards)],
             self.control,
             options=options,
+            recorder=self.recorder,
+            sample=self._sample,
         )
         self._announcer = Announcer(self._bus.publish, self._listeners)
         self._store = StoreClient(self.peer(names.STORE))
@@ -195,7 +199,16 @@ class SessionActor(ObservedActor):
         """An end of the bus for a session's own handlers, which go on as the same in its next life."""
         options = BusOptions.model_validate(self.settings["bus"])
         routers = [self.peer(router) for router in names.routers(options.shards)]
-        return BusClient(bus_identity(session_id), epoch, routers, self.control, options=options, wakes=True)
+        return BusClient(
+            bus_identity(session_id),
+            epoch,
+            routers,
+            self.control,
+            options=options,
+            wakes=True,
+            recorder=self.recorder,
+            sample=self._sample,
+        )
 
     def _ports(self, session_id: str, *, live: bool) -> ToolPorts:
         assert self._bus is not None

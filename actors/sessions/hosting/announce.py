@@ -26,7 +26,7 @@ from llmgine.actors.sessions.messages import (
 from llmgine.actors.sessions.running.observer import Piece, ToolSummary, TurnObserver, TurnSummary
 from llmgine.actors.store.rows import ApprovalRow
 from llmgine.providers.contracts import ToolCallPart
-from llmgine.telemetry.current import Scope, scope
+from llmgine.telemetry.current import Scope, scope, within
 
 log = logging.getLogger(__name__)
 
@@ -191,8 +191,8 @@ class Announcer(TurnObserver):
             while self._waiting:
                 try:
                     next_, told_under = self._waiting.popleft()
-                    scope.set(told_under)
-                    await self._publish(next_.event() if isinstance(next_, _Said) else next_)
+                    with within(told_under):
+                        await self._publish(next_.event() if isinstance(next_, _Said) else next_)
                 except asyncio.CancelledError:
                     self.lost += 1
                     raise
