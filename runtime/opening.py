@@ -60,6 +60,7 @@ _LAUNCH = 90.0
 _FORGETTING = 10.0
 
 _STORE = "store.db"
+_TRACES = "telemetry.db"
 # How the gateway comes into the runtime; the actors know no driver.
 _GATEWAY = GatewayCargo("llmgine.runtime.gateway:open_port")
 
@@ -161,11 +162,13 @@ async def stop_runtime(control: ControlClient) -> None:
 
 
 def _stored_in(settings: Settings, folder: Path) -> Settings:
-    """The settings with the store in the runtime's own folder, where they name no other place."""
-    if settings.store.url is not None:
-        return settings
-    store = settings.store.model_copy(update={"url": f"sqlite:///{folder.resolve() / _STORE}"})
-    return settings.model_copy(update={"store": store})
+    """The settings with the stores in the runtime's own folder, where they name no other place."""
+    store, telemetry = settings.store, settings.telemetry
+    if store.url is None:
+        store = store.model_copy(update={"url": f"sqlite:///{folder.resolve() / _STORE}"})
+    if telemetry.store is None:
+        telemetry = telemetry.model_copy(update={"store": folder.resolve() / _TRACES})
+    return settings.model_copy(update={"store": store, "telemetry": telemetry})
 
 
 async def _enter(driver: Driver, stack: AsyncExitStack, *, ends_runtime: bool) -> None:

@@ -17,6 +17,7 @@ from llmgine.telemetry.assemble import Assembler, Cut, Trace
 from llmgine.telemetry.context import TraceContext, sampled_by_id
 from llmgine.telemetry.current import current_trace, span, traceparent
 from llmgine.telemetry.metrics import Counter, Gauge, Histogram, MergedMetrics, Metrics, Series
+from llmgine.telemetry.observer import Observer
 from llmgine.telemetry.opening import open_exporters, open_recorder
 from llmgine.telemetry.options import TelemetryOptions
 from llmgine.telemetry.records import (
@@ -47,6 +48,7 @@ __all__ = [
     "Metrics",
     "ModelStats",
     "ModelUsage",
+    "Observer",
     "OpenSpan",
     "Page",
     "Rollup",

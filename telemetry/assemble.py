@@ -7,7 +7,7 @@ gone are closed for it. Memory is bounded, and what had to be forgotten is count
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,8 +15,8 @@ from typing import Any
 from llmgine.telemetry import names
 from llmgine.telemetry.metrics import MergedMetrics
 from llmgine.telemetry.options import TelemetryOptions
-from llmgine.telemetry.records import Batch, Span
-from llmgine.telemetry.rollup import Rollup
+from llmgine.telemetry.records import Batch, Span, SpanRecord
+from llmgine.telemetry.rollup import Rollup, session_name
 from llmgine.telemetry.sources import Source
 
 _FOLDED_REMEMBERED = 4096
@@ -66,6 +66,7 @@ class Assembler:
         self._spans = 0
         self._finished: list[Span] = []
         self._changed: list[Span] = []
+        self._evicted: list[Trace] = []
         self._counts = dict.fromkeys(
             (
                 "batches",
@@ -77,6 +78,7 @@ class Assembler:
                 "traces_evicted",
                 "spans_evicted",
                 "spans_over_limit",
+                "passed_over",
                 "closed_for_source",
                 "sources_folded",
             ),
@@ -87,8 +89,8 @@ class Assembler:
 
     # What arrives.
 
-    def add(self, batch: Batch, now: int) -> list[Span]:
-        """Take a batch; returns the spans that it ended."""
+    def add(self, batch: Batch, now: int, *, paused: bool = False) -> list[Span]:
+        """Take a batch; returns the spans that it ended. While paused only those end that run already."""
         self._counts["batches"] += 1
         if batch.instance in self._folded:
             self._counts["late"] += len(batch.spans)
@@ -99,7 +101,10 @@ class Assembler:
         for start, stop in source.sequence.add(batch.first, len(batch.spans)):
             new += stop - start
             for record in batch.spans[start - batch.first : stop - batch.first]:
-                self._put(Span.from_record(record, batch.source), source)
+                if paused and not self._runs(record):
+                    self._counts["passed_over"] += 1
+                else:
+                    self._put(Span.from_record(record, batch.source), source)
         self._counts["records"] += new
         self._counts["repeated"] += len(batch.spans) - new
         self.metrics.update(batch.instance, batch.number, batch.metrics)
@@ -135,15 +140,7 @@ class Assembler:
 
     def trace(self, trace_id: int) -> Trace | None:
         held = self._traces.get(trace_id)
-        if held is None:
-            return None
-        return Trace(
-            trace_id,
-            _by_start(held.spans.values()),
-            tuple(sorted(held.sessions)),
-            held.over_limit,
-            tuple(held.cuts.values()),
-        )
+        return None if held is None else _whole(trace_id, held)
 
     def session(self, session: str) -> list[Trace]:
         """The traces in which a session took part, by start."""
@@ -152,7 +149,7 @@ class Assembler:
 
     def traces(self) -> list[Trace]:
         """Every trace that is held, the one that changed last first."""
-        return [trace for trace_id in reversed(self._traces) if (trace := self.trace(trace_id))]
+        return [_whole(trace_id, held) for trace_id, held in reversed(self._traces.items())]
 
     def sessions(self) -> list[str]:
         """The sessions that took part in any trace that is held."""
@@ -166,6 +163,16 @@ class Assembler:
         """What the spans came to that have ended since this was asked the last time."""
         rollup, self.rollup = self.rollup, Rollup()
         return rollup
+
+    def take_evicted(self) -> list[Trace]:
+        """The traces that had to be forgotten since this was asked the last time, as they were then."""
+        evicted, self._evicted = self._evicted, []
+        return evicted
+
+    def running(self) -> Counter[str]:
+        """How many spans run now, by session."""
+        keys = (key for source in self._sources.values() for key in source.running)
+        return Counter(session_name(self._traces[trace].spans[span]) for trace, span in keys)
 
     def take_changed(self) -> list[Span]:
         """The spans that have begun, ended or begun to run again since this was asked the last time."""
@@ -233,6 +240,10 @@ class Assembler:
         self._finished.append(span)
         self._changed.append(span)
 
+    def _runs(self, record: SpanRecord) -> bool:
+        held = self._traces.get(int.from_bytes(record.trace_id, "big"))
+        return held is not None and record.span_id in held.owners
+
     def _store(self, held: _Held, span: Span) -> bool:
         self._index(held, span)
         if len(held.spans) >= self._options.max_trace_spans:
@@ -244,8 +255,8 @@ class Assembler:
         return True
 
     def _index(self, held: _Held, span: Span) -> None:
-        session = span.session or span.attributes.get(names.GEN_AI_CONVERSATION_ID)
-        if session and isinstance(session, str) and session not in held.sessions:
+        session = session_name(span)
+        if session and session not in held.sessions:
             held.sessions[session] = None
             self._sessions.setdefault(session, {})[span.trace_id] = None
             self.rollup.began(session, span.start)
@@ -308,6 +319,7 @@ class Assembler:
             self._spans > options.max_spans and len(self._traces) > 1
         ):
             trace_id, held = self._traces.popitem(last=False)
+            self._evicted.append(_whole(trace_id, held))
             self._counts["traces_evicted"] += 1
             self._counts["spans_evicted"] += len(held.spans)
             self._spans -= len(held.spans)
@@ -320,6 +332,16 @@ class Assembler:
                 del traces[trace_id]
                 if not traces:
                     del self._sessions[session]
+
+
+def _whole(trace_id: int, held: _Held) -> Trace:
+    return Trace(
+        trace_id,
+        _by_start(held.spans.values()),
+        tuple(sorted(held.sessions)),
+        held.over_limit,
+        tuple(held.cuts.values()),
+    )
 
 
 def _by_start(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -122,7 +122,6 @@ class ModelUsage:
         for name in SKETCHES:
             getattr(self, name).merge(getattr(other, name))
 
-
     def to_wire(self) -> list[Any]:
         """Plain values that `from_wire` turns back into an equal usage."""
         spent = [getattr(self.spent, name) for name in _SPENT]

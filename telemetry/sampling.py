@@ -104,15 +104,21 @@ class TailSampler:
         known = self._open.get(trace_id)
         return _first(self._settled.get(trace_id, ()) if known is None else known.reasons)
 
-    def counters(self) -> dict[str, int]:
-        """Traces kept, by the reason that says the most, and what was not kept."""
+    def counted(self) -> dict[str, int]:
+        """How many traces were kept, by the reason that says the most, and what was not kept."""
         kept = {f"kept_{reason}": count for reason, count in self.kept.items()}
-        return kept | {
-            "dropped_traces": self.dropped,
-            "dropped_spans": self.dropped_spans,
+        return kept | {"dropped_traces": self.dropped, "dropped_spans": self.dropped_spans}
+
+    def counters(self) -> dict[str, int]:
+        """What was counted, and how many traces stand open."""
+        return self.counted() | {
             "undecided_traces": sum(not known.reasons for known in self._open.values()),
             "unsettled_traces": len(self._open),
         }
+
+    def open_traces(self) -> list[int]:
+        """The traces that are not settled."""
+        return list(self._open)
 
     def _known(self, span: Span, now: int) -> _Open:
         known = self._open.get(span.trace_id)

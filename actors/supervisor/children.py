@@ -62,8 +62,9 @@ class Children:
     ) -> None:
         """Returns once the actor is up and known here; `StartFailed`, and then nothing of it is left."""
         boot = self._supervisor.boot.child(name, kind, cargo)
-        # The store's file is on one node's disk, and the gateway is where people are who launched it.
-        node = boot.home or None if kind in (names.STORE, names.GATEWAY) else None
+        # The files of store and telemetry are on one node's disk, the gateway is where its launcher is.
+        at_home = kind in (names.STORE, names.TELEMETRY, names.GATEWAY)
+        node = boot.home or None if at_home else None
         await self._start(boot, SpawnOptions(num_cpus, restarts, node), _START_PATIENCE)
 
     async def start_provider(self, name: str, room: PoolOptions, settings: dict[str, Any], form: int) -> None:

@@ -8,21 +8,26 @@ from typing import ClassVar
 from llmgine.actors.control import Boot, RuntimeActor
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.telemetry.host import TelemetryHost
+from llmgine.actors.telemetry.observing import open_observers
 from llmgine.telemetry import TelemetryOptions, open_exporters
 
 
 class TelemetryActor(RuntimeActor):
-    """A `TelemetryHost` with an endpoint. What it holds is in memory: a restart begins empty."""
+    """A `TelemetryHost` with an endpoint. Kept traces and sums outlive it; what ran when it died does not."""
 
     kind: ClassVar[str] = "telemetry"
 
     def __init__(self, boot: Boot) -> None:
         super().__init__(boot)
         options = TelemetryOptions.model_validate(self.settings.get("telemetry", {}))
-        self.host = TelemetryHost(options, open_exporters(options, boot.runtime))
+        exporters = open_exporters(options, boot.runtime)
+        self.host = TelemetryHost(options, exporters, observers=open_observers(options))
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return self.host.handlers()
+
+    async def opened(self) -> None:
+        await self.host.open()
 
     async def drain(self, grace: float) -> None:
         await self.host.close(grace)

@@ -2,102 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from llmgine.actors.link import StreamReset
-from llmgine.telemetry import Assembler, Trace, TraceQuery, usage_of
-from llmgine.telemetry.answers import CostBy, page_to_wire
-from llmgine.telemetry.exporters.jsonl import line
-from llmgine.telemetry.rollup import HOUR, Spent
-from llmgine.telemetry.summaries import (
-    cost_row,
-    key_of,
-    matches,
-    session_of,
-    statistics,
-    stats_of,
-    summary_of,
+from llmgine.actors.telemetry.keeping import TraceStore, sums, traces
+from llmgine.telemetry import (
+    Assembler,
+    SessionSummary,
+    Stats,
+    Trace,
+    TraceQuery,
+    TraceSummary,
+    usage_of,
 )
+from llmgine.telemetry.answers import ExportFormat, page_to_wire
+from llmgine.telemetry.exporters.jsonl import line
+from llmgine.telemetry.sampling import TailSampler
+from llmgine.telemetry.summaries import joined, matches, stats_of, summary_of
+
+T = TypeVar("T")
 
 MAX_ANSWER_SPANS = 2000
 MAX_PAGE = 500
 
-QUESTIONS = "ask {sessions}, {traces}, {session}, {trace}, {stats}, {cost}, {export} or {counters}"
+QUESTIONS = (
+    "ask {sessions}, {traces}, {session}, {trace}, {stats}, {cost}, {export}, {counters}, {pause} or {keep}"
+)
 
 
 class Answering:
-    """Answers from what the telemetry actor holds."""
+    """Answers from what is in memory and what is kept, each trace and session once."""
 
-    def __init__(
-        self, assembler: Assembler, counters: Callable[[], dict[str, Any]], clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, assembler: Assembler, sampler: TailSampler, store: TraceStore) -> None:
         self._assembler = assembler
-        self._counters = counters
-        self._clock = clock
+        self._sampler = sampler
+        self._store = store
 
-    async def answer(self, question: Any) -> dict[str, Any]:
+    async def answer(self, question: Any, now: int) -> dict[str, Any]:
         """The answer to one question; `StreamReset` with code `bad_request` where it is none."""
         match question:
             case {"sessions": str(query), "limit": int(limit), "cursor": cursor}:
-                return self._sessions(query, limit, cursor)
+                return await self._sessions(query, _bounded(limit), _read_cursor(cursor))
             case {"traces": dict(query), "limit": int(limit), "cursor": cursor}:
-                return self._traces(_trace_query(query), limit, cursor)
+                return await self._traces(_trace_query(query), _bounded(limit), _read_cursor(cursor), now)
             case {"session": str(session)}:
-                return self._session(session)
-            case {"trace": str(trace)}:
-                return {"trace": trace, **_bounded([found] if (found := self._trace(trace)) else [])}
-            case {"stats": True}:
-                return self._stats()
+                return await self._session(session)
+            case {"trace": str(id)}:
+                found = await self._trace(id)
+                return {"trace": id, **_told([found] if found else [])}
+            case {"stats": int() | None as since}:
+                return {"stats": (await self.statistics(since)).to_wire()}
             case {"cost": "session" | "model" | "provider" as by, "since": int() | None as since}:
-                return self._cost(by, since)
-            case {"export": str(trace), "format": "jsonl"}:
-                return {"export": self._export(trace)}
-            case {"counters": _}:
-                return self._counters()
+                self._hand_over()
+                rows = await self._store.ask(sums.cost, by, since)
+                return {"rows": [row.to_wire() for row in rows]}
+            case {"export": str(id), "format": "jsonl" | "otlp-json" as format}:
+                found = await self._trace(id)
+                return {"export": _exported(found, format) if found else ""}
         raise StreamReset("bad_request", QUESTIONS)
 
-    def _sessions(self, query: str, limit: int, cursor: Any) -> dict[str, Any]:
-        found = [session_of(name, self._assembler.session(name)) for name in self._assembler.sessions()]
-        found = [one for one in found if query in one.session or any(query in name for name in one.models)]
-        ordered = sorted(found, key=lambda one: (-one.last, one.session))
-        return _page(ordered, lambda one: (-one.last, one.session), limit, cursor)
+    async def statistics(self, since: int | None) -> Stats:
+        """Everything that was counted in the hour of `since` or later."""
+        self._hand_over()
+        return await self._store.ask(sums.stats, since, {"open": len(self._sampler.open_traces())})
 
-    def _traces(self, query: TraceQuery, limit: int, cursor: Any) -> dict[str, Any]:
-        now = self._clock()
-        found = [(trace, summary_of(trace)) for trace in self._assembler.traces()]
-        kept = [summary for trace, summary in found if matches(query, trace, summary, now)]
-        ordered = sorted(kept, key=lambda one: (-one.start, one.id))
-        return _page(ordered, lambda one: (-one.start, one.id), limit, cursor)
+    async def _sessions(self, query: str, limit: int, after: tuple[int, str] | None) -> dict[str, Any]:
+        self._hand_over()
+        found = await self._store.ask(sums.sessions, query, limit + 1, after)
+        running = self._assembler.running()
+        told = [replace(one, running=running[one.session]) for one in found]
+        return _page(told, limit, _session_key)
 
-    def _session(self, session: str) -> dict[str, Any]:
-        traces = self._assembler.session(session)
-        usage = usage_of(span for trace in traces for span in trace.spans)
+    async def _traces(
+        self, query: TraceQuery, limit: int, after: tuple[int, str] | None, now: int
+    ) -> dict[str, Any]:
+        """Kept ones, and among them those that are not settled yet."""
+        held: dict[str, TraceSummary] = {}
+        for trace_id in self._sampler.open_traces():
+            if (trace := self._assembler.trace(trace_id)) is not None:
+                summary = summary_of(trace, self._sampler.because(trace_id))
+                held[summary.id] = summary
+                if not matches(query, trace, summary, now) or (after and _trace_key(summary) <= after):
+                    held.pop(summary.id)
+        kept = await self._store.ask(traces.find, query, limit + 1, after)
+        found = {one.id: one for one in (*kept, *held.values())}
+        return _page(sorted(found.values(), key=_trace_key), limit, _trace_key)
+
+    async def _session(self, session: str) -> dict[str, Any]:
+        held = {trace.trace_id: trace for trace in self._assembler.session(session)}
+        for trace in await self._store.ask(traces.of_session, session, MAX_ANSWER_SPANS):
+            known = held.get(trace.trace_id)
+            held[trace.trace_id] = trace if known is None else joined(trace, known)
+        found = sorted(held.values(), key=lambda trace: trace.spans[0].start)
+        usage = usage_of(span for trace in found for span in trace.spans)
         return {
             "session": session,
-            **_bounded(traces),
+            **_told(found),
             "usage": [stats_of(model).to_wire() for model in usage],
         }
 
-    def _trace(self, trace: str) -> Trace | None:
+    async def _trace(self, id: str) -> Trace | None:
         try:
-            return self._assembler.trace(int(trace, 16))
+            number = int(id, 16)
         except ValueError:
             raise StreamReset("bad_request", "a trace id is hexadecimal") from None
+        held = self._assembler.trace(number)
+        for kept in await self._store.ask(traces.read, [f"{number:032x}"]):
+            return kept if held is None else joined(kept, held)
+        return held
 
-    def _stats(self) -> dict[str, Any]:
-        return {"stats": statistics(self._assembler.rollup).to_wire()}
+    def _hand_over(self) -> None:
+        """What has ended by now is in the sums that are asked for."""
+        self._store.add(self._assembler.take_rollup(), {})
 
-    def _cost(self, by: CostBy, since: int | None) -> dict[str, Any]:
-        rows: dict[str, Spent] = {}
-        for calls, spent in self._assembler.rollup.spent.items():
-            if since is None or calls.hour + HOUR > since:
-                rows.setdefault(key_of(by, calls), Spent()).add(spent)
-        return {"rows": [cost_row(key, spent).to_wire() for key, spent in sorted(rows.items())]}
 
-    def _export(self, trace: str) -> str:
-        found = self._trace(trace)
-        return "".join(line(span).decode("ascii") for span in found.spans) if found else ""
+def _exported(trace: Trace, format: ExportFormat) -> str:
+    spans = [span for span in trace.spans if span.end is not None]
+    if format == "jsonl":
+        return "".join(line(span).decode("ascii") for span in spans)
+    raise StreamReset("bad_request", "export as jsonl")
 
 
 def _trace_query(wire: dict[str, Any]) -> TraceQuery:
@@ -107,13 +132,22 @@ def _trace_query(wire: dict[str, Any]) -> TraceQuery:
         raise StreamReset("bad_request", f"no question about traces: {error}") from None
 
 
-def _page(items: list[Any], key: Callable[[Any], tuple[int, str]], limit: int, cursor: Any) -> dict[str, Any]:
-    after = _read_cursor(cursor)
-    rest = [item for item in items if after is None or key(item) > after]
-    shown = rest[: max(1, min(limit, MAX_PAGE))]
-    more = len(rest) > len(shown)
-    last = key(shown[-1]) if more else None
-    return page_to_wire(tuple(shown), None if last is None else f"{last[0]}:{last[1]}")
+def _trace_key(summary: TraceSummary) -> tuple[int, str]:
+    return -summary.start, summary.id
+
+
+def _session_key(summary: SessionSummary) -> tuple[int, str]:
+    return -summary.last, summary.session
+
+
+def _page(found: Sequence[T], limit: int, key: Callable[[T], tuple[int, str]]) -> dict[str, Any]:
+    shown = tuple(found[:limit])
+    number, name = key(shown[-1]) if shown else (0, "")
+    return page_to_wire(shown, f"{number}:{name}" if len(found) > limit else None)
+
+
+def _bounded(limit: int) -> int:
+    return max(1, min(limit, MAX_PAGE))
 
 
 def _read_cursor(cursor: Any) -> tuple[int, str] | None:
@@ -126,10 +160,10 @@ def _read_cursor(cursor: Any) -> tuple[int, str] | None:
         raise StreamReset("bad_request", "the cursor is not one that a page was told with") from None
 
 
-def _bounded(traces: list[Trace]) -> dict[str, Any]:
+def _told(found: Iterable[Trace]) -> dict[str, Any]:
     """The newest traces that fit one answer; `truncated` counts the spans left out."""
     room, kept, left_out = MAX_ANSWER_SPANS, [], 0
-    for trace in reversed(traces):
+    for trace in reversed(list(found)):
         spans = trace.spans[:room]
         room -= len(spans)
         left_out += len(trace.spans) - len(spans)

@@ -25,8 +25,8 @@ class TraceStoreUnusable(TelemetryError):
 
     def __str__(self) -> str:
         return (
-            f"the trace store at {self.path} cannot be used: {self.what}; kept traces are in memory. Move the "
-            f"file away or mend its folder, or set telemetry.store to another, and launch again"
+            f"the trace store at {self.path} cannot be used: {self.what}; what is kept is in memory alone. "
+            "Move the file away or mend its folder, or set telemetry.store to another file, and launch again"
         )
 
 

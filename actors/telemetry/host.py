@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +14,20 @@ from llmgine.actors.link import EndOfStream, Stream, StreamEmpty, StreamHandler,
 from llmgine.actors.telemetry.answering import Answering
 from llmgine.actors.telemetry.client import ACK, HELLO, REFUSED, SPANS, WINDOW
 from llmgine.actors.telemetry.export import ExportThread, Patience
+from llmgine.actors.telemetry.keeping import TraceStore
 from llmgine.actors.telemetry.live import LIVE, Watchers
-from llmgine.telemetry import Assembler, Batch, MalformedBatch, Span, TelemetryOptions
+from llmgine.actors.telemetry.observing import Observation, Observations
+from llmgine.telemetry import Assembler, Batch, MalformedBatch, Span, TelemetryOptions, Trace
 from llmgine.telemetry.context import random_bits
 from llmgine.telemetry.exporters import Exporter
 from llmgine.telemetry.names import UNFINISHED
+from llmgine.telemetry.sampling import TailSampler
+from llmgine.telemetry.summaries import summary_of
 
 QUERY = "telemetry.query"
+SETTLE_SECONDS = 0.25
+
+logger = logging.getLogger(__name__)
 
 
 class TelemetryHost:
@@ -34,6 +42,7 @@ class TelemetryHost:
         options: TelemetryOptions | None = None,
         exporters: Sequence[Exporter] = (),
         clock: Callable[[], int] = time.time_ns,
+        observers: Sequence[Observation] = (),
     ) -> None:
         self.options = options or TelemetryOptions()
         self.instance = random_bits(63)
@@ -41,7 +50,14 @@ class TelemetryHost:
         self.malformed = 0
         self._clock = clock
         self._watchers = Watchers()
-        self._answering = Answering(self.assembler, self.counters, clock)
+        self._observers = Observations(observers)
+        self._sampler = TailSampler(self.options)
+        self._store = TraceStore(self.options, clock)
+        self._answering = Answering(self.assembler, self._sampler, self._store)
+        self._paused = False
+        self._counted: dict[str, int] = {}  # of the sampler, as far as the store knows
+        self._told = 0  # when observers were told of the statistics
+        self._settling: asyncio.Task[None] | None = None
         patience = Patience(self.options.export_patience)
         self._exports = [
             ExportThread(exporter, self.options.export_queue, patience=patience) for exporter in exporters
@@ -49,6 +65,11 @@ class TelemetryHost:
         self._streams: Counter[int] = Counter()  # open streams by the source's instance
         self._grace: dict[int, asyncio.TimerHandle] = {}
         self._closed = False
+
+    async def open(self) -> None:
+        """Opens the trace store and begins to settle traces, on the running loop."""
+        await self._store.open()
+        self._settling = asyncio.create_task(self._settle_always(), name="settle traces")
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return {SPANS: self.receive, QUERY: self.answer, LIVE: self._watchers.serve}
@@ -74,8 +95,30 @@ class TelemetryHost:
 
     async def answer(self, stream: Stream) -> None:
         """One question, one message back."""
-        answer = await self._answering.answer(stream.header)
+        match stream.header:
+            case {"counters": _}:
+                answer = self.counters()
+            case {"pause": bool(paused)}:
+                self._paused = paused
+                answer = {"paused": paused}
+            case {"keep": str(session)}:
+                self._sampler.choose(session)
+                answer = {"kept": session}
+            case question:
+                answer = await self._answering.answer(question, self._clock())
         await stream.send({**answer, "now": self._clock()})
+
+    async def settle(self) -> None:
+        """Decide on the traces that are settled, and write what is kept and all sums."""
+        for settled in self._sampler.due(self._clock()):
+            trace = self.assembler.trace(settled.trace_id)
+            if trace is not None:
+                self._settled(trace, settled.because)
+        counted = self._sampler.counted()
+        counts = {name: count - self._counted.get(name, 0) for name, count in counted.items()}
+        self._counted = counted
+        self._store.add(self.assembler.take_rollup(), counts)
+        await self._store.flush()
 
     def counters(self) -> dict[str, Any]:
         """What was received, lost, forgotten and exported, and every metric of every source."""
@@ -85,6 +128,10 @@ class TelemetryHost:
             "metrics": [list(series) for series in self.assembler.metrics.read()],
             "exporters": [export.counters() for export in self._exports],
             "live": self._watchers.counters(),
+            "observers": self._observers.counters(),
+            "sampling": self._sampler.counters(),
+            "store": self._store.counters(),
+            "paused": self._paused,
         }
 
     async def flush(self, timeout: float) -> bool:
@@ -93,12 +140,47 @@ class TelemetryHost:
         return all(done)
 
     async def close(self, timeout: float) -> None:
-        """Let the exporters finish, for `timeout` seconds at most."""
+        """Decide on every trace, and let exporters and observers finish, for `timeout` seconds at most."""
         self._closed = True
         for timer in self._grace.values():
             timer.cancel()
         self._grace.clear()
+        if self._settling is not None:
+            self._settling.cancel()
+            await asyncio.wait({self._settling})
+            self._settling = None
+            for settled in self._sampler.settle_all():
+                if (trace := self.assembler.trace(settled.trace_id)) is not None:
+                    self._settled(trace, settled.because)
+            await self.settle()
+            await self._store.close()
         await asyncio.gather(*(asyncio.to_thread(export.close, timeout) for export in self._exports))
+        await self._observers.close(timeout)
+
+    async def _settle_always(self) -> None:
+        while True:
+            await asyncio.sleep(SETTLE_SECONDS)
+            try:
+                await self.settle()
+                await self._tell_statistics()
+            except Exception:  # what goes wrong once must not end the keeping of traces
+                logger.exception("traces could not be settled")
+
+    async def _tell_statistics(self) -> None:
+        now = self._clock()
+        if self._observers and now - self._told >= self.options.observer_interval * 1e9:
+            self._told = now
+            statistics = await self._answering.statistics(None)
+            for observer in self._observers:
+                observer.statistics(statistics)
+
+    def _settled(self, trace: Trace, because: str) -> None:
+        if because:
+            self._store.keep(trace, because)
+        if self._observers:
+            summary = summary_of(trace, because)
+            for observer in self._observers:
+                observer.trace(summary)
 
     def _take_all(self, messages: list[Any], instance: int) -> list[list[Any]]:
         """Take batches in order; returns what to answer: one acknowledgement for as many as possible."""
@@ -120,20 +202,26 @@ class TelemetryHost:
         batch = Batch.unpack(message)
         if batch.instance != instance:
             raise MalformedBatch("the batch is another source's")
-        self._ended(self.assembler.add(batch, self._clock()))
+        self._ended(self.assembler.add(batch, self._clock(), paused=self._paused))
         return batch.number
 
     def _ended(self, spans: list[Span]) -> None:
         """Pass on what the assembler has just learnt; these spans have ended."""
         changed = self.assembler.take_changed()
-        if changed:
-            self._watchers.put(changed, self.assembler.traces_of)
-        self._export(spans)
-
-    def _export(self, spans: list[Span]) -> None:
-        if spans:
+        if not changed:
+            return
+        self._watchers.put(changed, self.assembler.traces_of)
+        released = self._sampler.add(changed, self._clock())
+        for trace in self.assembler.take_evicted():
+            settled = self._sampler.settle(trace.trace_id)
+            if settled is not None:
+                self._settled(trace, settled.because)
+        if released:
             for export in self._exports:
-                export.put(spans)
+                export.put(released)
+        if spans:
+            for observer in self._observers:
+                observer.spans(spans)
 
     def _arrived(self, source: str, instance: int) -> None:
         self._streams[instance] += 1

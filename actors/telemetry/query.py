@@ -82,12 +82,12 @@ class TelemetryClient:
         """One trace by its id in hexadecimal; no spans where it is not kept."""
         return _view(trace_id, await self._ask({"trace": trace_id}), is_session=False)
 
-    async def stats(self) -> Stats:
-        """What all calls came to: tokens, cost, latencies, errors."""
-        return Stats.from_wire((await self._ask({"stats": True}))["stats"])
+    async def stats(self, since: int | None = None) -> Stats:
+        """What all calls came to, of all time or since that hour: tokens, cost, latencies, errors."""
+        return Stats.from_wire((await self._ask({"stats": since}))["stats"])
 
     async def cost(self, by: CostBy = "session", since: int | None = None) -> tuple[CostRow, ...]:
-        """What the calls that ended since then came to, by session, model or provider."""
+        """What all calls came to, of all time or since that hour, the dearest first."""
         answer = await self._ask({"cost": by, "since": since})
         return tuple(map(CostRow.from_wire, answer["rows"]))
 
@@ -106,6 +106,18 @@ class TelemetryClient:
                 yield Change.from_wire(message)
         finally:
             stream.reset("done")
+
+    async def keep(self, session: str) -> None:
+        """Keep every trace of a session from now on, whatever is sampled; `*` stands for anything."""
+        await self._ask({"keep": session})
+
+    async def pause(self) -> None:
+        """Observe nothing more: what begins from now on is neither kept, summed, exported nor told."""
+        await self._ask({"pause": True})
+
+    async def resume(self) -> None:
+        """Observe again."""
+        await self._ask({"pause": False})
 
     async def counters(self) -> dict[str, Any]:
         """What was received, lost, forgotten and exported; sources; metrics."""

@@ -37,6 +37,11 @@ def opened(path: Path | None) -> sa.Engine:
     try:
         with engine.begin() as connection:
             _versioned(connection, path)
+        with engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            raw.execute("PRAGMA journal_mode = WAL")
+            # A crash of the machine may cost the last moments, never the file: no commit waits for the disk.
+            raw.execute("PRAGMA synchronous = NORMAL")
     except sa.exc.DBAPIError as error:
         engine.dispose()
         raise TraceStoreUnusable(str(path), str(error.orig)) from None
@@ -78,9 +83,6 @@ def _prepare(connection: sqlite3.Connection, record: Any) -> None:
     connection.isolation_level = None
     if not connection.execute("PRAGMA page_count").fetchone()[0]:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    # A crash of the machine may cost the last moments, never the file: no commit waits for the disk.
-    connection.execute("PRAGMA synchronous = NORMAL")
     connection.create_function("decimal_add", 2, _decimal_add, deterministic=True)
     connection.create_function("usage_add", 2, _usage_add, deterministic=True)
     connection.create_function("sketch_add", 2, _sketch_add, deterministic=True)

@@ -9,6 +9,7 @@ import pytest
 
 from llmgine.actors.link import Address, Endpoint, Identity, MemoryTransport, Peer
 from llmgine.actors.telemetry import TelemetryClient, TelemetryHost, TelemetryShipper
+from llmgine.actors.telemetry.observing import Observation
 from llmgine.telemetry import SpanRecorder, TelemetryOptions, open_recorder
 from llmgine.telemetry.exporters import Exporter
 
@@ -26,10 +27,14 @@ class Net:
         self.shippers: list[TelemetryShipper] = []
 
     async def open(
-        self, exporters: Sequence[Exporter] = (), options: TelemetryOptions = OPTIONS
+        self,
+        exporters: Sequence[Exporter] = (),
+        options: TelemetryOptions = OPTIONS,
+        observers: Sequence[Observation] = (),
     ) -> TelemetryHost:
         """A telemetry actor begins a life, with nothing in its memory."""
-        self.host = TelemetryHost(options, exporters)
+        self.host = TelemetryHost(options, exporters, observers=observers)
+        await self.host.open()
         self.endpoint = await self.transport.listen(Identity("telemetry", "telemetry"), self.host.handlers())
         return self.host
 
@@ -38,6 +43,7 @@ class Net:
         assert self.endpoint is not None
         await self.endpoint.close()
         self.endpoint = None
+        await self.host.close(5)
 
     def source(self, name: str, options: TelemetryOptions = OPTIONS) -> tuple[SpanRecorder, TelemetryShipper]:
         recorder = open_recorder(name, options)
@@ -66,7 +72,6 @@ class Net:
             peer.close()
         if self.endpoint is not None:
             await self.kill()
-        await self.host.close(5)
 
 
 @pytest.fixture
