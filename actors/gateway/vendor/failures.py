@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from llmgine.actors.gateway.errors import Refusal
+from llmgine.actors.gateway.failures import refusal_of
 from llmgine.actors.gateway.vendor.reading import RequestRefused
 from llmgine.actors.sessions.errors import (
     ContextError,
@@ -104,11 +105,13 @@ _BY_STATUS: Final = {
     401: _Told(401, "authentication_error", "invalid_api_key", "authentication_error"),
     403: _KINDS[ErrorKind.PERMISSION],
     404: _NOT_FOUND,
+    409: _BUSY,
     405: _Told(405, "invalid_request_error", None, "invalid_request_error"),
     408: _Told(408, "timeout_error", "timeout", "timeout_error"),
     413: _Told(413, "invalid_request_error", "request_too_large", "request_too_large"),
     429: _RATE,
     500: _SERVER,
+    502: _UPSTREAM,
     503: _OVERLOADED,
 }
 
@@ -122,34 +125,29 @@ class Failure:
     headers: dict[str, str]
 
 
-def failure_of(vendor: Vendor, error: BaseException, request_id: str) -> Failure:
+def failure_of(vendor: Vendor, error: Exception, request_id: str) -> Failure:
     """The answer to a request that ended with this error; what is none of ours is told without its text."""
     told = _told(error)
-    text = str(error) if isinstance(error, LlmgineError) else "the gateway failed; its log says how"
-    headers: dict[str, str] = {}
-    if isinstance(error, ProviderError):
-        text = error.message if error.hint is None else f"{error.message}; {error.hint}"
+    if told is None:
+        error = refusal_of(error)
+        told = _BY_STATUS.get(error.status) or replace(_WRONG, status=error.status)
+    text, headers = str(error), dict[str, str]()
+    if isinstance(error, ProviderError | Refusal):
+        text = f"{error.message}; {error.hint}" if error.hint else error.message
         if error.retry_after is not None:
-            headers["retry-after"] = str(math.ceil(error.retry_after))
-        if not error.retryable:
-            headers["x-should-retry"] = "false"
+            headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, ProviderError) and not error.retryable:
+        headers["x-should-retry"] = "false"
     param = error.field if isinstance(error, RequestRefused) else None
     code = error.code if isinstance(error, RequestRefused) else None
     return _shaped(vendor, told, text, request_id, param=param, code=code, headers=headers)
 
 
-def refusal_of(
-    vendor: Vendor, status: int, text: str, request_id: str, headers: Iterable[tuple[str, str]] = ()
-) -> Failure:
-    """The answer to a request that was refused by its head: its key, its size, its number."""
-    told = _BY_STATUS.get(status) or _Told(status, "invalid_request_error", None, "invalid_request_error")
-    return _shaped(vendor, told, text, request_id, headers=dict(headers))
-
-
-def _told(error: BaseException) -> _Told:
+def _told(error: Exception) -> _Told | None:
+    """How this error is told; None for one that is told as any other interface would."""
     if isinstance(error, ProviderError):
         return _KINDS[error.kind]
-    return next((told for kind, told in _CLASSES if isinstance(error, kind)), _SERVER)
+    return next((told for kind, told in _CLASSES if isinstance(error, kind)), None)
 
 
 def _shaped(

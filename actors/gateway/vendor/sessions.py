@@ -1,0 +1,156 @@
+"""A vendor's request to a session, and the turn that answers it as one answer.
+
+What the session holds is the truth: of the request's messages only those after the last one of the model
+are new. The client's own tools come with each request; their calls are its own to answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from llmgine.actors.gateway.port import TurnAsk
+from llmgine.actors.gateway.vendor.reading import RequestRefused
+from llmgine.actors.sessions import Reply, StepStarted, TurnDone, TurnEvent, TurnFailed, TurnReset
+from llmgine.providers.codecs.encoding import arguments_text
+from llmgine.providers.contracts import (
+    AnyPart,
+    FinishReason,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+)
+from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
+from llmgine.providers.events import (
+    Done,
+    PartDone,
+    Reset,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
+from llmgine.telemetry import TraceContext
+
+# In place of a model's name: the model that the session was opened with.
+OWN_MODEL: Final = "session"
+
+_SAID_ELSEWHERE: Final = frozenset(
+    {"model", "fallbacks", "messages", "system", "tools", "output", "idempotency_key"}
+)
+
+
+def ask_of(request: LLMRequest, session: str, *, key: str | None, trace: TraceContext | None) -> TurnAsk:
+    """The turn that a request asks of a session; `RequestRefused` where it says nothing new."""
+    messages = list(request.messages)
+    system = [] if request.system is None else [request.system]
+    while messages and messages[0].role == "system":
+        system.append(messages.pop(0).text)
+    return TurnAsk(
+        session,
+        _new(messages),
+        model=None if request.model == OWN_MODEL else request.model,
+        system="\n\n".join(system) or None,
+        tools=request.tools,
+        output=request.output,
+        options=_options(request),
+        key=key,
+        trace=trace,
+    )
+
+
+def _new(messages: list[Message]) -> tuple[Message, ...]:
+    """The messages after the last one of the model."""
+    begin = next((at + 1 for at in reversed(range(len(messages))) if messages[at].role == "assistant"), 0)
+    if begin == len(messages):
+        raise RequestRefused(
+            "nothing follows the last message of the model, and what it said is in the session already; "
+            "add a message of the user, or results of tools",
+            field="messages",
+        )
+    return tuple(messages[begin:])
+
+
+def _options(request: LLMRequest) -> dict[str, Any]:
+    options = request.model_dump(mode="json", exclude_defaults=True, exclude=set(_SAID_ELSEWHERE))
+    if cache := options.get("cache"):
+        # Numbers of the request's messages are none of the session's.
+        places = [place if isinstance(place, str) else -1 for place in cache.get("breakpoints", ())]
+        options["cache"] = {**cache, "breakpoints": list(dict.fromkeys(places))}
+    return options
+
+
+class TurnAnswer:
+    """A turn's events as those of one answer: what its steps say in a row, and at its end the open calls.
+
+    Calls of the session's own tools, and what came of them, are no part of the answer.
+    """
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._indices: dict[tuple[int, int], int] = {}
+        self._said: dict[int, tuple[int, type[TextPart | ThinkingPart], list[str]]] = {}
+
+    def take(
+        self, event: TurnEvent
+    ) -> Iterator[TextDelta | ThinkingDelta | ToolCallStart | ToolCallDelta | PartDone | Done]:
+        """What the event adds to the answer; raises what the turn failed with."""
+        match event:
+            case StepStarted(step):
+                self._step = step
+            case TextDelta(index, text):
+                yield TextDelta(self._heard(index, TextPart, text), text)
+            case ThinkingDelta(index, text):
+                yield ThinkingDelta(self._heard(index, ThinkingPart, text), text)
+            case Reset() | TurnReset():
+                if any(
+                    step == self._step or isinstance(event, TurnReset) for step, _, _ in self._said.values()
+                ):
+                    raise taken_back()
+            case TurnDone(reply):
+                yield from self._ended(reply)
+            case TurnFailed(error):
+                raise error
+
+    def _heard(self, index: int, kind: type[TextPart | ThinkingPart], text: str) -> int:
+        place = self._indices.setdefault((self._step, index), len(self._indices))
+        self._said.setdefault(place, (self._step, kind, []))[2].append(text)
+        return place
+
+    def _ended(self, reply: Reply) -> Iterator[ToolCallStart | ToolCallDelta | PartDone | Done]:
+        for at, call in enumerate(reply.open_calls, len(self._indices)):
+            yield ToolCallStart(at, call.id, call.name)
+            yield ToolCallDelta(at, arguments_text(call))
+            yield PartDone(at, call)
+        yield Done(self._response(reply))
+
+    def _response(self, reply: Reply) -> LLMResponse:
+        parts: list[AnyPart] = [
+            kind(text="".join(pieces)) for step, kind, pieces in self._said.values() if step < self._step
+        ]
+        parts += [part for part in reply.parts if not isinstance(part, ToolCallPart)]
+        reason = reply.finish_reason
+        if reason is FinishReason.TOOL_CALLS and not reply.open_calls:
+            reason = FinishReason.STOP
+        provider, _, model = reply.model.partition("/")
+        return LLMResponse(
+            message=Message(role="assistant", parts=(*parts, *reply.open_calls)),
+            finish_reason=reason,
+            usage=reply.usage,
+            cost=reply.cost,
+            model=model,
+            provider=provider,
+            adjustments=reply.adjustments,
+        )
+
+
+def taken_back() -> ProviderError:
+    """The error of an answer that began anew after a part of it had been told, which cannot be taken back."""
+    return ProviderError(
+        "the answer began anew after a part of it had been sent; ask again",
+        kind=ErrorKind.TRUNCATED,
+        phase=ErrorPhase.MID_STREAM,
+    )
