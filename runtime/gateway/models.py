@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from llmgine.actors.gateway.errors import NotFound, Unprocessable
+from llmgine.actors.gateway.errors import NotFound
 from llmgine.actors.gateway.port import TurnAsk
 from llmgine.actors.gateway.shapes import ModelRow
 from llmgine.actors.sessions import SessionClient, TurnEvent
-from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, StreamEvent
-from llmgine.providers.names import full_chain, known_names
+from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Origin, StreamEvent
+from llmgine.providers.names import full_chain, known_names, resolve
 from llmgine.runtime.checks import checked_id
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.session import Session
+from llmgine.telemetry import TraceContext
 
 
 class ModelAnswers:
@@ -26,23 +28,42 @@ class ModelAnswers:
         names = known_names(self._driver.settings.providers)
         return [ModelRow(id=name, provider=name.partition("/")[0]) for name in names]
 
-    def complete(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
-        return self._driver.models.stream(request)
+    async def target(self, model: str) -> Origin:
+        providers = self._driver.settings.providers
+        name = resolve(model, providers)
+        endpoint = providers.endpoints[name.provider]
+        api = endpoint.kind if endpoint.kind in ("local", "scripted") else endpoint.protocol
+        return Origin(provider=name.provider, api=api, model=name.model)
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
-        return await self._driver.models.embed(request)
+    def complete(self, request: LLMRequest, trace: TraceContext | None) -> AsyncGenerator[StreamEvent]:
+        return self._driver.models.stream(request, trace=trace)
+
+    async def embed(self, request: EmbeddingRequest, trace: TraceContext | None) -> EmbeddingResponse:
+        return await self._driver.models.embed(request, trace=trace)
 
     async def turn(self, ask: TurnAsk) -> AsyncGenerator[TurnEvent]:
-        if len(ask.messages) != 1 or ask.messages[0].role != "user" or ask.tools:
-            raise Unprocessable("a turn takes one prompt of the user")
         client = await self._asked(ask)
-        options = dict(ask.options)
-        model = None
+        options, model = dict(ask.options), None
         if ask.model is not None:
-            model, _ = full_chain(ask.model, self._driver.settings.providers)
-        async with aclosing(client.stream(ask.messages[0], model=model, options=options)) as events:
-            async for event in events:
-                yield event
+            model, behind = full_chain(ask.model, self._driver.settings.providers)
+            options |= {"fallbacks": [one.model_dump() for one in behind]} if behind else {}
+        turn = client.turn_of(
+            ask.messages,
+            key=ask.key,
+            model=model,
+            system=ask.system,
+            tools=ask.tools,
+            output=ask.output,
+            options=options,
+            trace=ask.trace,
+        )
+        try:
+            async with aclosing(turn.stream()) as events:
+                async for event in events:
+                    yield event
+        except (GeneratorExit, asyncio.CancelledError):
+            turn.cancel_soon()
+            raise
 
     async def _asked(self, ask: TurnAsk) -> SessionClient:
         """The session, opened where it is not; it stays from then on, and sleeps while nobody asks it."""
@@ -53,8 +74,7 @@ class ModelAnswers:
             model = record.get("model") or ask.model
             if model is None:
                 raise NotFound(f"no session {id!r} is kept; one that is asked with a model is opened")
-            system = record.get("system") if ask.system is None else ask.system
-            await self._open(id, model, system)
+            await self._open(id, model, record.get("system"))
         return SessionClient(id, driver.link(id))
 
     async def _open(self, id: str, model: str, system: str | None) -> None:

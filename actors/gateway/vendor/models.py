@@ -16,12 +16,8 @@ def listed(models: Sequence[ModelRow], vendor: Vendor) -> dict[str, Any]:
     rows = [shown(model, vendor) for model in models]
     if vendor == "openai":
         return {"object": "list", "data": rows}
-    ends = (
-        {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
-        if rows
-        else {"first_id": None, "last_id": None}
-    )
-    return {"data": rows, "has_more": False, **ends}
+    ids = [row["id"] for row in rows] or [None]
+    return {"data": rows, "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
 
 
 def shown(model: ModelRow, vendor: Vendor) -> dict[str, Any]:

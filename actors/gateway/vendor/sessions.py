@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from llmgine.actors.gateway.port import TurnAsk
+from llmgine.actors.gateway.vendor.ordering import PartEvent
 from llmgine.actors.gateway.vendor.reading import RequestRefused
 from llmgine.actors.sessions import Reply, StepStarted, TurnDone, TurnEvent, TurnFailed, TurnReset
 from llmgine.providers.codecs.encoding import arguments_text
@@ -94,9 +95,7 @@ class TurnAnswer:
         self._indices: dict[tuple[int, int], int] = {}
         self._said: dict[int, tuple[int, type[TextPart | ThinkingPart], list[str]]] = {}
 
-    def take(
-        self, event: TurnEvent
-    ) -> Iterator[TextDelta | ThinkingDelta | ToolCallStart | ToolCallDelta | PartDone | Done]:
+    def take(self, event: TurnEvent) -> Iterator[PartEvent | Done]:
         """What the event adds to the answer; raises what the turn failed with."""
         match event:
             case StepStarted(step):
@@ -106,9 +105,8 @@ class TurnAnswer:
             case ThinkingDelta(index, text):
                 yield ThinkingDelta(self._heard(index, ThinkingPart, text), text)
             case Reset() | TurnReset():
-                if any(
-                    step == self._step or isinstance(event, TurnReset) for step, _, _ in self._said.values()
-                ):
+                whole = isinstance(event, TurnReset)
+                if any(whole or step == self._step for step, _, _ in self._said.values()):
                     raise taken_back()
             case TurnDone(reply):
                 yield from self._ended(reply)
@@ -120,7 +118,7 @@ class TurnAnswer:
         self._said.setdefault(place, (self._step, kind, []))[2].append(text)
         return place
 
-    def _ended(self, reply: Reply) -> Iterator[ToolCallStart | ToolCallDelta | PartDone | Done]:
+    def _ended(self, reply: Reply) -> Iterator[PartEvent | Done]:
         for at, call in enumerate(reply.open_calls, len(self._indices)):
             yield ToolCallStart(at, call.id, call.name)
             yield ToolCallDelta(at, arguments_text(call))
