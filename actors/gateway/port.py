@@ -88,6 +88,10 @@ class ModelPort(Protocol):
         """
         ...
 
+    async def last_turn(self, session: str) -> str | None:
+        """The id of the turn that the session took on last; None where it has had none."""
+        ...
+
 
 class SessionPort(Protocol):
     async def sessions(

@@ -65,6 +65,10 @@ class ModelAnswers:
             turn.cancel_soon()
             raise
 
+    async def last_turn(self, session: str) -> str | None:
+        page = await self._driver.store.turns(checked_id(session), limit=1)
+        return page.rows[0].id if page.rows else None
+
     async def _asked(self, ask: TurnAsk) -> SessionClient:
         """The session, opened where it is not; it stays from then on, and sleeps while nobody asks it."""
         driver, id = self._driver, checked_id(ask.session)

@@ -149,8 +149,7 @@ async def _gone_on(port: GatewayPort, previous: str) -> str:
     found = turn_of_response(previous)
     if found is not None:
         session, key = found
-        turns = (await port.session(session)).newest_turns
-        if turns and turns[0].id == f"{session}:{key}":
+        if await port.last_turn(session) == f"{session}:{key}":
             return session
     raise RequestRefused(
         f"previous_response_id: {previous[:100]!r} is not the last answer of a session; answers outside of "

@@ -101,6 +101,7 @@ class TurnAnswer:
             case StepStarted(step):
                 self._step = step
             case TextDelta(index, text):
+                text = self._apart(index, text)
                 yield TextDelta(self._heard(index, TextPart, text), text)
             case ThinkingDelta(index, text):
                 yield ThinkingDelta(self._heard(index, ThinkingPart, text), text)
@@ -112,6 +113,13 @@ class TurnAnswer:
                 yield from self._ended(reply)
             case TurnFailed(error):
                 raise error
+
+    def _apart(self, index: int, text: str) -> str:
+        """The text, with a blank line before it where an earlier step has said something."""
+        begins = (self._step, index) not in self._indices
+        spoke = any(kind is TextPart and step < self._step for step, kind, _ in self._said.values())
+        here = any(kind is TextPart and step == self._step for step, kind, _ in self._said.values())
+        return f"\n\n{text}" if begins and spoke and not here else text
 
     def _heard(self, index: int, kind: type[TextPart | ThinkingPart], text: str) -> int:
         place = self._indices.setdefault((self._step, index), len(self._indices))
@@ -126,10 +134,8 @@ class TurnAnswer:
         yield Done(self._response(reply))
 
     def _response(self, reply: Reply) -> LLMResponse:
-        parts: list[AnyPart] = [
-            kind(text="".join(pieces)) for step, kind, pieces in self._said.values() if step < self._step
-        ]
-        parts += [part for part in reply.parts if not isinstance(part, ToolCallPart)]
+        parts: list[AnyPart] = [kind(text="".join(pieces)) for _, kind, pieces in self._said.values()]
+        parts += [part for part in reply.parts if not isinstance(part, TextPart | ThinkingPart | ToolCallPart)]
         reason = reply.finish_reason
         if reason is FinishReason.TOOL_CALLS and not reply.open_calls:
             reason = FinishReason.STOP

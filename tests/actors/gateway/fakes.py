@@ -144,6 +144,10 @@ class FakePort:
         for event in self.turn_events:
             yield event
 
+    async def last_turn(self, session: str) -> str | None:
+        self._note("last_turn", session)
+        return None
+
     async def sessions(self, query: str, cursor: str | None, limit: int) -> shapes.Page[shapes.SessionRow]:
         self._note("sessions", query, cursor, limit)
         rows = [row for id, row in sorted(self.session_rows.items()) if query in id]
