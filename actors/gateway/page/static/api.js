@@ -36,7 +36,9 @@ export function onLockedOut(then) {
  * @param {Record<string, unknown>} [query] what is empty is left out
  */
 export function address(parts, query = {}) {
-  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== "" && value !== null && value !== undefined,
+  );
   const asked = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
   return ROOT + parts.map(encodeURIComponent).join("/") + (asked ? `?${asked}` : "");
 }
@@ -98,7 +100,11 @@ export async function send(method, url, body, signal) {
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, { type: "unreachable", message: "The gateway did not answer.", hint: "Is the runtime still up?" });
+    throw new ApiError(0, {
+      type: "unreachable",
+      message: "The gateway did not answer.",
+      hint: "Is the runtime still up?",
+    });
   }
   if (response.ok) return response;
   if (response.status === 401) lockedOut.forEach((then) => then());

@@ -36,6 +36,7 @@ export class App {
     this.live = new Live();
     this.keys = new Keys();
     this.rates = new Rates();
+    /** @type {any} what the runtime last said of itself */
     this.overview = null;
     this.locked = false;
     this.login = new Login(this);
@@ -82,8 +83,9 @@ export class App {
     this.scope?.end();
     this.scope = new Scope(this);
     const Kind = SCREENS[place.name] ?? SCREENS.overview;
-    this.screen = new Kind(this, this.scope, place);
-    this.keys.setScreen(this.screen.keys ?? {});
+    const screen = new Kind(this, this.scope, place);
+    this.screen = screen;
+    this.keys.setScreen(screen.keys ?? {});
     const main = document.getElementById("main");
     if (main?.contains(document.activeElement)) main.focus();
     this.redraw();
@@ -131,13 +133,28 @@ export class App {
     return h(
       "div",
       { class: "side" },
-      h("a", { class: "brand", href: link(["overview"]), "aria-label": "llmgine, overview" }, h("img", { src: "static/icon.svg", alt: "" }), h("span", null, "llmgine", h("small", { class: "cut" }, this.overview?.runtime ?? " "))),
+      h(
+        "a",
+        { class: "brand", href: link(["overview"]), "aria-label": "llmgine, overview" },
+        h("img", { src: "static/icon.svg", alt: "" }),
+        h("span", null, "llmgine", h("small", { class: "cut" }, this.overview?.runtime ?? " ")),
+      ),
       h(
         "nav",
         { class: "nav", "aria-label": "Screens" },
         NAVIGATION.map((entry) =>
           entry
-            ? h("a", { href: link([entry[0]]), "aria-current": parent === entry[0] ? "page" : null, "aria-label": this.#navLabel(entry[0], entry[1]) }, icon(entry[0]), h("span", null, entry[1]), this.#badge(entry[0]))
+            ? h(
+                "a",
+                {
+                  href: link([entry[0]]),
+                  "aria-current": parent === entry[0] ? "page" : null,
+                  "aria-label": this.#navLabel(entry[0], entry[1]),
+                },
+                icon(entry[0]),
+                h("span", null, entry[1]),
+                this.#badge(entry[0]),
+              )
             : h("div", { class: "gap" }),
         ),
       ),
@@ -145,15 +162,39 @@ export class App {
         "div",
         { class: "side-foot" },
         this.#linkState(),
-        h("button", { class: "button plain square", "aria-label": `Colours: ${theme.NAMES[theme.theme()]}`, title: `Colours: ${theme.NAMES[theme.theme()]}`, onclick: this.#recolour }, icon(theme.DRAWINGS[theme.theme()])),
-        h("button", { class: "button plain square", "aria-label": "Keyboard shortcuts", title: "Keyboard shortcuts (?)", onclick: this.#showKeys }, icon("help")),
+        h(
+          "button",
+          {
+            class: "button plain square",
+            "aria-label": `Colours: ${theme.NAMES[theme.theme()]}`,
+            title: `Colours: ${theme.NAMES[theme.theme()]}`,
+            onclick: this.#recolour,
+          },
+          icon(theme.DRAWINGS[theme.theme()]),
+        ),
+        h(
+          "button",
+          {
+            class: "button plain square",
+            "aria-label": "Keyboard shortcuts",
+            title: "Keyboard shortcuts (?)",
+            onclick: this.#showKeys,
+          },
+          icon("help"),
+        ),
       ),
     );
   }
 
   /** @param {string} name */
   #waiting(name) {
-    return { approvals: this.overview?.approvals_pending, letters: this.overview?.dead_letters, bus: this.overview?.breakers_open }[name] ?? 0;
+    return (
+      {
+        approvals: this.overview?.approvals_pending,
+        letters: this.overview?.dead_letters,
+        bus: this.overview?.breakers_open,
+      }[name] ?? 0
+    );
   }
 
   /** @param {string} name @param {string} text */
@@ -165,19 +206,32 @@ export class App {
   /** @param {string} name */
   #badge(name) {
     const waiting = this.#waiting(name);
-    return waiting > 0 && h("span", { class: `badge ${name === "approvals" ? "warn" : ""}` }, waiting > 999 ? "999+" : waiting);
+    return (
+      waiting > 0 &&
+      h("span", { class: `badge ${name === "approvals" ? "warn" : ""}` }, waiting > 999 ? "999+" : waiting)
+    );
   }
 
   #linkState() {
     const { state } = this.live;
-    const words = { open: ["good", "Live"], connecting: ["", "Connecting"], lost: ["bad", "Offline"], resting: ["", "Resting"] }[state];
+    const words = {
+      open: ["good", "Live"],
+      connecting: ["", "Connecting"],
+      lost: ["bad", "Offline"],
+      resting: ["", "Resting"],
+    }[state];
     return h("span", { class: `chip link-state ${words[0]}`, "data-state": state }, words[1]);
   }
 
   #banner() {
     return (
       this.live.state === "lost" &&
-      h("div", { class: "banner", role: "alert", key: "banner" }, "The connection to the gateway is lost; what you see may be old. Trying again.", h("button", { class: "button small", onclick: this.#retry }, "Try now"))
+      h(
+        "div",
+        { class: "banner", role: "alert", key: "banner" },
+        "The connection to the gateway is lost; what you see may be old. Trying again.",
+        h("button", { class: "button small", onclick: this.#retry }, "Try now"),
+      )
     );
   }
 
@@ -197,10 +251,14 @@ export class App {
 
   #bindKeys() {
     for (const entry of NAVIGATION) if (entry) this.keys.add(`g ${entry[2]}`, entry[1], () => go([entry[0]]));
-    this.keys.add("/", "Search", () => /** @type {HTMLElement | null} */ (document.querySelector("main [type=search]"))?.focus());
+    this.keys.add("/", "Search", () =>
+      /** @type {HTMLElement | null} */ (document.querySelector("main [type=search]"))?.focus(),
+    );
     this.keys.add("t", "Colours: system, light, dark", this.#recolour);
     this.keys.add("?", "These shortcuts", this.#showKeys);
-    this.keys.add("Escape", "Leave the field", () => /** @type {HTMLElement | null} */ (document.activeElement)?.blur());
+    this.keys.add("Escape", "Leave the field", () =>
+      /** @type {HTMLElement | null} */ (document.activeElement)?.blur(),
+    );
   }
 }
 

@@ -12,11 +12,17 @@ const SPEAKERS = { user: "User", assistant: "Assistant", system: "System", tool:
  * @param {Child} [tools] beside the speaker's name
  */
 export function message({ number, role, parts }, tools) {
-  const model = parts.map((part) => part.origin?.model).find(Boolean);
+  const model = role === "assistant" && parts.map((part) => part.origin?.model).find(Boolean);
   return h(
     "li",
     { key: number, class: `message ${role}` },
-    h("div", { class: "speaker" }, h("strong", null, /** @type {Record<string, string>} */ (SPEAKERS)[role] ?? role), model && h("span", { class: "aside" }, model), tools),
+    h(
+      "div",
+      { class: "speaker" },
+      h("strong", null, /** @type {Record<string, string>} */ (SPEAKERS)[role] ?? role),
+      model && h("span", { class: "aside" }, model),
+      tools,
+    ),
     parts.map((part, at) => drawPart(part, at)),
   );
 }
@@ -33,17 +39,53 @@ function drawPart(part, at) {
     case "refusal":
       return h("div", { key: at, class: "said bad-text" }, part.text);
     case "thinking":
-      return h("details", { key: at, class: "folded" }, h("summary", null, "Thinking"), h("div", { class: "said aside" }, part.text || "The provider keeps it to itself."));
+      return h(
+        "details",
+        { key: at, class: "folded" },
+        h("summary", null, "Thinking"),
+        h("div", { class: "said aside" }, part.text || "The provider keeps it to itself."),
+      );
     case "tool_call":
-      return h("details", { key: at, class: "folded call" }, h("summary", null, "Calls ", h("code", null, part.name), h("span", { class: "aside cut mono" }, ` ${json(part.arguments ?? part.raw_arguments).replace(/\s+/g, " ")}`)), h("pre", { class: "block" }, json(part.arguments ?? part.raw_arguments)));
+      return h(
+        "details",
+        { key: at, class: "folded call" },
+        h(
+          "summary",
+          null,
+          "Calls ",
+          h("code", null, part.name),
+          h(
+            "span",
+            { class: "aside cut mono" },
+            ` ${json(part.arguments ?? part.raw_arguments).replace(/\s+/g, " ")}`,
+          ),
+        ),
+        h("pre", { class: "block" }, json(part.arguments ?? part.raw_arguments)),
+      );
     case "tool_result":
-      return h("details", { key: at, class: `folded ${part.is_error ? "failed" : ""}` }, h("summary", null, part.is_error ? "Failed: " : "Result of ", h("code", null, part.name || part.call_id), h("span", { class: "aside cut" }, ` ${textOf(part.content)}`)), h("pre", { class: "block" }, textOf(part.content)));
+      return h(
+        "details",
+        { key: at, class: `folded ${part.is_error ? "failed" : ""}` },
+        h(
+          "summary",
+          null,
+          part.is_error ? "Failed: " : "Result of ",
+          h("code", null, part.name || part.call_id),
+          h("span", { class: "aside cut" }, ` ${textOf(part.content)}`),
+        ),
+        h("pre", { class: "block" }, textOf(part.content)),
+      );
     case "image":
     case "audio":
     case "document":
       return h("div", { key: at, class: "chip bare" }, `${part.type}, ${part.media_type}`);
     default:
-      return h("details", { key: at, class: "folded" }, h("summary", null, part.kind ?? part.type), h("pre", { class: "block" }, json(part)));
+      return h(
+        "details",
+        { key: at, class: "folded" },
+        h("summary", null, part.kind ?? part.type),
+        h("pre", { class: "block" }, json(part)),
+      );
   }
 }
 
@@ -75,7 +117,8 @@ export class RunningTurn {
     else if (event === "step_started") this.step = data.step;
     else if (event === "text_delta") this.#grow("text", data);
     else if (event === "thinking_delta") this.#grow("thinking", data);
-    else if (event === "reset") this.parts = this.parts.filter((part) => part.step !== this.step || !part.streamed);
+    else if (event === "reset")
+      this.parts = this.parts.filter((part) => part.step !== this.step || !part.streamed);
     else if (event === "turn_reset") this.parts = [];
     else if (event === "tool_called") this.parts.push({ ...data.call, step: this.step });
     else if (event === "tool_returned") this.parts.push({ ...data.result, step: this.step });
@@ -87,7 +130,9 @@ export class RunningTurn {
 
   /** @param {"text" | "thinking"} type @param {any} data */
   #grow(type, data) {
-    const known = this.parts.find((part) => part.streamed && part.step === this.step && part.index === data.index);
+    const known = this.parts.find(
+      (part) => part.streamed && part.step === this.step && part.index === data.index,
+    );
     if (known) known.text += data.text;
     else this.parts.push({ type, text: data.text, index: data.index, step: this.step, streamed: true });
   }
@@ -95,7 +140,11 @@ export class RunningTurn {
   draw() {
     return [
       this.prompt && message({ number: -2, role: "user", parts: [{ type: "text", text: this.prompt }] }),
-      message({ number: -1, role: "assistant", parts: this.parts }, !this.over && h("span", { class: "chip run" }, this.waiting ? `${this.waiting} waits for approval` : "answering")),
+      message(
+        { number: -1, role: "assistant", parts: this.parts },
+        !this.over &&
+          h("span", { class: "chip run" }, this.waiting ? `${this.waiting} waits for approval` : "answering"),
+      ),
     ];
   }
 }

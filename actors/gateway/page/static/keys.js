@@ -42,7 +42,27 @@ export class Keys {
     if (document.querySelector("dialog[open]")) return;
     /** @param {string} title @param {Shortcut[]} rows */
     const group = (title, rows) =>
-      h("section", null, h("h3", null, title), h("ul", null, rows.map((row) => h("li", null, row.text, h("span", null, row.keys.split(" ").map((key) => [h("kbd", null, key), " "]))))));
+      h(
+        "section",
+        null,
+        h("h3", null, title),
+        h(
+          "ul",
+          null,
+          rows.map((row) =>
+            h(
+              "li",
+              null,
+              row.text,
+              h(
+                "span",
+                null,
+                row.keys.split(" ").map((key) => [h("kbd", null, key), " "]),
+              ),
+            ),
+          ),
+        ),
+      );
     /** @param {Map<string, {text: string}>} keys */
     const rows = (keys) => [...keys].map(([name, { text }]) => ({ keys: name, text }));
     const lists = [
@@ -58,7 +78,19 @@ export class Keys {
     ask({
       title: "Keyboard",
       wide: true,
-      content: h("div", { class: "keys" }, group("Go to", jumps), h("div", null, group("Anywhere", others), h("br"), group("In lists", lists), this.screen.size > 0 && [h("br"), group("On this screen", rows(this.screen))])),
+      content: h(
+        "div",
+        { class: "keys" },
+        group("Go to", jumps),
+        h(
+          "div",
+          null,
+          group("Anywhere", others),
+          h("br"),
+          group("In lists", lists),
+          this.screen.size > 0 && [h("br"), group("On this screen", rows(this.screen))],
+        ),
+      ),
     });
   }
 

@@ -56,7 +56,10 @@ export class List {
     this.scroll.setAttribute("aria-label", options.label);
     this.scroll.addEventListener("scroll", () => this.draw(), { passive: true });
     this.scroll.addEventListener("keydown", (event) => this.#keyed(event));
-    this.scroll.addEventListener("focus", () => this.at < 0 && this.rows.length && this.scroll.matches(":focus-visible") && this.move(0));
+    this.scroll.addEventListener(
+      "focus",
+      () => this.at < 0 && this.rows.length && this.scroll.matches(":focus-visible") && this.move(0),
+    );
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.scroll);
     this.node.append(this.head, this.scroll);
@@ -97,7 +100,8 @@ export class List {
     const top = at * this.height;
     const seen = this.scroll.clientHeight;
     if (top < this.scroll.scrollTop) this.scroll.scrollTop = top;
-    else if (top + this.height > this.scroll.scrollTop + seen) this.scroll.scrollTop = top + this.height - seen;
+    else if (top + this.height > this.scroll.scrollTop + seen)
+      this.scroll.scrollTop = top + this.height - seen;
     this.options.onSelect?.(row);
     this.draw();
   }
@@ -116,7 +120,12 @@ export class List {
   /** At once; what changed several times is cheap to draw again, for only what is in sight is drawn. */
   draw() {
     const { columns, key, tone } = this.options;
-    render(this.head, columns.map((column) => h("span", { class: column.number ? "number" : "" }, column.head?.() ?? column.title)));
+    render(
+      this.head,
+      columns.map((column) =>
+        h("span", { class: column.number ? "number" : "" }, column.head?.() ?? column.title),
+      ),
+    );
     this.head.hidden = !this.rows.length;
     this.scroll.setAttribute("aria-rowcount", String(this.total));
     const active = this.at >= 0 ? this.#rowId(this.at) : null;
@@ -127,7 +136,10 @@ export class List {
       return;
     }
     const first = Math.max(0, Math.floor(this.scroll.scrollTop / this.height) - AROUND);
-    const last = Math.min(this.rows.length, Math.ceil((this.scroll.scrollTop + this.scroll.clientHeight) / this.height) + AROUND);
+    const last = Math.min(
+      this.rows.length,
+      Math.ceil((this.scroll.scrollTop + this.scroll.clientHeight) / this.height) + AROUND,
+    );
     const shown = this.rows.slice(first, last).map((row, offset) => {
       const index = first + offset;
       return h(
@@ -144,13 +156,21 @@ export class List {
           ondblclick: () => this.options.onTwice?.(row),
         },
         columns.map((column) =>
-          h("div", { role: "gridcell", class: column.number ? "number" : "", "aria-label": null }, column.cell(row)),
+          h(
+            "div",
+            { role: "gridcell", class: column.number ? "number" : "", "aria-label": null },
+            column.cell(row),
+          ),
         ),
       );
     });
     render(
       this.scroll,
-      h("div", { class: "list-space", role: "rowgroup", style: { height: `${this.rows.length * this.height}px` } }, shown),
+      h(
+        "div",
+        { class: "list-space", role: "rowgroup", style: { height: `${this.rows.length * this.height}px` } },
+        shown,
+      ),
     );
     if (last + AROUND >= this.rows.length && this.rows.length < this.total) this.options.onEnd?.();
   }
@@ -173,10 +193,14 @@ export class List {
     const page = Math.max(1, Math.floor(this.scroll.clientHeight / this.height) - 1);
     /** @type {Record<string, number>} */
     const steps = {
-      ArrowDown: this.at + 1, j: this.at + 1,
-      ArrowUp: this.at - 1, k: this.at - 1,
-      PageDown: this.at + page, PageUp: this.at - page,
-      Home: 0, End: this.rows.length - 1,
+      ArrowDown: this.at + 1,
+      j: this.at + 1,
+      ArrowUp: this.at - 1,
+      k: this.at - 1,
+      PageDown: this.at + page,
+      PageUp: this.at - page,
+      Home: 0,
+      End: this.rows.length - 1,
     };
     if (this.current !== undefined && this.options.onKey?.(event, this.current)) event.preventDefault();
     else if (event.key in steps) {

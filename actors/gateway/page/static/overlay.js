@@ -44,7 +44,11 @@ export function ask({ title, content, action, bad = false, wide = false }) {
         h(
           "div",
           { class: "actions" },
-          h("button", { class: "button", type: "button", onclick: () => dialog.close() }, action ? "Cancel" : "Close"),
+          h(
+            "button",
+            { class: "button", type: "button", onclick: () => dialog.close() },
+            action ? "Cancel" : "Close",
+          ),
           action && h("button", { class: `button ${bad ? "bad" : "main"}`, type: "submit" }, action),
         ),
       ),
@@ -104,7 +108,11 @@ export async function attempt(work, done = "") {
 /** @param {unknown} error */
 export function problem(error) {
   const { message, hint } = /** @type {{message?: string, hint?: string}} */ (error ?? {});
-  return h("div", { class: "problem", role: "alert" }, h("div", null, message ?? String(error), hint && h("div", { class: "aside" }, hint)));
+  return h(
+    "div",
+    { class: "problem", role: "alert" },
+    h("div", null, message ?? String(error), hint && h("div", { class: "aside" }, hint)),
+  );
 }
 
 /**

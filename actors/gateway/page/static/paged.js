@@ -52,7 +52,11 @@ export class Paged {
     this.busy = true;
     const asked = this.asked;
     await this.scope.load(async () => {
-      const page = await get(this.parts, { ...this.query, limit: PAGE, cursor: this.next }, this.scope.signal);
+      const page = await get(
+        this.parts,
+        { ...this.query, limit: PAGE, cursor: this.next },
+        this.scope.signal,
+      );
       if (asked === this.asked) this.#set(joined(this.rows, page.items), page.next);
     });
     this.busy = false;
@@ -64,7 +68,10 @@ export class Paged {
    * @param {string} id
    */
   drop(id) {
-    this.#set(this.rows.filter((row) => row.id !== id), this.next);
+    this.#set(
+      this.rows.filter((row) => row.id !== id),
+      this.next,
+    );
   }
 
   /** What is new stands before what was read, and what has changed in its place. */

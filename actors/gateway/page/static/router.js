@@ -6,7 +6,11 @@
 export function here() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/").map(decoded);
-  return { name: name || "overview", rest: rest.filter(Boolean), query: Object.fromEntries(new URLSearchParams(query)) };
+  return {
+    name: name || "overview",
+    rest: rest.filter(Boolean),
+    query: Object.fromEntries(new URLSearchParams(query)),
+  };
 }
 
 /** @param {string} part */

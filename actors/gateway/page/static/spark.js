@@ -42,11 +42,20 @@ export function spark(values, label, tone = "") {
   const points = values.length > 1 ? values : [values[0] ?? 0, values[0] ?? 0];
   const step = WIDTH / (points.length - 1);
   const line = points
-    .map((value, at) => `${at ? "L" : "M"}${(at * step).toFixed(1)} ${(HEIGHT - 2 - (value / top) * (HEIGHT - 6)).toFixed(1)}`)
+    .map(
+      (value, at) =>
+        `${at ? "L" : "M"}${(at * step).toFixed(1)} ${(HEIGHT - 2 - (value / top) * (HEIGHT - 6)).toFixed(1)}`,
+    )
     .join("");
   return h(
     "svg",
-    { class: `spark ${tone}`, viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label },
+    {
+      class: `spark ${tone}`,
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      role: "img",
+      "aria-label": label,
+    },
     h("path", { class: "under", d: `${line}L${WIDTH} ${HEIGHT}L0 ${HEIGHT}Z` }),
     h("path", { d: line }),
   );

@@ -39,8 +39,18 @@ export class WaterfallView {
       height: 28,
       columns: [
         { title: "Span", width: "minmax(150px, 2fr)", cell: (span) => this.#name(span) },
-        { title: "", width: "minmax(120px, 3fr)", cell: (span) => this.#bar(span), head: () => this.#ruler() },
-        { title: "Took", width: "76px", number: true, cell: (span) => h("span", { class: span.running ? "running-text" : "" }, seconds(this.#took(span))) },
+        {
+          title: "",
+          width: "minmax(120px, 3fr)",
+          cell: (span) => this.#bar(span),
+          head: () => this.#ruler(),
+        },
+        {
+          title: "Took",
+          width: "76px",
+          number: true,
+          cell: (span) => h("span", { class: span.running ? "running-text" : "" }, seconds(this.#took(span))),
+        },
       ],
       key: (span) => span.id,
       onSelect: (span) => this.#choose(span),
@@ -70,13 +80,37 @@ export class WaterfallView {
       "div",
       { class: "head-tools" },
       this.window && h("button", { class: "button small", onclick: this.#whole }, "Whole time"),
-      this.spans.length > 8 && h("input", { class: "field small", type: "search", placeholder: "Find a span", "aria-label": "Find a span", value: this.find, spellcheck: "false", oninput: this.#search }),
-      this.spans.some((span) => span.error) && h("label", { class: "tick" }, h("input", { type: "checkbox", checked: this.onlyErrors, onchange: this.#errors }), "Errors only"),
+      this.spans.length > 8 &&
+        h("input", {
+          class: "field small",
+          type: "search",
+          placeholder: "Find a span",
+          "aria-label": "Find a span",
+          value: this.find,
+          spellcheck: "false",
+          oninput: this.#search,
+        }),
+      this.spans.some((span) => span.error) &&
+        h(
+          "label",
+          { class: "tick" },
+          h("input", { type: "checkbox", checked: this.onlyErrors, onchange: this.#errors }),
+          "Errors only",
+        ),
     );
   }
 
   draw() {
-    return [this.list.view, this.truncated > 0 && h("p", { class: "aside foot" }, `${this.truncated} more spans were left out, for an answer is bounded.`), this.chosen && this.#details(this.chosen)];
+    return [
+      this.list.view,
+      this.truncated > 0 &&
+        h(
+          "p",
+          { class: "aside foot" },
+          `${this.truncated} more spans were left out, for an answer is bounded.`,
+        ),
+      this.chosen && this.#details(this.chosen),
+    ];
   }
 
   #show() {
@@ -88,7 +122,11 @@ export class WaterfallView {
     let hidden = Infinity;
     for (const span of this.spans) {
       if (narrowed) {
-        if ((!this.onlyErrors || span.error) && (span.name.toLowerCase().includes(wanted) || json(span.attributes).toLowerCase().includes(wanted))) rows.push(span);
+        if (
+          (!this.onlyErrors || span.error) &&
+          (span.name.toLowerCase().includes(wanted) || json(span.attributes).toLowerCase().includes(wanted))
+        )
+          rows.push(span);
         continue;
       }
       if (span.depth > hidden) continue;
@@ -113,7 +151,17 @@ export class WaterfallView {
       "span",
       { class: "span-name", style: { "--depth": String(Math.min(span.depth, 14)) } },
       parent
-        ? h("button", { class: "fold", tabindex: "-1", "aria-label": folded ? "Unfold" : "Fold", "aria-expanded": folded ? "false" : "true", onclick: (/** @type {Event} */ event) => this.#toggled(event, span) }, icon(folded ? "right" : "down"))
+        ? h(
+            "button",
+            {
+              class: "fold",
+              tabindex: "-1",
+              "aria-label": folded ? "Unfold" : "Fold",
+              "aria-expanded": folded ? "false" : "true",
+              onclick: (/** @type {Event} */ event) => this.#toggled(event, span),
+            },
+            icon(folded ? "right" : "down"),
+          )
         : h("span", { class: "fold" }),
       h("span", { class: "cut", title: span.name }, span.name),
       span.error && h("span", { class: "chip bad bare" }, tail(span.error)),
@@ -131,26 +179,67 @@ export class WaterfallView {
     if (begin > until || end < from) return h("span", { class: `track ${end < from ? "before" : "after"}` });
     const left = ((begin - from) / (until - from)) * 100;
     const width = ((end - begin) / (until - from)) * 100;
-    return h("span", { class: "track" }, h("span", { class: `bar ${kind(span)} ${span.running ? "running" : ""} ${span.error ? "failed" : ""}`, style: { left: `${left.toFixed(3)}%`, width: `${width.toFixed(3)}%` } }));
+    return h(
+      "span",
+      { class: "track" },
+      h("span", {
+        class: `bar ${kind(span)} ${span.running ? "running" : ""} ${span.error ? "failed" : ""}`,
+        style: { left: `${left.toFixed(3)}%`, width: `${width.toFixed(3)}%` },
+      }),
+    );
   }
 
   #ruler() {
     const [from, until] = this.window ?? [0, this.whole];
     const at = (/** @type {number} */ share) => from + (until - from) * share;
-    return h("span", { class: "ruler" }, TICKS.map((share) => h("span", { style: { left: `${share * 100}%` } }, at(share) ? seconds(at(share)) : "0")));
+    return h(
+      "span",
+      { class: "ruler" },
+      TICKS.map((share) =>
+        h("span", { style: { left: `${share * 100}%` } }, at(share) ? seconds(at(share)) : "0"),
+      ),
+    );
   }
 
   /** @param {any} span */
   #details(span) {
     const attributes = Object.entries(span.attributes);
     /** @type {[string, Child][]} */
-    const told = [["Source", span.source || "–"], ["Begins", `${seconds(span.offset)} after the first`], ["Took", span.running ? `${seconds(this.#took(span))} so far` : seconds(span.seconds)], ["Kind", span.kind]];
-    if (span.trace) told.push(["Trace", h("span", { class: "mono" }, span.trace)], ["Span", h("span", { class: "mono" }, span.id)]);
+    const told = [
+      ["Source", span.source || "–"],
+      ["Begins", `${seconds(span.offset)} after the first`],
+      ["Took", span.running ? `${seconds(this.#took(span))} so far` : seconds(span.seconds)],
+      ["Kind", span.kind],
+    ];
+    if (span.trace)
+      told.push(
+        ["Trace", h("span", { class: "mono" }, span.trace)],
+        ["Span", h("span", { class: "mono" }, span.id)],
+      );
     return h(
       "section",
       { class: "card span-details", "aria-label": "The chosen span" },
-      h("header", null, h("h2", { class: "cut" }, span.name), h("button", { class: "button small push", onclick: () => this.#zoom(span) }, "Zoom in"), h("button", { class: "button plain small square", "aria-label": "Close the span", onclick: this.#close }, icon("cross"))),
-      h("div", { class: "inner" }, span.error && h("div", { class: "problem" }, span.error), facts(told), attributes.length > 0 && [h("h3", null, "Attributes"), h("div", { class: "mono" }, facts(attributes.map(([name, value]) => [name, json(value)])))]),
+      h(
+        "header",
+        null,
+        h("h2", { class: "cut" }, span.name),
+        h("button", { class: "button small push", onclick: () => this.#zoom(span) }, "Zoom in"),
+        h(
+          "button",
+          { class: "button plain small square", "aria-label": "Close the span", onclick: this.#close },
+          icon("cross"),
+        ),
+      ),
+      h(
+        "div",
+        { class: "inner" },
+        span.error && h("div", { class: "problem" }, span.error),
+        facts(told),
+        attributes.length > 0 && [
+          h("h3", null, "Attributes"),
+          h("div", { class: "mono" }, facts(attributes.map(([name, value]) => [name, json(value)]))),
+        ],
+      ),
     );
   }
 
@@ -196,7 +285,8 @@ export class WaterfallView {
   #keyed(event, span) {
     if (event.key === "z") this.#zoom(span);
     else if (event.key === "Z") this.#whole();
-    else if (event.key === "ArrowLeft" || event.key === "ArrowRight") this.#step(span, event.key === "ArrowLeft");
+    else if (event.key === "ArrowLeft" || event.key === "ArrowRight")
+      this.#step(span, event.key === "ArrowLeft");
     else return false;
     return true;
   }
@@ -207,7 +297,9 @@ export class WaterfallView {
     const parent = this.spans[at + 1]?.depth > span.depth;
     if (parent && this.folded.has(span.id) !== fold) this.#fold(span, fold);
     else if (fold) {
-      const above = this.list.rows.findLastIndex((row, index) => index < this.list.at && row.depth < span.depth);
+      const above = this.list.rows.findLastIndex(
+        (row, index) => index < this.list.at && row.depth < span.depth,
+      );
       if (above >= 0) this.list.move(above);
     } else this.list.move(this.list.at + 1);
   }
@@ -226,8 +318,10 @@ export class WaterfallView {
 /** @param {any} span */
 function kind(span) {
   const word = span.name.split(" ", 1)[0];
-  if (word === "session" || word === "turn" || word === "invoke_agent" || word === "invoke_workflow") return "turn";
-  if (word === "chat" || word === "generate_content" || word === "text_completion" || word === "embeddings") return "model";
+  if (word === "session" || word === "turn" || word === "invoke_agent" || word === "invoke_workflow")
+    return "turn";
+  if (word === "chat" || word === "generate_content" || word === "text_completion" || word === "embeddings")
+    return "model";
   if (word === "execute_tool") return "tool";
   if (word === "pool" || word === "call") return "pool";
   return "bus";

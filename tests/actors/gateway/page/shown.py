@@ -1,7 +1,8 @@
-"""A port with much to show: thousands of sessions, a trace of thousands of spans, and something of everything."""
+"""A port with much to show: thousands of sessions, a trace of thousands of spans, something of everything."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
@@ -220,7 +221,8 @@ class ShownPort(FakePort):
         error = "rate_limit" if number % 9 == 4 else None
         return shapes.TraceRow(
             id=TRACE if number == 0 else f"{number:032x}", name="turn", session=f"s-{number:05}",
-            start=self.now - timedelta(seconds=20 * number), seconds=0.8 + number % 7, spans=SPANS if not number else 12,
+            start=self.now - timedelta(seconds=20 * number), seconds=0.8 + number % 7,
+            spans=12 if number else SPANS,
             error=error, incomplete=number % 13 == 5, running=number == 2,
             tokens=shapes.Tokens(input=1200, output=300), cost=Decimal("0.0051"), kept_because="ratio",
         )  # fmt: skip
@@ -281,14 +283,19 @@ def _handler(
 
 
 def _conversation() -> list[shapes.MessageRow]:
+    found = {"state": "shipped", "carrier": "DHL", "eta": "Thursday"}
+    arrival = (
+        "Good news: order 1007 left our warehouse this morning.\n\n"
+        "The carrier expects to deliver it on Thursday, a day before you need it."
+    )
     said: list[tuple[str, list[dict[str, Any]]]] = [
-        ("system", [{"type": "text", "text": "You help customers of a small shop. Be brief."}]),
-        ("user", [{"type": "text", "text": "Where is my order 1007? I need it before Friday."}]),
+        ("system", [_text("You help customers of a small shop. Be brief.")]),
+        ("user", [_text("Where is my order 1007? I need it before Friday.")]),
         (
             "assistant",
             [
                 {"type": "thinking", "text": "The order's state has to be looked up first."},
-                {"type": "text", "text": "Let me look that up.", "origin": {"model": "claude-sonnet-4-5"}},
+                _text("Let me look that up."),
                 {"type": "tool_call", "id": "c1", "name": "find_order", "arguments": {"order": 1007}},
             ],
         ),
@@ -296,27 +303,25 @@ def _conversation() -> list[shapes.MessageRow]:
             "tool",
             [
                 {
-                    "type": "tool_result", "call_id": "c1", "name": "find_order", "is_error": False,
-                    "content": [{"type": "text", "text": '{"state": "shipped", "carrier": "DHL", "eta": "Thursday"}'}],
+                    "type": "tool_result",
+                    "call_id": "c1",
+                    "name": "find_order",
+                    "is_error": False,
+                    "content": [_text(json.dumps(found))],
                 }
             ],
         ),
-        (
-            "assistant",
-            [
-                {
-                    "type": "text",
-                    "text": "Good news: order 1007 left our warehouse this morning.\n\nThe carrier expects to deliver it on Thursday, a day before you need it.",
-                    "origin": {"model": "claude-sonnet-4-5"},
-                }
-            ],
-        ),
-        ("user", [{"type": "text", "text": HOSTILE}]),
-        ("assistant", [{"type": "text", "text": "That looks like markup; I read it as plain text.", "origin": {"model": "claude-sonnet-4-5"}}]),
-    ]  # fmt: skip
+        ("assistant", [_text(arrival)]),
+        ("user", [_text(HOSTILE)]),
+        ("assistant", [_text("That looks like markup; I read it as plain text.")]),
+    ]
     return [
         shapes.MessageRow(number=number, role=role, parts=parts) for number, (role, parts) in enumerate(said)
     ]
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text, "origin": {"model": "claude-sonnet-4-5"}}
 
 
 def _spans(count: int) -> list[shapes.SpanRow]:

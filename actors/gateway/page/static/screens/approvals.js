@@ -41,8 +41,33 @@ export class Approvals {
   draw() {
     const waiting = this.app.overview?.approvals_pending ?? 0;
     return [
-      head("Approvals", waiting ? `${plural(waiting, "tool call")} ${waiting === 1 ? "waits" : "wait"} for leave` : "No tool call waits for leave", segments("Which approvals", [["pending", "Pending"], ["all", "All"]], this.state, this.#narrow)),
-      body(this.scope, false, this.rows?.length ? h("ul", { class: "approvals" }, this.rows.map((row) => this.#card(row))) : h("div", { class: "card" }, this.#empty()), this.more && h("p", { class: "aside" }, `The first ${SHOWN} are shown.`)),
+      head(
+        "Approvals",
+        waiting
+          ? `${plural(waiting, "tool call")} ${waiting === 1 ? "waits" : "wait"} for leave`
+          : "No tool call waits for leave",
+        segments(
+          "Which approvals",
+          [
+            ["pending", "Pending"],
+            ["all", "All"],
+          ],
+          this.state,
+          this.#narrow,
+        ),
+      ),
+      body(
+        this.scope,
+        false,
+        this.rows?.length
+          ? h(
+              "ul",
+              { class: "approvals" },
+              this.rows.map((row) => this.#card(row)),
+            )
+          : h("div", { class: "card" }, this.#empty()),
+        this.more && h("p", { class: "aside" }, `The first ${SHOWN} are shown.`),
+      ),
     ];
   }
 
@@ -51,29 +76,86 @@ export class Approvals {
     const busy = this.busy.has(row.id);
     return h(
       "li",
-      { key: row.id, class: "card approval", tabindex: "0", "data-approval": row.id, "aria-label": `${row.tool}, ${row.state}` },
-      h("header", null, h("h2", { class: "mono" }, row.tool), chip(row.state), h("span", { class: "aside push" }, `asked ${ago(row.created)}${row.expires && row.state === "pending" ? `, expires ${ago(row.expires)}` : ""}`)),
+      {
+        key: row.id,
+        class: "card approval",
+        tabindex: "0",
+        "data-approval": row.id,
+        "aria-label": `${row.tool}, ${row.state}`,
+      },
+      h(
+        "header",
+        null,
+        h("h2", { class: "mono" }, row.tool),
+        chip(row.state),
+        h(
+          "span",
+          { class: "aside push" },
+          `asked ${ago(row.created)}${row.expires && row.state === "pending" ? `, expires ${ago(row.expires)}` : ""}`,
+        ),
+      ),
       h(
         "div",
         { class: "inner stack" },
-        h("p", null, "Session ", h("a", { href: link(["session", row.session]) }, row.session), row.reason && `: ${row.reason}`),
+        h(
+          "p",
+          null,
+          "Session ",
+          h("a", { href: link(["session", row.session]) }, row.session),
+          row.reason && `: ${row.reason}`,
+        ),
         h("pre", { class: "block", "aria-label": "Arguments" }, json(row.arguments)),
         row.state === "pending"
           ? h(
               "form",
-              { class: "row answer", onsubmit: (/** @type {SubmitEvent} */ event) => this.#submitted(event, row) },
-              h("input", { class: "field", name: "note", placeholder: "Note for the model (optional)", "aria-label": "Note for the model", autocomplete: "off", maxlength: "2000" }),
-              h("button", { class: "button main", name: "answer", value: "approve", disabled: busy }, icon("check"), "Approve"),
-              h("button", { class: "button bad", name: "answer", value: "deny", disabled: busy }, icon("cross"), "Deny"),
+              {
+                class: "row answer",
+                onsubmit: (/** @type {SubmitEvent} */ event) => this.#submitted(event, row),
+              },
+              h("input", {
+                class: "field",
+                name: "note",
+                placeholder: "Note for the model (optional)",
+                "aria-label": "Note for the model",
+                autocomplete: "off",
+                maxlength: "2000",
+              }),
+              h(
+                "button",
+                { class: "button main", name: "answer", value: "approve", disabled: busy },
+                icon("check"),
+                "Approve",
+              ),
+              h(
+                "button",
+                { class: "button bad", name: "answer", value: "deny", disabled: busy },
+                icon("cross"),
+                "Deny",
+              ),
             )
-          : h("p", { class: "aside" }, row.state === "expired" ? `Nobody answered until ${ago(row.expires)}.` : [`${row.state} by ${row.by || "somebody"}, ${ago(row.answered)}`, row.note && `: ${row.note}`]),
+          : h(
+              "p",
+              { class: "aside" },
+              row.state === "expired"
+                ? `Nobody answered until ${ago(row.expires)}.`
+                : [
+                    `${row.state} by ${row.by || "somebody"}, ${ago(row.answered)}`,
+                    row.note && `: ${row.note}`,
+                  ],
+            ),
       ),
     );
   }
 
   #empty() {
     if (!this.rows) return empty("approvals", "Asking the runtime …");
-    return empty("approvals", this.state === "pending" ? "Nothing waits" : "Nothing has been asked yet", "A tool made with ", h("code", null, "@tool(approval=True)"), " asks here before it runs.");
+    return empty(
+      "approvals",
+      this.state === "pending" ? "Nothing waits" : "Nothing has been asked yet",
+      "A tool made with ",
+      h("code", null, "@tool(approval=True)"),
+      " asks here before it runs.",
+    );
   }
 
   #load() {
@@ -96,15 +178,21 @@ export class Approvals {
   async #answer(row, approve, note) {
     this.busy.add(row.id);
     this.app.redraw();
-    await attempt(() => post(["approvals", row.id], { approve, note }), `${row.tool} is ${approve ? "approved" : "denied"}`);
+    await attempt(
+      () => post(["approvals", row.id], { approve, note }),
+      `${row.tool} is ${approve ? "approved" : "denied"}`,
+    );
     this.busy.delete(row.id);
     this.refresh();
   }
 
   /** @param {boolean} approve */
   #chosen(approve) {
-    const card = document.activeElement?.closest("[data-approval]") ?? document.querySelector("[data-approval] form");
-    const form = /** @type {HTMLFormElement | null} */ (card?.closest("[data-approval]")?.querySelector("form"));
+    const card =
+      document.activeElement?.closest("[data-approval]") ?? document.querySelector("[data-approval] form");
+    const form = /** @type {HTMLFormElement | null} */ (
+      card?.closest("[data-approval]")?.querySelector("form")
+    );
     form?.requestSubmit(form.querySelector(`[value=${approve ? "approve" : "deny"}]`));
   }
 

@@ -31,8 +31,25 @@ export class Bus {
     this.list = new List({
       label: "Handlers",
       columns: [
-        { title: "Handler", width: "minmax(150px, 2fr)", cell: (row) => [h("strong", null, row.name), row.session !== "BUS" && h("span", { class: "aside" }, ` in ${row.session}`)] },
-        { title: "Hears", width: "minmax(110px, 1.4fr)", cell: (row) => h("span", { title: row.type }, tail(row.type), row.kind === "command" && h("span", { class: "aside" }, " command")) },
+        {
+          title: "Handler",
+          width: "minmax(150px, 2fr)",
+          cell: (row) => [
+            h("strong", null, row.name),
+            row.session !== "BUS" && h("span", { class: "aside" }, ` in ${row.session}`),
+          ],
+        },
+        {
+          title: "Hears",
+          width: "minmax(110px, 1.4fr)",
+          cell: (row) =>
+            h(
+              "span",
+              { title: row.type },
+              tail(row.type),
+              row.kind === "command" && h("span", { class: "aside" }, " command"),
+            ),
+        },
         { title: "Breaker", width: "104px", cell: (row) => breaker(row.breaker) },
         { title: "Mailbox", width: "76px", number: true, cell: (row) => compact(row.queue_size) },
         { title: "In flight", width: "72px", number: true, cell: (row) => compact(row.in_flight) },
@@ -53,11 +70,39 @@ export class Bus {
   draw() {
     const counters = this.state?.counters ?? {};
     return [
-      head("Bus", this.state ? plural(this.state.handlers.length, "handler") : " ", segments("Which handlers", [["", "All"], ["trouble", "In trouble"], ["busy", "Busy"]], this.only, this.#narrow), search("Search handlers", this.query, this.#search)),
+      head(
+        "Bus",
+        this.state ? plural(this.state.handlers.length, "handler") : " ",
+        segments(
+          "Which handlers",
+          [
+            ["", "All"],
+            ["trouble", "In trouble"],
+            ["busy", "Busy"],
+          ],
+          this.only,
+          this.#narrow,
+        ),
+        search("Search handlers", this.query, this.#search),
+      ),
       body(
         this.scope,
         true,
-        strip([["Handled a second", rate(this.app.rates.now.events ?? 0)], ["Published", compact(counters.events_published_total)], ["Commands", compact(counters.commands_sent_total)], ["Failed", compact(counters.events_failed_total)], ["Retries", compact(counters.retries_total)], ["In mailboxes", compact(counters.queue_size)], ["Parked", compact(counters.parked)], ["Backpressure", counters.backpressure_active ? h("span", { class: "warn-text" }, count(counters.backpressure_active)) : "none"]]),
+        strip([
+          ["Handled a second", rate(this.app.rates.now.events ?? 0)],
+          ["Published", compact(counters.events_published_total)],
+          ["Commands", compact(counters.commands_sent_total)],
+          ["Failed", compact(counters.events_failed_total)],
+          ["Retries", compact(counters.retries_total)],
+          ["In mailboxes", compact(counters.queue_size)],
+          ["Parked", compact(counters.parked)],
+          [
+            "Backpressure",
+            counters.backpressure_active
+              ? h("span", { class: "warn-text" }, count(counters.backpressure_active))
+              : "none",
+          ],
+        ]),
         this.list.view,
         this.chosen && this.#details(this.chosen),
       ),
@@ -70,15 +115,32 @@ export class Bus {
     return h(
       "section",
       { class: "card", "aria-label": "The chosen handler" },
-      h("header", null, h("h2", { class: "cut" }, row.name), breaker(row.breaker), h("span", { class: "aside cut mono push" }, row.type)),
-      h("div", { class: "inner columns" }, facts(told.map(([name, value]) => [name.replaceAll("_", " "), count(value)]))),
+      h(
+        "header",
+        null,
+        h("h2", { class: "cut" }, row.name),
+        breaker(row.breaker),
+        h("span", { class: "aside cut mono push" }, row.type),
+      ),
+      h(
+        "div",
+        { class: "inner columns" },
+        facts(told.map(([name, value]) => [name.replaceAll("_", " "), count(value)])),
+      ),
     );
   }
 
   #empty() {
     if (!this.state) return empty("bus", "Asking the runtime …");
-    if (this.state.handlers.length) return empty("search", "No handler fits", "Show all handlers, or search for something else.");
-    return empty("bus", "No handler is registered", "Register one from a driver: ", h("code", null, "runtime.bus.register_event_handler(…)"), ".");
+    if (this.state.handlers.length)
+      return empty("search", "No handler fits", "Show all handlers, or search for something else.");
+    return empty(
+      "bus",
+      "No handler is registered",
+      "Register one from a driver: ",
+      h("code", null, "runtime.bus.register_event_handler(…)"),
+      ".",
+    );
   }
 
   #load() {
@@ -88,14 +150,16 @@ export class Bus {
   /** @param {any} state */
   #learn(state) {
     this.state = state;
-    if (this.chosen) this.chosen = state.handlers.find((/** @type {any} */ row) => key(row) === key(this.chosen)) ?? null;
+    if (this.chosen)
+      this.chosen = state.handlers.find((/** @type {any} */ row) => key(row) === key(this.chosen)) ?? null;
     this.#show();
   }
 
   #show() {
     const wanted = this.query.toLowerCase();
     const rows = (this.state?.handlers ?? []).filter((/** @type {any} */ row) => {
-      if (this.only === "trouble" && row.breaker === "closed" && !row.counts.failed && !gaps(row)) return false;
+      if (this.only === "trouble" && row.breaker === "closed" && !row.counts.failed && !gaps(row))
+        return false;
       if (this.only === "busy" && !row.queue_size && !row.in_flight) return false;
       return !wanted || [row.name, row.type, row.session].some((text) => text.toLowerCase().includes(wanted));
     });

@@ -10,7 +10,12 @@ import { body, head, meter, segments, strip } from "./parts.js";
 
 const AGAIN = 5000;
 /** @type {[string, string][]} */
-const SPANS = [["", "All"], ["1", "Hour"], ["24", "Day"], ["168", "Week"]];
+const SPANS = [
+  ["", "All"],
+  ["1", "Hour"],
+  ["24", "Day"],
+  ["168", "Week"],
+];
 
 export class Cost {
   title = "Cost";
@@ -31,8 +36,20 @@ export class Cost {
     this.list = new List({
       label: "Cost",
       columns: [
-        { title: "Name", width: "minmax(140px, 2fr)", cell: (row) => h("strong", null, row.key), head: () => ({ model: "Model", session: "Session", provider: "Provider" })[this.by] ?? "" },
-        { title: "Share", width: "minmax(80px, 1.4fr)", cell: (row) => (row.cost === null ? h("span", { class: "aside" }, "price unknown") : meter(this.dearest ? Number(row.cost) / this.dearest : 0, "Share of the dearest", " ")) },
+        {
+          title: "Name",
+          width: "minmax(140px, 2fr)",
+          cell: (row) => h("strong", null, row.key),
+          head: () => ({ model: "Model", session: "Session", provider: "Provider" })[this.by] ?? "",
+        },
+        {
+          title: "Share",
+          width: "minmax(80px, 1.4fr)",
+          cell: (row) =>
+            row.cost === null
+              ? h("span", { class: "aside" }, "price unknown")
+              : meter(this.dearest ? Number(row.cost) / this.dearest : 0, "Share of the dearest", " "),
+        },
         { title: "Cost", width: "90px", number: true, cell: (row) => h("strong", null, money(row.cost)) },
         { title: "Calls", width: "70px", number: true, cell: (row) => compact(row.calls) },
         { title: "Input", width: "76px", number: true, cell: (row) => compact(row.tokens.input) },
@@ -42,7 +59,10 @@ export class Cost {
       ],
       key: (row) => row.key,
       onOpen: (row) => this.by === "session" && go(["session", row.key]),
-      empty: () => (this.table ? empty("cost", "Nothing has been used", "Model calls show up here once one has ended.") : empty("cost", "Asking the runtime …")),
+      empty: () =>
+        this.table
+          ? empty("cost", "Nothing has been used", "Model calls show up here once one has ended.")
+          : empty("cost", "Asking the runtime …"),
     });
     this.#load();
     scope.every(AGAIN, () => this.#load());
@@ -50,11 +70,39 @@ export class Cost {
 
   draw() {
     const rows = this.table?.rows ?? [];
-    const sum = (/** @type {string} */ name) => compact(rows.reduce((/** @type {number} */ total, /** @type {any} */ row) => total + row.tokens[name], 0));
+    const sum = (/** @type {string} */ name) =>
+      compact(
+        rows.reduce((/** @type {number} */ total, /** @type {any} */ row) => total + row.tokens[name], 0),
+      );
     const unpriced = rows.filter((/** @type {any} */ row) => row.cost === null).length;
     return [
-      head("Cost", unpriced ? `${plural(unpriced, "row")} without a known price` : " ", segments("Since", SPANS, this.hours, (hours) => this.#choose({ hours })), segments("Added up by", [["model", "Model"], ["session", "Session"], ["provider", "Provider"]], this.by, (by) => this.#choose({ by }))),
-      body(this.scope, true, strip([["Cost", money(this.table?.total)], ["Input tokens", sum("input")], ["of them cached", sum("cached")], ["Output tokens", sum("output")], ["of them reasoning", sum("reasoning")]]), this.list.view),
+      head(
+        "Cost",
+        unpriced ? `${plural(unpriced, "row")} without a known price` : " ",
+        segments("Since", SPANS, this.hours, (hours) => this.#choose({ hours })),
+        segments(
+          "Added up by",
+          [
+            ["model", "Model"],
+            ["session", "Session"],
+            ["provider", "Provider"],
+          ],
+          this.by,
+          (by) => this.#choose({ by }),
+        ),
+      ),
+      body(
+        this.scope,
+        true,
+        strip([
+          ["Cost", money(this.table?.total)],
+          ["Input tokens", sum("input")],
+          ["of them cached", sum("cached")],
+          ["Output tokens", sum("output")],
+          ["of them reasoning", sum("reasoning")],
+        ]),
+        this.list.view,
+      ),
     ];
   }
 

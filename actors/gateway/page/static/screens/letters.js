@@ -12,8 +12,20 @@ import { body, facts, head } from "./parts.js";
 
 // What the bus may give as the reason.
 const REASONS = [
-  "handler", "deadline", "stuck", "cancelled", "undecodable", "invalid", "expired", "overflow", "dropped",
-  "depth", "breaker", "no_handler", "outcome_unknown", "store",
+  "handler",
+  "deadline",
+  "stuck",
+  "cancelled",
+  "undecodable",
+  "invalid",
+  "expired",
+  "overflow",
+  "dropped",
+  "depth",
+  "breaker",
+  "no_handler",
+  "outcome_unknown",
+  "store",
 ];
 
 export class Letters {
@@ -33,8 +45,14 @@ export class Letters {
     /** @type {Set<string>} */
     this.busy = new Set();
     this.keys = {
-      r: /** @type {[string, () => void]} */ (["Replay the letter", () => this.letter && this.#replay(this.letter)]),
-      x: /** @type {[string, () => void]} */ (["Discard the letter", () => this.letter && this.#discard(this.letter)]),
+      r: /** @type {[string, () => void]} */ ([
+        "Replay the letter",
+        () => this.letter && this.#replay(this.letter),
+      ]),
+      x: /** @type {[string, () => void]} */ ([
+        "Discard the letter",
+        () => this.letter && this.#discard(this.letter),
+      ]),
     };
     this.list = new List({
       label: "Dead letters",
@@ -58,8 +76,28 @@ export class Letters {
   draw() {
     const known = this.app.overview?.dead_letters;
     return [
-      head("Dead letters", typeof known === "number" ? `${plural(known, "message")} given up for a handler` : " ", h("select", { class: "field", "aria-label": "Reason", onchange: this.#narrow }, ["", ...REASONS].map((reason) => h("option", { value: reason, selected: reason === this.reason }, reason.replaceAll("_", " ") || "Any reason")))),
-      body(this.scope, true, this.pages.rows.length ? h("div", { class: "pair narrow" }, this.list.view, this.#detail()) : h("div", { class: "card" }, this.#empty())),
+      head(
+        "Dead letters",
+        typeof known === "number" ? `${plural(known, "message")} given up for a handler` : " ",
+        h(
+          "select",
+          { class: "field", "aria-label": "Reason", onchange: this.#narrow },
+          ["", ...REASONS].map((reason) =>
+            h(
+              "option",
+              { value: reason, selected: reason === this.reason },
+              reason.replaceAll("_", " ") || "Any reason",
+            ),
+          ),
+        ),
+      ),
+      body(
+        this.scope,
+        true,
+        this.pages.rows.length
+          ? h("div", { class: "pair narrow" }, this.list.view, this.#detail())
+          : h("div", { class: "card" }, this.#empty()),
+      ),
     ];
   }
 
@@ -70,31 +108,85 @@ export class Letters {
     return h(
       "section",
       { class: "card scroll", "aria-label": "The chosen letter", "aria-busy": busy ? "true" : null },
-      h("header", null, h("h2", { class: "cut" }, tail(letter.type)), h("span", { class: "chip bad bare" }, letter.reason), h("div", { class: "head-tools push" }, h("button", { class: "button small", onclick: () => this.#replay(letter), disabled: busy }, icon("replay"), "Replay"), h("button", { class: "button small bad", onclick: () => this.#discard(letter), disabled: busy }, icon("discard"), "Discard"))),
+      h(
+        "header",
+        null,
+        h("h2", { class: "cut" }, tail(letter.type)),
+        h("span", { class: "chip bad bare" }, letter.reason),
+        h(
+          "div",
+          { class: "head-tools push" },
+          h(
+            "button",
+            { class: "button small", onclick: () => this.#replay(letter), disabled: busy },
+            icon("replay"),
+            "Replay",
+          ),
+          h(
+            "button",
+            { class: "button small bad", onclick: () => this.#discard(letter), disabled: busy },
+            icon("discard"),
+            "Discard",
+          ),
+        ),
+      ),
       h(
         "div",
         { class: "inner stack" },
         facts([
           ["Handler", letter.handler],
           ["Type", h("span", { class: "mono" }, letter.type)],
-          ["Session", letter.session === "BUS" ? "BUS" : h("a", { href: link(["session", letter.session]) }, letter.session)],
+          [
+            "Session",
+            letter.session === "BUS"
+              ? "BUS"
+              : h("a", { href: link(["session", letter.session]) }, letter.session),
+          ],
           ["Published", `${time(letter.published)}, given up ${ago(letter.time)}`],
           ["Attempts", count(letter.attempts)],
           ["Message", h("span", { class: "mono" }, letter.message)],
         ]),
-        letter.errors.length > 0 && [h("h3", null, "Errors"), h("ol", { class: "errors" }, letter.errors.map((/** @type {any} */ one) => h("li", null, h("div", { class: "row" }, h("strong", { class: "bad-text" }, one.kind), h("span", { class: "aside push" }, time(one.time))), h("div", null, one.text))))],
-        letter.undecodable && h("div", { class: "problem" }, `Its content cannot be shown: ${letter.undecodable}`),
+        letter.errors.length > 0 && [
+          h("h3", null, "Errors"),
+          h(
+            "ol",
+            { class: "errors" },
+            letter.errors.map((/** @type {any} */ one) =>
+              h(
+                "li",
+                null,
+                h(
+                  "div",
+                  { class: "row" },
+                  h("strong", { class: "bad-text" }, one.kind),
+                  h("span", { class: "aside push" }, time(one.time)),
+                ),
+                h("div", null, one.text),
+              ),
+            ),
+          ),
+        ],
+        letter.undecodable &&
+          h("div", { class: "problem" }, `Its content cannot be shown: ${letter.undecodable}`),
         h("h3", null, "Content"),
         h("pre", { class: "block", tabindex: "0", "aria-label": "Content" }, json(letter.fields)),
-        Object.keys(letter.metadata).length > 0 && [h("h3", null, "Metadata"), h("pre", { class: "block" }, json(letter.metadata))],
+        Object.keys(letter.metadata).length > 0 && [
+          h("h3", null, "Metadata"),
+          h("pre", { class: "block" }, json(letter.metadata)),
+        ],
       ),
     );
   }
 
   #empty() {
     if (!this.pages.answered) return empty("letters", "Asking the runtime …");
-    if (this.reason) return empty("letters", "No dead letter has that reason", "Choose any reason to see the others.");
-    return empty("letters", "No dead letters", "Every message has been handled. One that a handler fails for good, or that nobody takes in time, is kept here until you replay or discard it.");
+    if (this.reason)
+      return empty("letters", "No dead letter has that reason", "Choose any reason to see the others.");
+    return empty(
+      "letters",
+      "No dead letters",
+      "Every message has been handled. One that a handler fails for good, or that nobody takes in time, is kept here until you replay or discard it.",
+    );
   }
 
   /** @param {string} id */
@@ -120,8 +212,14 @@ export class Letters {
 
   /** @param {any} letter */
   async #discard(letter) {
-    const sure = await ask({ title: "Discard this letter?", content: h("p", null, `${tail(letter.type)} for ${letter.handler} goes for good.`), action: "Discard", bad: true });
-    if (sure && (await this.#while(letter.id, () => remove(["dead-letters", letter.id])))) this.#gone(letter.id);
+    const sure = await ask({
+      title: "Discard this letter?",
+      content: h("p", null, `${tail(letter.type)} for ${letter.handler} goes for good.`),
+      action: "Discard",
+      bad: true,
+    });
+    if (sure && (await this.#while(letter.id, () => remove(["dead-letters", letter.id]))))
+      this.#gone(letter.id);
   }
 
   /**
@@ -164,5 +262,19 @@ export class Letters {
 
 /** @param {any} letter */
 function row(letter) {
-  return h("div", { class: "two-lines" }, h("div", { class: "row" }, h("strong", { class: "cut" }, tail(letter.type)), h("span", { class: "aside push" }, ago(letter.time))), h("div", { class: "row aside" }, h("span", { class: "cut" }, `${letter.handler}: ${letter.error || letter.reason}`)));
+  return h(
+    "div",
+    { class: "two-lines" },
+    h(
+      "div",
+      { class: "row" },
+      h("strong", { class: "cut" }, tail(letter.type)),
+      h("span", { class: "aside push" }, ago(letter.time)),
+    ),
+    h(
+      "div",
+      { class: "row aside" },
+      h("span", { class: "cut" }, `${letter.handler}: ${letter.error || letter.reason}`),
+    ),
+  );
 }

@@ -21,11 +21,27 @@ export class Overview {
 
   draw() {
     const now = this.app.overview;
-    if (!now) return [head("Overview", " "), body(this.scope, false, h("p", { class: "aside", role: "status" }, "Asking the runtime …"))];
+    if (!now)
+      return [
+        head("Overview", " "),
+        body(this.scope, false, h("p", { class: "aside", role: "status" }, "Asking the runtime …")),
+      ];
     const up = (Date.parse(now.now) - Date.parse(now.started)) / 1000;
     return [
-      head("Overview", [`Runtime ${now.runtime}, up ${seconds(up)}, ${plural(now.drivers, "driver")}, ${plural(now.actors.length, "actor")}`]),
-      body(this.scope, false, this.#figures(now), h("div", { class: "grid" }, this.#pools(now), h("div", { class: "stack" }, this.#waiting(now), this.#actors(now)))),
+      head("Overview", [
+        `Runtime ${now.runtime}, up ${seconds(up)}, ${plural(now.drivers, "driver")}, ${plural(now.actors.length, "actor")}`,
+      ]),
+      body(
+        this.scope,
+        false,
+        this.#figures(now),
+        h(
+          "div",
+          { class: "grid" },
+          this.#pools(now),
+          h("div", { class: "stack" }, this.#waiting(now), this.#actors(now)),
+        ),
+      ),
     ];
   }
 
@@ -36,11 +52,41 @@ export class Overview {
     return h(
       "section",
       { class: "figures", "aria-label": "Figures" },
-      figure("Open sessions", count(now.sessions), `${plural(now.turns_pending, "turn")} under way`, spark(past("sessions"), "Open sessions over the last minutes"), ["sessions"]),
-      figure("Messages handled", [rate(rates.now.events ?? 0), h("small", null, " /s")], `${compact(now.queue_size)} in mailboxes`, spark(past("events"), "Messages a second over the last minutes"), ["bus"]),
-      figure("Failures", [rate(rates.now.failures ?? 0), h("small", null, " /s")], `${compact(now.bus.events_failed_total ?? 0)} events so far`, spark(past("failures"), "Failures a second over the last minutes", "bad"), ["bus"]),
-      figure("Model calls", [rate(rates.now.calls ?? 0), h("small", null, " /s")], `${compact(now.tokens.input + now.tokens.output)} tokens so far`, spark(past("calls"), "Model calls a second over the last minutes"), ["pools"]),
-      figure("Cost", money(now.cost), `${compact(now.tokens.cached)} tokens from caches`, spark(past("cost"), "Cost over the last minutes"), ["cost"]),
+      figure(
+        "Open sessions",
+        count(now.sessions),
+        `${plural(now.turns_pending, "turn")} under way`,
+        spark(past("sessions"), "Open sessions over the last minutes"),
+        ["sessions"],
+      ),
+      figure(
+        "Messages handled",
+        [rate(rates.now.events ?? 0), h("small", null, " /s")],
+        `${compact(now.queue_size)} in mailboxes`,
+        spark(past("events"), "Messages a second over the last minutes"),
+        ["bus"],
+      ),
+      figure(
+        "Failures",
+        [rate(rates.now.failures ?? 0), h("small", null, " /s")],
+        `${compact(now.bus.events_failed_total ?? 0)} events so far`,
+        spark(past("failures"), "Failures a second over the last minutes", "bad"),
+        ["bus"],
+      ),
+      figure(
+        "Model calls",
+        [rate(rates.now.calls ?? 0), h("small", null, " /s")],
+        `${compact(now.tokens.input + now.tokens.output)} tokens so far`,
+        spark(past("calls"), "Model calls a second over the last minutes"),
+        ["pools"],
+      ),
+      figure(
+        "Cost",
+        money(now.cost),
+        `${compact(now.tokens.cached)} tokens from caches`,
+        spark(past("cost"), "Cost over the last minutes"),
+        ["cost"],
+      ),
     );
   }
 
@@ -49,7 +95,12 @@ export class Overview {
     return h(
       "section",
       { class: "card" },
-      h("header", null, h("h2", null, "Pools"), h("a", { class: "push", href: link(["pools"]) }, "All pools")),
+      h(
+        "header",
+        null,
+        h("h2", null, "Pools"),
+        h("a", { class: "push", href: link(["pools"]) }, "All pools"),
+      ),
       now.pools.length
         ? h(
             "div",
@@ -57,7 +108,19 @@ export class Overview {
             h(
               "table",
               { class: "table" },
-              h("thead", null, h("tr", null, h("th", null, "Provider"), h("th", null, "Actors"), h("th", null, "In flight"), h("th", { class: "number" }, "Waiting"), h("th", { class: "number" }, "Failed"))),
+              h(
+                "thead",
+                null,
+                h(
+                  "tr",
+                  null,
+                  h("th", null, "Provider"),
+                  h("th", null, "Actors"),
+                  h("th", null, "In flight"),
+                  h("th", { class: "number" }, "Waiting"),
+                  h("th", { class: "number" }, "Failed"),
+                ),
+              ),
               h("tbody", null, now.pools.map(poolRow)),
             ),
           )
@@ -75,12 +138,33 @@ export class Overview {
       h(
         "ul",
         { class: "notes" },
-        note(now.approvals_pending, "approval waits", "approvals wait", "No tool call waits for leave", ["approvals"], "warn"),
+        note(
+          now.approvals_pending,
+          "approval waits",
+          "approvals wait",
+          "No tool call waits for leave",
+          ["approvals"],
+          "warn",
+        ),
         now.dead_letters === null
-          ? h("li", null, chip("unknown", "warn"), h("span", null, "The store is away, so dead letters are not counted"))
+          ? h(
+              "li",
+              null,
+              chip("unknown", "warn"),
+              h("span", null, "The store is away, so dead letters are not counted"),
+            )
           : note(now.dead_letters, "dead letter", "dead letters", "No dead letters", ["letters"], "bad"),
         note(open, "breaker is open", "breakers are open", "Every breaker is closed", ["bus"], "bad"),
-        now.pools.filter((/** @type {any} */ pool) => pool.failure).map((/** @type {any} */ pool) => h("li", { key: pool.provider }, chip("failed"), h("a", { href: link(["pools"]) }, `${pool.provider}: ${pool.failure}`))),
+        now.pools
+          .filter((/** @type {any} */ pool) => pool.failure)
+          .map((/** @type {any} */ pool) =>
+            h(
+              "li",
+              { key: pool.provider },
+              chip("failed"),
+              h("a", { href: link(["pools"]) }, `${pool.provider}: ${pool.failure}`),
+            ),
+          ),
       ),
     );
   }
@@ -93,8 +177,21 @@ export class Overview {
     return h(
       "section",
       { class: "card" },
-      h("header", null, h("h2", null, "Actors"), h("span", { class: "aside push" }, `started ${ago(now.started)}`)),
-      h("ul", { class: "kinds" }, [...kinds].sort().map(([kind, number]) => h("li", { key: kind }, h("span", { class: "aside" }, kind), h("strong", null, count(number))))),
+      h(
+        "header",
+        null,
+        h("h2", null, "Actors"),
+        h("span", { class: "aside push" }, `started ${ago(now.started)}`),
+      ),
+      h(
+        "ul",
+        { class: "kinds" },
+        [...kinds]
+          .sort()
+          .map(([kind, number]) =>
+            h("li", { key: kind }, h("span", { class: "aside" }, kind), h("strong", null, count(number))),
+          ),
+      ),
     );
   }
 }
@@ -107,7 +204,14 @@ export class Overview {
  * @param {string[]} to
  */
 function figure(name, value, about, line, to) {
-  return h("a", { class: "card figure", href: link(to) }, h("span", { class: "name" }, name), h("span", { class: "value" }, value), h("span", { class: "note" }, about), line);
+  return h(
+    "a",
+    { class: "card figure", href: link(to) },
+    h("span", { class: "name" }, name),
+    h("span", { class: "value" }, value),
+    h("span", { class: "note" }, about),
+    line,
+  );
 }
 
 /** @param {any} pool */
@@ -117,8 +221,23 @@ function poolRow(pool) {
     "tr",
     { key: pool.provider },
     h("td", null, h("strong", null, pool.provider)),
-    h("td", null, `${pool.ready} of ${pool.size}`, pool.starting > 0 && [" ", chip("starting")], pool.draining > 0 && [" ", chip("draining")]),
-    h("td", null, h("div", { class: "metered" }, meter(pool.in_flight / room, `${pool.provider}: calls in flight`), h("span", null, compact(pool.in_flight)))),
+    h(
+      "td",
+      null,
+      `${pool.ready} of ${pool.size}`,
+      pool.starting > 0 && [" ", chip("starting")],
+      pool.draining > 0 && [" ", chip("draining")],
+    ),
+    h(
+      "td",
+      null,
+      h(
+        "div",
+        { class: "metered" },
+        meter(pool.in_flight / room, `${pool.provider}: calls in flight`),
+        h("span", null, compact(pool.in_flight)),
+      ),
+    ),
     h("td", { class: "number" }, compact(pool.waiting)),
     h("td", { class: `number ${pool.failed ? "bad-text" : ""}` }, compact(pool.failed)),
   );

@@ -23,7 +23,11 @@ export class Schedules {
     this.list = new List({
       label: "Scheduled events",
       columns: [
-        { title: "Event", width: "minmax(130px, 1.6fr)", cell: (row) => h("strong", { title: row.type }, tail(row.type)) },
+        {
+          title: "Event",
+          width: "minmax(130px, 1.6fr)",
+          cell: (row) => h("strong", { title: row.type }, tail(row.type)),
+        },
         { title: "Id", width: "minmax(120px, 1.6fr)", cell: (row) => h("span", { class: "mono" }, row.id) },
         { title: "Session", width: "minmax(80px, 1fr)", cell: (row) => row.session },
         { title: "Due", width: "110px", cell: (row) => h("span", { title: row.next_at }, ago(row.next_at)) },
@@ -32,18 +36,34 @@ export class Schedules {
         { title: "Fired", width: "70px", number: true, cell: (row) => count(row.fired) },
       ],
       key: (row) => row.id,
-      empty: () => (this.rows ? empty("schedules", "Nothing is scheduled", "Keep an event for later: ", h("code", null, "runtime.bus.schedule(event, after=60)"), ".") : empty("schedules", "Asking the runtime …")),
+      empty: () =>
+        this.rows
+          ? empty(
+              "schedules",
+              "Nothing is scheduled",
+              "Keep an event for later: ",
+              h("code", null, "runtime.bus.schedule(event, after=60)"),
+              ".",
+            )
+          : empty("schedules", "Asking the runtime …"),
     });
-    const load = () => scope.load(async () => {
-      this.rows = (await get(["schedules"], {}, scope.signal)).items;
-      this.list.set(this.rows ?? []);
-    });
+    const load = () =>
+      scope.load(async () => {
+        this.rows = (await get(["schedules"], {}, scope.signal)).items;
+        this.list.set(this.rows ?? []);
+      });
     load();
     scope.every(AGAIN, load);
   }
 
   draw() {
-    return [head("Schedules", this.rows ? plural(this.rows.length, "event kept for later", "events kept for later") : " "), body(this.scope, true, this.list.view)];
+    return [
+      head(
+        "Schedules",
+        this.rows ? plural(this.rows.length, "event kept for later", "events kept for later") : " ",
+      ),
+      body(this.scope, true, this.list.view),
+    ];
   }
 }
 

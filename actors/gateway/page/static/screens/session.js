@@ -1,6 +1,6 @@
 /** One session: its conversation beside its spans, both live; ask, or ask a turn again of another model. */
 
-import { get, streamed } from "../api.js";
+import { get, send, streamed } from "../api.js";
 import { message, RunningTurn } from "../conversation.js";
 import { h } from "../dom.js";
 import { ago, count, money, plural } from "../format.js";
@@ -32,7 +32,12 @@ export class Session {
     this.scope = scope;
     this.id = place.rest[0] ?? "";
     this.title = this.id;
-    this.keys = { c: /** @type {[string, () => void]} */ (["Write to the session", () => document.getElementById("prompt")?.focus()]) };
+    this.keys = {
+      c: /** @type {[string, () => void]} */ ([
+        "Write to the session",
+        () => document.getElementById("prompt")?.focus(),
+      ]),
+    };
     /** @type {any} */
     this.detail = null;
     /** @type {any[]} */
@@ -43,7 +48,11 @@ export class Session {
     /** @type {RunningTurn | null} */
     this.turn = underWay.get(this.id) ?? null;
     this.view = "both";
-    this.waterfall = new WaterfallView(app, scope, "Spans show up with the session's next turn; telemetry keeps only the latest.");
+    this.waterfall = new WaterfallView(
+      app,
+      scope,
+      "Spans show up with the session's next turn; telemetry keeps only the latest.",
+    );
     this.refresh = paced(() => this.#load(), GAP);
     scope.watch(`session:${this.id}`, () => this.refresh());
     this.refresh();
@@ -54,7 +63,15 @@ export class Session {
     const { detail } = this;
     return [
       head(
-        [h("a", { class: "button plain small square", href: link(["sessions"]), "aria-label": "All sessions" }, icon("back")), h("span", { class: "cut mono" }, this.id), detail && chip(detail.pending ? "running" : detail.state)],
+        [
+          h(
+            "a",
+            { class: "button plain small square", href: link(["sessions"]), "aria-label": "All sessions" },
+            icon("back"),
+          ),
+          h("span", { class: "cut mono" }, this.id),
+          detail && chip(detail.pending ? "running" : detail.state),
+        ],
         detail?.parent && ["Asked by ", h("a", { href: link(["session", detail.parent]) }, detail.parent)],
         h("button", { class: "button", onclick: this.#showUsage, disabled: !detail }, icon("cost"), "Usage"),
         h("a", { class: "button", href: link(["traces"], { session: this.id }) }, icon("traces"), "Traces"),
@@ -62,8 +79,26 @@ export class Session {
       body(
         this.scope,
         true,
-        detail && strip([["Model", detail.model || "–"], ["Turns", count(detail.turns)], ["Messages", count(detail.messages)], ["Tokens", tokens(detail.tokens)], ["Cost", money(detail.cost)], ["Active", ago(detail.active)]]),
-        h("div", { class: "pair" }, this.#conversation(), h("section", { class: "side-by", "aria-label": "Waterfall" }, h("div", { class: "row" }, h("h2", null, "Waterfall"), this.waterfall.tools()), this.waterfall.draw())),
+        detail &&
+          strip([
+            ["Model", detail.model || "–"],
+            ["Turns", count(detail.turns)],
+            ["Messages", count(detail.messages)],
+            ["Tokens", tokens(detail.tokens)],
+            ["Cost", money(detail.cost)],
+            ["Active", ago(detail.active)],
+          ]),
+        h(
+          "div",
+          { class: "pair" },
+          this.#conversation(),
+          h(
+            "section",
+            { class: "side-by", "aria-label": "Waterfall" },
+            h("div", { class: "row" }, h("h2", null, "Waterfall"), this.waterfall.tools()),
+            this.waterfall.draw(),
+          ),
+        ),
       ),
     ];
   }
@@ -75,10 +110,27 @@ export class Session {
       { class: "card conversation", "aria-label": "Conversation" },
       h(
         "div",
-        { class: "said-scroll", id: "said", tabindex: "0", role: "log", "aria-label": "Messages", "aria-live": "off" },
+        {
+          class: "said-scroll",
+          id: "said",
+          tabindex: "0",
+          role: "log",
+          "aria-label": "Messages",
+          "aria-live": "off",
+        },
         quiet && empty("sessions", "Nothing has been said yet", "Write below, or ask it from a driver."),
-        h("ol", null, this.messages.map((one) => message(one, this.#replayTool(one))), this.turn?.draw()),
-        this.turn?.failure && h("div", { class: "problem", role: "alert" }, h("div", null, this.turn.failure.message, h("div", { class: "aside" }, this.turn.failure.hint))),
+        h(
+          "ol",
+          null,
+          this.messages.map((one) => message(one, this.#replayTool(one))),
+          this.turn?.draw(),
+        ),
+        this.turn?.failure &&
+          h(
+            "div",
+            { class: "problem", role: "alert" },
+            h("div", null, this.turn.failure.message, h("div", { class: "aside" }, this.turn.failure.hint)),
+          ),
       ),
       this.#composer(),
     );
@@ -86,7 +138,20 @@ export class Session {
 
   /** @param {any} one */
   #replayTool(one) {
-    return one.role === "user" && one.turn && h("button", { class: "button plain small push replay", onclick: () => this.#replay(one.turn), "aria-label": `Replay the turn of message ${one.number} with another model` }, icon("branch"), "Replay with …");
+    return (
+      one.role === "user" &&
+      one.turn &&
+      h(
+        "button",
+        {
+          class: "button plain small push replay",
+          onclick: () => this.#replay(one.turn),
+          "aria-label": `Replay the turn of message ${one.number} with another model`,
+        },
+        icon("branch"),
+        "Replay with …",
+      )
+    );
   }
 
   #composer() {
@@ -94,7 +159,15 @@ export class Session {
     return h(
       "form",
       { class: "composer", onsubmit: this.#send },
-      h("textarea", { class: "field", id: "prompt", name: "prompt", rows: 2, "aria-label": "Message to the session", placeholder: "Message to the session", onkeydown: sendOnEnter }),
+      h("textarea", {
+        class: "field",
+        id: "prompt",
+        name: "prompt",
+        rows: 2,
+        "aria-label": "Message to the session",
+        placeholder: "Message to the session",
+        onkeydown: sendOnEnter,
+      }),
       h("button", { class: "button main", type: "submit", disabled: busy }, icon("send"), "Send"),
     );
   }
@@ -102,7 +175,11 @@ export class Session {
   async #load() {
     await this.scope.load(async () => {
       const { signal } = this.scope;
-      const [detail, spans] = await Promise.all([get(["sessions", this.id], {}, signal), get(["sessions", this.id, "waterfall"], {}, signal), this.#loadMessages()]);
+      const [detail, spans] = await Promise.all([
+        get(["sessions", this.id], {}, signal),
+        get(["sessions", this.id, "waterfall"], {}, signal),
+        this.#loadMessages(),
+      ]);
       this.detail = detail;
       this.waterfall.set(spans);
       this.loaded = true;
@@ -141,18 +218,41 @@ export class Session {
 
   /** @param {string} turnId */
   async #replay(turnId) {
-    const models = await attempt(() => get(["models"]));
+    const models = await known();
     const values = await ask({
       title: "Replay the turn with another model",
       content: [
-        h("p", { class: "aside" }, "What was said before it goes into a new session, where the turn is asked again. This session stays as it is."),
-        h("label", { class: "labelled" }, "Model", h("input", { class: "field", name: "model", required: true, list: "models", spellcheck: "false", autocomplete: "off", placeholder: this.detail?.model })),
-        h("datalist", { id: "models" }, (models?.items ?? []).map((/** @type {any} */ one) => h("option", { value: one.id }))),
+        h(
+          "p",
+          { class: "aside" },
+          "What was said before it goes into a new session, where the turn is asked again. This session stays as it is.",
+        ),
+        h(
+          "label",
+          { class: "labelled" },
+          "Model",
+          h("input", {
+            class: "field",
+            name: "model",
+            required: true,
+            list: "models",
+            spellcheck: "false",
+            autocomplete: "off",
+            placeholder: this.detail?.model,
+          }),
+        ),
+        h(
+          "datalist",
+          { id: "models" },
+          models.map((id) => h("option", { value: id })),
+        ),
       ],
       action: "Replay",
     });
     if (!values) return;
-    const response = await attempt(() => streamed(["sessions", this.id, "replay"], { turn_id: turnId, model: values.model }));
+    const response = await attempt(() =>
+      streamed(["sessions", this.id, "replay"], { turn_id: turnId, model: values.model }),
+    );
     if (!response) return;
     const turn = new RunningTurn("");
     await this.#read(turn, response);
@@ -197,7 +297,17 @@ export class Session {
 
   #showUsage = () => {
     const rows = this.detail.usage.map((/** @type {any} */ row) => ({ ...row, key: row.model }));
-    ask({ title: "What the session has used", wide: true, content: rows.length ? usage("Model", rows) : h("p", { class: "aside" }, `Telemetry keeps nothing of it; it has ${plural(this.detail.turns, "turn")}.`) });
+    ask({
+      title: "What the session has used",
+      wide: true,
+      content: rows.length
+        ? usage("Model", rows)
+        : h(
+            "p",
+            { class: "aside" },
+            `Telemetry keeps nothing of it; it has ${plural(this.detail.turns, "turn")}.`,
+          ),
+    });
   };
 }
 
@@ -208,6 +318,20 @@ function sendOnEnter(event) {
   /** @type {HTMLTextAreaElement} */ (event.target).form?.requestSubmit();
 }
 
+/**
+ * The names of models, to choose from; any other may be typed.
+ *
+ * @returns {Promise<string[]>}
+ */
+async function known() {
+  try {
+    const told = await (await send("GET", "v1/models")).json();
+    return told.data.map((/** @type {{id: string}} */ one) => one.id);
+  } catch {
+    return [];
+  }
+}
+
 function nearEnd() {
   const said = document.getElementById("said");
   return !said || said.scrollHeight - said.scrollTop - said.clientHeight < NEAR_END;
@@ -215,8 +339,10 @@ function nearEnd() {
 
 /** Once what is new has been drawn. */
 function toEnd() {
-  setTimeout(() => requestAnimationFrame(() => {
-    const said = document.getElementById("said");
-    if (said) said.scrollTop = said.scrollHeight;
-  }));
+  setTimeout(() =>
+    requestAnimationFrame(() => {
+      const said = document.getElementById("said");
+      if (said) said.scrollTop = said.scrollHeight;
+    }),
+  );
 }

@@ -23,14 +23,30 @@ export class Sessions {
     this.list = new List({
       label: "Sessions",
       columns: [
-        { title: "Session", width: "minmax(150px, 1.5fr)", cell: (row) => [h("span", { class: "mono" }, row.id), row.parent && h("span", { class: "aside" }, ` of ${row.parent}`)] },
-        { title: "State", width: "112px", cell: (row) => (row.pending || row.running ? chip("running") : chip(row.state)) },
+        {
+          title: "Session",
+          width: "minmax(150px, 1.5fr)",
+          cell: (row) => [
+            h("span", { class: "mono" }, row.id),
+            row.parent && h("span", { class: "aside" }, ` of ${row.parent}`),
+          ],
+        },
+        {
+          title: "State",
+          width: "112px",
+          cell: (row) => (row.pending || row.running ? chip("running") : chip(row.state)),
+        },
         { title: "Model", width: "minmax(130px, 1.5fr)", cell: (row) => row.model || "–" },
         { title: "Turns", width: "62px", number: true, cell: (row) => count(row.turns) },
         { title: "Messages", width: "78px", number: true, cell: (row) => count(row.messages) },
         { title: "Tokens", width: "72px", number: true, cell: (row) => tokens(row.tokens) },
         { title: "Cost", width: "76px", number: true, cell: (row) => money(row.cost) },
-        { title: "Errors", width: "60px", number: true, cell: (row) => (row.errors ? h("span", { class: "bad-text" }, count(row.errors)) : "–") },
+        {
+          title: "Errors",
+          width: "60px",
+          number: true,
+          cell: (row) => (row.errors ? h("span", { class: "bad-text" }, count(row.errors)) : "–"),
+        },
         { title: "Active", width: "104px", number: true, cell: (row) => ago(row.active) },
       ],
       key: (row) => row.id,
@@ -38,7 +54,9 @@ export class Sessions {
       onEnd: () => this.pages.more(),
       empty: () => this.#empty(),
     });
-    this.pages = new Paged(scope, ["sessions"], (rows, more) => this.list.set(rows, rows.length + (more ? 1 : 0)));
+    this.pages = new Paged(scope, ["sessions"], (rows, more) =>
+      this.list.set(rows, rows.length + (more ? 1 : 0)),
+    );
     this.pages.ask({ query: this.query });
     scope.watch("sessions", () => this.pages.refresh());
     scope.every(15_000, () => this.list.draw());
@@ -47,20 +65,46 @@ export class Sessions {
   draw() {
     const known = this.app.overview?.sessions;
     return [
-      head("Sessions", known === undefined ? " " : `${plural(known, "session")} open`, search("Search by id, model or state", this.query, this.#search)),
+      head(
+        "Sessions",
+        known === undefined ? " " : `${plural(known, "session")} open`,
+        search("Search by id, model or state", this.query, this.#search),
+      ),
       body(this.scope, true, this.list.view, this.#foot()),
     ];
   }
 
   #foot() {
     const { rows, next } = this.pages;
-    return rows.length > 0 && h("p", { class: "aside foot", role: "status" }, next ? `${plural(rows.length, "session")} loaded; more follow as you scroll` : plural(rows.length, "session"));
+    return (
+      rows.length > 0 &&
+      h(
+        "p",
+        { class: "aside foot", role: "status" },
+        next
+          ? `${plural(rows.length, "session")} loaded; more follow as you scroll`
+          : plural(rows.length, "session"),
+      )
+    );
   }
 
   #empty() {
     if (!this.pages.answered) return empty("sessions", "Asking the runtime …");
-    if (this.query) return empty("search", "No session fits", "Part of an id, of a model's name or of a state is searched for.");
-    return empty("sessions", "No sessions yet", "Open one from a driver: ", h("code", null, 'runtime.session(model="…")'), ", or talk to the gateway with a header ", h("code", null, "x-llmgine-session"), ".");
+    if (this.query)
+      return empty(
+        "search",
+        "No session fits",
+        "Part of an id, of a model's name or of a state is searched for.",
+      );
+    return empty(
+      "sessions",
+      "No sessions yet",
+      "Open one from a driver: ",
+      h("code", null, 'runtime.session(model="…")'),
+      ", or talk to the gateway with a header ",
+      h("code", null, "x-llmgine-session"),
+      ".",
+    );
   }
 
   #search = (/** @type {string} */ text) => {

@@ -26,13 +26,22 @@ export class Settings {
   }
 
   draw() {
-    return [head("Settings", "As the runtime was launched with; to be changed in cluster.yaml or the environment", search("Search settings", this.query, this.#search)), body(this.scope, false, this.#sections())];
+    return [
+      head(
+        "Settings",
+        "As the runtime was launched with; to be changed in cluster.yaml or the environment",
+        search("Search settings", this.query, this.#search),
+      ),
+      body(this.scope, false, this.#sections()),
+    ];
   }
 
   #sections() {
     if (!this.settings) return h("div", { class: "card" }, empty("settings", "Asking the runtime …"));
     const wanted = this.query.toLowerCase();
-    const flat = leaves(this.settings, []).filter(([path, value]) => `${path.join(".")} ${String(value)}`.toLowerCase().includes(wanted));
+    const flat = leaves(this.settings, []).filter(([path, value]) =>
+      `${path.join(".")} ${String(value)}`.toLowerCase().includes(wanted),
+    );
     if (!flat.length) return h("div", { class: "card" }, empty("search", "No setting fits"));
     /** @type {Map<string, [string[], unknown][]>} */
     const sections = new Map();
@@ -45,7 +54,18 @@ export class Settings {
         "section",
         { class: "card", key: name },
         h("header", null, h("h2", null, name || "runtime")),
-        h("dl", { class: "settings" }, rows.map(([path, value]) => h("div", { key: path.join(".") }, h("dt", { class: "mono" }, (name ? path.slice(1) : path).join(".")), h("dd", { class: "mono" }, shown(value))))),
+        h(
+          "dl",
+          { class: "settings" },
+          rows.map(([path, value]) =>
+            h(
+              "div",
+              { key: path.join(".") },
+              h("dt", { class: "mono" }, (name ? path.slice(1) : path).join(".")),
+              h("dd", { class: "mono" }, shown(value)),
+            ),
+          ),
+        ),
       ),
     );
   }
@@ -63,13 +83,17 @@ export class Settings {
  * @returns {[string[], unknown][]}
  */
 function leaves(value, path) {
-  const branch = value !== null && typeof value === "object" && !Array.isArray(value) && Object.keys(value).length > 0;
-  return branch ? Object.entries(/** @type {object} */ (value)).flatMap(([name, one]) => leaves(one, [...path, name])) : [[path, value]];
+  const branch =
+    value !== null && typeof value === "object" && !Array.isArray(value) && Object.keys(value).length > 0;
+  return branch
+    ? Object.entries(/** @type {object} */ (value)).flatMap(([name, one]) => leaves(one, [...path, name]))
+    : [[path, value]];
 }
 
 /** @param {unknown} value */
 function shown(value) {
-  if (value === null || value === "") return h("span", { class: "aside" }, value === null ? "not set" : "empty");
+  if (value === null || value === "")
+    return h("span", { class: "aside" }, value === null ? "not set" : "empty");
   if (typeof value === "string") return value;
   return JSON.stringify(value);
 }

@@ -26,11 +26,12 @@ export class Trace {
     this.name = "";
     this.waterfall = new WaterfallView(app, scope, "Telemetry has forgotten this trace, or never had it.");
     const load = paced(
-      () => scope.load(async () => {
-        const told = await get(["traces", this.id], {}, scope.signal);
-        this.name = told.rows[0]?.name ?? "";
-        this.waterfall.set(told);
-      }),
+      () =>
+        scope.load(async () => {
+          const told = await get(["traces", this.id], {}, scope.signal);
+          this.name = told.rows[0]?.name ?? "";
+          this.waterfall.set(told);
+        }),
       AGAIN,
     );
     load();
@@ -40,7 +41,21 @@ export class Trace {
   draw() {
     const { spans, whole } = this.waterfall;
     return [
-      head([h("a", { class: "button plain small square", href: link(["traces"]), "aria-label": "All traces" }, icon("back")), h("span", { class: "cut" }, this.name || "Trace")], [h("span", { class: "mono" }, this.id), spans.length > 0 && `, ${plural(spans.length, "span")} in ${seconds(whole)}`], this.waterfall.tools()),
+      head(
+        [
+          h(
+            "a",
+            { class: "button plain small square", href: link(["traces"]), "aria-label": "All traces" },
+            icon("back"),
+          ),
+          h("span", { class: "cut" }, this.name || "Trace"),
+        ],
+        [
+          h("span", { class: "mono" }, this.id),
+          spans.length > 0 && `, ${plural(spans.length, "span")} in ${seconds(whole)}`,
+        ],
+        this.waterfall.tools(),
+      ),
       body(this.scope, true, this.waterfall.draw()),
     ];
   }

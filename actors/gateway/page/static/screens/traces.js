@@ -26,7 +26,15 @@ export class Traces {
     this.list = new List({
       label: "Traces",
       columns: [
-        { title: "Trace", width: "minmax(150px, 2fr)", cell: (row) => [h("strong", null, row.name || "–"), " ", h("span", { class: "aside mono" }, row.id.slice(0, 8))] },
+        {
+          title: "Trace",
+          width: "minmax(150px, 2fr)",
+          cell: (row) => [
+            h("strong", null, row.name || "–"),
+            " ",
+            h("span", { class: "aside mono" }, row.id.slice(0, 8)),
+          ],
+        },
         { title: "Session", width: "minmax(100px, 1.3fr)", cell: (row) => row.session || "–" },
         { title: "Outcome", width: "minmax(110px, 1fr)", cell: outcome },
         { title: "Took", width: "84px", number: true, cell: (row) => seconds(row.seconds) },
@@ -40,7 +48,9 @@ export class Traces {
       onEnd: () => this.pages.more(),
       empty: () => this.#empty(),
     });
-    this.pages = new Paged(scope, ["traces"], (rows, more) => this.list.set(rows, rows.length + (more ? 1 : 0)));
+    this.pages = new Paged(scope, ["traces"], (rows, more) =>
+      this.list.set(rows, rows.length + (more ? 1 : 0)),
+    );
     this.pages.ask(this.query);
     scope.every(AGAIN, () => this.pages.refresh());
   }
@@ -49,12 +59,40 @@ export class Traces {
     return [
       head(
         "Traces",
-        this.pages.answered ? `${plural(this.pages.rows.length, "trace")}${this.pages.next ? " and more" : ""}` : " ",
+        this.pages.answered
+          ? `${plural(this.pages.rows.length, "trace")}${this.pages.next ? " and more" : ""}`
+          : " ",
         search("Search names and attributes", this.query.text ?? "", this.#text),
-        h("input", { class: "field short", "aria-label": "Session", placeholder: "Session", value: this.query.session ?? "", spellcheck: "false", oninput: this.#session }),
-        h("input", { class: "field short", "aria-label": "Model", placeholder: "Model", value: this.query.model ?? "", spellcheck: "false", oninput: this.#model }),
-        h("input", { class: "field shorter", inputmode: "decimal", "aria-label": "At least so many seconds", placeholder: "≥ seconds", value: this.query.min_seconds ?? "", oninput: this.#slow }),
-        h("label", { class: "tick" }, h("input", { type: "checkbox", checked: this.query.error === "true", onchange: this.#errors }), "Errors only"),
+        h("input", {
+          class: "field short",
+          "aria-label": "Session",
+          placeholder: "Session",
+          value: this.query.session ?? "",
+          spellcheck: "false",
+          oninput: this.#session,
+        }),
+        h("input", {
+          class: "field short",
+          "aria-label": "Model",
+          placeholder: "Model",
+          value: this.query.model ?? "",
+          spellcheck: "false",
+          oninput: this.#model,
+        }),
+        h("input", {
+          class: "field shorter",
+          inputmode: "decimal",
+          "aria-label": "At least so many seconds",
+          placeholder: "≥ seconds",
+          value: this.query.min_seconds ?? "",
+          oninput: this.#slow,
+        }),
+        h(
+          "label",
+          { class: "tick" },
+          h("input", { type: "checkbox", checked: this.query.error === "true", onchange: this.#errors }),
+          "Errors only",
+        ),
       ),
       body(this.scope, true, this.list.view),
     ];
@@ -62,8 +100,19 @@ export class Traces {
 
   #empty() {
     if (!this.pages.answered) return empty("traces", "Asking the runtime …");
-    if (Object.values(this.query).some(Boolean)) return empty("search", "No trace fits", "Take a condition back; telemetry keeps errors, slow ones and a share of the rest.");
-    return empty("traces", "No traces yet", "Each turn of a session makes one. Telemetry must be on: ", h("code", null, "telemetry.enabled"), ".");
+    if (Object.values(this.query).some(Boolean))
+      return empty(
+        "search",
+        "No trace fits",
+        "Take a condition back; telemetry keeps errors, slow ones and a share of the rest.",
+      );
+    return empty(
+      "traces",
+      "No traces yet",
+      "Each turn of a session makes one. Telemetry must be on: ",
+      h("code", null, "telemetry.enabled"),
+      ".",
+    );
   }
 
   /** @param {Record<string, string>} change */
@@ -77,7 +126,8 @@ export class Traces {
   #session = typed((session) => this.#narrow({ session }));
   #model = typed((model) => this.#narrow({ model }));
   #slow = typed((text) => this.#narrow({ min_seconds: Number(text) > 0 ? String(Number(text)) : "" }));
-  #errors = (/** @type {Event} */ event) => this.#narrow({ error: /** @type {HTMLInputElement} */ (event.target).checked ? "true" : "" });
+  #errors = (/** @type {Event} */ event) =>
+    this.#narrow({ error: /** @type {HTMLInputElement} */ (event.target).checked ? "true" : "" });
 }
 
 /** @param {any} row */
