@@ -6,6 +6,15 @@ import { ask } from "./overlay.js";
 /** @typedef {{keys: string, text: string}} Shortcut */
 
 const SECOND_KEY = 1200;
+/** @type {Shortcut[]} */
+const IN_LISTS = [
+  { keys: "j ↓", text: "Next row" },
+  { keys: "k ↑", text: "Row before" },
+  { keys: "Home End", text: "First, last row" },
+  { keys: "Enter", text: "Open" },
+  { keys: "← →", text: "Fold, unfold a span" },
+  { keys: "z Z", text: "Zoom to a span, and out" },
+];
 
 export class Keys {
   constructor() {
@@ -40,39 +49,6 @@ export class Keys {
 
   show() {
     if (document.querySelector("dialog[open]")) return;
-    /** @param {string} title @param {Shortcut[]} rows */
-    const group = (title, rows) =>
-      h(
-        "section",
-        null,
-        h("h3", null, title),
-        h(
-          "ul",
-          null,
-          rows.map((row) =>
-            h(
-              "li",
-              null,
-              row.text,
-              h(
-                "span",
-                null,
-                row.keys.split(" ").map((key) => [h("kbd", null, key), " "]),
-              ),
-            ),
-          ),
-        ),
-      );
-    /** @param {Map<string, {text: string}>} keys */
-    const rows = (keys) => [...keys].map(([name, { text }]) => ({ keys: name, text }));
-    const lists = [
-      { keys: "j ↓", text: "Next row" },
-      { keys: "k ↑", text: "Row before" },
-      { keys: "Home End", text: "First, last row" },
-      { keys: "Enter", text: "Open" },
-      { keys: "← →", text: "Fold, unfold a span" },
-      { keys: "z Z", text: "Zoom to a span, and out" },
-    ];
     const jumps = rows(this.everywhere).filter((row) => row.keys.startsWith("g "));
     const others = rows(this.everywhere).filter((row) => !row.keys.startsWith("g "));
     ask({
@@ -81,15 +57,8 @@ export class Keys {
       content: h(
         "div",
         { class: "keys" },
-        group("Go to", jumps),
-        h(
-          "div",
-          null,
-          group("Anywhere", others),
-          h("br"),
-          group("In lists", lists),
-          this.screen.size > 0 && [h("br"), group("On this screen", rows(this.screen))],
-        ),
+        h("div", { class: "stack" }, group("Go to", jumps), group("On this screen", rows(this.screen))),
+        h("div", { class: "stack" }, group("Anywhere", others), group("In lists", IN_LISTS)),
       ),
     });
   }
@@ -128,4 +97,31 @@ function intoList() {
   if (!list || (active && active !== document.body && active.id !== "main")) return false;
   list.focus({ focusVisible: true });
   return true;
+}
+
+/**
+ * @param {Map<string, {text: string}>} keys
+ * @returns {Shortcut[]}
+ */
+function rows(keys) {
+  return [...keys].map(([name, { text }]) => ({ keys: name, text }));
+}
+
+/**
+ * @param {string} title
+ * @param {Shortcut[]} shortcuts
+ */
+function group(title, shortcuts) {
+  const row = (/** @type {Shortcut} */ { keys, text }) =>
+    h(
+      "li",
+      null,
+      h("span", null, text),
+      h(
+        "span",
+        null,
+        keys.split(" ").map((key) => [h("kbd", null, key), " "]),
+      ),
+    );
+  return shortcuts.length > 0 && h("section", null, h("h3", null, title), h("ul", null, shortcuts.map(row)));
 }

@@ -12,7 +12,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Response, async_playwright
 
-from llmgine.actors.gateway import GatewayOptions, GatewayPort, app
+from llmgine.actors.gateway import GatewayOptions
+from llmgine.actors.gateway.app import app
+from llmgine.actors.gateway.port import GatewayPort
 from llmgine.actors.gateway.server import HttpServer
 from tests.actors.gateway.page.shown import ShownPort
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from llmgine.actors.gateway import TraceChoice, TurnAsk, shapes
-from llmgine.actors.gateway.port import CostKey
+from llmgine.actors.gateway import shapes
+from llmgine.actors.gateway.port import CostKey, TraceChoice, TurnAsk
 from llmgine.actors.sessions import Reply, StepStarted, TurnDone, TurnEvent
 from llmgine.providers import FinishReason, TextPart
 from llmgine.providers.events import TextDelta
@@ -189,6 +189,7 @@ class ShownPort(FakePort):
                     cached=18_000_000 // (at + 1), reasoning=900_000 // (at + 1),
                 ),
                 cost=None if key.startswith("local") else Decimal("141.2") / (at + 1) ** 2,
+                unpriced=9000 // (at + 1) if key.startswith("local") else 0,
             )
             for at, key in enumerate(keys)
         ]  # fmt: skip
@@ -221,10 +222,12 @@ class ShownPort(FakePort):
         error = "rate_limit" if number % 9 == 4 else None
         return shapes.TraceRow(
             id=TRACE if number == 0 else f"{number:032x}", name="turn", session=f"s-{number:05}",
-            start=self.now - timedelta(seconds=20 * number), seconds=0.8 + number % 7,
-            spans=12 if number else SPANS,
-            error=error, incomplete=number % 13 == 5, running=number == 2,
-            tokens=shapes.Tokens(input=1200, output=300), cost=Decimal("0.0051"), kept_because="ratio",
+            start=self.now - timedelta(seconds=20 * number),
+            seconds=None if number == 2 else 0.8 + number % 7,
+            spans=12 if number else SPANS, errors=int(error is not None), error=error,
+            incomplete=number % 13 == 5, running=int(number == 2), models=[MODELS[0]],
+            tokens=shapes.Tokens(input=1200, output=300), cost=Decimal("0.0051"), unpriced=0,
+            kept_because="ratio",
         )  # fmt: skip
 
     def _pools(self) -> list[shapes.PoolRow]:

@@ -20,7 +20,7 @@ async def test_lists_are_walked_and_opened(gateway: str, opened: Opens) -> None:
     page = await opened(f"{gateway}/#/sessions")
     grid = page.get_by_role("grid", name="Sessions")
     await expect(grid.get_by_role("row").first).to_be_visible()
-    await press(page, "j", "j", "ArrowDown", "k")
+    await press(page, "j", "j", "ArrowDown", "ArrowDown", "k")
     chosen = grid.locator("[aria-selected=true]")
     await expect(chosen).to_contain_text("s-00002")
     active = await grid.get_attribute("aria-activedescendant")

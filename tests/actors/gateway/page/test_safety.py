@@ -21,9 +21,8 @@ async def test_markup_of_others_is_text(gateway: str, opened: Opens) -> None:
     page = await opened(f"{gateway}/#/")
     for path in ("sessions", f"session/s-00001 {HOSTILE}", "session/s-00003", "approvals", "letters"):
         await page.goto(f"{gateway}/#/sessions")
-        await page.evaluate(
-            "path => { location.hash = path }", "#/" + "/".join(map(quoted, path.split("/", 1)))
-        )
+        place = "#/" + "/".join(quote(part, safe="") for part in path.split("/", 1))
+        await page.evaluate("place => { location.hash = place }", place)
         if path == "letters":
             await page.keyboard.press("j")
             await page.get_by_role("grid").press("ArrowDown")
