@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -21,16 +22,21 @@ from llmgine.actors.gateway.shapes import (
 )
 from llmgine.actors.link import LinkError
 from llmgine.actors.sessions.journal.loading import prompt_of
+from llmgine.actors.store.rows import TurnRow as StoredTurn
 from llmgine.actors.supervisor.entries import SessionNotFound
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.providers import Message
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.gateway.cursors import page_number
+from llmgine.runtime.gateway.places import turn_places
 from llmgine.runtime.gateway.traces import waterfall_of
 from llmgine.runtime.sessions import SessionInfo, Sessions
 from llmgine.telemetry import SessionSummary
 
 logger = logging.getLogger(__name__)
+
+# Turns whose beginnings are told with the messages.
+_NEWEST = 20
 
 
 class SessionAnswers:
@@ -60,16 +66,24 @@ class SessionAnswers:
     async def messages(self, id: str, cursor: str | None, limit: int) -> Page[MessageRow]:
         history = await self._history(id)
         first = page_number(cursor) or 0
-        rows = [
+        begun = {place: turn for turn, place in (await self._places(id, history)).items()}
+        told = [
             MessageRow(
                 number=number,
                 role=message.role,
+                turn=begun.get(number),
                 parts=[part.model_dump(mode="json", exclude_defaults=False) for part in message.parts],
             )
             for number, message in enumerate(history[first : first + limit], first)
         ]
-        following = first + len(rows)
-        return Page[MessageRow](items=rows, next=str(following) if following < len(history) else None)
+        following = first + len(told)
+        return Page[MessageRow](items=told, next=str(following) if following < len(history) else None)
+
+    async def _places(self, id: str, history: Sequence[Message]) -> dict[str, int]:
+        """Where the newest turns begin in the history."""
+        page = await self._driver.store.turns(id, limit=_NEWEST)
+        prompts = [(row.id, await prompt_of(self._driver.store, row)) for row in page.rows if _told_of(row)]
+        return turn_places(history, prompts)
 
     async def waterfall(self, id: str) -> Waterfall:
         if await self._driver.store.session(id) is None:
@@ -77,26 +91,24 @@ class SessionAnswers:
         return waterfall_of(await self._telemetry().session(id))
 
     async def fork_before(self, id: str, turn_id: str) -> tuple[str, Message]:
-        prompt, later = await self._prompt(id, turn_id)
-        history = await self._history(id)
-        places = [number for number, message in enumerate(history) if message == prompt]
-        if len(places) <= later:
+        prompts = await self._prompts_since(id, turn_id)
+        prompt = prompts[-1][1]
+        at = turn_places(await self._history(id), prompts).get(turn_id)
+        if prompt is None or at is None:
             raise Unprocessable(f"the prompt of turn {turn_id!r} is not in the conversation any more")
-        at = places[len(places) - 1 - later]
         return await Sessions(self._driver).fork(id, at=at), prompt
 
-    async def _prompt(self, id: str, turn_id: str) -> tuple[Message, int]:
-        """What the turn was asked, and how many later turns of the session were asked the same."""
+    async def _prompts_since(self, id: str, turn_id: str) -> list[tuple[str, Message | None]]:
+        """What the session's turns were asked, the newest first, down to that one."""
         before: int | None = None
-        prompts: list[Message] = []
+        prompts: list[tuple[str, Message | None]] = []
         while True:
             page = await self._driver.store.turns(id, before=before, limit=100)
             for row in page.rows:
-                prompt = await prompt_of(self._driver.store, row)
-                if row.id == turn_id and prompt is not None:
-                    return prompt, sum(one == prompt for one in prompts)
-                if prompt is not None and row.state in ("done", "running"):
-                    prompts.append(prompt)
+                if row.id == turn_id or _told_of(row):
+                    prompts.append((row.id, await prompt_of(self._driver.store, row)))
+                if row.id == turn_id:
+                    return prompts
             if page.next is None:
                 raise NotFound(f"session {id!r} has no turn {turn_id!r}")
             before = page.next
@@ -131,6 +143,11 @@ class SessionAnswers:
 
     def _telemetry(self) -> TelemetryClient:
         return TelemetryClient(self._driver.ground.peer(names.TELEMETRY))
+
+
+def _told_of(row: StoredTurn) -> bool:
+    """Whether the turn's prompt is in the history."""
+    return row.state in ("done", "running")
 
 
 def _fields(info: SessionInfo) -> dict[str, Any]:

@@ -64,6 +64,8 @@ class MessageRow(Shape):
 
     number: int
     role: str
+    turn: str | None = None
+    """The turn that it began, of the newest twenty."""
     parts: list[dict[str, Any]]
 
 

@@ -319,7 +319,10 @@ def _conversation() -> list[shapes.MessageRow]:
         ("assistant", [_text("That looks like markup; I read it as plain text.")]),
     ]
     return [
-        shapes.MessageRow(number=number, role=role, parts=parts) for number, (role, parts) in enumerate(said)
+        shapes.MessageRow(
+            number=number, role=role, parts=parts, turn=f"turn-{number}" if role == "user" else None
+        )
+        for number, (role, parts) in enumerate(said)
     ]
 
 
