@@ -5,6 +5,7 @@ the command line answers what it can without it.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if __name__ != "llmgine.runtime":
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__all__" or not name.startswith("__"):
+    # Whoever wants a module of this room shall get that and no more.
+    if name == "__all__" or not (name.startswith("__") or find_spec(f"{__name__}.{name}")):
         face = import_module("llmgine.runtime.face")
         if hasattr(face, name):
             return globals().setdefault(name, getattr(face, name))

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from dataclasses import dataclass
 
 from llmgine.actors.control import RayUnavailable, RuntimeNotFound
@@ -113,6 +115,7 @@ def _connect(address: str, namespace: str) -> RayHost:
 def _initialise(address: str, namespace: str) -> None:
     import ray
 
+    terminating = signal.getsignal(signal.SIGTERM)
     ray.init(
         address=address,
         namespace=namespace,
@@ -120,6 +123,9 @@ def _initialise(address: str, namespace: str) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+    # Ray answers SIGTERM with a dump of its stacks, in place of whoever heeded it before.
+    if terminating is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminating)
     # Ray tells of every process that dies on standard output, which is for the driver's own results.
     ray._private.worker._worker_logs_enabled = False
 

@@ -31,6 +31,7 @@ from llmgine.runtime.approvals import Approvals
 from llmgine.runtime.batches import Asking, BatchPlan, NoNotes, StoredNotes, cancelled, run_batches
 from llmgine.runtime.bus import Bus
 from llmgine.runtime.checks import checked_id
+from llmgine.runtime.choice import chosen, entered
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.gateway.handle import Gateway
 from llmgine.runtime.mapping import MapPlan, MapSessions, run_map
@@ -71,8 +72,12 @@ class Runtime:
         """A new runtime: on the Ray cluster that this driver stands in, else on one of its own.
 
         It lives while this driver does; `detached=True` lets it live until `stop()`. Raises
-        `RuntimeExists`, `RayUnavailable`, or `SettingsError`.
+        `RuntimeExists`, `RayUnavailable`, or `SettingsError`. In a script of `llmgine run` the command
+        says whether it is launched or joined, unless there are settings here.
         """
+        choice = chosen()
+        if choice is not None and settings is None and not detached:
+            return cls(lambda: entered(choice, name, launches=True))
         return cls(lambda: opening.launched(load_settings(settings), name, detached=detached))
 
     @classmethod
@@ -80,7 +85,12 @@ class Runtime:
         """A runtime that runs already; `RuntimeNotFound` where none of that name does.
 
         `address` is Ray's, as host:port; by default where this machine's records or RAY_ADDRESS point.
+        In a script of `llmgine run` the command says whether it is launched or joined, unless there is an
+        address here.
         """
+        choice = chosen()
+        if choice is not None and address is None:
+            return cls(lambda: entered(choice, name, launches=False))
         return cls(lambda: opening.joined(load_settings(), name, address))
 
     @classmethod

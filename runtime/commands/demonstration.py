@@ -16,7 +16,7 @@ from llmgine.runtime.commands.demo_view import SideBySide
 from llmgine.runtime.commands.joining import passing
 from llmgine.runtime.commands.output import note, out, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_MODEL
-from llmgine.runtime.commands.running import begun, heed_sigterm
+from llmgine.runtime.commands.running import begun
 from llmgine.runtime.commands.status import bus
 from llmgine.runtime.commands.turns import submitted
 from llmgine.runtime.data import folder_of, remove_folder
@@ -110,7 +110,6 @@ async def _launch_and_show(settings: Settings, name: str, seen: Seen, started: f
         launching = Runtime.launch(passing(settings), name=name)
         runtime = await launching.__aenter__()
     try:
-        heed_sigterm()
         note(f"started in {time.monotonic() - started:.1f} s")
         await _show(runtime, seen)
     finally:

@@ -23,6 +23,7 @@ from llmgine.runtime.commands.output import NotThere, UsageRefused, fail
 from llmgine.runtime.commands.pools import pools
 from llmgine.runtime.commands.running import INTERRUPTED
 from llmgine.runtime.commands.scheduling import schedules
+from llmgine.runtime.commands.script import run
 from llmgine.runtime.commands.sessions import sessions
 from llmgine.runtime.commands.status import status
 from llmgine.runtime.commands.story import story
@@ -55,6 +56,7 @@ app.command()(chat)
 app.command()(demo)
 app.command()(doctor)
 app.command()(down)
+app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
 app.command()(status)
 app.command()(story)
 app.command()(up)

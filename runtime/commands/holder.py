@@ -29,7 +29,6 @@ async def hold(name: str, descriptor: int) -> int:
         settings = load_settings()
         folder = data_folder(settings.data_dir, name)
         async with Runtime.launch(settings, name=name) as runtime:
-            _heed_signals(ended)  # again: Ray has put a handler of its own in front
             write_holder(folder)
             _tell(descriptor, {"ready": True})
             await _until(ended, runtime)

@@ -10,7 +10,7 @@ from llmgine.actors.store.options import MEMORY
 from llmgine.runtime import Runtime, RuntimeNotFound
 from llmgine.runtime.commands.output import note, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, may_run_elsewhere
-from llmgine.runtime.commands.running import begun, heed_sigterm
+from llmgine.runtime.commands.running import begun
 from llmgine.runtime.data import folder_of, remove_folder
 from llmgine.runtime.settings import Settings
 
@@ -29,7 +29,6 @@ async def joined_or_launched(settings: Settings, purpose: str) -> AsyncIterator[
             except RuntimeNotFound:
                 pass
             else:
-                heed_sigterm()
                 yield runtime, True
                 return
         name = f"{purpose}-{os.getpid()}"
@@ -37,7 +36,6 @@ async def joined_or_launched(settings: Settings, purpose: str) -> AsyncIterator[
         stack.enter_context(begun())
         with waiting("starting a runtime for this command"):
             runtime = await stack.enter_async_context(Runtime.launch(passing(settings), name=name))
-        heed_sigterm()
         yield runtime, False
 
 

@@ -72,20 +72,14 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         current = _Run(task)
         _current.set(current)
         with current.heeding():
-            heed_sigterm()
+            if threading.current_thread() is threading.main_thread():
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.terminate)
             return await main
 
     try:
         return asyncio.run(guarded())
     except asyncio.CancelledError:
         raise SystemExit(TERMINATED if current and current.terminated else INTERRUPTED) from None
-
-
-def heed_sigterm() -> None:
-    """Lets SIGTERM end what `run` runs; said again once Ray is up, which puts its own handler in front."""
-    current = _current.get()
-    if current is not None and threading.current_thread() is threading.main_thread():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.terminate)
 
 
 @contextmanager

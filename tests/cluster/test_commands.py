@@ -99,7 +99,7 @@ def test_up_ask_status_down(place: Place) -> None:
     assert "already runs" in err
     place.run("down")
     place.rests()
-    _, err = place.run("down", code=1)
+    _, err = place.run("down", code=3)
     assert "no runtime named default" in err
 
 
@@ -149,7 +149,7 @@ def test_holder_that_is_killed_leaves_nothing(place: Place) -> None:
     pid = int(err.split("held by process ")[1].split(";")[0])
     os.kill(pid, signal.SIGKILL)
     place.rests(within=60)
-    _, err = place.run("status", code=1)
+    _, err = place.run("status", code=3)
     assert "no runtime named default" in err
 
 
@@ -171,5 +171,5 @@ def test_up_in_a_cluster(shared: Place) -> None:
     found = json.loads(shared.run("status", "--name", name, "--json")[0])
     assert found["name"] == name
     shared.run("down", "--name", name)
-    _, err = shared.run("down", "--name", name, code=1)
+    _, err = shared.run("down", "--name", name, code=3)
     assert f"no runtime named {name}" in err
