@@ -1,11 +1,14 @@
-"""Reading and writing of httpx2 without the time limits that nobody asked of it.
+"""The connections of httpx2 without what costs more than their work.
 
 The transport sets up a time limit for each piece that it reads or writes, also where there is none, and
-that costs as much as the piece. Who calls here times whole waits by itself.
+that costs as much as the piece. Who calls here times whole waits by itself. And twice in each call its pool
+looks at every connection that is idle, whether its server has closed it, by a long way to the socket.
 """
 
 from __future__ import annotations
 
+import select
+import socket
 import ssl
 from typing import Any
 
@@ -38,6 +41,7 @@ class Untimed(httpcore2.AsyncNetworkStream):
     def __init__(self, timed: Any) -> None:
         self._timed = timed
         self._bytes: anyio.abc.ByteStream = timed._stream
+        self._arriving = _watch(timed.get_extra_info("socket"))
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if timeout is not None:
@@ -71,4 +75,15 @@ class Untimed(httpcore2.AsyncNetworkStream):
         return Untimed(await self._timed.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self._arriving is not None:
+            return bool(self._arriving.poll(0))
         return self._timed.get_extra_info(info)
+
+
+def _watch(connection: socket.socket | None) -> select.poll | None:
+    """Tells whether something arrives at the connection; None where that cannot be asked of this system."""
+    if connection is None or not hasattr(select, "poll"):
+        return None
+    watch = select.poll()
+    watch.register(connection.fileno(), select.POLLIN)
+    return watch

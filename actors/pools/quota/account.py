@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, inf
 from typing import NamedTuple
 
 from llmgine.actors.pools.quota.messages import State
@@ -19,6 +19,8 @@ from llmgine.actors.pools.quota.meters import (
 from llmgine.actors.pools.quota.tally import Tally
 
 _TINY = 1e-6
+# Where so many more calls may be made at once, nobody waits.
+_AMPLE = 64.0
 
 
 class Held(NamedTuple):
@@ -57,6 +59,11 @@ class Account:
     def spare(self, now: float) -> float:
         """What may be used of its lease."""
         return self._spare if now < self.expires else 0.0
+
+    @property
+    def is_ample(self) -> bool:
+        """Whether so many more calls may be made at once that no other actor lacks what this one has."""
+        return self.meter.of in LEVELS and self.free is not None and self.free >= _AMPLE
 
     def lacks(self, need: Need, now: float) -> bool:
         return self.limit is not None and self.spare(now) + _TINY < self.needs(need)
@@ -160,4 +167,6 @@ class Account:
     def _return(self, held: Held, amount: float, now: float) -> None:
         """What was leased and not used may be used by the next; what was used beyond is taken from it."""
         if self.limit is not None and now < self.expires and (held.leased or amount < 0):
-            self._spare = max(0.0, min(self._spare + amount, self.limit.amount))
+            # A trial comes to allow more than its limit, which is what it began with.
+            most = inf if self.meter.of == "trial" else self.limit.amount
+            self._spare = max(0.0, min(self._spare + amount, most))

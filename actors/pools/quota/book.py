@@ -134,7 +134,7 @@ class LeaseBook:
         reservation.counted = min(now, reservation.taken + ARRIVAL)
         for account, held in self._of(reservation):
             account.answer(held, reservation.taken, now, well=well)
-            self._news |= account.meter.of == "trial"
+            self._news |= account.meter.of == "trial" and bool(self._line or not account.is_ample)
 
     def settle(self, reservation: Reservation, used: Used, now: float) -> None:
         """The call is over, and has used that."""
@@ -218,7 +218,7 @@ class LeaseBook:
 
     def ask(self, now: float) -> Ask:
         """All that the owner must know, and what this actor wants; leases are given back as far as they
-        are not needed.
+        are not needed here and may be elsewhere.
         """
         self._number += 1
         states = self._states(now)
@@ -401,7 +401,7 @@ class LeaseBook:
                 states.append(account.state(0.0, 0.0, 0.0, now))
                 continue
             wanted = needed + account.ahead(now, self._horizon)
-            kept = account.keep(wanted, now)
+            kept = account.spare(now) if account.is_ample else account.keep(wanted, now)
             least = head if head > kept else 0.0
             states.append(account.state(max(0.0, wanted - kept, least), least, now - since, now))
         return states

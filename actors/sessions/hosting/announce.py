@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from llmgine.actors.bus import Event
 from llmgine.actors.sessions.hosting.listeners import Listeners
@@ -29,6 +29,9 @@ from llmgine.providers.contracts import ToolCallPart
 from llmgine.telemetry.current import Scope, scope, within
 
 log = logging.getLogger(__name__)
+
+# So many events are published at once; they reach the bus in their order.
+_TOGETHER: Final = 100
 
 
 @dataclass(slots=True)
@@ -82,6 +85,7 @@ class Announcer(TurnObserver):
         self._capacity = capacity
         # With the span that each was told under, which is its turn's.
         self._waiting: deque[tuple[Event | _Said, Scope | None]] = deque()
+        self._under_way = 0
         self._worker: asyncio.Task[None] | None = None
 
     def turn_started(self, session_id: str, turn_id: str) -> None:
@@ -189,15 +193,19 @@ class Announcer(TurnObserver):
     async def _work(self) -> None:
         try:
             while self._waiting:
-                try:
-                    next_, told_under = self._waiting.popleft()
-                    with within(told_under):
-                        await self._publish(next_.event() if isinstance(next_, _Said) else next_)
-                except asyncio.CancelledError:
-                    self.lost += 1
-                    raise
-                except Exception as error:
-                    self.lost += 1
-                    log.warning("an event of a session was not published: %s", error)
+                # Together: each by itself would be no more than one for each way to the router and back.
+                count = self._under_way = min(len(self._waiting), _TOGETHER)
+                said = [self._waiting.popleft() for _ in range(count)]
+                ends = await asyncio.gather(*(self._published(*one) for one in said), return_exceptions=True)
+                self._under_way = 0
+                for error in ends:
+                    if isinstance(error, BaseException):
+                        self.lost += 1
+                        log.warning("an event of a session was not published: %s", error)
         finally:
+            self.lost += self._under_way
             self._worker = None
+
+    async def _published(self, said: Event | _Said, told_under: Scope | None) -> None:
+        with within(told_under):
+            await self._publish(said.event() if isinstance(said, _Said) else said)

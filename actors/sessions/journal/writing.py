@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 # One batch is one message on a link, whose frames are bounded.
 _MESSAGE_BYTES: Final = 8 << 20
 # Seconds in which what is appended gathers to one batch.
-_GATHERING: Final = 0.002
+_GATHERING: Final = 0.02
 
 
 class StoreJournal:

@@ -65,6 +65,25 @@ async def test_a_limit_that_a_request_has_holds() -> None:
         silent.set()
 
 
+async def test_a_connection_that_its_server_has_closed_meanwhile_is_not_used_again() -> None:
+    """The next request goes over another, and does not fail first."""
+    closed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"abcdef")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    async with client_of(serve) as (client, url):
+        for _ in range(2):
+            assert (await client.get(url)).text == "abcdef"
+            await closed.wait()
+            closed.clear()
+
+
 @pytest.mark.parametrize("sent", [b"", HEAD + b"abc"])
 async def test_a_connection_that_ends_too_early_is_the_transports_error(sent: bytes) -> None:
     """Before the answer and in the midst of it."""
@@ -114,6 +133,9 @@ class Timed:
 
     async def start_tls(self, *arguments: Any) -> Timed:
         return self
+
+    def get_extra_info(self, info: str) -> Any:
+        return None
 
 
 async def test_what_fails_below_is_told_as_the_transport_tells_it() -> None:

@@ -65,6 +65,28 @@ async def test_events_say_what_happened_in_order() -> None:
     ]
 
 
+async def test_what_comes_while_the_bus_takes_an_event_goes_there_together() -> None:
+    """A way to the router and back for each would lose events where many sessions share a process."""
+    ways: list[list[str]] = []
+    go_on = asyncio.Event()
+
+    async def publish(event: Event) -> None:
+        ways[-1].append(event.session_id)
+        await go_on.wait()
+
+    announcer = Announcer(publish)
+    for names in (["s1"], ["s2", "s3", "s4"]):
+        ways.append([])
+        for name in names:
+            announcer.turn_started(name, f"{name}:1")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert ways == [["s1"], []]
+    go_on.set()
+    await announcer.flush()
+    assert ways == [["s1"], ["s2", "s3", "s4"]]
+
+
 async def test_what_a_model_says_is_published_only_for_somebody() -> None:
     """Nobody pays for pieces that nobody hears; those that come faster than the bus go as one."""
     published: list[Event] = []
