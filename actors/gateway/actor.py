@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from llmgine.actors.control import Boot
 from llmgine.actors.gateway.app import app
 from llmgine.actors.gateway.cargo import GatewayCargo
+from llmgine.actors.gateway.guard import Guard
 from llmgine.actors.gateway.options import GatewayOptions
 from llmgine.actors.gateway.port import GatewayPort
 from llmgine.actors.gateway.server import HttpServer
@@ -29,6 +30,7 @@ class GatewayActor(ObservedActor):
         super().__init__(boot)
         self._gateway = GatewayOptions.model_validate(self.settings["gateway"])
         self._cargo: GatewayCargo = boot.cargo
+        self._app: Guard | None = None
         self._server: HttpServer | None = None
         self._listens = 0
         self._port: GatewayPort | None = None
@@ -40,8 +42,8 @@ class GatewayActor(ObservedActor):
 
     async def opened(self) -> None:
         await super().opened()
-        application = app(lambda: self._port, self._gateway, recorder=self.recorder)
-        self._server = HttpServer(application, self._gateway)
+        self._app = app(lambda: self._port, self._gateway, recorder=self.recorder)
+        self._server = HttpServer(self._app, self._gateway)
         self._listens = await self._server.start(await self.control.call("gateway_port"))
         self._joining = asyncio.create_task(self._join(), name="gateway joins its runtime")
 
@@ -60,7 +62,8 @@ class GatewayActor(ObservedActor):
 
     async def drain(self, grace: float) -> None:
         """Takes nothing new; answers that are under way end first."""
-        if self._server is not None:
+        if self._server is not None and self._app is not None:
+            self._app.end_watches()
             await self._server.stop(grace)
         self._leaving.set()
         if self._joining is not None:

@@ -31,6 +31,8 @@ from llmgine.actors.gateway.routes.all import ENDPOINTS
 from llmgine.actors.gateway.routes.login import login_routes
 from llmgine.actors.gateway.routes.table import routes
 from llmgine.actors.gateway.secrets import find_secrets
+from llmgine.actors.gateway.tracing import Traced
+from llmgine.actors.gateway.watching import Watching
 from llmgine.telemetry import SpanRecorder
 
 PAGE = Path(__file__).parent / "page" / "static"
@@ -66,18 +68,22 @@ def app(
     async def page(request: Request) -> Response:
         return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
+    watching = Watching(ready, options.max_watchers)
     door = Door(options, find_secrets(options), seal or secrets.token_bytes(32))
+    wires = vendor.routes(ready)
     table: list[BaseRoute] = [
         Route("/health", health),
         Route("/ready", readiness),
         *login_routes(door),
-        *routes(ENDPOINTS, ready),
-        Mount(VENDOR, routes=vendor.routes(ready)),
+        *routes(ENDPOINTS, ready, watching),
+        Mount(VENDOR, routes=wires),
         Route("/", page),
         Mount("/static", StaticFiles(directory=PAGE)),
     ]
+    named = frozenset(f"{VENDOR}{one.path}" for one in wires if isinstance(one, Route))
     router = Router(table, redirect_slashes=False, default=_nothing)
-    return Guard(_Told(router), door, options)
+    inner = _Told(router) if recorder is None else Traced(_Told(router), recorder, named)
+    return Guard(inner, door, options, watching)
 
 
 class _Told:

@@ -17,6 +17,7 @@ from llmgine.actors.gateway.failures import refusal_of
 from llmgine.actors.gateway.limits import Allowance
 from llmgine.actors.gateway.options import GatewayOptions
 from llmgine.actors.gateway.routes.table import PREFIX
+from llmgine.actors.gateway.watching import Watching
 
 # What whoever watches over machines may ask without a token, and what the page needs to ask for one.
 OPEN = frozenset({"/health", "/ready", "/login", "/logout"})
@@ -30,6 +31,7 @@ class Guard:
         inner: Any,
         door: Door,
         options: GatewayOptions,
+        watching: Watching,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -40,7 +42,12 @@ class Guard:
         self._clock = clock
         self._wall_clock = wall_clock
         self._allowances: dict[str, Allowance] = {}
+        self._watching = watching
         self.refusals: Counter[str] = Counter()
+
+    def end_watches(self) -> None:
+        """Live views end, which by themselves never do."""
+        self._watching.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

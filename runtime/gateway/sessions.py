@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 from llmgine.actors.control import names
@@ -16,7 +15,6 @@ from llmgine.actors.gateway.shapes import (
     Page,
     SessionDetail,
     SessionRow,
-    Tokens,
     TurnRow,
     Waterfall,
 )
@@ -29,9 +27,10 @@ from llmgine.providers import Message
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.gateway.cursors import page_number
 from llmgine.runtime.gateway.places import turn_places
-from llmgine.runtime.gateway.traces import waterfall_of
+from llmgine.runtime.gateway.traces import tokens, waterfall_of
 from llmgine.runtime.sessions import SessionInfo, Sessions
 from llmgine.telemetry import SessionSummary
+from llmgine.telemetry.answers import ModelStats
 
 logger = logging.getLogger(__name__)
 
@@ -159,24 +158,20 @@ def _fields(info: SessionInfo) -> dict[str, Any]:
 def _told(known: SessionSummary | None) -> dict[str, Any]:
     if known is None:
         return {}
-    tokens = {name: getattr(known.tokens, name) for name in Tokens.model_fields}
     return {
+        "spans": known.spans,
         "running": known.running,
         "errors": known.errors,
-        "tokens": Tokens(**tokens),
+        "tokens": tokens(known.tokens),
         "cost": known.cost,
     }
 
 
-def _usage(told: dict[str, Any]) -> ModelUsage:
-    tokens = Tokens(
-        input=told["input_tokens"],
-        output=told["output_tokens"],
-        cached=told["cache_read_tokens"],
-        cache_write=told["cache_write_tokens"],
-        reasoning=told["reasoning_tokens"],
-    )
-    cost = Decimal(told["cost"]) if told["priced"] == told["calls"] else None
+def _usage(told: ModelStats) -> ModelUsage:
     return ModelUsage(
-        model=f"{told['provider']}/{told['model']}", calls=told["calls"], tokens=tokens, cost=cost
+        model=f"{told.provider}/{told.model}",
+        calls=told.calls,
+        tokens=tokens(told.tokens),
+        cost=told.cost,
+        unpriced=told.unpriced,
     )

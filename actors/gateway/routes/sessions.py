@@ -21,6 +21,7 @@ from llmgine.actors.gateway.shapes import (
 from llmgine.actors.gateway.sse import frame
 from llmgine.actors.gateway.turns import turn_frame
 from llmgine.providers import Message
+from llmgine.telemetry import current_trace
 
 
 class SessionQuery(Paged):
@@ -48,13 +49,15 @@ async def _waterfall(call: Call) -> Waterfall:
 async def _turn(call: Call) -> AsyncIterator[bytes]:
     body: TurnBody = call.body
     await call.port.session(call.path["id"])  # a session that is not there is an answer, not an event
-    return _told(call.port, TurnAsk(call.path["id"], [Message.user(body.prompt)], body.model))
+    return _told(
+        call.port, TurnAsk(call.path["id"], [Message.user(body.prompt)], body.model, trace=current_trace())
+    )
 
 
 async def _replay(call: Call) -> AsyncIterator[bytes]:
     body: ReplayBody = call.body
     fork, prompt = await call.port.fork_before(call.path["id"], body.turn_id)
-    return _told(call.port, TurnAsk(fork, [prompt], body.model), fork=fork)
+    return _told(call.port, TurnAsk(fork, [prompt], body.model, trace=current_trace()), fork=fork)
 
 
 async def _told(port: GatewayPort, ask: TurnAsk, *, fork: str | None = None) -> AsyncIterator[bytes]:

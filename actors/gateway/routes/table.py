@@ -23,6 +23,7 @@ from llmgine.actors.gateway.errors import (
 from llmgine.actors.gateway.port import GatewayPort
 from llmgine.actors.gateway.shapes import Shape
 from llmgine.actors.gateway.sse import EventAnswer
+from llmgine.actors.gateway.watching import Watching
 from llmgine.providers.mistakes import mistakes
 
 PREFIX = "/api/v1"
@@ -58,6 +59,7 @@ class Call:
     """One request that was let in: the names in its path, its query and body as they were declared."""
 
     port: GatewayPort
+    watching: Watching
     request: Request
     path: Mapping[str, str]
     query: Any
@@ -87,20 +89,23 @@ class Endpoint:
         return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
 
 
-def routes(endpoints: Iterable[Endpoint], port: Callable[[], GatewayPort]) -> list[Route]:
+def routes(endpoints: Iterable[Endpoint], port: Callable[[], GatewayPort], watching: Watching) -> list[Route]:
     """One route for each path, which answers in the table's own words where the method is another."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    return [Route(f"{PREFIX}{path}", _Dispatch(methods, port)) for path, methods in by_path.items()]
+    return [Route(f"{PREFIX}{path}", _Dispatch(methods, port, watching)) for path, methods in by_path.items()]
 
 
 class _Dispatch:
     """An ASGI application: one path, with a method or several."""
 
-    def __init__(self, methods: Mapping[str, Endpoint], port: Callable[[], GatewayPort]) -> None:
+    def __init__(
+        self, methods: Mapping[str, Endpoint], port: Callable[[], GatewayPort], watching: Watching
+    ) -> None:
         self._methods = methods
         self._port = port
+        self._watching = watching
         self._answers = {name: TypeAdapter(one.answer) for name, one in methods.items() if one.answer}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -117,12 +122,15 @@ class _Dispatch:
             )
         call = Call(
             self._port(),
+            self._watching,
             request,
             {name: _unquoted(text) for name, text in request.path_params.items()},
             None if endpoint.query is None else _query(endpoint.query, request),
             None if endpoint.body is None else await read_body(endpoint.body, request),
         )
         answer = await endpoint.run(call)
+        if endpoint.method != "GET":
+            self._watching.stir()
         if endpoint.answer is None:
             events: AsyncIterator[Any] = answer
             return EventAnswer(events)

@@ -26,6 +26,7 @@ class SessionRow(Shape):
     messages: int
     created: datetime
     active: datetime
+    spans: int | None = None
     running: int | None = None
     """Spans that run now."""
     errors: int | None = None
@@ -44,12 +45,14 @@ class TurnRow(Shape):
 
 
 class ModelUsage(Shape):
-    """What a session has used of one model; `cost` is null where a price is unknown."""
+    """What a session has used of one model; `cost` is null where no call was priced."""
 
     model: str
     calls: int
     tokens: Tokens
     cost: Decimal | None
+    unpriced: int
+    """Calls whose price is not known, which the cost leaves out."""
 
 
 class SessionDetail(SessionRow):
