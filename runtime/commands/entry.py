@@ -14,6 +14,7 @@ from llmgine.providers.errors import LlmgineError
 from llmgine.runtime.commands.approvals import approvals
 from llmgine.runtime.commands.ask import ask
 from llmgine.runtime.commands.chat import chat
+from llmgine.runtime.commands.cost import cost
 from llmgine.runtime.commands.demo import demo
 from llmgine.runtime.commands.doctor import doctor
 from llmgine.runtime.commands.down import down
@@ -27,6 +28,7 @@ from llmgine.runtime.commands.script import run
 from llmgine.runtime.commands.sessions import sessions
 from llmgine.runtime.commands.status import status
 from llmgine.runtime.commands.story import story
+from llmgine.runtime.commands.traces import traces
 from llmgine.runtime.commands.up import up
 
 WRONG_USAGE = 2
@@ -53,6 +55,7 @@ def _root(
 
 app.command()(ask)
 app.command()(chat)
+app.command()(cost)
 app.command()(demo)
 app.command()(doctor)
 app.command()(down)
@@ -66,6 +69,7 @@ app.add_typer(models, name="models")
 app.add_typer(pools, name="pools")
 app.add_typer(schedules, name="schedules")
 app.add_typer(sessions, name="sessions")
+app.add_typer(traces, name="traces")
 
 
 def execute(arguments: Sequence[str]) -> int:

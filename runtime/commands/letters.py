@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -13,6 +11,7 @@ import typer
 
 from llmgine.runtime.commands.asking import ask
 from llmgine.runtime.commands.grouping import group
+from llmgine.runtime.commands.moments import moment_or_ago
 from llmgine.runtime.commands.output import AsJson, UsageRefused, clock, done, facts, table, write, write_json
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
@@ -23,24 +22,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 letters = group("Messages that were given up for a handler: read, run again, discard, export.")
-
-_AGO = re.compile(r"(\d+)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def _since(text: str) -> datetime | timedelta:
-    """A time, or how long ago."""
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        return timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageRefused(
-            f"--since {text!r}: a time such as 2026-03-01T12:00+01:00, or how long ago: 90m, 12h, 7d"
-        ) from None
-    return moment.astimezone() if moment.tzinfo is None else moment
-
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids of letters, as `ls` shows them.")]
 Handler = Annotated[str | None, typer.Option("--handler", help="Only those of the handler of this name.")]
@@ -61,7 +42,7 @@ def _chosen(
     if reason is not None and reason not in REASONS:
         raise UsageRefused(f"--reason {reason!r}: use one of {', '.join(REASONS)}")
     chosen = {"handler": handler, "reason": reason, "session": session, "type": type_}
-    return {**chosen, "since": None if since is None else _since(since)}
+    return {**chosen, "since": None if since is None else moment_or_ago(since)}
 
 
 def _check_choice(verb: str, ids: list[str] | None, chosen: dict[str, Any], every: bool) -> None:
