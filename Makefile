@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test on-ray off-ray check lint types layers format docs bench faults soak simulate weights clean
+.PHONY: help demo test on-ray actors-off-ray others-off-ray check lint types layers format docs bench faults soak simulate weights clean
 
 help:  ## List what can be made
 	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,14 +23,17 @@ demo: $(VENV)/stamp  ## Three sessions on a real local model, a tool call, event
 	$(BIN)/llmgine demo
 
 test: check weights  ## Check, then run the whole test suite
-	@$(MAKE) --no-print-directory -j 2 on-ray off-ray
+	@$(MAKE) --no-print-directory -j 3 on-ray actors-off-ray others-off-ray
 
-# Tests on Ray wait for its processes most of the time, and leave a core to all others.
+# Three at a time on two cores: tests on Ray wait for its processes most of the time, others for disks.
 on-ray:
 	$(BIN)/python -m pytest -q -m cluster
 
-off-ray:
-	$(BIN)/python -m pytest -q -m "not cluster"
+actors-off-ray:
+	$(BIN)/python -m pytest -q -m "not cluster" tests/actors
+
+others-off-ray:
+	$(BIN)/python -m pytest -q -m "not cluster" --ignore=tests/actors
 
 check: lint types layers  ## Lint, types and layers
 
