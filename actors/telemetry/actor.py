@@ -21,7 +21,8 @@ class TelemetryActor(RuntimeActor):
         super().__init__(boot)
         options = TelemetryOptions.model_validate(self.settings.get("telemetry", {}))
         exporters = open_exporters(options, boot.runtime)
-        self.host = TelemetryHost(options, exporters, observers=open_observers(options))
+        observers = open_observers(options)
+        self.host = TelemetryHost(options, exporters, observers=observers, runtime=boot.runtime)
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return self.host.handlers()

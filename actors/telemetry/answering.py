@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from llmgine.telemetry import (
 )
 from llmgine.telemetry.answers import ExportFormat, page_to_wire
 from llmgine.telemetry.exporters.jsonl import line
+from llmgine.telemetry.exporters.otlp.encoding import Encoder
+from llmgine.telemetry.exporters.otlp_json import request_line
 from llmgine.telemetry.sampling import TailSampler
 from llmgine.telemetry.summaries import joined, matches, stats_of, summary_of
 
@@ -35,7 +38,10 @@ QUESTIONS = (
 class Answering:
     """Answers from what is in memory and what is kept, each trace and session once."""
 
-    def __init__(self, assembler: Assembler, sampler: TailSampler, store: TraceStore) -> None:
+    def __init__(
+        self, assembler: Assembler, sampler: TailSampler, store: TraceStore, encoder: Callable[[], Encoder]
+    ) -> None:
+        self._encoder = encoder
         self._assembler = assembler
         self._sampler = sampler
         self._store = store
@@ -60,7 +66,7 @@ class Answering:
                 return {"rows": [row.to_wire() for row in rows]}
             case {"export": str(id), "format": "jsonl" | "otlp-json" as format}:
                 found = await self._trace(id)
-                return {"export": _exported(found, format) if found else ""}
+                return {"export": await asyncio.to_thread(self._exported, found, format) if found else ""}
         raise StreamReset("bad_request", QUESTIONS)
 
     async def statistics(self, since: int | None) -> Stats:
@@ -113,16 +119,16 @@ class Answering:
             return kept if held is None else joined(kept, held)
         return held
 
+    def _exported(self, trace: Trace, format: ExportFormat) -> str:
+        """What has ended of a trace, as lines of that format."""
+        spans = [span for span in trace.spans if span.end is not None]
+        if format == "otlp-json":
+            return request_line(self._encoder(), spans).decode("ascii")
+        return "".join(line(span).decode("ascii") for span in spans)
+
     def _hand_over(self) -> None:
         """What has ended by now is in the sums that are asked for."""
         self._store.add(self._assembler.take_rollup(), {})
-
-
-def _exported(trace: Trace, format: ExportFormat) -> str:
-    spans = [span for span in trace.spans if span.end is not None]
-    if format == "jsonl":
-        return "".join(line(span).decode("ascii") for span in spans)
-    raise StreamReset("bad_request", "export as jsonl")
 
 
 def _trace_query(wire: dict[str, Any]) -> TraceQuery:

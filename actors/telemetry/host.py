@@ -20,6 +20,7 @@ from llmgine.actors.telemetry.observing import Observation, Observations
 from llmgine.telemetry import Assembler, Batch, MalformedBatch, Span, TelemetryOptions, Trace
 from llmgine.telemetry.context import random_bits
 from llmgine.telemetry.exporters import Exporter
+from llmgine.telemetry.exporters.otlp.encoding import Encoder
 from llmgine.telemetry.names import UNFINISHED
 from llmgine.telemetry.sampling import TailSampler
 from llmgine.telemetry.summaries import summary_of
@@ -43,6 +44,7 @@ class TelemetryHost:
         exporters: Sequence[Exporter] = (),
         clock: Callable[[], int] = time.time_ns,
         observers: Sequence[Observation] = (),
+        runtime: str = "",
     ) -> None:
         self.options = options or TelemetryOptions()
         self.instance = random_bits(63)
@@ -53,7 +55,12 @@ class TelemetryHost:
         self._observers = Observations(observers)
         self._sampler = TailSampler(self.options)
         self._store = TraceStore(self.options, clock)
-        self._answering = Answering(self.assembler, self._sampler, self._store)
+        self._answering = Answering(
+            self.assembler,
+            self._sampler,
+            self._store,
+            lambda: Encoder(runtime, self.options.otlp.resource),
+        )
         self._paused = False
         self._counted: dict[str, int] = {}  # of the sampler, as far as the store knows
         self._told = 0  # when observers were told of the statistics

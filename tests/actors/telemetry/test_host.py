@@ -96,6 +96,8 @@ async def test_questions_are_answered(net: Any) -> None:
     assert (await client.stats()).models[0].tokens.input == 10
     assert [(row.key, row.cost) for row in await client.cost("model")] == [("openai/gpt-4o", Decimal("0.01"))]
     assert '"name": "chat gpt-4o"' in await client.export(summary.id, "jsonl")
+    assert json.loads(await client.export(summary.id))["resourceSpans"]
+    assert await client.export("ff") == ""
     counters = await client.counters()
     assert counters["counters"]["records"] == 1
     assert counters["sources"][0]["source"] == "session-1"
