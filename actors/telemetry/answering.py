@@ -12,6 +12,7 @@ from llmgine.actors.telemetry.keeping import TraceStore, sums, traces
 from llmgine.telemetry import (
     Assembler,
     SessionSummary,
+    Span,
     Stats,
     Trace,
     TraceQuery,
@@ -22,6 +23,7 @@ from llmgine.telemetry.answers import ExportFormat, page_to_wire
 from llmgine.telemetry.exporters.jsonl import line
 from llmgine.telemetry.exporters.otlp.encoding import Encoder
 from llmgine.telemetry.exporters.otlp_json import request_line
+from llmgine.telemetry.rollup import session_name
 from llmgine.telemetry.sampling import TailSampler
 from llmgine.telemetry.summaries import joined, matches, stats_of, summary_of
 
@@ -49,8 +51,8 @@ class Answering:
     async def answer(self, question: Any, now: int) -> dict[str, Any]:
         """The answer to one question; `StreamReset` with code `bad_request` where it is none."""
         match question:
-            case {"sessions": str(query), "limit": int(limit), "cursor": cursor}:
-                return await self._sessions(query, _bounded(limit), _read_cursor(cursor))
+            case {"sessions": str(query), "limit": int(limit), "cursor": cursor, "ids": list() | None as ids}:
+                return await self._sessions(query, _bounded(limit), _read_cursor(cursor), ids)
             case {"traces": dict(query), "limit": int(limit), "cursor": cursor}:
                 return await self._traces(_trace_query(query), _bounded(limit), _read_cursor(cursor), now)
             case {"session": str(session)}:
@@ -74,9 +76,11 @@ class Answering:
         self._hand_over()
         return await self._store.ask(sums.stats, since, {"open": len(self._sampler.open_traces())})
 
-    async def _sessions(self, query: str, limit: int, after: tuple[int, str] | None) -> dict[str, Any]:
+    async def _sessions(
+        self, query: str, limit: int, after: tuple[int, str] | None, ids: list[str] | None
+    ) -> dict[str, Any]:
         self._hand_over()
-        found = await self._store.ask(sums.sessions, query, limit + 1, after)
+        found = await self._store.ask(sums.sessions, query, limit + 1, after, ids and ids[:MAX_PAGE])
         running = self._assembler.running()
         told = [replace(one, running=running[one.session]) for one in found]
         return _page(told, limit, _session_key)
@@ -102,11 +106,14 @@ class Answering:
             known = held.get(trace.trace_id)
             held[trace.trace_id] = trace if known is None else joined(trace, known)
         found = sorted(held.values(), key=lambda trace: trace.spans[0].start)
-        usage = usage_of(span for trace in found for span in trace.spans)
+        usage = {(one.provider, one.model): one for one in usage_of(_spans_of(session, found))}
+        self._hand_over()
+        for exact in await self._store.ask(sums.of_session, session):
+            usage.setdefault((exact.provider, exact.model), exact).spent = exact.spent
         return {
             "session": session,
             **_told(found),
-            "usage": [stats_of(model).to_wire() for model in usage],
+            "usage": [stats_of(usage[key]).to_wire() for key in sorted(usage)],
         }
 
     async def _trace(self, id: str) -> Trace | None:
@@ -129,6 +136,10 @@ class Answering:
     def _hand_over(self) -> None:
         """What has ended by now is in the sums that are asked for."""
         self._store.add(self._assembler.take_rollup(), {})
+
+
+def _spans_of(session: str, found: Iterable[Trace]) -> Iterable[Span]:
+    return (span for trace in found for span in trace.spans if session_name(span) == session)
 
 
 def _trace_query(wire: dict[str, Any]) -> TraceQuery:

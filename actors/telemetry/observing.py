@@ -165,7 +165,7 @@ def load_observer(path: str) -> Observer:
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-        observer = found() if inspect.isclass(found) or inspect.isfunction(found) else found
+        observer: Any = found() if inspect.isclass(found) or inspect.isfunction(found) else found
     except Exception as error:  # a user's module may fail in any way
         raise ObserverUnusable(f"telemetry.observers: {path!r} cannot be loaded: {error}") from None
     missing = [one for one in ("spans", "trace", "statistics", "close") if not hasattr(observer, one)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from llmgine.telemetry.answers import CostBy, ExportFormat
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Spans as they stood at `now`, with usage per model where a session was asked for.
+    """Spans as they stood at `now`, with all that a session's models came to where one was asked for.
 
     `truncated` spans were left out because an answer is bounded; `cuts` are the processes that died over
     them, and how far what these did is known.
@@ -61,10 +61,19 @@ class TelemetryClient:
         self._timeout = timeout
 
     async def sessions(
-        self, query: str = "", limit: int = 50, cursor: str | None = None
+        self,
+        query: str = "",
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        ids: Sequence[str] | None = None,
     ) -> Page[SessionSummary]:
-        """Sessions whose id or one of whose models contains `query`, the one last active first."""
-        question = {"sessions": query, "limit": limit, "cursor": cursor}
+        """Sessions whose id or one of whose models contains `query`, the one last active first.
+
+        With `ids` only these are told of.
+        """
+        chosen = None if ids is None else list(ids)
+        question = {"sessions": query, "limit": limit, "cursor": cursor, "ids": chosen}
         return Page.from_wire(await self._ask(question), SessionSummary.from_wire)
 
     async def traces(

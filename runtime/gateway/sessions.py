@@ -45,7 +45,7 @@ class SessionAnswers:
 
     async def sessions(self, query: str, cursor: str | None, limit: int) -> Page[SessionRow]:
         page = await Sessions(self._driver).page(text=query, cursor=page_number(cursor), limit=limit)
-        known = await self._summaries(query, [info.id for info in page.sessions])
+        known = await self._summaries([info.id for info in page.sessions])
         rows = [SessionRow(**_fields(info), **_told(known.get(info.id))) for info in page.sessions]
         return Page[SessionRow](items=rows, next=None if page.next is None else str(page.next))
 
@@ -59,7 +59,7 @@ class SessionAnswers:
             TurnRow(id=turn.id, state=turn.state, trace=turn.trace, created=turn.created, ended=turn.ended)
             for turn in await sessions.turns(id)
         ]
-        known = (await self._summaries(id, [id])).get(id)
+        known = (await self._summaries([id])).get(id)
         return SessionDetail(**_fields(info), **_told(known), newest_turns=turns, usage=await self._usage(id))
 
     async def messages(self, id: str, cursor: str | None, limit: int) -> Page[MessageRow]:
@@ -118,14 +118,12 @@ class SessionAnswers:
         except SessionNotFound as error:
             raise NotFound(str(error)) from None
 
-    async def _summaries(self, query: str, ids: list[str]) -> dict[str, SessionSummary]:
+    async def _summaries(self, ids: list[str]) -> dict[str, SessionSummary]:
         """What telemetry knows of these sessions; nothing where it is off or away."""
         if not ids or not self._driver.settings.telemetry.enabled:
             return {}
         try:
-            if len(ids) == 1:
-                query = ids[0]
-            page = await self._telemetry().sessions(query, limit=500)
+            page = await self._telemetry().sessions(limit=len(ids), ids=ids)
         except LinkError as error:
             logger.info("telemetry does not tell of sessions: %s", error)
             return {}

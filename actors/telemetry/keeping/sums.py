@@ -34,6 +34,13 @@ from llmgine.telemetry.summaries import (
 )
 
 _SPANS: Final = "spans"
+_ADDING: Final = {
+    "cost": "decimal_add",
+    "usage": "usage_add",
+    "sketch": "sketch_add",
+    "started": "min",
+    "last": "max",
+}
 _NUMBERS: Final = tuple(one.name for one in SPENT.columns if not one.primary_key and one.name != "cost")
 
 
@@ -52,17 +59,21 @@ def add(connection: sa.Connection, rollup: Rollup, counts: Mapping[str, int]) ->
     ]
     _add(connection, WAITS, waits)
     errors = [
-        {"hour": hour, "error": error, "count": count} for (hour, error), count in rollup.errors.items()
+        {"hour": hour, "error": error, "number": count} for (hour, error), count in rollup.errors.items()
     ]
     _add(connection, ERRORS, errors)
     counted = {_SPANS: rollup.spans, **counts}
-    _add(connection, COUNTS, [{"name": name, "count": count} for name, count in counted.items() if count])
+    _add(connection, COUNTS, [{"name": name, "number": count} for name, count in counted.items() if count])
 
 
 def sessions(
-    connection: sa.Connection, query: str, limit: int, after: tuple[int, str] | None
+    connection: sa.Connection,
+    query: str,
+    limit: int,
+    after: tuple[int, str] | None,
+    ids: Sequence[str] | None = None,
 ) -> list[SessionSummary]:
-    """The sessions last active, whose id or one of whose models contains the query."""
+    """The sessions last active, whose id or one of whose models contains the query; of these ids alone."""
     table = SESSIONS.c
     wanted = sa.select(SESSIONS).order_by(table.last.desc(), table.session).limit(limit)
     if after is not None:
@@ -72,11 +83,22 @@ def sessions(
         name = SPENT.c.provider + "/" + SPENT.c.model
         used = sa.select(SPENT.c.session).where(sa.func.instr(name, query) > 0)
         wanted = wanted.where((sa.func.instr(table.session, query) > 0) | table.session.in_(used))
+    if ids is not None:
+        wanted = wanted.where(table.session.in_(ids))
     rows = connection.execute(wanted).all()
     spent: dict[str, list[tuple[Calls, Spent]]] = {}
     for calls, of_calls in _spent(connection, SPENT.c.session.in_([row.session for row in rows])):
         spent.setdefault(calls.session, []).append((calls, of_calls))
     return [_session(row, spent.get(row.session, [])) for row in rows]
+
+
+def of_session(connection: sa.Connection, session: str) -> list[ModelUsage]:
+    """What all calls of one session came to by model, exactly, and nothing of how long they took."""
+    models: dict[tuple[str, str], ModelUsage] = {}
+    for calls, of_calls in _spent(connection, SPENT.c.session == session):
+        key = calls.provider, calls.model
+        models.setdefault(key, ModelUsage(*key)).spent.add(of_calls)
+    return [models[key] for key in sorted(models)]
 
 
 def cost(connection: sa.Connection, by: CostBy, since: int | None) -> list[CostRow]:
@@ -96,8 +118,8 @@ def stats(connection: sa.Connection, since: int | None, traces: Mapping[str, int
     for row in connection.execute(sa.select(WAITS).where(WAITS.c.hour >= hour)):
         rollup.waits[row.hour, row.pool] = Sketch.from_wire(msgpack.unpackb(row.sketch))
     for row in connection.execute(sa.select(ERRORS).where(ERRORS.c.hour >= hour)):
-        rollup.errors[row.hour, row.error] = row.count
-    counts = {row.name: row.count for row in connection.execute(sa.select(COUNTS))}
+        rollup.errors[row.hour, row.error] = row.number
+    counts = {row.name: row.number for row in connection.execute(sa.select(COUNTS))}
     rollup.spans = counts.pop(_SPANS, 0)
     held = connection.execute(sa.select(sa.func.count()).select_from(TRACES)).scalar_one()
     number = connection.execute(sa.select(sa.func.count()).select_from(SESSIONS)).scalar_one()
@@ -119,14 +141,8 @@ def _add(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str,
 
 
 def _sum(column: sa.Column[Any], new: sa.ColumnElement[Any]) -> Any:
-    adding = {
-        "cost": sa.func.decimal_add,
-        "usage": sa.func.usage_add,
-        "sketch": sa.func.sketch_add,
-        "started": sa.func.min,
-        "last": sa.func.max,
-    }.get(column.name)
-    return column + new if adding is None else adding(column, new)
+    adding = _ADDING.get(column.name)
+    return column + new if adding is None else sa.Function(adding, column, new)
 
 
 def _tally(session: str, tally: Any) -> dict[str, Any]:

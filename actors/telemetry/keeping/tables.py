@@ -6,7 +6,7 @@ sketches are msgpack.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -16,11 +16,11 @@ VERSION: Final = 1
 _text, _integer, _bytes = sa.Text, sa.BigInteger, sa.LargeBinary
 
 
-def _key(name: str, kind: type[sa.types.TypeEngine[object]]) -> sa.Column[object]:
+def _key(name: str, kind: type[sa.types.TypeEngine[Any]]) -> sa.Column[Any]:
     return sa.Column(name, kind, primary_key=True, autoincrement=False)
 
 
-def _value(name: str, kind: type[sa.types.TypeEngine[object]], *, null: bool = False) -> sa.Column[object]:
+def _value(name: str, kind: type[sa.types.TypeEngine[Any]], *, null: bool = False) -> sa.Column[Any]:
     return sa.Column(name, kind, nullable=null)
 
 
@@ -100,7 +100,7 @@ WAITS: Final = sa.Table(
 )
 
 ERRORS: Final = sa.Table(
-    "errors", METADATA, _key("hour", _integer), _key("error", _text), _value("count", _integer)
+    "errors", METADATA, _key("hour", _integer), _key("error", _text), _value("number", _integer)
 )
 
-COUNTS: Final = sa.Table("counts", METADATA, _key("name", _text), _value("count", _integer))
+COUNTS: Final = sa.Table("counts", METADATA, _key("name", _text), _value("number", _integer))
