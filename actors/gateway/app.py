@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,7 @@ from llmgine.actors.gateway.options import GatewayOptions
 from llmgine.actors.gateway.port import GatewayPort
 from llmgine.actors.gateway.routes.all import ENDPOINTS
 from llmgine.actors.gateway.routes.login import login_routes
+from llmgine.actors.gateway.routes.openapi import description
 from llmgine.actors.gateway.routes.table import routes
 from llmgine.actors.gateway.secrets import find_secrets
 from llmgine.actors.gateway.tracing import Traced
@@ -65,6 +68,9 @@ def app(
         ready()
         return JSONResponse({"status": "ready"})
 
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(_description())
+
     async def page(request: Request) -> Response:
         return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
@@ -74,6 +80,7 @@ def app(
     table: list[BaseRoute] = [
         Route("/health", health),
         Route("/ready", readiness),
+        Route("/openapi.json", openapi),
         *login_routes(door),
         *routes(ENDPOINTS, ready, watching),
         Mount(VENDOR, routes=wires),
@@ -84,6 +91,11 @@ def app(
     router = Router(table, redirect_slashes=False, default=_nothing)
     inner = _Told(router) if recorder is None else Traced(_Told(router), recorder, named)
     return Guard(inner, door, options, watching)
+
+
+@functools.cache
+def _description() -> dict[str, Any]:
+    return description(ENDPOINTS, importlib.metadata.version("llmgine-ray"))
 
 
 class _Told:

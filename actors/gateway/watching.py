@@ -28,7 +28,7 @@ from llmgine.actors.gateway.shapes import (
 
 logger = logging.getLogger(__name__)
 
-_SESSION = "session:"
+SESSION = "session:"
 # Rows of a list that are looked at for changes.
 _ROWS = 50
 _INTERVAL = 2.0
@@ -51,7 +51,7 @@ _TOPICS: dict[str, tuple[Look, TypeAdapter[Any]]] = {
     "approvals": (lambda port: port.approvals("pending", None, _ROWS), TypeAdapter(Page[ApprovalRow])),
     "dead-letters": (lambda port: port.letters(None, _ROWS), TypeAdapter(Page[LetterRow])),
 }
-TOPICS = (*_TOPICS, f"{_SESSION}ID")
+TOPICS = tuple(_TOPICS)
 _DETAIL: TypeAdapter[Any] = TypeAdapter(SessionDetail)
 
 
@@ -75,8 +75,10 @@ class Watching:
         """
         named = list(dict.fromkeys(topics))
         for topic in named:
-            if topic not in _TOPICS and not (topic.startswith(_SESSION) and topic != _SESSION):
-                raise Unprocessable(f"{topic[:64]!r} is no topic; there are {', '.join(TOPICS)}")
+            if topic not in _TOPICS and not (topic.startswith(SESSION) and topic != SESSION):
+                raise Unprocessable(
+                    f"{topic[:64]!r} is no topic; there are {', '.join(TOPICS)} and {SESSION}ID"
+                )
         if len(self._watchers) >= self._most:
             raise TooManyRequests(
                 f"{self._most} live views are open, and no more are taken",
@@ -171,16 +173,16 @@ class _Looking:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        interval = _SESSION_INTERVAL if self._topic.startswith(_SESSION) else _INTERVAL
+        interval = _SESSION_INTERVAL if self._topic.startswith(SESSION) else _INTERVAL
         while True:
             began = loop.time()
+            self._stirred.clear()
             told = await self._told()
             if told != self._last:
                 self._last = told
                 for watcher in self.watchers:
                     watcher.tell(self._topic, told)
             pause = max(interval, _SHARE * (loop.time() - began))
-            self._stirred.clear()
             try:
                 async with asyncio.timeout(pause):
                     await self._stirred.wait()
@@ -195,7 +197,7 @@ class _Looking:
                 look, shape = _TOPICS[self._topic]
                 seen = await look(port)
             else:
-                shape, seen = _DETAIL, await port.session(self._topic.removeprefix(_SESSION))
+                shape, seen = _DETAIL, await port.session(self._topic.removeprefix(SESSION))
             return _frame(self._topic, b'"data":%s' % shape.dump_json(seen))
         except Exception as error:
             return _frame(self._topic, b'"error":%s' % _refusal(error))

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from pydantic import Field
 
 from llmgine.actors.gateway.routes.table import Call, Endpoint, Query
-from llmgine.actors.gateway.watching import TOPICS
+from llmgine.actors.gateway.watching import SESSION, TOPICS
+
+
+_TOPIC = f"({'|'.join(TOPICS)}|{SESSION}[^,]+)"
 
 
 class EventQuery(Query):
     """`topics` are parted by commas, of which the ids of sessions that are watched have none."""
 
-    topics: str = Field(min_length=1, max_length=2000, examples=["overview,sessions"])
+    topics: str = Field(pattern=f"^{_TOPIC}(,{_TOPIC})*$", max_length=2000, examples=["overview,sessions"])
 
 
 async def _events(call: Call) -> AsyncIterator[bytes]:
@@ -26,7 +29,8 @@ ENDPOINTS = (
         "/events",
         _events,
         None,
-        f"Live topics, each as a frame of `topic` and `data` when it has changed: {', '.join(TOPICS)}",
+        f"Live topics, each as a frame of `topic` and `data` when it has changed: "
+        f"{', '.join(TOPICS)}, {SESSION}ID",
         EventQuery,
     ),
 )

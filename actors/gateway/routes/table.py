@@ -37,8 +37,8 @@ def _whole_number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
-Limit = Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=500)]
-Cursor = Annotated[str, Field(min_length=1, max_length=500)]
+Limit = Annotated[int, Field(ge=1, le=500), BeforeValidator(_whole_number)]
+Cursor = Annotated[str, Field(pattern="^[0-9]{1,18}$")]
 
 
 class Query(BaseModel):

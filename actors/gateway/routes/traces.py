@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -10,6 +11,8 @@ from pydantic import AwareDatetime, BeforeValidator, Field
 from llmgine.actors.gateway.port import TraceChoice
 from llmgine.actors.gateway.routes.table import Call, Endpoint, Paged, Query
 from llmgine.actors.gateway.shapes import CostTable, Page, TraceRow, Waterfall
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
 def _moment(value: object) -> object:
@@ -24,20 +27,18 @@ def _flag(value: object) -> object:
 
 
 def _number(value: object) -> object:
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
 
 
 class TraceQuery(Paged):
     """What traces have in common; `text` is part of a span's name or attributes."""
 
+    cursor: Annotated[str, Field(pattern="^-?[0-9]{1,20}:.{1,300}$")] | None = None
     session: str | None = Field(default=None, min_length=1)
     error: Flag | None = None
     min_seconds: Seconds | None = None

@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict
 T = TypeVar("T")
 
 
+def whole(value: object) -> object:
+    """JSON has one kind of number: 2.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class Shape(BaseModel):
     """A JSON object: times are ISO 8601 in UTC, durations seconds, money decimal texts in US dollars."""
 

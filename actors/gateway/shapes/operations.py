@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from llmgine.actors.gateway.shapes.base import Shape
+from llmgine.actors.gateway.shapes.base import Shape, whole
 from llmgine.actors.gateway.shapes.traces import Tokens
 
 
@@ -172,7 +172,7 @@ class AnswerBody(Shape):
 class ScaleBody(Shape):
     """How many actors a pool shall have."""
 
-    size: int = Field(ge=0, le=1000)
+    size: Annotated[int, Field(ge=0, le=1000), BeforeValidator(whole)]
 
 
 class ScheduleRow(Shape):
