@@ -137,8 +137,10 @@ export class Live {
     } else if (this.state === "resting") this.retry();
   }
 
-  /** @param {{topic: string, data: any}} change */
+  // What could not be looked at comes as an error; the next look may tell again.
+  /** @param {{topic: string, data?: any}} change */
   #deliver(change) {
+    if (change.data === undefined) return;
     for (const then of [...(this.watchers.get(change.topic) ?? [])]) then(change.data);
   }
 

@@ -6,7 +6,6 @@ import { compact, count, plural, rate, tail } from "../format.js";
 import { List } from "../list.js";
 import { empty } from "../overlay.js";
 import { note } from "../router.js";
-import { paced } from "../scope.js";
 import { body, breaker, facts, head, search, segments, strip } from "./parts.js";
 
 const GAPS = ["dropped", "coalesced", "expired", "discarded", "rejected"];
@@ -62,9 +61,8 @@ export class Bus {
       onSelect: (row) => this.#choose(row),
       empty: () => this.#empty(),
     });
-    const refresh = paced(() => this.#load(), 1000);
-    scope.watch("bus", (data) => (data?.handlers ? this.#learn(data) : refresh()));
-    refresh();
+    scope.watch("bus", (data) => this.#learn(data));
+    this.#load();
   }
 
   draw() {

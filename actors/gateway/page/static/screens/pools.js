@@ -5,7 +5,6 @@ import { h } from "../dom.js";
 import { compact, count, json, plural, seconds } from "../format.js";
 import { icon } from "../icons.js";
 import { ask, attempt, empty } from "../overlay.js";
-import { paced } from "../scope.js";
 import { body, chip, head, meter, strip } from "./parts.js";
 
 const MOST = 1000;
@@ -26,9 +25,8 @@ export class Pools {
     this.sizes = new Map();
     /** @type {Set<string>} */
     this.busy = new Set();
-    const refresh = paced(() => this.#load(), 1000);
-    scope.watch("pools", (data) => (Array.isArray(data?.items) ? this.#learn(data.items) : refresh()));
-    refresh();
+    scope.watch("pools", (data) => this.#learn(data.items));
+    this.#load();
   }
 
   draw() {

@@ -54,7 +54,10 @@ export class Session {
       "Spans show up with the session's next turn; telemetry keeps only the latest.",
     );
     this.refresh = paced(() => this.#load(), GAP);
-    scope.watch(`session:${this.id}`, () => this.refresh());
+    scope.watch(`session:${this.id}`, (detail) => {
+      this.detail = detail;
+      this.refresh();
+    });
     this.refresh();
     if (this.turn) this.#follow(this.turn);
   }
