@@ -22,8 +22,8 @@ SETTINGS: dict[str, Any] = {
     "providers": {
         "scripts": {
             "clerk": {"replies": [CALLS, {"text": "It is paid."}]},
-            "kind": {"replies": [{"text": "With pleasure."}], "loop": True},
-            "curt": {"replies": [{"text": "No."}], "loop": True},
+            "kind": {"replies": [{"text": "With pleasure."}]},
+            "curt": {"replies": [{"text": "No."}]},
         }
     },
 }
