@@ -17,7 +17,7 @@ from llmgine.runtime import Runtime
 from llmgine.runtime.commands.entry import execute
 from llmgine.runtime.commands.traced import draw
 from llmgine.runtime.commands.traces import pages
-from llmgine.telemetry import Cut, Page, Span, TraceQuery, TraceSummary, context
+from llmgine.telemetry import Cut, Page, Span, TraceQuery, TraceSummary
 
 Out = pytest.CaptureFixture[str]
 
@@ -36,7 +36,8 @@ def settings(clean_environ: Path, monkeypatch: pytest.MonkeyPatch, eventually: A
 
                 async def told() -> bool:
                     page = await runtime.telemetry.traces()
-                    return bool(page.items) and not any(one.running for one in page.items)
+                    stored = "store" not in made["telemetry"] or all(one.kept_because for one in page.items)
+                    return bool(page.items) and stored and not any(one.running for one in page.items)
 
                 await eventually(told)
             yield runtime
@@ -110,10 +111,10 @@ def test_a_trace_that_is_not_kept(verb: str, capsys: Out) -> None:
 
 def test_a_trace_is_exported(kept: str, tmp_path: Path, capsys: Out) -> None:
     """To a file or standard output, in the format that is named."""
-    file = tmp_path / "trace.json"
-    assert execute(["traces", "export", kept, str(file), "--json"]) == 0
-    assert lines(capsys) == [{"id": kept, "file": str(file), "format": "otlp-json"}]
-    assert "resourceSpans" in json.loads(file.read_text())
+    file = tmp_path / "trace.jsonl"
+    assert execute(["traces", "export", kept, str(file), "--format", "jsonl", "--json"]) == 0
+    assert lines(capsys) == [{"id": kept, "file": str(file), "format": "jsonl"}]
+    assert len(file.read_text().splitlines()) == 4
     assert execute(["traces", "export", kept, "--format", "jsonl"]) == 0
     assert len(lines(capsys)) == 4
     assert execute(["traces", "export", kept, "--format", "xml"]) == 2
@@ -122,12 +123,12 @@ def test_a_trace_is_exported(kept: str, tmp_path: Path, capsys: Out) -> None:
 
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of the trace that each runtime here has, which is made anew for each command."""
-    trace = 0xABCDEF0123456789ABCDEF0123456789
-    drawn = context.random_bits
-    monkeypatch.setattr(context, "random_bits", lambda bits: trace if bits == 128 else drawn(bits))
-    return f"{trace:032x}"
+def kept(settings: dict[str, Any], clean_environ: Path, capsys: Out) -> str:
+    """The id of a trace that a file keeps for the runtimes that come after its own."""
+    settings["telemetry"] = {"store": str(clean_environ / "telemetry.db"), "sample_settle": 0.01}
+    assert execute(["traces", "--json"]) == 0
+    (one,) = lines(capsys)
+    return str(one["id"])
 
 
 def test_statistics_are_shown(capsys: Out) -> None:
