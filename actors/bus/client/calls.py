@@ -25,12 +25,12 @@ from llmgine.actors.bus.messages import (
     stamp,
 )
 from llmgine.actors.bus.wire import failed_answer
-from llmgine.telemetry.current import scope
+from llmgine.telemetry.current import others_present, scope
 from llmgine.telemetry.names import CANCELLED
 
 R = TypeVar("R")
 
-_OPENTELEMETRY = "opentelemetry.trace"
+_OTHERS = "opentelemetry.context"
 _modules = sys.modules
 _present = scope.get
 
@@ -181,7 +181,7 @@ class Calls:
         tracing = self._tracing
         if tracing is not None:
             tracing.left -= 1
-            if tracing.left <= 0 or _present() is not None or _OPENTELEMETRY in _modules:
+            if tracing.left <= 0 or _present() is not None or (_OTHERS in _modules and others_present()):
                 trace, span = tracing.sent(message)
                 if span is not None:
                     head = head._replace(flags=flags | wire.TRACED)

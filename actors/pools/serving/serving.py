@@ -247,7 +247,7 @@ class Serving:
         )
 
     def _told(self, request: R, span: OpenSpan) -> R:
-        """The request as the provider's server shall have it: with where it stands in the trace, if it asked."""
+        """The request as the provider's server gets it: it says where it stands in the trace."""
         self._in_flight.add(1)
         names = {name.lower() for name in request.extra_headers}
         if self._server is None or _TRACEPARENT in names or not self._endpoint.traceparent:
