@@ -68,6 +68,7 @@ class Driver:
         # The (session, handle) pairs that this driver holds; told anew to a restarted supervisor.
         self.attached: set[tuple[str, str]] = set()
         self._undoing: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._shipper = TelemetryShipper(self.recorder, self.ground.peer(names.TELEMETRY), settings.telemetry)
         self._membership = Membership(
             self.ground.peer(names.SUPERVISOR),
@@ -133,6 +134,17 @@ class Driver:
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
 
+    def background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Work that goes on until it ends, or this driver leaves."""
+        task = asyncio.create_task(work, name=f"{name} for {self.id}")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def flush_telemetry(self) -> bool:
+        """Whether all that this driver recorded has reached the telemetry actor."""
+        return await self._shipper.flush()
+
     async def settle(self) -> None:
         """Waits until what this driver published is handled, and hands over its spans."""
         await self._last("the bus", self.bus.drain)
@@ -140,6 +152,8 @@ class Driver:
 
     async def close(self) -> None:
         """Says goodbye, unless the runtime went with it, and lets go of every link."""
+        for task in self._background:
+            task.cancel()
         await self._finish_undoing()
         # It has had its time in `settle`, and what it would wait for may have ended since.
         await self._last("the bus", lambda: self.bus.close(0.0))

@@ -23,7 +23,6 @@ from llmgine.actors.sessions import (
     Window,
     session_of,
 )
-from llmgine.actors.telemetry import TelemetryClient
 from llmgine.providers import LlmgineError, Message, ModelChain
 from llmgine.providers.contracts import Priority
 from llmgine.runtime import opening
@@ -41,6 +40,7 @@ from llmgine.runtime.pools import Pools
 from llmgine.runtime.session import Session
 from llmgine.runtime.sessions import Sessions
 from llmgine.runtime.settings import Settings, load_settings
+from llmgine.runtime.telemetry import Telemetry
 from llmgine.telemetry import OpenSpan, TraceContext
 from llmgine.telemetry.current import recorded
 
@@ -189,9 +189,9 @@ class Runtime:
         return recorded(self._open().recorder, name, {**(attributes or {}), **named}, trace=trace)
 
     @property
-    def telemetry(self) -> TelemetryClient:
-        """What the telemetry actor holds: traces, metrics, what is running."""
-        return TelemetryClient(self._open().ground.peer(names.TELEMETRY))
+    def telemetry(self) -> Telemetry:
+        """What happened: sessions, traces, costs, statistics, what is running."""
+        return Telemetry(self._open())
 
     def session(
         self,

@@ -32,3 +32,7 @@ class TelemetryActor(RuntimeActor):
 
     async def drain(self, grace: float) -> None:
         await self.host.close(grace)
+
+    async def abandon(self) -> None:
+        self.host.abandon()
+        await super().abandon()

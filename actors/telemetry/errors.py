@@ -2,6 +2,7 @@
 
 LlmgineError
 └── TelemetryError
+    ├── TelemetryOff          the runtime was launched without telemetry, so there is nothing to ask
     ├── TraceStoreUnusable    the file of kept traces cannot be used; telemetry goes on in memory
     └── ObserverUnusable      what `telemetry.observers` names cannot be loaded
 """
@@ -13,6 +14,10 @@ from llmgine.providers.errors import LlmgineError
 
 class TelemetryError(LlmgineError):
     """Everything that the telemetry actor raises."""
+
+
+class TelemetryOff(TelemetryError):
+    """The runtime was launched without telemetry, so there is nothing to ask."""
 
 
 class TraceStoreUnusable(TelemetryError):

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from llmgine.actors.link import EndOfStream, Stream, StreamEmpty, StreamHandler, StreamReset
@@ -22,7 +22,7 @@ from llmgine.telemetry.context import random_bits
 from llmgine.telemetry.exporters import Exporter
 from llmgine.telemetry.exporters.otlp.encoding import Encoder
 from llmgine.telemetry.names import UNFINISHED
-from llmgine.telemetry.sampling import TailSampler
+from llmgine.telemetry.sampling import Settled, TailSampler
 from llmgine.telemetry.summaries import summary_of
 
 QUERY = "telemetry.query"
@@ -75,8 +75,9 @@ class TelemetryHost:
 
     async def open(self) -> None:
         """Opens the trace store and begins to settle traces, on the running loop."""
-        await self._store.open()
-        self._settling = asyncio.create_task(self._settle_always(), name="settle traces")
+        if self._settling is None:
+            await self._store.open()
+            self._settling = asyncio.create_task(self._settle_always(), name="settle traces")
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return {SPANS: self.receive, QUERY: self.answer, LIVE: self._watchers.serve}
@@ -117,10 +118,7 @@ class TelemetryHost:
 
     async def settle(self) -> None:
         """Decide on the traces that are settled, and write what is kept and all sums."""
-        for settled in self._sampler.due(self._clock()):
-            trace = self.assembler.trace(settled.trace_id)
-            if trace is not None:
-                self._settled(trace, settled.because)
+        self._keep(self._sampler.due(self._clock()))
         counted = self._sampler.counted()
         counts = {name: count - self._counted.get(name, 0) for name, count in counted.items()}
         self._counted = counted
@@ -148,21 +146,28 @@ class TelemetryHost:
 
     async def close(self, timeout: float) -> None:
         """Decide on every trace, and let exporters and observers finish, for `timeout` seconds at most."""
+        if self._settling is not None:
+            self._stop_settling()
+            self._keep(self._sampler.settle_all())
+            await self.settle()
+        self.abandon()
+        closing = [export.close for export in self._exports]
+        closing += [observer.close for observer in self._observers]
+        await asyncio.gather(*(asyncio.to_thread(close, timeout) for close in closing))
+
+    def abandon(self) -> None:
+        """Lets go of everything at once, as the end of the process would."""
         self._closed = True
         for timer in self._grace.values():
             timer.cancel()
         self._grace.clear()
-        if self._settling is not None:
-            self._settling.cancel()
-            await asyncio.wait({self._settling})
-            self._settling = None
-            for settled in self._sampler.settle_all():
-                if (trace := self.assembler.trace(settled.trace_id)) is not None:
-                    self._settled(trace, settled.because)
-            await self.settle()
-            await self._store.close()
-        await asyncio.gather(*(asyncio.to_thread(export.close, timeout) for export in self._exports))
-        await self._observers.close(timeout)
+        self._stop_settling()
+        self._store.abandon()
+
+    def _stop_settling(self) -> None:
+        settling, self._settling = self._settling, None
+        if settling is not None:
+            settling.cancel()
 
     async def _settle_always(self) -> None:
         while True:
@@ -180,6 +185,11 @@ class TelemetryHost:
             statistics = await self._answering.statistics(None)
             for observer in self._observers:
                 observer.statistics(statistics)
+
+    def _keep(self, settled: Iterable[Settled]) -> None:
+        for verdict in settled:
+            if (trace := self.assembler.trace(verdict.trace_id)) is not None:
+                self._settled(trace, verdict.because)
 
     def _settled(self, trace: Trace, because: str) -> None:
         if because:

@@ -8,7 +8,7 @@ import inspect
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from llmgine.actors.telemetry.errors import ObserverUnusable
@@ -133,11 +133,8 @@ class Observations:
     def __bool__(self) -> bool:
         return bool(self._observers)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Observation]:
         return iter(self._observers)
-
-    async def close(self, timeout: float) -> None:
-        await asyncio.gather(*(asyncio.to_thread(one.close, timeout) for one in self._observers))
 
     def counters(self) -> list[dict[str, int | str]]:
         return [one.counters() for one in self._observers]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmgine.actors.link import request
+from llmgine.actors.link import Connection, request
 from llmgine.actors.telemetry.client import Connects
 from llmgine.actors.telemetry.host import QUERY
 from llmgine.actors.telemetry.live import LIVE
@@ -105,12 +105,19 @@ class TelemetryClient:
         answer = await self._ask({"export": trace_id, "format": format})
         return str(answer["export"])
 
-    async def live(self, session: str | None = None) -> AsyncIterator[Change]:
-        """Spans as they begin and end, of one session or of all; a break raises `LinkError`."""
-        connection = await self._peer.connection()
+    async def live(
+        self, session: str | None = None, *, watching: Callable[[], None] | None = None
+    ) -> AsyncGenerator[Change, None]:
+        """Spans as they begin and end, of one session or of all; a break raises `LinkError`.
+
+        `watching` is called once from when on nothing is left out but what is told as missed.
+        """
+        connection = await self._reach()
         stream = connection.open(LIVE, {"session": session})
         try:
             await stream.receive()
+            if watching is not None:
+                watching()
             async for message in stream:
                 yield Change.from_wire(message)
         finally:
@@ -133,9 +140,12 @@ class TelemetryClient:
         return await self._ask({"counters": True})
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        connection = await self._peer.connection()
+        connection = await self._reach()
         answer: dict[str, Any] = await request(connection, QUERY, question, timeout=self._timeout)
         return answer
+
+    async def _reach(self) -> Connection:
+        return await self._peer.connection()
 
 
 def _view(name: str, answer: dict[str, Any], *, is_session: bool) -> View:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from llmgine.providers.errors import LlmgineError
 from llmgine.runtime.commands.asking import ask
 
 if TYPE_CHECKING:
@@ -15,18 +14,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class TelemetryIsOff(LlmgineError):
-    """The runtime was launched without telemetry, so there is nothing to ask."""
-
-
 def ask_telemetry(name: str, question: Callable[[TelemetryClient], Awaitable[T]]) -> T:
     """The answer of the telemetry actor of the runtime of that name."""
 
     async def asked(runtime: Runtime) -> T:
-        if not runtime.settings.telemetry.enabled:
-            raise TelemetryIsOff(
-                f"the runtime {name} was launched without telemetry; launch it with telemetry.enabled"
-            )
         return await question(runtime.telemetry)
 
     return ask(name, asked)

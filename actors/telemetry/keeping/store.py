@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
+from llmgine.actors.link import StreamReset
 from llmgine.actors.telemetry.errors import TraceStoreUnusable
 from llmgine.actors.telemetry.keeping import database, sums, traces
 from llmgine.actors.telemetry.keeping.tidying import tidy
@@ -40,6 +41,8 @@ class TraceStore:
         self._thread = ThreadPoolExecutor(1, "telemetry store")
         self._engine: sa.Engine | None = None
         self._flushing = asyncio.Lock()
+        self._opened = asyncio.Event()
+        self._closed = False
         self._traces: dict[int, tuple[Trace, str]] = {}
         self._waiting = 0  # spans of these
         self._rollup = Rollup()
@@ -52,6 +55,7 @@ class TraceStore:
     async def open(self) -> None:
         """Makes the file, or reads it; where it cannot be used, memory serves."""
         await self._in_thread(self._open, self._options.store)
+        self._opened.set()
 
     def keep(self, trace: Trace, because: str) -> None:
         """Write a trace with the next flush."""
@@ -72,7 +76,7 @@ class TraceStore:
     async def flush(self) -> bool:
         """Whether all that was handed over is written."""
         async with self._flushing:
-            if self._engine is None:
+            if self._closed or not self._opened.is_set():
                 return False
             if not (self._traces or self._rollup or self._counts):
                 return True
@@ -97,7 +101,10 @@ class TraceStore:
         self, question: Callable[Concatenate[sa.Connection, P], R], *given: P.args, **named: P.kwargs
     ) -> R:
         """The answer of a question to the database, which has all that was handed over before."""
+        await self._opened.wait()
         await self.flush()
+        if self._closed:
+            raise StreamReset("away", "the telemetry actor ends")
 
         def answer() -> R:
             assert self._engine is not None, "the trace store is open"
@@ -116,8 +123,15 @@ class TraceStore:
     async def close(self) -> None:
         """Writes what waits and lets go of the file."""
         await self.flush()
-        await self._in_thread(self._let_go)
-        self._thread.shutdown(wait=False)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Lets go of the file and of what waits, as the end of the process would."""
+        if not self._closed:
+            self._closed = True
+            self._opened.set()  # nobody waits for what will not be
+            self._thread.submit(self._let_go)
+            self._thread.shutdown(wait=False)
 
     def counters(self) -> dict[str, int | str]:
         """What was written and what was not; `error` is why it is not in the file."""
