@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from benchmarks import bus, codec, pool, routing, sessions, stream
+from benchmarks import bus, codec, pool, routing, sessions, stream, telemetry
 from benchmarks.contract import Case, Peer
 
 OURS: Final = "ours"
 
 CASES: Final[Mapping[str, Case]] = {
-    case.name: case for case in (bus.CASE, sessions.CASE, stream.CASE, pool.CASE, routing.CASE, codec.CASE)
+    case.name: case
+    for case in (bus.CASE, sessions.CASE, stream.CASE, pool.CASE, routing.CASE, codec.CASE, telemetry.CASE)
 }
 
 # Its releases before this bound include two that stole credentials.
@@ -26,6 +27,12 @@ PEERS: Final[Mapping[str, Peer]] = {
         Peer("ray_stream", "a Ray streaming generator per stream", ("ray",), "pip install 'ray[default]'"),
         Peer("ray_actor", "one bare Ray actor per session", ("ray",), "pip install 'ray[default]'"),
         Peer("bubus", "the in-process event bus bubus", ("bubus",), "pip install bubus"),
+        Peer(
+            "otel_sdk",
+            "OpenTelemetry's SDK where the work is done",
+            ("opentelemetry.sdk",),
+            "pip install opentelemetry-sdk",
+        ),
         Peer("random_choice", "any actor of the pool"),
         Peer("least_loaded", "the actor with the fewest calls, by counts that are told now and then"),
         Peer("sdk", "the vendors' bare SDKs", ("openai", "anthropic", "google.genai"), "pip install openai"),

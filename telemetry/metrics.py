@@ -40,6 +40,10 @@ class Counter:
     def add(self, amount: Number = 1) -> None:
         self.value += amount
 
+    def rise_to(self, total: Number) -> None:
+        """What is counted elsewhere in this process has come to that total."""
+        self.value = max(self.value, total)
+
     def read(self) -> Any:
         return self.value
 

@@ -167,6 +167,12 @@ class TelemetryOptions(BaseModel):
     observer_interval: Seconds = 10.0
     """How often observers are told of the statistics."""
 
+    prometheus: bool = True
+    """Whether metrics stand on the metrics pages of Ray's nodes, which Prometheus scrapes."""
+
+    prometheus_seconds: Seconds = 5.0
+    """How often they are told to Ray, which itself takes them on every ten seconds."""
+
     export_patience: Seconds = 60.0
     """Seconds for which spans are offered again and again to a receiver that cannot take them now."""
 

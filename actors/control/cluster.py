@@ -14,6 +14,7 @@ from llmgine.actors.link import Address, Transport
 
 if TYPE_CHECKING:
     from llmgine.actors.control.actor import RuntimeActor
+    from llmgine.telemetry.exporters.prometheus import Meters
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,11 @@ class Cluster(Protocol):
     @property
     def tasks(self) -> Tasks | None:
         """None where there is one process only."""
+        ...
+
+    @property
+    def meters(self) -> Meters | None:
+        """Where figures are scraped from; None where nobody scrapes."""
         ...
 
     async def spawn(self, boot: Boot, actor: type[RuntimeActor], options: SpawnOptions) -> None:

@@ -19,6 +19,7 @@ class LocalCluster:
 
     node = "local"
     tasks = None
+    meters = None
 
     def __init__(self) -> None:
         self._actors: dict[str, RuntimeActor] = {}

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from ray.exceptions import (
     RaySystemError,
     RayTaskError,
 )
+from ray.util.metrics import Counter, Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from llmgine.actors.control import names
@@ -44,6 +45,7 @@ class RayCluster:
         self._namespace = names.namespace(runtime)
         self._handles: dict[str, Any] = {}
         self.tasks = RayTasks()
+        self.meters = RayMeters()
         self._head = Head(str(ray.get_runtime_context().gcs_address))
 
     @property
@@ -172,6 +174,26 @@ class RayTasks:
             raise TaskFailed(_first_line(error)) from None
         finally:
             await in_thread(ray.cancel, yielded, force=True)
+
+
+class RayMeters:
+    """The metrics page of this process's node, which Ray's own agent serves to Prometheus."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+
+    def count(self, name: str, description: str, labels: Mapping[str, str], amount: float) -> None:
+        counter = self._counters.get(name)
+        if counter is None:
+            counter = self._counters[name] = Counter(name, description, tuple(labels))
+        counter.inc(amount, dict(labels))
+
+    def set(self, name: str, description: str, labels: Mapping[str, str], value: float) -> None:
+        gauge = self._gauges.get(name)
+        if gauge is None:
+            gauge = self._gauges[name] = Gauge(name, description, tuple(labels))
+        gauge.set(value, dict(labels))
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from llmgine.actors.control import Boot, RuntimeActor
 from llmgine.actors.link import StreamHandler
 from llmgine.actors.telemetry.host import TelemetryHost
 from llmgine.actors.telemetry.observing import open_observers
+from llmgine.actors.telemetry.scraped import Scraped
 from llmgine.telemetry import TelemetryOptions, open_exporters
 
 
@@ -23,14 +24,23 @@ class TelemetryActor(RuntimeActor):
         exporters = open_exporters(options, boot.runtime)
         observers = open_observers(options)
         self.host = TelemetryHost(options, exporters, observers=observers, runtime=boot.runtime)
+        meters = self.cluster.meters if options.prometheus else None
+        self._scraped = (
+            None if meters is None else Scraped(self.host.metrics, meters, options.prometheus_seconds)
+        )
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return self.host.handlers()
 
     async def opened(self) -> None:
         await self.host.open()
+        if self._scraped is not None:
+            await self._scraped.close()  # of an attempt to open that failed
+            self._scraped.start()
 
     async def drain(self, grace: float) -> None:
+        if self._scraped is not None:
+            await self._scraped.close()
         await self.host.close(grace)
 
     async def abandon(self) -> None:

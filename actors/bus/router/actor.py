@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.router.core import RouterCore
+from llmgine.actors.bus.router.measuring import RouterMeasures
 from llmgine.actors.bus.router.service import RouterService
 from llmgine.actors.bus.tracing import Tracing
 from llmgine.actors.control import Boot, names
@@ -38,6 +39,7 @@ class RouterActor(ObservedActor):
             shard=self._shard,
             shards=len(self._shards),
         )
+        self._measures = RouterMeasures(self.recorder.metrics, first=not self._shard)
         self._store: StoreClient | None = None
         self._service: RouterService | None = None
         self._waking: dict[str, asyncio.Task[None]] = {}
@@ -80,6 +82,9 @@ class RouterActor(ObservedActor):
     def report(self) -> dict[str, Any]:
         """The table, from which a restarted supervisor learns it again, and where it has come to."""
         return {"subscriptions": self.core.snapshot(), "filters": self.core.filters()}
+
+    def measure(self) -> None:
+        self._measures.take(self.core.levels())
 
     async def opened(self) -> None:
         await super().opened()

@@ -430,6 +430,10 @@ class RouterCore:
             if not client.connected and client.left_at + lease <= now:
                 self._drop(client)
 
+    def levels(self) -> dict[str, Any]:
+        """Counters and gauges of the whole, without those of each handler."""
+        return figures.levels(self._state)
+
     def statistics(self) -> dict[str, Any]:
         """Exact counters and gauges, as plain values."""
         return {

@@ -30,6 +30,11 @@ COUNTERS = (
 
 def statistics(state: RouterState) -> dict[str, Any]:
     """Counters since this router began, and gauges as they are now."""
+    return {**levels(state), "per_handler": per_handler([*state.mailboxes.values(), *state.closing.values()])}
+
+
+def levels(state: RouterState) -> dict[str, Any]:
+    """The figures of the router as a whole."""
     table = state.table.statistics()
     boxes = [*state.mailboxes.values(), *state.closing.values()]
     return {
@@ -51,7 +56,6 @@ def statistics(state: RouterState) -> dict[str, Any]:
         "event_handlers": table.event_handlers,
         "command_handlers": table.command_handlers,
         "connected_clients": sum(client.connected for client in state.clients.values()),
-        "per_handler": per_handler(boxes),
     }
 
 

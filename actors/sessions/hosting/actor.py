@@ -37,6 +37,7 @@ from llmgine.providers.clients.routes import server_of
 from llmgine.providers.errors import LlmgineError
 from llmgine.providers.options import ProvidersOptions
 from llmgine.telemetry import TelemetryOptions
+from llmgine.telemetry import names as spans
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,9 @@ class SessionActor(ObservedActor):
     def report(self) -> dict[str, Any]:
         self._reported |= self._releasing
         return {"runs": self._runs, "sessions": [_report(slot) for slot in self._slots]}
+
+    def measure(self) -> None:
+        self.recorder.metrics.gauge(spans.METRIC_ACTIVE_SESSIONS).set(len(self._slots))
 
     async def opened(self) -> None:
         await super().opened()

@@ -39,6 +39,9 @@ class Slots:
     def __iter__(self) -> Iterator[Slot]:
         return iter(list(self._slots.values()))
 
+    def __len__(self) -> int:
+        return len(self._slots)
+
     def get(self, session_id: str) -> Slot | None:
         return self._slots.get(session_id)
 

@@ -1,0 +1,158 @@
+"""What leaves a runtime on a real cluster for other tools: spans over OTLP, metrics on Ray's pages."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
+
+from llmgine.runtime import Event, Runtime, tool
+from tests.cluster.conftest import new_name
+from tests.telemetry.receivers import Received, attributes, http_receiver
+
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+
+_SCRIPTS = {
+    "clock": {
+        "replies": [
+            {
+                "tool_calls": [{"name": "clock", "arguments": {}}],
+                "usage": {"input_tokens": 100, "output_tokens": 20},
+            },
+            {"text": "It is noon.", "usage": {"input_tokens": 130, "output_tokens": 10}},
+        ]
+    }
+}
+
+
+class Rang(Event):
+    """A bell rang."""
+
+
+@tool
+def clock() -> str:
+    """Tells the time."""
+    return "noon"
+
+
+@pytest.fixture(scope="module")
+def received() -> Iterator[Received]:
+    with http_receiver() as received:
+        yield received
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def runtime(
+    ray_cluster: str, received: Received, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Runtime]:
+    settings: dict[str, Any] = {
+        "data_dir": tmp_path_factory.mktemp("data"),
+        "providers": {"scripts": _SCRIPTS},
+        "telemetry": {
+            "otlp": {"endpoint": received.address, "resource": {"service.name": "shop"}},
+            "prometheus_seconds": 0.2,
+        },
+    }
+    async with Runtime.launch(settings, name=new_name()) as opened:
+        yield opened
+
+
+def scraped() -> dict[str, list[tuple[dict[str, str], float]]]:
+    """Each sample of llmgine's on the metrics page of this node, as Prometheus reads it."""
+    import ray
+
+    (node,) = [node for node in ray.nodes() if node["Alive"]]
+    url = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text = answer.read().decode()
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name.startswith(("ray_llmgine_", "ray_gen_ai_", "ray_messaging_")):
+                found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return found
+
+
+def total(samples: list[tuple[dict[str, str], float]], **labels: str) -> float:
+    return sum(value for known, value in samples if labels.items() <= known.items())
+
+
+async def test_metrics_are_on_the_page_that_prometheus_scrapes(
+    runtime: Runtime, eventually: Callable[..., Any]
+) -> None:
+    """Counts and tokens are exactly those of what was done, gauges are zero after it, no label says whose."""
+    before = await asyncio.to_thread(scraped)
+    heard = asyncio.Event()
+
+    async def hear(event: Rang) -> None:
+        heard.set()
+
+    registration = await runtime.bus.register_event_handler(Rang, hear)
+    async with runtime.session("secret-session", model="scripted/clock", tools=[clock]) as session:
+        await session.ask("What secret time is it?")
+    await runtime.bus.publish(Rang())
+    await asyncio.wait_for(heard.wait(), 20)
+    await registration.remove()
+
+    def grown(name: str, **labels: str) -> float:
+        return total(page.get(name, []), **labels) - total(before.get(name, []), **labels)
+
+    page: dict[str, list[tuple[dict[str, str], float]]] = {}
+
+    async def all_there() -> bool:
+        page.clear()
+        page.update(await asyncio.to_thread(scraped))
+        return (
+            grown("ray_gen_ai_client_operation_duration_seconds_count") == 2
+            and grown("ray_llmgine_turns_total") == 1
+            and total(page["ray_llmgine_active_sessions"]) == 0
+        )
+
+    await eventually(all_there, 60)
+    tokens = "ray_gen_ai_client_token_usage_sum"
+    assert grown(tokens, gen_ai_token_type="input", gen_ai_request_model="clock") == 230
+    assert grown(tokens, gen_ai_token_type="output", gen_ai_request_model="clock") == 30
+    assert grown("ray_gen_ai_client_operation_duration_seconds_bucket", le="+Inf") == 2
+    assert grown("ray_llmgine_turn_duration_seconds_count") == 1
+    assert grown("ray_llmgine_tool_calls_total", gen_ai_tool_name="clock", error_type="") == 1
+    assert grown("ray_llmgine_tool_duration_seconds_count", gen_ai_tool_name="clock") == 1
+    assert grown("ray_llmgine_events_published_total") >= 1
+    for gauge in ("calls_in_flight", "queue_size", "backpressure_active"):
+        assert total(page[f"ray_llmgine_{gauge}"]) == 0
+    said = str(page)
+    assert "secret" not in said
+    assert "noon" not in said
+
+
+async def test_spans_reach_a_receiver(
+    runtime: Runtime, received: Received, eventually: Callable[..., Any]
+) -> None:
+    """A turn arrives as one tree over the processes that took part, each a service instance of its own."""
+    async with runtime.session("exported", model="scripted/clock", tools=[clock]) as session:
+        reply = await session.ask("What time is it?")
+
+    def of_trace() -> list[tuple[str, Any]]:
+        return [
+            (source, span)
+            for source, span in received.spans_by_source
+            if span.trace_id.hex() == reply.trace_id
+        ]
+
+    def named(prefix: str) -> list[Any]:
+        return [span for _, span in of_trace() if span.name.startswith(prefix)]
+
+    await eventually(lambda: named("invoke_agent") and len(named("pool call")) == 2, 30)
+    (turn,) = named("invoke_agent")
+    ids = {span.span_id for _, span in of_trace()}
+    assert all(span.parent_span_id in ids for _, span in of_trace() if span.parent_span_id)
+    assert {span.parent_span_id for span in [*named("chat"), *named("execute_tool")]} == {turn.span_id}
+    assert {span.parent_span_id for span in named("pool call")} == {span.span_id for span in named("chat")}
+    assert len({source for source, _ in of_trace()}) >= 2
+    for _, span in of_trace():
+        assert 0 < span.start_time_unix_nano <= span.end_time_unix_nano
+        assert attributes(span)["session.id"] == "exported"
