@@ -27,6 +27,8 @@ from llmgine.actors.gateway.options import DEFAULT_PORT, GatewayOptions
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 256
+# Seconds in which who reads a body may tell that it is late, before its connection is cut.
+_SLACK = 5.0
 
 
 class HttpServer:
@@ -124,6 +126,7 @@ class _GuardedProtocol(H11Protocol):
     tally: Counter[str]
 
     _head_timer: asyncio.TimerHandle | None = None
+    _body_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -147,6 +150,11 @@ class _GuardedProtocol(H11Protocol):
             self._expect_head()
         else:
             self._cancel_head()
+        if self.conn.their_state is not h11.SEND_BODY:
+            self._cancel_body()
+        elif self._body_timer is None:
+            # Of a body that a route does not read, nobody else would notice that it never ends.
+            self._body_timer = self.loop.call_later(self.bounds.body_timeout + _SLACK, self._endless)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -177,15 +185,29 @@ class _GuardedProtocol(H11Protocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _cancel_body(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
     def _stop_timers(self) -> None:
         self._cancel_head()
+        self._cancel_body()
         if self._write_timer is not None:
             self._write_timer.cancel()
 
     def _late(self) -> None:
         self._head_timer = None
+        if not self.conn.trailing_data[0]:
+            self.transport.close()  # it has asked for nothing, and expects no answer
+            return
         self.tally["slow_heads"] += 1
         self._refuse(408, "too_slow", f"the head took longer than {self.bounds.head_timeout:g} s")
+
+    def _endless(self) -> None:
+        self._body_timer = None
+        self.tally["slow_bodies"] += 1
+        self.transport.abort()
 
     def _unread(self) -> None:
         self._write_timer = None

@@ -9,7 +9,6 @@ from pydantic import Field
 from llmgine.actors.gateway.routes.table import Call, Endpoint, Query
 from llmgine.actors.gateway.watching import SESSION, TOPICS
 
-
 _TOPIC = f"({'|'.join(TOPICS)}|{SESSION}[^,]+)"
 
 

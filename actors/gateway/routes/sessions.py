@@ -20,7 +20,8 @@ from llmgine.actors.gateway.shapes import (
 )
 from llmgine.actors.gateway.sse import frame
 from llmgine.actors.gateway.turns import turn_frame
-from llmgine.providers import Message
+from llmgine.actors.sessions import TurnFailed
+from llmgine.providers import LlmgineError, Message
 from llmgine.telemetry import current_trace
 
 
@@ -64,9 +65,13 @@ async def _told(port: GatewayPort, ask: TurnAsk, *, fork: str | None = None) -> 
     """The turn's events; before those of a replay the id of the fork that it runs in."""
     if fork is not None:
         yield frame("fork", {"session": fork})
-    async with aclosing(port.turn(ask)) as events:
-        async for event in events:
-            yield turn_frame(event)
+    try:
+        async with aclosing(port.turn(ask)) as events:
+            async for event in events:
+                yield turn_frame(event)
+    except LlmgineError as error:
+        # The answer has begun, and this is the only way left to say it.
+        yield turn_frame(TurnFailed(error))
 
 
 ENDPOINTS = (
