@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from llmgine.actors.gateway import vendor
-from llmgine.actors.gateway.errors import Refusal, TooLarge, TooSlow, Unauthorised, WrongMethod
+from llmgine.actors.gateway.errors import HeadTooLarge, Refusal, TooLarge, TooSlow, Unauthorised, WrongMethod
 
 VENDOR = "/v1"
 
@@ -42,7 +42,7 @@ def refused(path: str, refusal: Refusal) -> Response:
         headers["allow"] = ", ".join(refusal.allowed)
     if isinstance(refusal, Unauthorised):
         headers["www-authenticate"] = 'Bearer realm="llmgine"'
-    if isinstance(refusal, TooLarge | TooSlow):
+    if isinstance(refusal, HeadTooLarge | TooLarge | TooSlow):
         headers["connection"] = "close"  # what else would come is not wanted
     return JSONResponse(content, refusal.status, headers)
 

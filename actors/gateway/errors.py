@@ -16,6 +16,7 @@ LlmgineError
     ├── WrongContentType     415  a body is JSON
     ├── Unprocessable        422  the JSON is not what the call takes
     ├── TooManyRequests      429  more than the client's key may ask for; says when to come again
+    ├── HeadTooLarge         431  the line and headers have more bytes than are taken
     ├── Internal             500  our own mistake; the log has it
     ├── Upstream             502  the model's provider failed
     └── NotReady             503  the runtime is not there yet, or not any more
@@ -132,6 +133,13 @@ class TooManyRequests(Refusal):
 
     status = 429
     type = "too_many_requests"
+
+
+class HeadTooLarge(Refusal):
+    """The request's line and headers have more bytes than are taken."""
+
+    status = 431
+    type = "too_large"
 
 
 class Internal(Refusal):

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from llmgine.actors.gateway.answers import is_page, refused, secure_headers
 from llmgine.actors.gateway.auth import Client, Door
 from llmgine.actors.gateway.bodies import BoundedBody
+from llmgine.actors.gateway.errors import HeadTooLarge
 from llmgine.actors.gateway.failures import refusal_of
 from llmgine.actors.gateway.limits import Allowance
 from llmgine.actors.gateway.options import GatewayOptions
@@ -55,6 +56,7 @@ class Guard:
         path: str = scope["path"]
         answer = _Answer(send, path)
         try:
+            _check_head(scope, self._options.max_head)
             connection = HTTPConnection(scope)
             headers = connection.headers
             self._door.check_place(scope["method"], headers)
@@ -108,6 +110,14 @@ class _Answer:
             said = [one for one in secure_headers(self._path) if one[0] not in names]
             message = {**message, "headers": [*given, *said]}
         await self._send(message)
+
+
+def _check_head(scope: Any, limit: int) -> None:
+    """The server in front bounds what it waits for; what comes in one piece is counted here."""
+    size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if size > limit:
+        raise HeadTooLarge(f"the head has more than {limit} bytes", hint="gateway.max_head says how many")
 
 
 def _routed(scope: Any, path: str) -> Any:
