@@ -10,6 +10,8 @@ import { facts } from "./screens/parts.js";
 /** @typedef {import("./dom.js").Child} Child */
 
 const TICKS = [0, 0.25, 0.5, 0.75, 1];
+const FEW_TICKS = [0, 0.5, 1];
+const WIDE = 800;
 const GROWING = 250;
 
 export class WaterfallView {
@@ -191,11 +193,12 @@ export class WaterfallView {
 
   #ruler() {
     const [from, until] = this.window ?? [0, this.whole];
+    const ticks = this.list.node.clientWidth < WIDE ? FEW_TICKS : TICKS;
     const at = (/** @type {number} */ share) => from + (until - from) * share;
     return h(
       "span",
       { class: "ruler" },
-      TICKS.map((share) =>
+      ticks.map((share) =>
         h("span", { style: { left: `${share * 100}%` } }, at(share) ? seconds(at(share)) : "0"),
       ),
     );
@@ -318,7 +321,13 @@ export class WaterfallView {
 /** @param {any} span */
 function kind(span) {
   const word = span.name.split(" ", 1)[0];
-  if (word === "session" || word === "turn" || word === "invoke_agent" || word === "invoke_workflow")
+  if (
+    word === "session" ||
+    word === "ask" ||
+    word === "turn" ||
+    word === "invoke_agent" ||
+    word === "invoke_workflow"
+  )
     return "turn";
   if (word === "chat" || word === "generate_content" || word === "text_completion" || word === "embeddings")
     return "model";

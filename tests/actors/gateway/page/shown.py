@@ -215,7 +215,11 @@ class ShownPort(FakePort):
             tokens=usage,
             cost=Decimal(turns) * Decimal("0.00412"),
             newest_turns=[],
-            usage=[shapes.ModelUsage(model=MODELS[0], calls=turns, tokens=usage, cost=Decimal("0.061"))],
+            usage=[
+                shapes.ModelUsage(
+                    model=MODELS[0], calls=turns, tokens=usage, cost=Decimal("0.061"), unpriced=0
+                )
+            ],
         )
 
     def _trace(self, number: int) -> shapes.TraceRow:

@@ -74,11 +74,14 @@ export class Cost {
       compact(
         rows.reduce((/** @type {number} */ total, /** @type {any} */ row) => total + row.tokens[name], 0),
       );
-    const unpriced = rows.filter((/** @type {any} */ row) => row.cost === null).length;
+    const unpriced = rows.reduce(
+      (/** @type {number} */ sum, /** @type {any} */ row) => sum + row.unpriced,
+      0,
+    );
     return [
       head(
         "Cost",
-        unpriced ? `${plural(unpriced, "row")} without a known price` : " ",
+        unpriced ? `${plural(unpriced, "call has", "calls have")} no known price and are left out` : " ",
         segments("Since", SPANS, this.hours, (hours) => this.#choose({ hours })),
         segments(
           "Added up by",
