@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test on-ray actors-off-ray others-off-ray check lint types layers format docs bench faults soak simulate weights clean
+.PHONY: help demo test on-ray actors-off-ray others-off-ray check lint types layers format docs bench faults soak simulate weights browser clean
 
 help:  ## List what can be made
 	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ demo: $(VENV)/stamp  ## Three sessions on a real local model, a tool call, event
 	$(BIN)/llmgine models install smollm2
 	$(BIN)/llmgine demo
 
-test: check weights  ## Check, then run the whole test suite
+test: check weights $(if $(CI),browser)  ## Check, then run the whole test suite
 	@$(MAKE) --no-print-directory -j 3 on-ray actors-off-ray others-off-ray
 
 # Three at a time on two cores: tests on Ray wait for its processes most of the time, others for disks.
@@ -63,6 +63,10 @@ bench: $(VENV)/stamp  ## All benchmarks, beside what could be used instead
 weights: $(VENV)/stamp
 	@$(BIN)/llmgine models install smollm2 \
 		|| { test -z "$${CI:-}" && echo "the tests of the local model will be skipped" >&2; }
+
+browser:  ## Install the browser that the page's tests drive, which skip without it: Debian's chromium, as root
+	@command -v chromium >/dev/null || { apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
 
 faults: $(VENV)/stamp  ## Kill routers, handlers, sessions, provider actors, stores and everything under load, at full size
 	$(BIN)/python -m tests.faults faults
