@@ -40,9 +40,11 @@ async def chromium(missing: Callable[[str], NoReturn]) -> AsyncIterator[Browser]
 @asynccontextmanager
 async def served(port: GatewayPort, options: GatewayOptions, at: int | None = None) -> AsyncIterator[str]:
     """The address of a gateway over that port."""
-    server = HttpServer(app(port, options), options)
+    application = app(port, options)
+    server = HttpServer(application, options)
     yield f"http://127.0.0.1:{await server.start(at or 0)}"
-    await server.stop(0.1)
+    application.end_watches()
+    await server.stop(1.0)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

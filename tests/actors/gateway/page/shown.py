@@ -33,6 +33,11 @@ class ShownPort(FakePort):
         self.dice = random.Random(7)
         self.now = datetime.now(UTC)
         self.session_rows = {row.id: row for row in map(self._session, range(SESSIONS))}
+        names = shapes.SessionRow.model_fields
+        self.listed = [
+            shapes.SessionRow(**{name: getattr(row, name) for name in names})
+            for row in self.session_rows.values()
+        ]
         self.message_rows = _conversation()
         self.letter_rows = {
             row.id: row
@@ -73,10 +78,10 @@ class ShownPort(FakePort):
         return [shapes.ModelRow(id=model, provider=model.partition("/")[0]) for model in MODELS]
 
     async def sessions(self, query: str, cursor: str | None, limit: int) -> shapes.Page[shapes.SessionRow]:
-        page = await super().sessions(query, cursor, limit)
-        names = shapes.SessionRow.model_fields
-        rows = [shapes.SessionRow(**{name: getattr(row, name) for name in names}) for row in page.items]
-        return shapes.Page[shapes.SessionRow](items=rows, next=page.next)
+        rows = [row for row in self.listed if query in row.id] if query else self.listed
+        start = int(cursor or 0)
+        more = str(start + limit) if start + limit < len(rows) else None
+        return shapes.Page[shapes.SessionRow](items=rows[start : start + limit], next=more)
 
     async def turn(self, ask: TurnAsk) -> AsyncGenerator[TurnEvent]:
         self._note("turn", ask)

@@ -77,4 +77,5 @@ async def test_a_lost_connection_is_told_and_mended(
     async with served(shown, GatewayOptions(), int(url.rpartition(":")[2])):
         await expect(page.locator("[data-state=open]")).to_be_visible(timeout=15_000)
         await expect(page.get_by_text("connection to the gateway is lost")).to_have_count(0)
+        await page.close()
     complaints.clear()
