@@ -10,11 +10,15 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import anyio
 import httpcore2
 import httpx2
+
+# A piece of more bytes goes at once.
+_HELD: Final = 64 << 10
 
 
 def untimed(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
@@ -36,14 +40,23 @@ class Network(httpcore2.AnyIOBackend):
 
 
 class Untimed(httpcore2.AsyncNetworkStream):
-    """A connection that is read and written straight where no time limit is asked for."""
+    """A connection that is read and written straight where no time limit is asked for.
+
+    What is written leaves as one piece when an answer is read, so the head of a request does not go before
+    its body.
+    """
 
     def __init__(self, timed: Any) -> None:
         self._timed = timed
         self._bytes: anyio.abc.ByteStream = timed._stream
         self._arriving = _watch(timed.get_extra_info("socket"))
+        self._unsent: list[bytes] = []
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._unsent:
+            # A server that reads no more may have answered all the same.
+            with suppress(httpcore2.WriteError):
+                await self._send()
         if timeout is not None:
             return bytes(await self._timed.read(max_bytes, timeout))
         try:
@@ -54,12 +67,19 @@ class Untimed(httpcore2.AsyncNetworkStream):
             raise httpcore2.ReadError(str(error)) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._unsent.append(buffer)
+        if timeout is not None or len(buffer) > _HELD:
+            await self._send(timeout)
+
+    async def _send(self, timeout: float | None = None) -> None:
+        data = b"".join(self._unsent)
+        self._unsent.clear()
         if timeout is not None:
-            await self._timed.write(buffer, timeout)
+            await self._timed.write(data, timeout)
             return
         try:
-            if buffer:
-                await self._bytes.send(buffer)
+            if data:
+                await self._bytes.send(data)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise httpcore2.WriteError(str(error)) from error
 

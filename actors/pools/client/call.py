@@ -123,6 +123,8 @@ class Call(Generic[_R]):
     async def hedge(self, tried: Try) -> Try | None:
         """The same try at another actor; None where none takes it now."""
         self._avoided |= {tried.actor}
+        if tried.router.choose(self.now, self._avoided) is None:
+            return None
         answer = await admitted(self._shared, self._question(queue=False))
         if isinstance(answer, Try):
             self._sent += 1

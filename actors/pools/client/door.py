@@ -167,6 +167,7 @@ class _Round:
         try:
             connection = await self._connection(actor, now)
             stream = connection.open(self._asked.kind, self._header(queue=not looks_around))
+            stream.flush()
             answer = self._heard(visit, stream, await stream.receive(), looked=looks_around)
         except NotSendable as error:
             visit.finished()

@@ -99,6 +99,11 @@ class LeaseBook:
     def wait(self, waiting: Waiting) -> None:
         """The call stands in line, behind those that came before and before those that can wait."""
         self._line.add(waiting)
+        for key in waiting.keys:
+            lacking = self._hindrance(key, waiting.model, waiting.need, set(), waiting.since)
+            account = None if lacking is None else self.accounts.get(lacking)
+            # The owner was not asked for it yet, or had more than enough: it is asked at once.
+            self._news |= account is not None and (account.free is None or account.is_ample)
 
     def leave(self, waiting: Waiting) -> None:
         """The call waits no more."""

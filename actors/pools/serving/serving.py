@@ -191,6 +191,7 @@ class Serving:
                 if not stream.try_send(message):
                     await stream.send(message)
                 if isinstance(event, Done):
+                    stream.flush()
                     call.outcome = DONE
 
     async def _embed(self, call: Call[EmbeddingRequest], stream: Stream) -> None:

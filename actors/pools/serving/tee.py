@@ -100,6 +100,9 @@ class Tee:
             await self._moved.wait()
             self._is_held = False
 
+    def flush(self) -> None:
+        """Nothing is held back."""
+
     def finish(self) -> None:
         self._finished = True
         if not self._flight.ended:

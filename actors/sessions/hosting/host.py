@@ -371,6 +371,7 @@ def _follow(turn: LiveTurn | list[Any], header: dict[str, Any]) -> Answer:
             await stream.send([1, turn])
         elif reply == "result":
             await stream.send(await turn.ended())
+            stream.flush()
         else:
             await turn.follow(stream.send, offset, header.get("epoch"))
 

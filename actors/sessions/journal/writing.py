@@ -1,7 +1,7 @@
 """The journal of a live session: writes what its turns say, in order and together, into the store.
 
-What is appended within 2 ms is one batch, unless somebody flushes. Nothing else waits for it: a model is
-called before the writing of what was asked begins.
+What is appended within 20 ms is one batch, unless somebody flushes: a turn that is over sooner is written
+once. Nothing else waits for it: a model is called before the writing of what was asked begins.
 """
 
 from __future__ import annotations

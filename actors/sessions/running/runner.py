@@ -242,6 +242,7 @@ class TurnRunner:
     def _tell(
         self, turn: Turn, error: LlmgineError | None, event: TurnDone | TurnFailed, seconds: float
     ) -> None:
+        turn.emit(event)
         tally = turn.tally
         model = turn.view.model if tally.last is None else served_by(tally.last)
         kind = None if error is None else error_kind(error)
@@ -258,7 +259,6 @@ class TurnRunner:
                 error=kind,
             )
         )
-        turn.emit(event)
 
     def _settle(self, turn: Turn, error: LlmgineError | None, partial: Message | None) -> None:
         """Leaves the context as the module promises."""

@@ -125,11 +125,24 @@ class Closed:
         raise anyio.BrokenResourceError
 
 
+class Answering:
+    """A connection of anyio whose other end answers."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    async def receive(self, most: int) -> bytes:
+        return b"an answer"
+
+    async def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+
 class Timed:
     """The transport's own connection."""
 
-    def __init__(self) -> None:
-        self._stream = Closed()
+    def __init__(self, stream: Closed | Answering | None = None) -> None:
+        self._stream = stream or Closed()
 
     async def start_tls(self, *arguments: Any) -> Timed:
         return self
@@ -144,7 +157,30 @@ async def test_what_fails_below_is_told_as_the_transport_tells_it() -> None:
     with pytest.raises(httpcore2.ReadError):
         await connection.read(1)
     with pytest.raises(httpcore2.WriteError):
-        await connection.write(b"x")
+        await connection.write(bytes(100_000))
+
+
+async def test_what_is_written_leaves_in_one_piece() -> None:
+    """A request's head goes with its body, once the answer is read; a large body goes at once."""
+    below = Answering()
+    connection = Untimed(Timed(below))
+    for piece in (b"head ", b"body"):
+        await connection.write(piece)
+    assert below.sent == []
+    assert await connection.read(100) == b"an answer"
+    assert below.sent == [b"head body"]
+    await connection.write(b"head ")
+    await connection.write(bytes(100_000))
+    assert below.sent[1:] == [b"head " + bytes(100_000)]
+
+
+async def test_an_answer_is_read_though_the_request_could_not_be_sent() -> None:
+    """A server may refuse a request before it has read all of it."""
+    below = Answering()
+    connection = Untimed(Timed(below))
+    await connection.write(b"head")
+    below.send = Closed().send  # type: ignore[method-assign]
+    assert await connection.read(100) == b"an answer"
 
 
 async def test_a_connection_stays_so_when_it_becomes_secure() -> None:

@@ -97,3 +97,36 @@ def test_a_refusal_of_one_of_many_calls_tells_of_a_limit() -> None:
     assert limit is not None
     assert limit.source == "refusals"
     assert limit.amount == pytest.approx(18.9)
+
+
+def test_of_a_trial_that_has_much_left_the_owner_hears_now_and_then() -> None:
+    """No answer is news to it then, and what was leased for calls at once is there for the next ones."""
+    sharing = Sharing()
+    sharing.owner = QuotaOwner({}, trial=1_000)
+    book = sharing.book
+    waiting = [Waiting(("main",), "m", SHORT, 0.0) for _ in range(16)]
+    for one in waiting:
+        book.wait(one)
+    assert book.due(0.0) is not None
+    book.granted(sharing.owner.ask(book.ask(0.0), 0.0), 0.0)
+    for one, reservation in book.serve(0.0):
+        waiting.remove(one)
+        book.answered(reservation, 1.0)
+        book.settle(reservation, Used(100.0, 300.0), 1.0)
+    assert waiting == []
+    due = book.due(1.0)
+    assert due is not None
+    assert due > 3.0
+    book.granted(sharing.owner.ask(book.ask(1.0), 1.0), 1.0)
+    assert all(book.take(("main",), "m", SHORT, 1.0) for _ in range(16))
+
+
+def test_the_owner_is_asked_at_once_for_what_it_had_enough_of() -> None:
+    """A call of a model that was not called before does not wait for the next time to ask."""
+    sharing = Sharing()
+    book = sharing.book
+    assert sharing.sent(SHORT, 0.0) is not None
+    book.wait(Waiting(("main",), "another", SHORT, 0.1))
+    due = book.due(0.1)
+    assert due is not None
+    assert due <= 0.1
