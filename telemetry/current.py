@@ -134,9 +134,9 @@ def enter(present: Scope | None) -> Any:
 def leave(entered: Any) -> None:
     """What `enter` has set is as it was before."""
     token, theirs = entered
-    if theirs is not None:
-        sys.modules[_CONTEXT].detach(theirs)
     # A generator may be closed from another context, which has no need of it.
+    if theirs is not None and sys.modules[_CONTEXT].get_current() is theirs[0]:
+        sys.modules[_CONTEXT].detach(theirs[1])
     with suppress(ValueError):
         scope.reset(token)
 
@@ -172,19 +172,18 @@ def current_opentelemetry() -> TraceContext | None:
     )
 
 
-def _attach(context: TraceContext | None) -> Any:
-    """Makes it OpenTelemetry's current span, where that is in use; what takes it back."""
+def _attach(context: TraceContext | None) -> tuple[Any, Any] | None:
+    """Makes it OpenTelemetry's current span, where that is in use; the context then, and what ends it."""
     api, contexts = sys.modules.get(_API), sys.modules.get(_CONTEXT)
     try:
-        if api is None or contexts is None:
+        if api is None or contexts is None or (context is None and not contexts.get_current()):
             return None
-        if context is None:
-            return (
-                contexts.attach(api.set_span_in_context(api.INVALID_SPAN)) if contexts.get_current() else None
-            )
-        theirs = api.SpanContext(
-            context.trace_id, context.span_id, is_remote=True, trace_flags=api.TraceFlags(context.flags)
-        )
-        return contexts.attach(api.set_span_in_context(api.NonRecordingSpan(theirs)))
+        theirs = api.INVALID_SPAN
+        if context is not None:
+            flags = api.TraceFlags(context.flags)
+            place = api.SpanContext(context.trace_id, context.span_id, is_remote=True, trace_flags=flags)
+            theirs = api.NonRecordingSpan(place)
+        made = api.set_span_in_context(theirs)
+        return made, contexts.attach(made)
     except AttributeError:  # it is being imported right now
         return None
