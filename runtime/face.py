@@ -151,6 +151,7 @@ from llmgine.actors.store import (
     UnknownApproval,
 )
 from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
+from llmgine.actors.telemetry import TelemetryError, TelemetryOff
 from llmgine.providers import (
     AudioPart,
     CacheHints,
@@ -197,7 +198,8 @@ from llmgine.runtime.session import Session
 from llmgine.runtime.sessions import SessionInfo, Sessions, TurnInfo
 from llmgine.runtime.settings import Settings, load_settings
 from llmgine.runtime.settings_errors import SettingsError
-from llmgine.telemetry import TraceContext, span, traceparent
+from llmgine.runtime.telemetry import Observed, Telemetry
+from llmgine.telemetry import Observer, Span, TraceContext, TraceQuery, span, traceparent
 
 __all__ = [
     "AllOf",
@@ -279,6 +281,8 @@ __all__ = [
     "Not",
     "NotPublished",
     "NotSupported",
+    "Observed",
+    "Observer",
     "OutcomeUnknown",
     "OutputInvalid",
     "OutputSchema",
@@ -337,6 +341,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SinglePassEngine",
+    "Span",
     "StartFailed",
     "Steered",
     "Step",
@@ -352,6 +357,9 @@ __all__ = [
     "SubSession",
     "Subscription",
     "Summary",
+    "Telemetry",
+    "TelemetryError",
+    "TelemetryOff",
     "TextDelta",
     "ThinkingDelta",
     "TimeLimit",
@@ -371,6 +379,7 @@ __all__ = [
     "ToolSpec",
     "ToolStarted",
     "TraceContext",
+    "TraceQuery",
     "TurnCancelled",
     "TurnClient",
     "TurnCompleted",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from llmgine.actors.link import StreamReset
-from llmgine.actors.telemetry.keeping import TraceStore, sums, traces
+from llmgine.actors.telemetry.keeping import TraceStore
 from llmgine.telemetry import (
     Assembler,
     SessionSummary,
@@ -64,7 +64,7 @@ class Answering:
                 return {"stats": (await self.statistics(since)).to_wire()}
             case {"cost": "session" | "model" | "provider" as by, "since": int() | None as since}:
                 self._hand_over()
-                rows = await self._store.ask(sums.cost, by, since)
+                rows = await self._store.cost(by, since)
                 return {"rows": [row.to_wire() for row in rows]}
             case {"export": str(id), "format": "jsonl" | "otlp-json" as format}:
                 found = await self._trace(id)
@@ -74,13 +74,13 @@ class Answering:
     async def statistics(self, since: int | None) -> Stats:
         """Everything that was counted in the hour of `since` or later."""
         self._hand_over()
-        return await self._store.ask(sums.stats, since, {"open": len(self._sampler.open_traces())})
+        return await self._store.stats(since, {"open": len(self._sampler.open_traces())})
 
     async def _sessions(
         self, query: str, limit: int, after: tuple[int, str] | None, ids: list[str] | None
     ) -> dict[str, Any]:
         self._hand_over()
-        found = await self._store.ask(sums.sessions, query, limit + 1, after, ids and ids[:MAX_PAGE])
+        found = await self._store.sessions(query, limit + 1, after, ids and ids[:MAX_PAGE])
         running = self._assembler.running()
         told = [replace(one, running=running[one.session]) for one in found]
         return _page(told, limit, _session_key)
@@ -96,19 +96,19 @@ class Answering:
                 held[summary.id] = summary
                 if not matches(query, trace, summary, now) or (after and _trace_key(summary) <= after):
                     held.pop(summary.id)
-        kept = await self._store.ask(traces.find, query, limit + 1, after)
+        kept = await self._store.find(query, limit + 1, after)
         found = {one.id: one for one in (*kept, *held.values())}
         return _page(sorted(found.values(), key=_trace_key), limit, _trace_key)
 
     async def _session(self, session: str) -> dict[str, Any]:
         held = {trace.trace_id: trace for trace in self._assembler.session(session)}
-        for trace in await self._store.ask(traces.of_session, session, MAX_ANSWER_SPANS):
+        for trace in await self._store.of_session(session, MAX_ANSWER_SPANS):
             known = held.get(trace.trace_id)
             held[trace.trace_id] = trace if known is None else joined(trace, known)
         found = sorted(held.values(), key=lambda trace: trace.spans[0].start)
         usage = {(one.provider, one.model): one for one in usage_of(_spans_of(session, found))}
         self._hand_over()
-        for exact in await self._store.ask(sums.of_session, session):
+        for exact in await self._store.usage(session):
             usage.setdefault((exact.provider, exact.model), exact).spent = exact.spent
         return {
             "session": session,
@@ -122,7 +122,7 @@ class Answering:
         except ValueError:
             raise StreamReset("bad_request", "a trace id is hexadecimal") from None
         held = self._assembler.trace(number)
-        for kept in await self._store.ask(traces.read, [f"{number:032x}"]):
+        for kept in await self._store.read([f"{number:032x}"]):
             return kept if held is None else joined(kept, held)
         return held
 

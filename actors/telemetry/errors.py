@@ -21,17 +21,21 @@ class TelemetryOff(TelemetryError):
 
 
 class TraceStoreUnusable(TelemetryError):
-    """The file of kept traces cannot be used; what is kept is in memory until that is mended."""
+    """The file of kept traces cannot be used; where that is `lasting`, memory takes its place."""
 
-    def __init__(self, path: str, what: str) -> None:
-        super().__init__(path, what)
+    def __init__(self, path: str, what: str, lasting: bool = True) -> None:
+        super().__init__(path, what, lasting)
         self.path = path
         self.what = what
+        self.lasting = lasting
 
     def __str__(self) -> str:
+        begin = f"the trace store at {self.path} cannot be used: {self.what}"
+        if not self.lasting:
+            return f"{begin}; it is tried again, and what is to be kept waits"
         return (
-            f"the trace store at {self.path} cannot be used: {self.what}; what is kept is in memory alone. "
-            "Move the file away or mend its folder, or set telemetry.store to another file, and launch again"
+            f"{begin}; what is kept is in memory alone. Move the file away or mend its folder, or set "
+            "telemetry.store to another file, and launch again"
         )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from llmgine.actors.telemetry import TelemetryOff
 from llmgine.runtime import Runtime
-from llmgine.runtime.telemetry import TelemetryOff
 from llmgine.telemetry import Span
 
 SETTINGS = {"telemetry": {"flush_seconds": 0.01}}

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, TypeVar
 
 from llmgine.actors.link import StreamReset
 from llmgine.actors.telemetry.errors import TraceStoreUnusable
-from llmgine.actors.telemetry.keeping import database, sums, traces
-from llmgine.actors.telemetry.keeping.tidying import tidy
-from llmgine.telemetry import Rollup, TelemetryOptions, Trace
+from llmgine.telemetry import (
+    CostRow,
+    Rollup,
+    SessionSummary,
+    Stats,
+    TelemetryOptions,
+    Trace,
+    TraceQuery,
+    TraceSummary,
+)
+from llmgine.telemetry.answers import CostBy
+from llmgine.telemetry.rollup import ModelUsage
 
-P = ParamSpec("P")
+if TYPE_CHECKING:
+    from llmgine.actors.telemetry.keeping.engine import After, TraceDatabase
+
 R = TypeVar("R")
-
-_TIDY_EVERY: Final = 10  # writes
-_PAGES: Final = 1000  # of the file, given back at a time
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +35,9 @@ logger = logging.getLogger(__name__)
 class TraceStore:
     """A queue in memory before an SQLite file.
 
-    What is handed over is written by the next `flush`; where that fails it stays and is tried again, as far
-    as there is room. A file that cannot be used is left as it is, and memory takes its place: `error` says
-    why. All methods belong to one loop.
+    What is handed over is written by the next `flush`, and questions find it; where that fails it stays and
+    is tried again, as far as there is room. A file that cannot be used is left as it is, and memory takes
+    its place: `error` says why. All methods belong to one loop.
     """
 
     def __init__(self, options: TelemetryOptions, clock: Callable[[], int]) -> None:
@@ -39,7 +45,7 @@ class TraceStore:
         self._options = options
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "telemetry store")
-        self._engine: sa.Engine | None = None
+        self._database: TraceDatabase | None = None
         self._flushing = asyncio.Lock()
         self._opened = asyncio.Event()
         self._closed = False
@@ -47,14 +53,13 @@ class TraceStore:
         self._waiting = 0  # spans of these
         self._rollup = Rollup()
         self._counts: dict[str, int] = {}
-        self._writes = 0
         self.stored = 0  # traces written, a trace that grew once more each time
         self.dropped = 0  # traces that found no room before the file
-        self.failed = 0  # writes that did not succeed
+        self.failed = 0  # writes and questions that did not succeed
 
     async def open(self) -> None:
         """Makes the file, or reads it; where it cannot be used, memory serves."""
-        await self._in_thread(self._open, self._options.store)
+        await self._in_thread(lambda: self._open(self._options.store))
         self._opened.set()
 
     def keep(self, trace: Trace, because: str) -> None:
@@ -83,42 +88,47 @@ class TraceStore:
             handed, self._traces, self._waiting = self._traces, {}, 0
             rollup, self._rollup = self._rollup, Rollup()
             counts, self._counts = self._counts, {}
+            kept, now = list(handed.values()), self._clock()
             try:
-                await self._in_thread(self._write, handed, rollup, counts)
-            except sa.exc.DBAPIError as error:
-                self._failed(error)
-                for trace, because in handed.values():
+                await self._run(lambda database: database.write(kept, rollup, counts, self._options, now))
+            except TraceStoreUnusable:
+                for trace, because in kept:
                     if trace.trace_id not in self._traces:
                         self.keep(trace, because)
                 self.add(rollup, counts)
-                if database.is_lasting(error):
-                    await self._in_thread(self._open, None)
                 return False
             self.stored += len(handed)
             return True
 
-    async def ask(
-        self, question: Callable[Concatenate[sa.Connection, P], R], *given: P.args, **named: P.kwargs
-    ) -> R:
-        """The answer of a question to the database, which has all that was handed over before."""
-        await self._opened.wait()
-        await self.flush()
-        if self._closed:
-            raise StreamReset("away", "the telemetry actor ends")
+    async def find(self, query: TraceQuery, limit: int, after: After) -> list[TraceSummary]:
+        """The newest traces that meet the query, after the one of that negative start and id."""
+        return await self._ask(lambda database: database.find(query, limit, after))
 
-        def answer() -> R:
-            assert self._engine is not None, "the trace store is open"
-            with self._engine.begin() as connection:
-                return question(connection, *given, **named)
+    async def read(self, ids: Sequence[str]) -> list[Trace]:
+        """The traces of these ids that are kept."""
+        return await self._ask(lambda database: database.read(ids))
 
-        try:
-            return await self._in_thread(answer)
-        except sa.exc.DBAPIError as error:
-            self._failed(error)
-            if not database.is_lasting(error):
-                raise
-            await self._in_thread(self._open, None)
-            return await self._in_thread(answer)
+    async def of_session(self, session: str, spans: int) -> list[Trace]:
+        """A session's newest traces, as many as have that many spans between them or one more."""
+        return await self._ask(lambda database: database.of_session(session, spans))
+
+    async def sessions(
+        self, query: str, limit: int, after: After, ids: Sequence[str] | None = None
+    ) -> list[SessionSummary]:
+        """The sessions last active, after the one of that negative time and id; of these ids alone."""
+        return await self._ask(lambda database: database.sessions(query, limit, after, ids))
+
+    async def usage(self, session: str) -> list[ModelUsage]:
+        """What all calls of one session came to by model, exactly, and nothing of how long they took."""
+        return await self._ask(lambda database: database.usage(session))
+
+    async def cost(self, by: CostBy, since: int | None) -> list[CostRow]:
+        """What all calls came to since that hour, the dearest first."""
+        return await self._ask(lambda database: database.cost(by, since))
+
+    async def stats(self, since: int | None, counts: Mapping[str, int]) -> Stats:
+        """Everything that was counted since that hour; `counts` stand beside what is told of traces."""
+        return await self._ask(lambda database: database.stats(since, counts))
 
     async def close(self) -> None:
         """Writes what waits and lets go of the file."""
@@ -144,46 +154,53 @@ class TraceStore:
             "error": self.error,
         }
 
+    async def _ask(self, question: Callable[[TraceDatabase], R]) -> R:
+        await self._opened.wait()
+        await self.flush()
+        try:
+            return await self._run(question)
+        except TraceStoreUnusable as error:
+            if not error.lasting:
+                raise
+            return await self._run(question)  # memory answers by now
+
+    async def _run(self, step: Callable[[TraceDatabase], R]) -> R:
+        if self._closed:
+            raise StreamReset("away", "the telemetry actor ends")
+
+        def run() -> R:
+            assert self._database is not None
+            try:
+                return step(self._database)
+            except TraceStoreUnusable as error:
+                self._failed(error)
+                if error.lasting:
+                    self._open(None)
+                raise
+
+        return await self._in_thread(run)
+
+    async def _in_thread(self, step: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, step)
+
     def _open(self, path: Path | None) -> None:
+        # SQLAlchemy is loaded here, in the telemetry actor, and not in every process that ships spans.
+        from llmgine.actors.telemetry.keeping.engine import TraceDatabase
+
         self._let_go()
         try:
-            self._engine = database.opened(path)
+            self._database = TraceDatabase(path)
         except TraceStoreUnusable as error:
-            logger.error("%s", error)
-            self.error = str(error)
-            self._engine = database.opened(None)
-
-    def _write(
-        self, handed: Mapping[int, tuple[Trace, str]], rollup: Rollup, counts: Mapping[str, int]
-    ) -> None:
-        assert self._engine is not None
-        now = self._clock()
-        with self._engine.begin() as connection:
-            if handed:
-                traces.write(connection, list(handed.values()), now)
-            sums.add(connection, rollup, counts)
-        self._writes += 1
-        if self._writes % _TIDY_EVERY == 1:
-            more = True
-            while more:
-                with self._engine.begin() as connection:
-                    more = tidy(connection, self._options, now)
-            with self._engine.connect() as connection:
-                raw: Any = connection.connection.driver_connection
-                raw.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
+            self._failed(error)
+            self._database = TraceDatabase(None)
 
     def _let_go(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
-    def _failed(self, error: sa.exc.DBAPIError) -> None:
-        unusable = TraceStoreUnusable(str(self._options.store), str(error.orig))
-        if not self.failed:
-            logger.error("%s", unusable)
+    def _failed(self, error: TraceStoreUnusable) -> None:
+        if self.error != str(error):
+            logger.error("%s", error)
         self.failed += 1
-        self.error = str(unusable)
-
-    async def _in_thread(self, step: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: step(*given, **named))
+        self.error = str(error)

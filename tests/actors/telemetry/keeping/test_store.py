@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.telemetry.keeping import TraceStore, sums, traces
+from llmgine.actors.telemetry.keeping import TraceStore
 from llmgine.telemetry import Cut, Rollup, Span, TelemetryOptions, Trace, TraceQuery, names
 
 SECOND = 1_000_000_000
@@ -70,7 +70,7 @@ async def opening(tmp_path: Path) -> AsyncIterator[Opening]:
 
 async def found(store: TraceStore, limit: int = 50, **query: Any) -> list[int]:
     """The numbers of the traces that meet the query, as they are told."""
-    told = await store.ask(traces.find, TraceQuery(**query), limit, None)
+    told = await store.find(TraceQuery(**query), limit, None)
     return [int(one.id, 16) for one in told]
 
 
@@ -82,8 +82,8 @@ async def test_what_is_kept_is_read_as_it_was(opening: Opening, durable: bool) -
     store.keep(kept, "error")
     if durable:
         store = await opening()
-    assert await store.ask(traces.read, [f"{7:032x}"]) == [kept]
-    [summary] = await store.ask(traces.find, TraceQuery(), 10, None)
+    assert await store.read([f"{7:032x}"]) == [kept]
+    [summary] = await store.find(TraceQuery(), 10, None)
     assert (summary.kept_because, summary.incomplete, summary.running) == ("error", True, 1)
     assert summary.cost == Decimal("0.001")
 
@@ -97,7 +97,7 @@ async def test_more_of_a_trace_is_added_to_what_is_kept(opening: Opening) -> Non
     store.keep(trace(7, ended, session="b"), "error")
     await store.flush()
     store.keep(trace(7, span(7, 2, seconds=None), session="b"), "error")
-    [whole] = await store.ask(traces.read, [f"{7:032x}"])
+    [whole] = await store.read([f"{7:032x}"])
     assert (len(whole.spans), whole.spans[1], whole.sessions) == (2, ended, ("a", "b"))
     assert await found(store, session="a") == await found(store, session="b") == [7]
 
@@ -129,7 +129,7 @@ async def test_pages_tell_every_trace_once(opening: Opening) -> None:
         store.keep(Trace(number, (at,), ("s",)), "ratio")
     seen: list[str] = []
     after = None
-    while page := await store.ask(traces.find, TraceQuery(), 3, after):
+    while page := await store.find(TraceQuery(), 3, after):
         seen += [one.id for one in page]
         after = (-page[-1].start, page[-1].id)
     assert seen == [f"{number:032x}" for number in range(1, 8)]
@@ -141,15 +141,15 @@ async def test_sums_add_up_over_lives(opening: Opening) -> None:
         store = await opening()
         store.add(rolled(span(number, 1), span(number, 2, error="timeout", session="t")), {"dropped": 2})
         await store.flush()
-    [row] = await store.ask(sums.cost, "model", None)
+    [row] = await store.cost("model", None)
     assert (row.key, row.calls, row.cost) == ("openai/gpt-4o", 6, Decimal("0.006"))
-    by_session = await store.ask(sums.cost, "session", None)
+    by_session = await store.cost("session", None)
     assert [(row.key, row.cost) for row in by_session] == [("s", Decimal("0.003")), ("t", Decimal("0.003"))]
-    told = await store.ask(sums.stats, None, {})
+    told = await store.stats(None, {})
     assert (told.spans, told.sessions, told.errors, told.traces["dropped"]) == (6, 2, {"timeout": 3}, 6)
     assert told.total.duration.count == 6
     assert told.total.duration.p50 == pytest.approx(1.0, rel=0.021)
-    newest, other = await store.ask(sums.sessions, "", 10, None)
+    newest, other = await store.sessions("", 10, None)
     assert (newest.session, newest.traces, newest.spans, other.errors) == ("s", 3, 3, 3)
     assert newest.models == ("openai/gpt-4o",)
     assert (newest.started, newest.last) == (1 * SECOND, 4 * SECOND)
@@ -159,12 +159,12 @@ async def test_sessions_are_searched_and_paged(opening: Opening) -> None:
     """By a part of the id or of a model, each once, the one last active first."""
     store = await opening()
     store.add(rolled(*(span(number, 1, session=f"s{number}") for number in range(1, 6))), {})
-    first = await store.ask(sums.sessions, "", 2, None)
-    rest = await store.ask(sums.sessions, "", 9, (-first[-1].last, first[-1].session))
+    first = await store.sessions("", 2, None)
+    rest = await store.sessions("", 9, (-first[-1].last, first[-1].session))
     assert [one.session for one in (*first, *rest)] == ["s5", "s4", "s3", "s2", "s1"]
-    assert [one.session for one in await store.ask(sums.sessions, "3", 9, None)] == ["s3"]
-    assert len(await store.ask(sums.sessions, "gpt-4", 9, None)) == 5
-    assert await store.ask(sums.sessions, "claude", 9, None) == []
+    assert [one.session for one in await store.sessions("3", 9, None)] == ["s3"]
+    assert len(await store.sessions("gpt-4", 9, None)) == 5
+    assert await store.sessions("claude", 9, None) == []
 
 
 @pytest.mark.parametrize(
@@ -188,19 +188,19 @@ async def test_what_is_too_much_goes_and_is_counted(
     rest = await found(store)
     assert rest == list(range(10, 10 - len(rest), -1))
     assert len(rest) == left if left is not None else 0 < len(rest) < 10
-    assert (await store.ask(sums.stats, None, {})).traces[reason] == 10 - len(rest)
-    assert await store.ask(traces.read, [f"{1:032x}"]) == []
+    assert (await store.stats(None, {})).traces[reason] == 10 - len(rest)
+    assert await store.read([f"{1:032x}"]) == []
 
 
 async def test_sums_that_are_too_many_lose_their_session(opening: Opening) -> None:
     """Rows are folded together and sessions forgotten; what all calls came to stays exact."""
     store = await opening(kept_sums=3)
     store.add(rolled(*(span(number, 1, session=f"s{number}") for number in range(1, 11))), {})
-    [row] = await store.ask(sums.cost, "provider", None)
+    [row] = await store.cost("provider", None)
     assert (row.calls, row.cost) == (10, Decimal("0.010"))
-    by_session = await store.ask(sums.cost, "session", None)
+    by_session = await store.cost("session", None)
     assert len(by_session) <= 4
-    assert [one.session for one in await store.ask(sums.sessions, "", 99, None)] == ["s10", "s9", "s8"]
+    assert [one.session for one in await store.sessions("", 99, None)] == ["s10", "s9", "s8"]
 
 
 @pytest.mark.parametrize("damage", ["garbage", "folder", "foreign", "newer"])
@@ -242,7 +242,7 @@ async def test_what_cannot_be_written_now_waits(opening: Opening, tmp_path: Path
     other.execute("ROLLBACK")
     other.close()
     assert await found(store) == [2, 1]
-    assert (await store.ask(sums.stats, None, {})).spans == 1
+    assert (await store.stats(None, {})).spans == 1
     assert store.counters()["dropped"] == 0
 
 
