@@ -9,7 +9,7 @@ counts, and that they failed. Sums are of hours, so that a span of time can be a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple, Self
 
@@ -150,11 +150,12 @@ class SessionTally:
     spans: int = 0
     errors: int = 0
 
-    def merge(self, other: SessionTally, sign: int = 1) -> None:
+    def merge(self, other: SessionTally) -> None:
+        """Add what other spans of the session came to."""
         self.started, self.last = min(self.started, other.started), max(self.last, other.last)
-        self.traces += sign * other.traces
-        self.spans += sign * other.spans
-        self.errors += sign * other.errors
+        self.traces += other.traces
+        self.spans += other.spans
+        self.errors += other.errors
 
 
 class Rollup:
@@ -180,7 +181,7 @@ class Rollup:
             self.errors[key] = self.errors.get(key, 0) + 1
         self._tally(span, 1)
         told = span.attributes
-        if told.get(names.GEN_AI_OPERATION_NAME) in _OPERATIONS:
+        if is_call(span):
             calls = self._calls(span, hour)
             spent = Spent.of(span)
             self.spent.setdefault(calls, Spent()).add(spent)
@@ -200,7 +201,7 @@ class Rollup:
         if span.error is not None:
             self.errors[hour, span.error] = self.errors.get((hour, span.error), 0) - 1
         self._tally(span, -1)
-        if span.attributes.get(names.GEN_AI_OPERATION_NAME) in _OPERATIONS:
+        if is_call(span):
             calls = self._calls(span, hour)
             spent = Spent.of(span)
             self.spent.setdefault(calls, Spent()).add(spent, -1)
@@ -230,32 +231,34 @@ class Rollup:
             self._session(session, tally)
 
     def _calls(self, span: Span, hour: int) -> Calls:
-        told = span.attributes
-        calls = Calls(
-            hour,
-            session_name(span),
-            _name(told, names.GEN_AI_PROVIDER_NAME),
-            _name(told, names.GEN_AI_REQUEST_MODEL),
-        )
+        calls = Calls(hour, session_name(span), *model_of(span))
         return calls if calls in self.spent or self._has_room() else Calls(hour, OTHER, OTHER, OTHER)
 
     def _tally(self, span: Span, sign: int) -> None:
         if session := session_name(span):
-            tally = SessionTally(
-                span.start, span.end or span.start, 0, sign, sign * int(span.error is not None)
-            )
-            self._session(session, tally)
+            start, end, failed = span.start, span.end or span.start, span.error is not None
+            self._session(session, SessionTally(start, end, 0, sign, sign * failed))
 
     def _session(self, session: str, tally: SessionTally) -> None:
         known = self.sessions.get(session)
         if known is not None:
             known.merge(tally)
         elif self._has_room():
-            self.sessions[session] = SessionTally(tally.started, tally.last)
-            self.sessions[session].merge(tally)
+            self.sessions[session] = replace(tally)
 
     def _has_room(self) -> bool:
         return len(self.spent) + len(self.sessions) + len(self.errors) + len(self.waits) < MAX_KEYS
+
+
+def is_call(span: Span) -> bool:
+    """Whether a span is one call of a model, and no span around it."""
+    return span.attributes.get(names.GEN_AI_OPERATION_NAME) in _OPERATIONS
+
+
+def model_of(span: Span) -> tuple[str, str]:
+    """The provider and the model that a call asked for."""
+    told = span.attributes
+    return _name(told, names.GEN_AI_PROVIDER_NAME), _name(told, names.GEN_AI_REQUEST_MODEL)
 
 
 def session_name(span: Span) -> str:

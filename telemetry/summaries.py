@@ -11,7 +11,6 @@ from llmgine.telemetry.answers import (
     CostRow,
     Latency,
     ModelStats,
-    SessionSummary,
     Stats,
     Tokens,
     TraceQuery,
@@ -19,7 +18,7 @@ from llmgine.telemetry.answers import (
 )
 from llmgine.telemetry.assemble import Trace
 from llmgine.telemetry.records import Span
-from llmgine.telemetry.rollup import SKETCHES, Calls, ModelUsage, Rollup, Spent, by_model, usage_of
+from llmgine.telemetry.rollup import SKETCHES, Calls, ModelUsage, Rollup, Spent, by_model, is_call, model_of
 from llmgine.telemetry.sketch import Sketch
 
 
@@ -27,48 +26,35 @@ def summary_of(trace: Trace, kept_because: str = "") -> TraceSummary:
     """The trace in one line; its name is its root's, else its first span's."""
     spans = trace.spans
     root = next((span for span in spans if not span.parent_id), spans[0])
-    running = sum(span.end is None for span in spans)
-    end = None if running else max(span.end or span.start for span in spans)
-    usage = usage_of(spans)
-    spent = total_of(one.spent for one in usage)
+    start, end, running, errors = spans[0].start, 0, 0, []
+    spent, models = Spent(), set()
+    for span in spans:
+        if span.error is not None:
+            errors.append(span.error)
+        if span.end is None:
+            running += 1
+            continue
+        end = max(end, span.end)
+        if is_call(span):
+            spent.add(Spent.of(span))
+            models.add("/".join(model_of(span)))
     return TraceSummary(
         id=f"{trace.trace_id:032x}",
         name=root.name,
         session=root.session or next(iter(trace.sessions), ""),
-        start=spans[0].start,
-        end=end,
-        seconds=None if end is None else (end - spans[0].start) / 1e9,
+        start=start,
+        end=None if running else end,
+        seconds=None if running else (end - start) / 1e9,
         spans=len(spans) + trace.over_limit,
-        errors=sum(span.error is not None for span in spans),
+        errors=len(errors),
         running=running,
         incomplete=bool(trace.over_limit or trace.cuts),
         tokens=tokens_of(spent),
         cost=cost_of(spent),
         unpriced=unpriced_of(spent),
-        models=models_of(usage),
-        error=root.error or next((span.error for span in spans if span.error), None),
+        models=tuple(sorted(models)),
+        error=root.error or next(iter(errors), None),
         kept_because=kept_because,
-    )
-
-
-def session_of(session: str, traces: Iterable[Trace]) -> SessionSummary:
-    """The session as the spans of its traces show it."""
-    held = list(traces)
-    spans = [span for trace in held for span in trace.spans]
-    usage = usage_of(spans)
-    spent = total_of(one.spent for one in usage)
-    return SessionSummary(
-        session=session,
-        started=min(span.start for span in spans),
-        last=max(span.end or span.start for span in spans),
-        traces=len(held),
-        spans=len(spans),
-        errors=sum(span.error is not None for span in spans),
-        running=sum(span.end is None for span in spans),
-        tokens=tokens_of(spent),
-        cost=cost_of(spent),
-        unpriced=unpriced_of(spent),
-        models=models_of(usage),
     )
 
 
@@ -188,11 +174,6 @@ def cost_of(spent: Spent) -> Decimal | None:
 
 def unpriced_of(spent: Spent) -> int:
     return spent.calls - spent.priced
-
-
-def models_of(usages: Iterable[ModelUsage]) -> tuple[str, ...]:
-    """`provider/model` of each, sorted."""
-    return tuple(sorted({f"{one.provider}/{one.model}" for one in usages}))
 
 
 def _seconds(summary: TraceSummary, now: int) -> float:
