@@ -366,14 +366,9 @@ METRICS: dict[str, Metric] = {
             GEN_AI_SECONDS,
         ),
         Metric(
-            METRIC_QUEUE_WAIT,
-            "histogram",
-            "s",
-            "Waiting for a provider actor",
-            (LLMGINE_POOL,),
-            GEN_AI_SECONDS,
+            METRIC_QUEUE_WAIT, "histogram", "s", "Waiting for a provider actor", ("pool",), GEN_AI_SECONDS
         ),
-        Metric(METRIC_IN_FLIGHT, "gauge", "{call}", "Model calls in flight", (LLMGINE_POOL,)),
+        Metric(METRIC_IN_FLIGHT, "gauge", "{call}", "Model calls in flight", ("pool",)),
         Metric(METRIC_SPANS_LOST, "counter", "{span}", "Span records that a full ring dropped"),
         Metric(METRIC_SERIES_OVERFLOW, "counter", "{series}", "Label sets beyond the limit of one metric"),
         Metric(METRIC_REDACTION_FAILED, "counter", "{span}", "Records stripped, the redaction hook failed"),

@@ -16,7 +16,6 @@ from llmgine.actors.pools.serving import Leasing, LoopLag, Serving
 from llmgine.actors.store import StoreClient
 from llmgine.actors.telemetry import ObservedActor
 from llmgine.providers.options import ProvidersOptions
-from llmgine.telemetry import names as spans
 
 
 class ProviderActor(ObservedActor):
@@ -63,11 +62,6 @@ class ProviderActor(ObservedActor):
     def statistics(self) -> dict[str, dict[str, Any]]:
         """How each part of the actor stands, as plain values."""
         return {**self._serving.statistics(), "loop": {"lag": self._lag.seconds}}
-
-    def measure(self) -> None:
-        in_flight = self._serving.statistics()["admission"]["in_flight"]
-        labels = {spans.LLMGINE_POOL: self._pool}
-        self.recorder.metrics.gauge(spans.METRIC_IN_FLIGHT, **labels).set(in_flight)
 
     async def opened(self) -> None:
         await super().opened()

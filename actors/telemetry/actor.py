@@ -26,7 +26,7 @@ class TelemetryActor(RuntimeActor):
         self.host = TelemetryHost(options, exporters, observers=observers, runtime=boot.runtime)
         meters = self.cluster.meters if options.prometheus else None
         self._scraped = (
-            None if meters is None else Scraped(self.host.metrics, meters, options.prometheus_seconds)
+            None if meters is None else Scraped(self.host.assembler.metrics.read, meters, options.prometheus_seconds)
         )
 
     def handlers(self) -> Mapping[str, StreamHandler]:

@@ -21,8 +21,6 @@ from llmgine.telemetry import Assembler, Batch, MalformedBatch, Span, TelemetryO
 from llmgine.telemetry.context import random_bits
 from llmgine.telemetry.exporters import Exporter
 from llmgine.telemetry.exporters.otlp.encoding import Encoder
-from llmgine.telemetry.measures import SpanMeasures
-from llmgine.telemetry.metrics import Metrics, Series
 from llmgine.telemetry.names import UNFINISHED
 from llmgine.telemetry.sampling import Settled, TailSampler
 from llmgine.telemetry.summaries import summary_of
@@ -71,9 +69,6 @@ class TelemetryHost:
         self._exports = [
             ExportThread(exporter, self.options.export_queue, patience=patience) for exporter in exporters
         ]
-        self._metrics = Metrics()
-        self._measures = SpanMeasures(self._metrics)
-        self._readings = 0  # how often own metrics were put to those of the sources
         self._streams: Counter[int] = Counter()  # open streams by the source's instance
         self._grace: dict[int, asyncio.TimerHandle] = {}
         self._closed = False
@@ -135,7 +130,7 @@ class TelemetryHost:
         return {
             "counters": {**self.assembler.counters(), "malformed": self.malformed},
             "sources": self.assembler.sources(),
-            "metrics": [list(series) for series in self.metrics()],
+            "metrics": [list(series) for series in self.assembler.metrics.read()],
             "exporters": [export.counters() for export in self._exports],
             "live": self._watchers.counters(),
             "observers": self._observers.counters(),
@@ -143,12 +138,6 @@ class TelemetryHost:
             "store": self._store.counters(),
             "paused": self._paused,
         }
-
-    def metrics(self) -> list[Series]:
-        """Every metric of every source, and those that follow from their spans."""
-        self._readings += 1
-        self.assembler.metrics.update(self.instance, self._readings, self._metrics.changed())
-        return self.assembler.metrics.read()
 
     async def flush(self, timeout: float) -> bool:
         """Whether the exporters have worked off all that they were handed."""
@@ -238,8 +227,6 @@ class TelemetryHost:
         changed = self.assembler.take_changed()
         if not changed:
             return
-        for span in spans:
-            self._measures.add(span)
         self._watchers.put(changed, self.assembler.traces_of)
         released = self._sampler.add(changed, self._clock())
         for trace in self.assembler.take_evicted():

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any, Final, Protocol
 
-from llmgine.telemetry.metrics import Labels, Series
+from llmgine.telemetry.metrics import Labels, Number, Series
 from llmgine.telemetry.names import METRICS, Metric
 
 OVERFLOW: Final = "overflow"
@@ -33,26 +33,29 @@ class PrometheusPublisher:
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
-        self._told: dict[tuple[str, Labels], Any] = {}
+        self._told: dict[tuple[str, Labels], Number] = {}  # of counters
 
     def publish(self, series: Iterable[Series]) -> None:
-        """All series as they stand now; those that the table of names does not know are passed over."""
+        """All series as they stand now; those that the table of names does not know are passed over.
+
+        What stands at a level is told each time: the page forgets it after a while.
+        """
         for one in series:
             metric = METRICS.get(one.name)
             key = (one.name, one.labels)
-            if metric is None or metric.kind != one.kind or self._told.get(key) == one.value:
+            if metric is None or metric.kind != one.kind:
                 continue
-            self._tell(metric, _labels(metric, one.labels), one.value, self._told.get(key))
-            self._told[key] = one.value
+            self._tell(metric, _labels(metric, one.labels), one.value, self._told.get(key, 0))
+            if one.kind == "counter":
+                self._told[key] = one.value
 
-    def _tell(self, metric: Metric, labels: dict[str, str], value: Any, told: Any) -> None:
+    def _tell(self, metric: Metric, labels: dict[str, str], value: Any, told: Number) -> None:
         name = prometheus_name(metric)
         if metric.kind == "gauge":
             self._meters.set(name, metric.description, labels, value)
         elif metric.kind == "counter":
-            grown = value - (told or 0)
-            if grown > 0:
-                self._meters.count(name, metric.description, labels, grown)
+            if value > told:
+                self._meters.count(name, metric.description, labels, value - told)
         else:
             total, counts, bounds = value
             below = accumulate(counts)

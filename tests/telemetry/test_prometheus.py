@@ -108,14 +108,15 @@ def test_gauges_of_a_process_that_is_gone_are_zero() -> None:
     assert sources.page.of("llmgine_turns_total") == 7
 
 
-def test_what_has_not_changed_is_not_told_again() -> None:
-    """A quiet runtime costs nothing."""
+def test_levels_are_told_each_time() -> None:
+    """The page forgets a level that nobody repeats; a count is told when it has grown."""
     sources = Sources()
     sources.one.counter(names.METRIC_TURNS).add()
+    sources.one.gauge(names.METRIC_QUEUE_SIZE).set(1)
     sources.publish()
-    told = sources.page.calls
+    assert sources.page.calls == 2
     sources.publish()
-    assert sources.page.calls == told
+    assert sources.page.calls == 3
 
 
 def test_what_the_table_does_not_know_is_not_published() -> None:
