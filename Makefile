@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test on-ray actors-off-ray others-off-ray check lint types layers format docs bench faults soak simulate weights browser clean
+.PHONY: help demo test on-ray actors-off-ray others-off-ray check lint types layers format docs bench faults soak simulate phoenix weights browser clean
 
 help:  ## List what can be made
 	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ soak: $(VENV)/stamp  ## Ten minutes at 10,000 events a second, with a flat line 
 simulate: $(VENV)/stamp  ## Simulate bus and sessions under faults; N schedules of each from SEED on
 	$(BIN)/python -m tests.simulation $(or $(N),2000) $(or $(SEED),0)
 	$(BIN)/python -m tests.simulation.sessions $(or $(N),500) $(or $(SEED),0)
+
+phoenix: $(VENV)/stamp  ## A session's trace in Arize Phoenix, which is installed under build/ (850 MB) at the first use
+	$(BIN)/python -m tests.phoenix
 
 clean:  ## Remove what was built, the virtual environment included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -117,7 +117,8 @@ def _attributes(span: Span) -> dict[str, Any]:
     found = plain_attributes(span.attributes)
     if span.session:
         found.setdefault(names.SESSION_ID, span.session)
-        found.setdefault(names.LLMGINE_SESSION_ID, span.session)
+    if names.GEN_AI_OPERATION_NAME not in found:  # Phoenix shows what it cannot tell the kind of as unknown
+        found.setdefault(names.OPENINFERENCE_SPAN_KIND, "CHAIN")
     if span.error is not None:
         found.setdefault(names.ERROR_TYPE, span.error)
     return found
