@@ -55,7 +55,7 @@ class Side:
         begun = time.perf_counter()
         await asyncio.gather(*(work(session) for session in sessions))
         seconds = time.perf_counter() - begun
-        await asyncio.gather(*(session.end() for session in sessions))
+        await asyncio.gather(*(session.leave() for session in sessions))
         return count / seconds
 
 

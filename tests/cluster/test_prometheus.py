@@ -1,10 +1,10 @@
-"""What leaves a runtime on a real cluster for other tools: spans over OTLP, metrics on Ray's pages."""
+"""What a runtime on a real cluster shows to Prometheus."""
 
 from __future__ import annotations
 
 import asyncio
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from llmgine.runtime import Event, Runtime, tool
 from tests.cluster.conftest import new_name
-from tests.telemetry.receivers import Received, attributes, http_receiver
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
@@ -40,23 +39,12 @@ def clock() -> str:
     return "noon"
 
 
-@pytest.fixture(scope="module")
-def received() -> Iterator[Received]:
-    with http_receiver() as received:
-        yield received
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def runtime(
-    ray_cluster: str, received: Received, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Runtime]:
+async def runtime(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runtime]:
     settings: dict[str, Any] = {
         "data_dir": tmp_path_factory.mktemp("data"),
         "providers": {"scripts": _SCRIPTS},
-        "telemetry": {
-            "otlp": {"endpoint": received.address, "resource": {"service.name": "shop"}},
-            "prometheus_seconds": 0.2,
-        },
+        "telemetry": {"prometheus_seconds": 0.2},
     }
     async with Runtime.launch(settings, name=new_name()) as opened:
         yield opened
@@ -127,32 +115,3 @@ async def test_metrics_are_on_the_page_that_prometheus_scrapes(
     said = str(page)
     assert "secret" not in said
     assert "noon" not in said
-
-
-async def test_spans_reach_a_receiver(
-    runtime: Runtime, received: Received, eventually: Callable[..., Any]
-) -> None:
-    """A turn arrives as one tree over the processes that took part, each a service instance of its own."""
-    async with runtime.session("exported", model="scripted/clock", tools=[clock]) as session:
-        reply = await session.ask("What time is it?")
-
-    def of_trace() -> list[tuple[str, Any]]:
-        return [
-            (source, span)
-            for source, span in received.spans_by_source
-            if span.trace_id.hex() == reply.trace_id
-        ]
-
-    def named(prefix: str) -> list[Any]:
-        return [span for _, span in of_trace() if span.name.startswith(prefix)]
-
-    await eventually(lambda: named("invoke_agent") and len(named("pool call")) == 2, 30)
-    (turn,) = named("invoke_agent")
-    ids = {span.span_id for _, span in of_trace()}
-    assert all(span.parent_span_id in ids for _, span in of_trace() if span.parent_span_id)
-    assert {span.parent_span_id for span in [*named("chat"), *named("execute_tool")]} == {turn.span_id}
-    assert {span.parent_span_id for span in named("pool call")} == {span.span_id for span in named("chat")}
-    assert len({source for source, _ in of_trace()}) >= 2
-    for _, span in of_trace():
-        assert 0 < span.start_time_unix_nano <= span.end_time_unix_nano
-        assert attributes(span)["session.id"] == "exported"
