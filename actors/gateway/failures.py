@@ -26,7 +26,7 @@ from llmgine.actors.gateway.errors import (
 from llmgine.actors.link import LinkError
 from llmgine.actors.pools.errors import PoolChangeRefused, PoolNotReady
 from llmgine.actors.sessions import SessionBusy, SessionError, SessionLost, UnknownTurn
-from llmgine.actors.store import StoreError, UnknownApproval
+from llmgine.actors.store import AlreadyAnswered, StoreError, UnknownApproval
 from llmgine.providers import (
     InvalidRequest,
     LlmgineError,
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 _BY_CLASS: Mapping[type[LlmgineError], type[Refusal]] = {
     UnknownLetter: NotFound,
     UnknownApproval: NotFound,
+    AlreadyAnswered: Conflict,
     UnknownTurn: NotFound,
     UnknownModel: NotFound,
     InvalidRequest: Unprocessable,

@@ -51,7 +51,7 @@ class ModelUsage(Shape):
     calls: int
     tokens: Tokens
     cost: Decimal | None
-    unpriced: int
+    unpriced: int = 0
     """Calls whose price is not known, which the cost leaves out."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from llmgine.actors.gateway import shapes
 from llmgine.actors.gateway.errors import NotFound
@@ -12,6 +12,8 @@ from llmgine.actors.gateway.port import ApprovalState, CostKey, TraceChoice, Tur
 from llmgine.actors.sessions import TurnEvent
 from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Message, Origin, StreamEvent
 from llmgine.telemetry import TraceContext
+
+R = TypeVar("R")
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -266,7 +268,7 @@ class FakePort:
         return shapes.CostTable(by=by, rows=[], total=None)
 
 
-def _found(rows: dict[str, Any], id: str, what: str) -> Any:
+def _found(rows: dict[str, R], id: str, what: str) -> R:
     if id not in rows:
         raise NotFound(f"there is no {what} {id!r}")
     return rows[id]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx2
 import hypothesis
 import schemathesis
@@ -22,7 +24,7 @@ schema = whole.exclude(path=f"{PREFIX}/events")
 
 @schema.parametrize()
 @hypothesis.settings(max_examples=6, derandomize=True)
-def test_the_interface_keeps_to_its_description(case: schemathesis.Case) -> None:
+def test_the_interface_keeps_to_its_description(case: schemathesis.Case[Any]) -> None:
     """What fits is taken, what does not is refused, and every answer is one of those that are described."""
     case.call_and_validate(headers={"host": "127.0.0.1"})
 
