@@ -5,8 +5,9 @@ import { h, render } from "./dom.js";
 import { icon } from "./icons.js";
 import { Keys } from "./keys.js";
 import { Live } from "./live.js";
-import { Login } from "./login.js";
+import { isLoggedIn, Login, logOut } from "./login.js";
 import { Rates } from "./rates.js";
+import { attempt } from "./overlay.js";
 import { go, here, link } from "./router.js";
 import { Scope } from "./scope.js";
 import { SCREENS } from "./screens/all.js";
@@ -162,6 +163,12 @@ export class App {
         "div",
         { class: "side-foot" },
         this.#linkState(),
+        isLoggedIn() &&
+          h(
+            "button",
+            { class: "button plain square", "aria-label": "Log out", title: "Log out", onclick: this.#leave },
+            icon("leave"),
+          ),
         h(
           "button",
           {
@@ -234,6 +241,11 @@ export class App {
       )
     );
   }
+
+  #leave = async () => {
+    await attempt(logOut);
+    this.open();
+  };
 
   #retry = () => this.live.retry();
   #showKeys = () => this.keys.show();

@@ -89,62 +89,10 @@ function drawPart(part, at) {
   }
 }
 
-/** @param {any[]} content */
-function textOf(content) {
+/**
+ * @param {any[]} content
+ * @returns {string}
+ */
+export function textOf(content) {
   return content.map((part) => (part.type === "text" ? part.text : `[${part.type}]`)).join("");
-}
-
-/** A turn that runs, put together from its events. */
-export class RunningTurn {
-  /** @param {string} prompt */
-  constructor(prompt) {
-    this.prompt = prompt;
-    /** @type {any[]} */
-    this.parts = [];
-    this.step = 0;
-    this.waiting = "";
-    /** @type {{message: string, hint: string} | null} */
-    this.failure = null;
-    this.over = false;
-    this.session = "";
-    /** @type {(() => void) | null} whoever shows it */
-    this.changed = null;
-  }
-
-  /** @param {{event: string, data: any}} event */
-  learn({ event, data }) {
-    if (event === "fork") this.session = data.session;
-    else if (event === "step_started") this.step = data.step;
-    else if (event === "text_delta") this.#grow("text", data);
-    else if (event === "thinking_delta") this.#grow("thinking", data);
-    else if (event === "reset")
-      this.parts = this.parts.filter((part) => part.step !== this.step || !part.streamed);
-    else if (event === "turn_reset") this.parts = [];
-    else if (event === "tool_called") this.parts.push({ ...data.call, step: this.step });
-    else if (event === "tool_returned") this.parts.push({ ...data.result, step: this.step });
-    else if (event === "approval_needed") this.waiting = data.call.name;
-    else if (event === "approval_settled") this.waiting = "";
-    else if (event === "error") this.failure = data.error;
-    if (event === "done" || event === "error") this.over = true;
-  }
-
-  /** @param {"text" | "thinking"} type @param {any} data */
-  #grow(type, data) {
-    const known = this.parts.find(
-      (part) => part.streamed && part.step === this.step && part.index === data.index,
-    );
-    if (known) known.text += data.text;
-    else this.parts.push({ type, text: data.text, index: data.index, step: this.step, streamed: true });
-  }
-
-  draw() {
-    return [
-      this.prompt && message({ number: -2, role: "user", parts: [{ type: "text", text: this.prompt }] }),
-      message(
-        { number: -1, role: "assistant", parts: this.parts },
-        !this.over &&
-          h("span", { class: "chip run" }, this.waiting ? `${this.waiting} waits for approval` : "answering"),
-      ),
-    ];
-  }
 }

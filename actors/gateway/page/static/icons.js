@@ -30,7 +30,7 @@ const PATHS = {
   branch: "M7 4v16M7 14c0-4 10-2 10-7M17 7V4M15 5.5 17 3.5l2 2",
   right: "M9 6l6 6-6 6",
   down: "M6 9l6 6 6-6",
-  out: "M14 4h6v6M20 4l-9 9M18 14v6H4V6h6",
+  leave: "M10 4H5v16h5M15 8l4 4-4 4M19 12H9",
   empty: "M4 13l3-8h10l3 8v6H4zM4 13h5l1.5 3h3L15 13h5",
 };
 

@@ -9,6 +9,7 @@ import { h, island, render } from "./dom.js";
  * @property {string} width a track of a CSS grid
  * @property {(row: any) => Child} cell
  * @property {boolean} [number]
+ * @property {boolean} [wide] left out where there is little room
  * @property {() => Child} [head] in place of the title
  */
 /**
@@ -28,6 +29,7 @@ import { h, island, render } from "./dom.js";
  */
 
 const AROUND = 8;
+const NARROW = 640;
 let lists = 0;
 
 export class List {
@@ -44,7 +46,6 @@ export class List {
     this.planned = 0;
     this.node = document.createElement("div");
     this.node.className = `list fill ${options.bare ? "" : "card"} ${options.onOpen ? "clickable" : ""}`;
-    this.node.style.setProperty("--columns", options.columns.map((column) => column.width).join(" "));
     this.head = document.createElement("div");
     this.head.className = "list-head";
     this.head.setAttribute("aria-hidden", "true");
@@ -119,7 +120,10 @@ export class List {
 
   /** At once; what changed several times is cheap to draw again, for only what is in sight is drawn. */
   draw() {
-    const { columns, key, tone } = this.options;
+    const { key, tone } = this.options;
+    const narrow = this.node.clientWidth > 0 && this.node.clientWidth < NARROW;
+    const columns = this.options.columns.filter((column) => !narrow || !column.wide);
+    this.node.style.setProperty("--columns", columns.map((column) => column.width).join(" "));
     render(
       this.head,
       columns.map((column) =>

@@ -4,6 +4,19 @@ import { ApiError, send } from "./api.js";
 import { h } from "./dom.js";
 import { problem } from "./overlay.js";
 
+const KEPT = "llmgine.logged-in";
+
+/** Whether this browser has logged in; only the gateway knows for how long. */
+export function isLoggedIn() {
+  return localStorage.getItem(KEPT) !== null;
+}
+
+/** Gives the cookie back. */
+export async function logOut() {
+  await send("POST", "logout", {});
+  localStorage.removeItem(KEPT);
+}
+
 export class Login {
   /** @param {import("./app.js").App} app */
   constructor(app) {
@@ -56,6 +69,7 @@ export class Login {
     this.app.redraw();
     try {
       await send("POST", "login", { token });
+      localStorage.setItem(KEPT, "yes");
       this.refused = null;
       form.reset();
       this.app.unlock();

@@ -40,15 +40,16 @@ export class WaterfallView {
       label: "Spans",
       height: 28,
       columns: [
-        { title: "Span", width: "minmax(150px, 2fr)", cell: (span) => this.#name(span) },
+        { title: "Span", width: "minmax(120px, 2fr)", cell: (span) => this.#name(span) },
         {
           title: "",
-          width: "minmax(120px, 3fr)",
+          width: "minmax(90px, 3fr)",
           cell: (span) => this.#bar(span),
           head: () => this.#ruler(),
         },
         {
           title: "Took",
+          wide: true,
           width: "76px",
           number: true,
           cell: (span) => h("span", { class: span.running ? "running-text" : "" }, seconds(this.#took(span))),

@@ -24,6 +24,7 @@ SETTINGS: dict[str, Any] = {
             "clerk": {"replies": [CALLS, {"text": "It is paid."}]},
             "kind": {"replies": [{"text": "With pleasure."}]},
             "curt": {"replies": [{"text": "No."}]},
+            "slow": {"replies": [{"text": "word " * 400, "delay": 0.05}]},
         }
     },
 }
@@ -94,6 +95,25 @@ async def test_a_session_is_asked_and_a_turn_replayed(runtime: Runtime, url: str
         await page.go_back()
         await expect(log.get_by_text("With pleasure.")).to_be_visible()
         await expect(log.get_by_text("No.", exact=True)).to_have_count(0)
+
+
+async def test_a_turn_is_stopped(runtime: Runtime, url: str, opened: Opens) -> None:
+    """What the model says shows up as it is said, also to who comes back, until one has had enough."""
+    async with runtime.session("long", model="scripted/slow", stay=True):
+        page = await opened(f"{url}/#/session/long")
+        field = page.get_by_label("Message to the session")
+        await field.fill("Tell me all")
+        await field.press("Enter")
+        log = page.get_by_role("log")
+        await expect(log.get_by_text("word word word")).to_be_visible()
+        await page.goto(f"{url}/#/sessions")
+        await page.go_back()
+        await expect(log.get_by_text("word word word")).to_be_visible()
+        await expect(log.get_by_text("Tell me all")).to_have_count(1)
+        await shoot(page, "live-running")
+        await page.get_by_role("button", name="Stop").click()
+        await expect(page.get_by_role("alert")).to_contain_text("stopped")
+        await expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
 async def test_a_dead_letter_is_replayed(runtime: Runtime, url: str, opened: Opens) -> None:

@@ -47,7 +47,7 @@ async def test_the_page_loads_nothing_from_elsewhere(gateway: str, opened: Opens
 async def test_a_token_is_asked_for(
     shown: ShownPort, serve: Serves, opened: Opens, complaints: list[str]
 ) -> None:
-    """Without the token there is a form and nothing else; with it the screen that was asked for."""
+    """Without the token there is a form alone; with it the screen that was asked for, until one logs out."""
     url = await serve(shown, GatewayOptions(token=TOKEN))
     page = await opened(f"{url}/#/pools")
     field = page.get_by_label("Token")
@@ -62,6 +62,10 @@ async def test_a_token_is_asked_for(
     await expect(page.get_by_role("heading", level=1)).to_have_text("Pools")
     await expect(page.get_by_text("provider-anthropic-3")).to_be_visible()
     assert await page.evaluate("document.cookie") == ""
+    await page.get_by_role("button", name="Log out").click()
+    await expect(field).to_be_visible()
+    await page.reload()
+    await expect(field).to_be_visible()
     complaints[:] = [said for said in complaints if "401" not in said]
 
 

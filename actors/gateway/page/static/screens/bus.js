@@ -5,7 +5,7 @@ import { h } from "../dom.js";
 import { compact, count, plural, rate, tail } from "../format.js";
 import { List } from "../list.js";
 import { empty } from "../overlay.js";
-import { note } from "../router.js";
+import { link, note } from "../router.js";
 import { body, breaker, facts, head, search, segments, strip } from "./parts.js";
 
 const GAPS = ["dropped", "coalesced", "expired", "discarded", "rejected"];
@@ -40,6 +40,7 @@ export class Bus {
         },
         {
           title: "Hears",
+          wide: true,
           width: "minmax(110px, 1.4fr)",
           cell: (row) =>
             h(
@@ -51,11 +52,29 @@ export class Bus {
         },
         { title: "Breaker", width: "104px", cell: (row) => breaker(row.breaker) },
         { title: "Mailbox", width: "76px", number: true, cell: (row) => compact(row.queue_size) },
-        { title: "In flight", width: "72px", number: true, cell: (row) => compact(row.in_flight) },
-        { title: "Handled", width: "84px", number: true, cell: (row) => compact(row.counts.handled) },
+        {
+          title: "In flight",
+          wide: true,
+          width: "72px",
+          number: true,
+          cell: (row) => compact(row.in_flight),
+        },
+        {
+          title: "Handled",
+          wide: true,
+          width: "84px",
+          number: true,
+          cell: (row) => compact(row.counts.handled),
+        },
         { title: "Failed", width: "66px", number: true, cell: (row) => warned(row.counts.failed) },
-        { title: "Retried", width: "66px", number: true, cell: (row) => compact(row.counts.retried) },
-        { title: "Gaps", width: "60px", number: true, cell: (row) => warned(gaps(row)) },
+        {
+          title: "Retried",
+          wide: true,
+          width: "66px",
+          number: true,
+          cell: (row) => compact(row.counts.retried),
+        },
+        { title: "Gaps", wide: true, width: "60px", number: true, cell: (row) => warned(gaps(row)) },
       ],
       key,
       onSelect: (row) => this.#choose(row),
@@ -118,7 +137,8 @@ export class Bus {
         null,
         h("h2", { class: "cut" }, row.name),
         breaker(row.breaker),
-        h("span", { class: "aside cut mono push" }, row.type),
+        h("span", { class: "aside cut mono" }, row.type),
+        h("a", { class: "push", href: link(["letters"], { handler: row.name }) }, "Its dead letters"),
       ),
       h(
         "div",

@@ -44,6 +44,7 @@ export class Cost {
         },
         {
           title: "Share",
+          wide: true,
           width: "minmax(80px, 1.4fr)",
           cell: (row) =>
             row.cost === null
@@ -52,10 +53,28 @@ export class Cost {
         },
         { title: "Cost", width: "90px", number: true, cell: (row) => h("strong", null, money(row.cost)) },
         { title: "Calls", width: "70px", number: true, cell: (row) => compact(row.calls) },
-        { title: "Input", width: "76px", number: true, cell: (row) => compact(row.tokens.input) },
-        { title: "Cached", width: "76px", number: true, cell: (row) => compact(row.tokens.cached) },
-        { title: "Output", width: "76px", number: true, cell: (row) => compact(row.tokens.output) },
-        { title: "Reasoning", width: "82px", number: true, cell: (row) => compact(row.tokens.reasoning) },
+        { title: "Input", wide: true, width: "76px", number: true, cell: (row) => compact(row.tokens.input) },
+        {
+          title: "Cached",
+          wide: true,
+          width: "76px",
+          number: true,
+          cell: (row) => compact(row.tokens.cached),
+        },
+        {
+          title: "Output",
+          wide: true,
+          width: "76px",
+          number: true,
+          cell: (row) => compact(row.tokens.output),
+        },
+        {
+          title: "Reasoning",
+          wide: true,
+          width: "82px",
+          number: true,
+          cell: (row) => compact(row.tokens.reasoning),
+        },
       ],
       key: (row) => row.key,
       onOpen: (row) => this.by === "session" && go(["session", row.key]),

@@ -40,6 +40,7 @@ export class Letters {
     this.app = app;
     this.scope = scope;
     this.reason = place.query.reason ?? "";
+    this.handler = place.query.handler ?? "";
     /** @type {any} */
     this.letter = null;
     /** @type {Set<string>} */
@@ -69,7 +70,7 @@ export class Letters {
       if (!this.letter && rows.length) this.list.move(0);
       this.app.redraw();
     });
-    this.pages.ask({ reason: this.reason });
+    this.pages.ask({ reason: this.reason, handler: this.handler });
     scope.watch("dead-letters", () => this.pages.refresh());
   }
 
@@ -79,6 +80,17 @@ export class Letters {
       head(
         "Dead letters",
         typeof known === "number" ? `${plural(known, "message")} given up for a handler` : " ",
+        this.handler &&
+          h(
+            "button",
+            {
+              class: "button",
+              onclick: this.#everyHandler,
+              "aria-label": `Only of ${this.handler}; show every handler's`,
+            },
+            `of ${this.handler}`,
+            icon("cross"),
+          ),
         h(
           "select",
           { class: "field", "aria-label": "Reason", onchange: this.#narrow },
@@ -180,8 +192,8 @@ export class Letters {
 
   #empty() {
     if (!this.pages.answered) return empty("letters", "Asking the runtime …");
-    if (this.reason)
-      return empty("letters", "No dead letter has that reason", "Choose any reason to see the others.");
+    if (this.reason || this.handler)
+      return empty("letters", "No dead letter fits", "Choose any reason, or every handler.");
     return empty(
       "letters",
       "No dead letters",
@@ -252,11 +264,20 @@ export class Letters {
     return true;
   }
 
+  #asked() {
+    this.letter = null;
+    note({ reason: this.reason, handler: this.handler });
+    this.pages.ask({ reason: this.reason, handler: this.handler });
+  }
+
+  #everyHandler = () => {
+    this.handler = "";
+    this.#asked();
+  };
+
   #narrow = (/** @type {Event} */ event) => {
     this.reason = /** @type {HTMLSelectElement} */ (event.target).value;
-    this.letter = null;
-    note({ reason: this.reason });
-    this.pages.ask({ reason: this.reason });
+    this.#asked();
   };
 }
 

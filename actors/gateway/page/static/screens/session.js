@@ -1,23 +1,21 @@
 /** One session: its conversation beside its spans, both live; ask, or ask a turn again of another model. */
 
-import { get, send, streamed } from "../api.js";
-import { message, RunningTurn } from "../conversation.js";
+import { get } from "../api.js";
+import { message, textOf } from "../conversation.js";
 import { h } from "../dom.js";
 import { ago, count, money, plural } from "../format.js";
 import { icon } from "../icons.js";
-import { ask, attempt, empty } from "../overlay.js";
+import { chooseModel } from "../models.js";
+import { ask, empty, problem } from "../overlay.js";
 import { go, link } from "../router.js";
 import { paced } from "../scope.js";
-import { events } from "../sse.js";
+import { RunningTurn, turnIn } from "../turns.js";
 import { WaterfallView } from "../waterfall.js";
 import { body, chip, head, strip, tokens, usage } from "./parts.js";
 
 const PAGE = 500;
 const GAP = 400;
 const NEAR_END = 80;
-
-/** Turns that a replay began: its screen is another one, which shows the turn on. @type {Map<string, RunningTurn>} */
-const underWay = new Map();
 
 export class Session {
   static parent = "sessions";
@@ -46,8 +44,7 @@ export class Session {
     this.lastPage = null;
     this.loaded = false;
     /** @type {RunningTurn | null} */
-    this.turn = underWay.get(this.id) ?? null;
-    this.view = "both";
+    this.turn = null;
     this.waterfall = new WaterfallView(
       app,
       scope,
@@ -59,7 +56,8 @@ export class Session {
       this.refresh();
     });
     this.refresh();
-    if (this.turn) this.#follow(this.turn);
+    const turn = turnIn(this.id);
+    if (turn) this.#follow(turn);
   }
 
   draw() {
@@ -107,7 +105,9 @@ export class Session {
   }
 
   #conversation() {
-    const quiet = this.loaded && !this.messages.length && !this.turn;
+    const { turn } = this;
+    const told = turn ? this.messages.filter((one) => one.number < turn.from) : this.messages;
+    const quiet = this.loaded && !told.length && !turn;
     return h(
       "section",
       { class: "card conversation", "aria-label": "Conversation" },
@@ -125,40 +125,40 @@ export class Session {
         h(
           "ol",
           null,
-          this.messages.map((one) => message(one, this.#replayTool(one))),
-          this.turn?.draw(),
+          told.map((one) => message(one, this.#turnTools(one))),
+          turn?.draw(),
         ),
-        this.turn?.failure &&
-          h(
-            "div",
-            { class: "problem", role: "alert" },
-            h("div", null, this.turn.failure.message, h("div", { class: "aside" }, this.turn.failure.hint)),
-          ),
+        turn?.failure && problem(turn.failure),
       ),
       this.#composer(),
     );
   }
 
   /** @param {any} one */
-  #replayTool(one) {
-    return (
-      one.role === "user" &&
-      one.turn &&
+  #turnTools(one) {
+    if (!one.turn) return null;
+    const known = this.detail?.newest_turns.find((/** @type {any} */ turn) => turn.id === one.turn);
+    return h(
+      "span",
+      { class: "turn-tools push" },
+      known?.trace &&
+        h("a", { class: "button plain small", href: link(["trace", known.trace]) }, icon("traces"), "Trace"),
       h(
         "button",
         {
-          class: "button plain small push replay",
-          onclick: () => this.#replay(one.turn),
+          class: "button plain small",
+          onclick: () => this.#replay(one),
           "aria-label": `Replay the turn of message ${one.number} with another model`,
         },
         icon("branch"),
         "Replay with …",
-      )
+      ),
     );
   }
 
   #composer() {
-    const busy = this.turn !== null && !this.turn.over;
+    const { turn } = this;
+    const busy = turn !== null && !turn.over;
     return h(
       "form",
       { class: "composer", onsubmit: this.#send },
@@ -171,7 +171,14 @@ export class Session {
         placeholder: "Message to the session",
         onkeydown: sendOnEnter,
       }),
-      h("button", { class: "button main", type: "submit", disabled: busy }, icon("send"), "Send"),
+      busy
+        ? h(
+            "button",
+            { key: "stop", class: "button", type: "button", onclick: () => turn.stop() },
+            icon("cross"),
+            "Stop",
+          )
+        : h("button", { key: "send", class: "button main", type: "submit" }, icon("send"), "Send"),
     );
   }
 
@@ -196,10 +203,8 @@ export class Session {
     const atEnd = nearEnd();
     do {
       const page = await get(["sessions", this.id, "messages"], { cursor, limit: PAGE }, this.scope.signal);
-      if (page.items.length) {
-        const first = page.items[0].number;
-        this.messages = [...this.messages.filter((one) => one.number < first), ...page.items];
-      }
+      const first = page.items[0]?.number ?? (cursor === null ? 0 : Infinity);
+      this.messages = [...this.messages.filter((one) => one.number < first), ...page.items];
       this.lastPage = cursor;
       cursor = page.next;
     } while (cursor !== null);
@@ -211,85 +216,29 @@ export class Session {
     const form = /** @type {HTMLFormElement} */ (event.target);
     const prompt = String(new FormData(form).get("prompt")).trim();
     if (!prompt || (this.turn && !this.turn.over)) return;
-    const turn = new RunningTurn(prompt);
-    const response = await attempt(() => streamed(["sessions", this.id, "turns"], { prompt }));
-    if (!response) return;
+    const turn = new RunningTurn(this.id, prompt, this.messages.length);
+    if (!(await turn.begin(["sessions", this.id, "turns"], { prompt }))) return;
     form.reset();
-    this.turn = turn;
-    await this.#read(turn, response);
+    this.#follow(turn);
   };
 
-  /** @param {string} turnId */
-  async #replay(turnId) {
-    const models = await known();
-    const values = await ask({
-      title: "Replay the turn with another model",
-      content: [
-        h(
-          "p",
-          { class: "aside" },
-          "What was said before it goes into a new session, where the turn is asked again. This session stays as it is.",
-        ),
-        h(
-          "label",
-          { class: "labelled" },
-          "Model",
-          h("input", {
-            class: "field",
-            name: "model",
-            required: true,
-            list: "models",
-            spellcheck: "false",
-            autocomplete: "off",
-            placeholder: this.detail?.model,
-          }),
-        ),
-        h(
-          "datalist",
-          { id: "models" },
-          models.map((id) => h("option", { value: id })),
-        ),
-      ],
-      action: "Replay",
-    });
-    if (!values) return;
-    const response = await attempt(() =>
-      streamed(["sessions", this.id, "replay"], { turn_id: turnId, model: values.model }),
-    );
-    if (!response) return;
-    const turn = new RunningTurn("");
-    await this.#read(turn, response);
+  /** What begins the turn of one message goes to another model. @param {any} one */
+  async #replay(one) {
+    const model = await chooseModel(this.detail?.model ?? "");
+    if (!model) return;
+    const turn = new RunningTurn("", textOf(one.parts), one.number);
+    const body = { turn_id: one.turn, model };
+    await turn.begin(["sessions", this.id, "replay"], body, (session) => go(["session", session]));
   }
 
-  /**
-   * Shows a turn as it runs; of a replay the fork's screen does.
-   *
-   * @param {RunningTurn} turn
-   * @param {Response} response
-   */
-  async #read(turn, response) {
-    for await (const event of events(response)) {
-      if (!event) continue;
-      turn.learn(event);
-      if (event.event === "fork") {
-        underWay.set(turn.session, turn);
-        go(["session", turn.session]);
-      }
-      turn.changed?.();
-      if (!turn.session) this.#changed();
-    }
-    turn.over = true;
-    underWay.delete(turn.session);
-    turn.changed?.();
-    if (!turn.session) this.refresh();
-  }
-
-  /** @param {RunningTurn} turn */
+  /** Shows a turn as it runs. @param {RunningTurn} turn */
   #follow(turn) {
+    this.turn = turn;
     turn.changed = () => {
       this.#changed();
-      if (turn.over) this.refresh();
+      if (turn.over && !this.scope.over) this.refresh();
     };
+    turn.changed();
   }
 
   #changed() {
@@ -319,20 +268,6 @@ function sendOnEnter(event) {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   /** @type {HTMLTextAreaElement} */ (event.target).form?.requestSubmit();
-}
-
-/**
- * The names of models, to choose from; any other may be typed.
- *
- * @returns {Promise<string[]>}
- */
-async function known() {
-  try {
-    const told = await (await send("GET", "v1/models")).json();
-    return told.data.map((/** @type {{id: string}} */ one) => one.id);
-  } catch {
-    return [];
-  }
 }
 
 function nearEnd() {
