@@ -100,6 +100,7 @@ LLMGINE_TURN_STEPS = "llmgine.turn.steps"
 LLMGINE_COST_USD = "llmgine.cost.usd"  # exact decimal as text; absent where the cost is unknown
 LLMGINE_QUEUE_WAIT = "llmgine.queue.wait"  # seconds, float
 LLMGINE_RESPONSE_CHUNKS = "llmgine.response.chunks"  # events of a streamed answer
+LLMGINE_RESPONSE_PARTS = "llmgine.response.parts"  # whole texts, thoughts and calls of a streamed answer
 LLMGINE_RESPONSE_TIME_PER_CHUNK = "llmgine.response.time_per_chunk"  # seconds, float: mean after the first
 LLMGINE_KEY = "llmgine.key"  # the name of the provider key that served, never the key
 LLMGINE_POOL = "llmgine.pool"
@@ -109,6 +110,8 @@ LLMGINE_ATTEMPT = "llmgine.attempt"
 LLMGINE_ERROR_PHASE = "llmgine.error.phase"
 LLMGINE_ERROR_RETRYABLE = "llmgine.error.retryable"
 LLMGINE_TOOL_OK = "llmgine.tool.ok"
+LLMGINE_APPROVAL_ID = "llmgine.approval.id"
+LLMGINE_APPROVAL_STATE = "llmgine.approval.state"
 LLMGINE_HANDLER = "llmgine.handler"
 LLMGINE_HANDLER_SCOPE = "llmgine.handler.scope"
 LLMGINE_HANDLER_OUTCOME = "llmgine.handler.outcome"
@@ -215,6 +218,13 @@ EVENT_ATTEMPT = (
     "llmgine.call.attempt"  # a try at a model call that came to nothing, and was followed by another
 )
 EVENT_RESET = "llmgine.call.reset"  # what had been heard of an answer is void
+EVENT_TOOL_PROGRESS = "llmgine.tool.progress"
+EVENT_STEERED = "llmgine.turn.steered"  # something that was said to a running turn is in its conversation
+EVENT_TURN_SUSPENDED = "llmgine.turn.suspended"  # it does nothing any more but wait for approvals
+EVENT_TURN_WENT_ON = "llmgine.turn.went_on"
+EVENT_TURN_RESUMED = "llmgine.turn.resumed"  # in another process, after the one that ran it died or slept
+EVENT_APPROVAL_NEEDED = "llmgine.approval.needed"
+EVENT_APPROVAL_SETTLED = "llmgine.approval.settled"
 
 # --- provider names: ours to the conventions'
 PROVIDER_NAMES = {
@@ -271,6 +281,9 @@ METRIC_MESSAGES_CONSUMED = "messaging.client.consumed.messages"
 METRIC_MESSAGING_DURATION = "messaging.client.operation.duration"
 METRIC_PROCESS_DURATION = "messaging.process.duration"
 METRIC_COST = "llmgine.cost.usd_total"
+METRIC_CHUNKS = "llmgine.response.chunks_total"
+METRIC_PARTS = "llmgine.response.parts_total"
+METRIC_RUNTIME_EVENTS = "llmgine.runtime_events_total"
 METRIC_TURNS = "llmgine.turns_total"
 METRIC_TURN_SECONDS = "llmgine.turn.duration"
 METRIC_TOOL_CALLS = "llmgine.tool_calls_total"
@@ -352,6 +365,15 @@ METRICS: dict[str, Metric] = {
             MESSAGING_SECONDS,
         ),
         Metric(METRIC_COST, "counter", "USD", "What model calls cost, where that is known", _MODEL),
+        Metric(METRIC_CHUNKS, "counter", "{chunk}", "Pieces of streamed answers", _MODEL),
+        Metric(METRIC_PARTS, "counter", "{part}", "Whole parts of streamed answers", _MODEL),
+        Metric(
+            METRIC_RUNTIME_EVENTS,
+            "counter",
+            "{event}",
+            "Events that the runtime itself has told on the bus",
+            (LLMGINE_EVENT_TYPE,),
+        ),
         Metric(METRIC_TURNS, "counter", "{turn}", "Turns that ended", (ERROR_TYPE,)),
         Metric(METRIC_TURN_SECONDS, "histogram", "s", "One turn", (ERROR_TYPE,), GEN_AI_SECONDS),
         Metric(
@@ -395,3 +417,51 @@ FORBIDDEN_LABELS = frozenset(
         MESSAGING_MESSAGE_CONVERSATION_ID,
     }
 )
+
+
+class Shown(NamedTuple):
+    """How an event class shows: as what, and under which name; of a span the name's first word."""
+
+    kind: Literal["span", "span event", "counter"]
+    name: str
+
+
+_TURN, _CALL = Shown("span", OPERATION_INVOKE_AGENT), Shown("span", OPERATION_CHAT)
+_TOOL, _CHUNK = Shown("span", OPERATION_EXECUTE_TOOL), Shown("counter", METRIC_CHUNKS)
+_TOLD = Shown("counter", METRIC_RUNTIME_EVENTS)
+
+# Every event class of ours, by its name: what a model's stream is made of, a turn's, and those on the bus.
+EVENTS: dict[str, Shown] = {
+    "ApprovalAnswered": _TOLD,
+    "ApprovalNeeded": Shown("span event", EVENT_APPROVAL_NEEDED),
+    "ApprovalRequested": _TOLD,
+    "ApprovalSettled": Shown("span event", EVENT_APPROVAL_SETTLED),
+    "DeadLettered": Shown("counter", METRIC_EVENTS_FAILED),
+    "Done": _CALL,
+    "Failed": _CALL,
+    "PartDone": Shown("counter", METRIC_PARTS),
+    "Reset": Shown("span event", EVENT_RESET),
+    "SessionEnded": _TOLD,
+    "SessionPassivated": _TOLD,
+    "SessionStarted": _TOLD,
+    "SessionWoken": _TOLD,
+    "Steered": Shown("span event", EVENT_STEERED),
+    "StepStarted": _CALL,
+    "StreamDelta": _TOLD,
+    "TextDelta": _CHUNK,
+    "ThinkingDelta": _CHUNK,
+    "ToolCallDelta": _CHUNK,
+    "ToolCallStart": _CHUNK,
+    "ToolCalled": _TOOL,
+    "ToolCompleted": _TOLD,
+    "ToolProgress": Shown("span event", EVENT_TOOL_PROGRESS),
+    "ToolProgressed": _TOLD,
+    "ToolReturned": _TOOL,
+    "ToolStarted": _TOLD,
+    "TurnCompleted": _TOLD,
+    "TurnDone": _TURN,
+    "TurnFailed": _TURN,
+    "TurnReset": Shown("span event", EVENT_TURN_RESUMED),
+    "TurnStarted": _TOLD,
+    "TurnSuspended": Shown("span event", EVENT_TURN_SUSPENDED),
+}

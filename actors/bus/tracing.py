@@ -18,7 +18,7 @@ from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import UndecodableMessage
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR, Message
 from llmgine.actors.bus.payload import read_head
-from llmgine.telemetry import OpenSpan, SpanRecorder, TraceContext, names
+from llmgine.telemetry import Counter, OpenSpan, SpanRecorder, TraceContext, names
 from llmgine.telemetry.current import Scope, current_opentelemetry, enter, leave, scope
 
 _OWN = "llmgine."
@@ -65,10 +65,17 @@ class Tracing:
 
     # Sending
 
+    def told(self, message_class: type[Message]) -> Counter | None:
+        """What counts the messages of a class that the runtime itself tells; None for users' own."""
+        if not _is_own(message_class):
+            return None
+        labels = {names.LLMGINE_EVENT_TYPE: message_class.__name__}
+        return self._recorder.metrics.counter(names.METRIC_RUNTIME_EVENTS, **labels)
+
     def sent(self, message: Message) -> tuple[bytes | None, OpenSpan | None]:
         """The context that the message carries, and its span, which its sender ends."""
         context = _present()
-        own = message.__wire_name__.startswith(_OWN)
+        own = _is_own(type(message))
         if context is None:
             if self.left > 0:
                 return None, None
@@ -166,6 +173,11 @@ def _context_of(body: bytes) -> TraceContext | None:
         return None if trace is None else TraceContext.from_wire(trace)
     except (UndecodableMessage, ValueError):
         return None
+
+
+def _is_own(message_class: type[Message]) -> bool:
+    """Whether the runtime itself tells messages of the class."""
+    return message_class.__wire_name__.startswith(_OWN)
 
 
 def _session(job: Delivered) -> str:

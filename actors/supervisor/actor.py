@@ -105,6 +105,7 @@ class SupervisorActor(Verbs):
             [self.peer(router) for router in self._routers],
             self,
             options=BusOptions.model_validate(self.settings["bus"]),
+            recorder=self.recorder,
         )
         records = SessionRecords(self._store, f"{self.name}-{self.identity.epoch}", time.time_ns)
         lodging = Lodging(self.cluster, self._hosts, self._work)

@@ -7,7 +7,7 @@ import contextvars
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from opentelemetry import trace as otel
@@ -107,7 +107,7 @@ async def test_the_scope_goes_into_tasks_and_threads(recorder: SpanRecorder) -> 
 def test_a_generator_that_is_closed_elsewhere(recorder: SpanRecorder) -> None:
     """A span held open by a generator ends wherever that is closed."""
 
-    def work() -> Iterator[int]:
+    def work() -> Generator[int]:
         with recorded(recorder, "held", {}):
             yield 1
 

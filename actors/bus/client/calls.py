@@ -185,6 +185,8 @@ class Calls:
                 trace, span = tracing.sent(message)
                 if span is not None:
                     head = head._replace(flags=flags | wire.TRACED)
+        if encoder.told is not None:
+            encoder.told.add()
         if job is not None:
             head = head._replace(depth=job.head.depth + 1)
             if flags and not job.answered:

@@ -16,6 +16,7 @@ from llmgine.actors.bus.messages import Command, CommandError, CommandResult, Me
 from llmgine.actors.bus.options import BusOptions
 from llmgine.actors.bus.payload import Encoder, ResultCodec
 from llmgine.actors.bus.tracing import Tracing
+from llmgine.telemetry import Counter
 
 R = TypeVar("R")
 
@@ -25,10 +26,12 @@ _DURABLE = wire.COMMAND | wire.DURABLE
 class MessageEncoder(Encoder):
     """With what its messages have in common outside of handlers, by flags."""
 
-    __slots__ = ("heads",)
+    __slots__ = ("heads", "told")
 
-    def __init__(self, message_class: type[Message], options: BusOptions) -> None:
+    def __init__(self, message_class: type[Message], options: BusOptions, told: Counter | None) -> None:
         super().__init__(message_class, options.max_payload_bytes)
+        # Counts what the runtime itself tells.
+        self.told = told
         deadline = {"deadline": options.command_deadline}
         self.heads = {
             **{flags: RunHead(self.lineage, flags=flags) for flags in (0, wire.WAIT)},
@@ -60,7 +63,8 @@ class Producer:
         self.closed = False
 
     def encoder(self, message_class: type[Message]) -> MessageEncoder:
-        encoder = self.encoders[message_class] = MessageEncoder(message_class, self.options)
+        told = None if self.tracing is None else self.tracing.told(message_class)
+        encoder = self.encoders[message_class] = MessageEncoder(message_class, self.options, told)
         return encoder
 
     def result(self, command: Command[R], answer: Any) -> CommandResult[R]:

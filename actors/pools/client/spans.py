@@ -54,7 +54,7 @@ class ModelSpan:
         self._clock = clock
         self._began = clock()
         self._first = self._last = 0.0
-        self._chunks = 0
+        self._chunks = self._parts = 0
 
     @property
     def context(self) -> TraceContext:
@@ -79,9 +79,13 @@ class ModelSpan:
             case Reset():
                 self.restarted()
             case PartDone():
-                return
+                self.part()
             case _:
                 self.chunk()
+
+    def part(self) -> None:
+        """A part of the answer is whole."""
+        self._parts += 1
 
     def restarted(self) -> None:
         """What had come is void, and the answer begins anew."""
@@ -103,6 +107,8 @@ class ModelSpan:
             told[names.LLMGINE_CACHED] = True
         if self._chunks:
             told[names.LLMGINE_RESPONSE_CHUNKS] = self._chunks
+        if self._parts:
+            told[names.LLMGINE_RESPONSE_PARTS] = self._parts
         if self._chunks > 1:
             told[names.LLMGINE_RESPONSE_TIME_PER_CHUNK] = (self._last - self._first) / (self._chunks - 1)
         if isinstance(response, LLMResponse):
@@ -247,16 +253,19 @@ def _measured(span: OpenSpan) -> None:
     of_model = (names.GEN_AI_OPERATION_NAME, names.GEN_AI_PROVIDER_NAME, names.GEN_AI_REQUEST_MODEL)
     labels = {name: str(told[name]) for name in of_model if name in told}
     failed = {} if span.error is None else {names.ERROR_TYPE: span.error}
-    observe = span.recorder.observe
-    observe(names.METRIC_OPERATION_DURATION, (span.finish - span.start) / 1e9, **labels, **failed)
+    metrics = span.recorder.metrics
+    seconds = (span.finish - span.start) / 1e9
+    metrics.histogram(names.METRIC_OPERATION_DURATION, **labels, **failed).observe(seconds)
     for name, metric in _OBSERVED.items():
         if name in told:
-            observe(metric, told[name], **labels)
+            metrics.histogram(metric, **labels).observe(told[name])
     for name, kind in _TOKENS.items():
         if name in told:
-            observe(names.METRIC_TOKEN_USAGE, told[name], **labels, **{names.GEN_AI_TOKEN_TYPE: kind})
-    if names.LLMGINE_COST_USD in told:
-        span.recorder.count(names.METRIC_COST, float(told[names.LLMGINE_COST_USD]), **labels)
+            typed = {**labels, names.GEN_AI_TOKEN_TYPE: kind}
+            metrics.histogram(names.METRIC_TOKEN_USAGE, **typed).observe(told[name])
+    for name, metric in _COUNTED.items():
+        if name in told:
+            metrics.counter(metric, **labels).add(float(told[name]))
 
 
 _OBSERVED = {
@@ -264,3 +273,8 @@ _OBSERVED = {
     names.LLMGINE_RESPONSE_TIME_PER_CHUNK: names.METRIC_TIME_PER_OUTPUT_CHUNK,
 }
 _TOKENS = {names.GEN_AI_USAGE_INPUT_TOKENS: "input", names.GEN_AI_USAGE_OUTPUT_TOKENS: "output"}
+_COUNTED = {
+    names.LLMGINE_COST_USD: names.METRIC_COST,
+    names.LLMGINE_RESPONSE_CHUNKS: names.METRIC_CHUNKS,
+    names.LLMGINE_RESPONSE_PARTS: names.METRIC_PARTS,
+}

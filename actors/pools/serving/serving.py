@@ -163,6 +163,7 @@ class Serving:
         until, span = min(ends, ticket.expires), self._span(session, trace)
         request = self._told(request, span)
         call = Call(request, session, ends, until, ticket, span, self._delayed)
+        self._in_flight.add(1)
         try:
             await answer(call, stream)
         except LinkError:
@@ -249,7 +250,6 @@ class Serving:
 
     def _told(self, request: R, span: OpenSpan) -> R:
         """The request as the provider's server gets it: it says where it stands in the trace."""
-        self._in_flight.add(1)
         names = {name.lower() for name in request.extra_headers}
         if self._server is None or _TRACEPARENT in names or not self._endpoint.traceparent:
             return request

@@ -45,6 +45,7 @@ from llmgine.actors.sessions.turns.steering import Steering
 from llmgine.actors.sessions.turns.turn import TurnRequest, served_by
 from llmgine.providers.contracts import Message, ToolCallPart, ToolSpec, Usage
 from llmgine.providers.errors import InvalidRequest, LlmgineError
+from llmgine.telemetry import names
 
 # An engine of the user's own that never finishes is stopped here.
 _ENGINE_STEPS = 10_000
@@ -93,8 +94,13 @@ class TurnRunner:
         limits = (request.limits or Limits()).over(self._conversation.limits)
         seconds = limits.seconds
         until = deadline if seconds is None else min(deadline, began + seconds)
-        clock = TurnClock(until, loop.time, on_suspended)
         spans = self._spans(request)
+
+        def suspended(suspended: bool) -> None:
+            spans.suspended(suspended)
+            on_suspended(suspended)
+
+        clock = TurnClock(until, loop.time, suspended)
         with spans.standing():
             turn = self._begin(request, emit, spans, clock, limits, progress)
             turn.steering = steering or turn.steering
@@ -148,7 +154,8 @@ class TurnRunner:
         if progress is not None:
             turn = Turn(request, emit, spans, view, progress.began.mark, clock, limits)
             resume(turn, progress)
-            turn.emit = self._heard(emit, request.turn_id)
+            turn.emit = self._heard(emit, spans, request.turn_id)
+            spans.event(names.EVENT_TURN_RESUMED)
             return turn
         self._observer.turn_started(shared.session_id, request.turn_id)
         stray = request.answers - {call.id for call in shared.context.open_calls}
@@ -158,13 +165,15 @@ class TurnRunner:
         mark = len(shared.context)
         recovery = request.recovery or shared.recovery
         self._journal.append(TurnBegan(request.turn_id, mark, recovery, spans.trace_id))
-        turn = Turn(request, self._heard(emit, request.turn_id), spans, view, mark, clock, limits)
+        turn = Turn(request, self._heard(emit, spans, request.turn_id), spans, view, mark, clock, limits)
         if stray:
             turn.continuation = Continuation(error=_no_such_call(min(stray)))
         return turn
 
-    def _heard(self, emit: Callable[[TurnEvent], None], turn_id: str) -> Callable[[TurnEvent], None]:
-        return Telling(emit, self._observer, self._conversation.session_id, turn_id)
+    def _heard(
+        self, emit: Callable[[TurnEvent], None], spans: TurnSpans, turn_id: str
+    ) -> Callable[[TurnEvent], None]:
+        return Telling(emit, self._observer, self._conversation.session_id, turn_id, spans.event)
 
     async def _steps(self, turn: Turn) -> None:
         if turn.continuation.error is not None:

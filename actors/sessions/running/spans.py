@@ -67,9 +67,13 @@ class TurnSpans:
         """What is done in here stands below the turn."""
         return standing_in(self._turn)
 
-    def event(self, name: str, **attributes: Any) -> None:
+    def event(self, name: str, attributes: dict[str, Any] | None = None) -> None:
         """Something happens to the turn now."""
         self._turn.event(name, attributes)
+
+    def suspended(self, suspended: bool) -> None:
+        """The turn does nothing any more but wait for approvals, or goes on."""
+        self.event(names.EVENT_TURN_SUSPENDED if suspended else names.EVENT_TURN_WENT_ON)
 
     def model_call(self, request: LLMRequest, step: int) -> AbstractContextManager[ModelSpan]:
         return model_call(
@@ -107,14 +111,14 @@ class TurnSpans:
 
     def end(self, tally: TurnTally, error: str | None) -> None:
         """The turn is over; `error` is the kind of its failure."""
-        turn = self._turn
         attributes: dict[str, Any] = {names.LLMGINE_TURN_STEPS: tally.steps}
         if self._recorder.content and tally.last is not None:
             attributes[names.GEN_AI_OUTPUT_MESSAGES] = inputs([tally.last.message])
-        turn.end(error=error, attributes=attributes)
+        self._turn.end(error=error, attributes=attributes)
         labels = {} if error is None else {names.ERROR_TYPE: error}
         self._recorder.metrics.counter(names.METRIC_TURNS, **labels).add()
-        self._recorder.observe(names.METRIC_TURN_SECONDS, (turn.finish - turn.start) / 1e9, **labels)
+        seconds = (self._turn.finish - self._turn.start) / 1e9
+        self._recorder.metrics.histogram(names.METRIC_TURN_SECONDS, **labels).observe(seconds)
 
 
 class ToolSpan:
@@ -128,15 +132,20 @@ class ToolSpan:
     def context(self) -> TraceContext:
         return self._span.context
 
+    def progress(self) -> None:
+        """The tool tells how far it is."""
+        self._span.event(names.EVENT_TOOL_PROGRESS)
+
     def returned(self, result: ToolResultPart) -> None:
-        span = self._span
         attributes: dict[str, Any] = {names.LLMGINE_TOOL_OK: not result.is_error}
         if self._recorder.content:
             attributes[names.GEN_AI_TOOL_CALL_RESULT] = result.text
         error = _TOOL_ERROR if result.is_error else None
-        span.end(error=error, message=result.text if result.is_error else "", attributes=attributes)
+        message = result.text if result.is_error else ""
+        self._span.end(error=error, message=message, attributes=attributes)
         labels = {names.GEN_AI_TOOL_NAME: result.name}
         if error is not None:
             labels[names.ERROR_TYPE] = error
         self._recorder.metrics.counter(names.METRIC_TOOL_CALLS, **labels).add()
-        self._recorder.observe(names.METRIC_TOOL_SECONDS, (span.finish - span.start) / 1e9, **labels)
+        seconds = (self._span.finish - self._span.start) / 1e9
+        self._recorder.metrics.histogram(names.METRIC_TOOL_SECONDS, **labels).observe(seconds)

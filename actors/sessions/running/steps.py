@@ -37,7 +37,7 @@ from llmgine.actors.sessions.running.clock import TurnClock
 from llmgine.actors.sessions.running.engines import Engine, TurnView
 from llmgine.actors.sessions.running.observer import ToolSummary, TurnObserver
 from llmgine.actors.sessions.running.partial import Partial
-from llmgine.actors.sessions.running.spans import ModelSpan, TurnSpans
+from llmgine.actors.sessions.running.spans import ModelSpan, ToolSpan, TurnSpans
 from llmgine.actors.sessions.tools.context import Chain
 from llmgine.actors.sessions.tools.policy import Ask, ByApproval, Deny, ToolPolicy, decide
 from llmgine.actors.sessions.tools.toolset import Toolset
@@ -188,6 +188,7 @@ class Steps:
                         turn.tally.spent(usage, None)
                         raise error
                     case PartDone():
+                        span.part()
                         partial.finished(event)
                     case Reset():
                         partial.clear()
@@ -285,7 +286,7 @@ class Steps:
                         result = await shared.toolset.run(
                             call,
                             turn.request.turn_id,
-                            lambda data: turn.emit(ToolProgress(call.id, data)),
+                            lambda data: self._progress(turn, call.id, span, data),
                             Chain(
                                 span.context,
                                 turn.request.waiting,
@@ -301,6 +302,10 @@ class Steps:
                 shared.session_id, turn.request.turn_id, call.id, call.name, not result.is_error, seconds
             )
         )
+
+    def _progress(self, turn: Turn, call: str, span: ToolSpan, data: Any) -> None:
+        span.progress()
+        turn.emit(ToolProgress(call, data))
 
     async def _refusal(self, turn: Turn, call: ToolCallPart) -> ToolResultPart | None:
         """What the model is told where the call may not be run, after whoever may approve was asked."""
