@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from llmgine.actors.telemetry import TelemetryOff
 from llmgine.runtime import Runtime
 from llmgine.telemetry import Span
+from tests.runtime.looks import cluster_of
 
 SETTINGS = {"telemetry": {"flush_seconds": 0.01}}
 
@@ -87,3 +89,32 @@ async def test_without_telemetry_the_error_says_so(ask: str) -> None:
             await question()
         with pytest.raises(TelemetryOff):
             runtime.telemetry.observe(print)
+
+
+async def test_kept_traces_outlive_the_telemetry_actor_and_the_runtime(
+    tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    """After a crash of the actor, and in a later runtime over the same file, all that was kept is told."""
+    settings = {"telemetry": {"flush_seconds": 0.01, "sample_settle": 0.01, "store": tmp_path / "t.db"}}
+    async with Runtime.in_process(settings) as runtime:
+        with runtime.span("before the crash"):
+            pass
+        await runtime.telemetry.flush()
+        await eventually(lambda: stored(runtime))
+        await cluster_of(runtime).crash("telemetry")
+        assert "before the crash" in await told(runtime)
+        with runtime.span("after the crash"):
+            pass
+        assert await runtime.telemetry.flush()
+    async with Runtime.in_process(settings) as runtime:
+        assert {"before the crash", "after the crash"} <= set(await told(runtime))
+
+
+async def stored(runtime: Runtime) -> bool:
+    """Whether every trace that has ended is in the file."""
+    counters = await runtime.telemetry.counters()
+    return bool(counters["store"]["stored"] and not counters["sampling"]["unsettled_traces"])
+
+
+async def told(runtime: Runtime) -> list[str]:
+    return [trace.name for trace in (await runtime.telemetry.traces()).items]
