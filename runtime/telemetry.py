@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from llmgine.actors.control import names
-from llmgine.actors.link import Connection, LinkError
+from llmgine.actors.link import Connection
 from llmgine.actors.telemetry import TelemetryClient, TelemetryOff
+from llmgine.providers import LlmgineError
 from llmgine.runtime.driver import Driver
 from llmgine.telemetry import Span
 
@@ -100,7 +101,7 @@ class Observed:
                         for span in change.spans:
                             if span.end is not None:
                                 await self._tell(span)
-            except (LinkError, ConnectionError, OSError) as error:
+            except (LlmgineError, OSError) as error:
                 self.last_error = f"{type(error).__name__}: {error}"
             self.breaks += 1
             await asyncio.sleep(pause)

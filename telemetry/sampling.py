@@ -23,6 +23,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)  # the one that says the most fir
 
 _RANDOM_BITS = 56  # of a trace id, by the W3C's second level of trace contexts
 _SETTLED_REMEMBERED = 10_000
+_MAX_CHOSEN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,14 @@ class TailSampler:
         self.dropped_spans = 0
 
     def choose(self, session: str) -> None:
-        """Keep the traces of a session, or of those that a pattern with `*` meets, from now on."""
+        """Keep the traces of a session, or of those that a pattern with `*` meets, from now on.
+
+        The last thousand choices hold.
+        """
+        self._chosen.pop(session, None)
         self._chosen[session] = None
+        if len(self._chosen) > _MAX_CHOSEN:
+            del self._chosen[next(iter(self._chosen))]
 
     def add(self, spans: Iterable[Span], now: int) -> list[Span]:
         """Spans have begun or ended; returns the ended ones that may be passed on by now."""
@@ -72,7 +79,10 @@ class TailSampler:
                 known.running.add(span.span_id)
             else:
                 known.running.discard(span.span_id)
-                known.waiting.append(span)
+                if len(known.waiting) < self._options.max_trace_spans:
+                    known.waiting.append(span)
+                else:
+                    self.dropped_spans += 1
                 known.end = max(known.end, span.end)
             self._judge(known, span)
             if known.reasons and known.waiting:

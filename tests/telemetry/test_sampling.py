@@ -119,3 +119,15 @@ def test_switched_off_reasons_keep_nothing() -> None:
     """Errors and slow ones are kept only where that is asked for."""
     sampling = sampler(sample_errors=False, sample_slow=None)
     assert sampling.add([span(error="timeout", seconds=1e6)], 0) == []
+
+
+def test_what_waits_is_bounded() -> None:
+    """Of one huge trace without a verdict only so many spans wait, of choices only so many hold."""
+    sampling = sampler(max_trace_spans=10)
+    sampling.add([span(number=number) for number in range(1, 100)], 0)
+    assert sampling.due(SECOND) == [Settled(1, "", 10)]
+    assert sampling.counters()["dropped_spans"] == 99
+    for number in range(1500):
+        sampling.choose(f"s{number}")
+    assert not sampling.add([span(2, session="s0")], 0)
+    assert sampling.add([span(3, session="s1499")], 0)
