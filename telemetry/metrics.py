@@ -90,6 +90,11 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def observe_least(self, count: int, total: Number) -> None:
+        """So many values that fall under the first bound, so much in all."""
+        self.counts[0] += count
+        self.sum += total
+
     def read(self) -> Any:
         return (self.sum, tuple(self.counts), self.bounds)
 

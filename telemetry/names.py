@@ -254,7 +254,7 @@ class Metric(NamedTuple):
 
 GEN_AI_SECONDS = tuple(0.01 * 2**power for power in range(14))
 MESSAGING_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-BUS_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, *MESSAGING_SECONDS)
+BUS_SECONDS = (0.001, 0.0025, *MESSAGING_SECONDS, 30.0)
 CHUNK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
 TOKENS = tuple(float(4**power) for power in range(14))
 
@@ -278,7 +278,6 @@ METRIC_TIME_TO_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk"
 METRIC_TIME_PER_OUTPUT_CHUNK = "gen_ai.client.operation.time_per_output_chunk"
 METRIC_MESSAGES_SENT = "messaging.client.sent.messages"
 METRIC_MESSAGES_CONSUMED = "messaging.client.consumed.messages"
-METRIC_MESSAGING_DURATION = "messaging.client.operation.duration"
 METRIC_PROCESS_DURATION = "messaging.process.duration"
 METRIC_COST = "llmgine.cost.usd_total"
 METRIC_CHUNKS = "llmgine.response.chunks_total"
@@ -348,14 +347,6 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(METRIC_MESSAGES_SENT, "counter", "{message}", "Messages that producers sent", _MESSAGING),
         Metric(METRIC_MESSAGES_CONSUMED, "counter", "{message}", "Messages given to consumers", _MESSAGING),
-        Metric(
-            METRIC_MESSAGING_DURATION,
-            "histogram",
-            "s",
-            "One operation of a bus client",
-            _MESSAGING,
-            MESSAGING_SECONDS,
-        ),
         Metric(
             METRIC_PROCESS_DURATION,
             "histogram",

@@ -171,7 +171,7 @@ class TelemetryOptions(BaseModel):
     """Whether metrics stand on the metrics pages of Ray's nodes, which Prometheus scrapes."""
 
     prometheus_seconds: Annotated[float, Field(gt=0, le=10)] = 5.0
-    """How often they are told to Ray, which takes them on every ten seconds, and forgets levels soon after."""
+    """How often Ray is told of them; it takes them on every ten seconds, and soon forgets levels."""
 
     export_patience: Seconds = 60.0
     """Seconds for which spans are offered again and again to a receiver that cannot take them now."""

@@ -18,7 +18,7 @@ from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import UndecodableMessage
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR, Message
 from llmgine.actors.bus.payload import read_head
-from llmgine.telemetry import Counter, OpenSpan, SpanRecorder, TraceContext, names
+from llmgine.telemetry import Counter, Histogram, OpenSpan, SpanRecorder, TraceContext, names
 from llmgine.telemetry.current import Scope, current_opentelemetry, enter, leave, scope
 
 _OWN = "llmgine."
@@ -62,6 +62,13 @@ class Tracing:
         self._one_in = one_in
         # So many loose messages more, until one is traced; the first of a process is as likely as any.
         self.left = random.randint(1, one_in) if one_in else _NEVER
+
+    def measures(self, kind: str) -> tuple[Histogram, ...]:
+        """Of how long handlers of that kind take: in the bus's own name, and in the conventions'."""
+        metrics = self._recorder.metrics
+        own = names.METRIC_COMMAND_SECONDS if kind == "command" else names.METRIC_EVENT_SECONDS
+        process = {names.MESSAGING_OPERATION_NAME: names.OPERATION_PROCESS}
+        return metrics.histogram(own), metrics.histogram(names.METRIC_PROCESS_DURATION, **process)
 
     # Sending
 

@@ -199,3 +199,23 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
     assert written["uid"] == "llmgine"
     assert [variable["name"] for variable in written["templating"]["list"]] == ["source"]
     assert all(query.count("(") == query.count(")") for query in _queries())
+
+
+def test_the_dashboard_shows_only_what_is_measured() -> None:
+    """Some code sets or counts each metric of the dashboard; the table of names alone measures nothing."""
+    constants = {
+        value: name
+        for name, value in vars(names).items()
+        if name.startswith("METRIC_") and value in names.METRICS
+    }
+    root = Path(llmgine.telemetry.__file__).parent.parent
+    code = "".join(
+        file.read_text(encoding="utf-8")
+        for folder in ("actors", "telemetry", "runtime")
+        for file in (root / folder).rglob("*.py")
+        if file.name != "names.py"
+    )
+    shown = "\n".join(_queries())
+    for metric in names.METRICS.values():
+        if any(re.search(rf"\b{name}\b", shown) for name in scraped_names(metric)):
+            assert re.search(rf"\b{constants[metric.name]}\b", code), metric.name

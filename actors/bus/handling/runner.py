@@ -59,7 +59,7 @@ class Runner:
         self.places = Places(record, host.options)
         self.places.runner = self
         self.queues: list[Queue] = []
-        self.durations = Durations()
+        self.durations = Durations(host.tracing.measures(record.kind) if host.tracing else ())
         self.stuck_now = 0
         self._next: Callable[[], Job | None] = self._first_of_any
         # A worker was called and has not come yet.

@@ -15,6 +15,8 @@ from llmgine.actors.bus.handling.durations import BOUNDS, Durations
 from llmgine.actors.bus.handling.watch import LoopWatch, task_name
 from llmgine.actors.bus.messages import CommandResult
 from llmgine.actors.bus.middleware import Middleware
+from llmgine.actors.bus.tracing import Tracing
+from llmgine.telemetry import SpanRecorder, names
 
 DONE = -1
 
@@ -310,3 +312,20 @@ async def test_many_quick_events_let_the_loop_breathe(live: Any, noted: Any) -> 
         turns += 1
         await asyncio.sleep(0)
     assert turns >= 40
+
+
+def test_durations_reach_the_metrics_of_the_process() -> None:
+    """What each handler's own histogram counts, the process's count alike, quick ones many at a time."""
+    recorder = SpanRecorder("here")
+    measures = Tracing(recorder, 0).measures("event")
+    for durations in (Durations(measures), Durations(measures)):
+        durations.add_quick(10, 0.002)
+        durations.add(0.2)
+        durations.add(7.0)
+    assert [one.name for one in measures] == [names.METRIC_EVENT_SECONDS, names.METRIC_PROCESS_DURATION]
+    for one in measures:
+        assert one.count == 24
+        assert one.counts[0] == 20  # less than the least bound of both
+        assert one.sum == pytest.approx(14.404)
+    (command, _) = Tracing(recorder, 0).measures("command")
+    assert command.count == 0
