@@ -96,6 +96,11 @@ def test_bus_example_runs(clean_environ: Path) -> None:
     assert "KeyError" in lines[3]
 
 
+def test_gateway_example_runs(clean_environ: Path) -> None:
+    """The example of the gateway has OpenAI's client answered by a model and by a session."""
+    assert output_of("gateway.py", clean_environ) == ["Hello", "['one', 'one', 'two', 'two']"]
+
+
 def test_priorities_example_runs(clean_environ: Path) -> None:
     """The example of priorities has its question answered before the work in bulk is done."""
     assert output_of("priorities.py", clean_environ) == [

@@ -314,7 +314,7 @@ async def test_a_supervisor_that_died_finds_its_gateway(
 async def test_a_stream_is_told_to_its_end_when_the_runtime_stops(
     clean_environ: object, eventually: Eventually
 ) -> None:
-    """Live views end at once, for they have no end of their own."""
+    """Live views end at once, for they have no end of their own; then nobody listens any more."""
     async with Runtime.in_process(SETTINGS) as runtime, asking(runtime, eventually) as client:
         session = await runtime.session("s-1", model="scripted/story", stay=True).open()
         begun = asyncio.Event()
@@ -334,6 +334,8 @@ async def test_a_stream_is_told_to_its_end_when_the_runtime_stops(
         await runtime.leave()
         assert await asked == STORY
         await watching
+        with pytest.raises(httpx2.ConnectError):
+            await client.get("/health")
 
 
 async def runs(session: Any) -> bool:
