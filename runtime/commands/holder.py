@@ -1,7 +1,7 @@
 """The background process of `llmgine up`: launches a runtime and holds it until it is told to end.
 
 `python -m llmgine.runtime.commands.holder NAME DESCRIPTOR` writes one line of JSON to the descriptor:
-`{"ready": true}` or `{"error": "…"}`.
+`{"ready": true, "page": "http://…"}` or `{"error": "…"}`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 
 from llmgine.providers.errors import LlmgineError
 from llmgine.runtime import Runtime, RuntimeNotFound, RuntimeStopping
+from llmgine.runtime.commands.up import page_of, with_gateway
 from llmgine.runtime.data import data_folder, remove_holder, write_holder
 from llmgine.runtime.settings import load_settings
 
@@ -26,11 +27,11 @@ async def hold(name: str, descriptor: int) -> int:
     ended = asyncio.Event()
     _heed_signals(ended)
     try:
-        settings = load_settings()
+        settings = with_gateway(load_settings())
         folder = data_folder(settings.data_dir, name)
         async with Runtime.launch(settings, name=name) as runtime:
             write_holder(folder)
-            _tell(descriptor, {"ready": True})
+            _tell(descriptor, {"ready": True, "page": await page_of(runtime)})
             await _until(ended, runtime)
         remove_holder(folder)
     except LlmgineError as error:

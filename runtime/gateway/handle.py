@@ -21,7 +21,12 @@ class Gateway:
         """Where it listens, once it does; None where the settings want none. `GatewayError` says why not."""
         if not self._options.enabled:
             return None
-        told = await self._control.call("gateway", timeout=_PATIENCE)
+        try:
+            told = await self._control.call("gateway", timeout=_PATIENCE)
+        except TimeoutError:
+            raise GatewayError(
+                f"the gateway has not come up within {_PATIENCE:g} s; does the Ray cluster have CPUs free?"
+            ) from None
         if told["port"] is None or told["failure"] is not None:
             raise GatewayError(f"the gateway has not come up: {told['failure']}")
         host = self._options.host

@@ -151,7 +151,7 @@ def test_up_tells_its_end(
     name: str, clean_environ: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who starts a runtime is told the command that ends this one."""
-    monkeypatch.setattr("llmgine.runtime.commands.up.start_holder", lambda folder, name: 7)
+    monkeypatch.setattr("llmgine.runtime.commands.up.start_holder", lambda folder, name: (7, None))
     assert execute(["up", "--name", name]) == 0
     told = "`llmgine down` ends" if name == "default" else "`llmgine down --name other` ends"
     assert told in capsys.readouterr().err
