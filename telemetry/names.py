@@ -289,6 +289,7 @@ METRIC_TOOL_CALLS = "llmgine.tool_calls_total"
 METRIC_TOOL_SECONDS = "llmgine.tool.duration"
 METRIC_QUEUE_WAIT = "llmgine.queue.wait.duration"
 METRIC_IN_FLIGHT = "llmgine.calls_in_flight"
+METRIC_GATEWAY_REFUSED = "llmgine.gateway.refused_total"
 METRIC_SPANS_LOST = "llmgine.telemetry.spans_lost_total"
 METRIC_SERIES_OVERFLOW = "llmgine.telemetry.series_overflow_total"
 METRIC_REDACTION_FAILED = "llmgine.telemetry.redaction_failed_total"
@@ -382,6 +383,13 @@ METRICS: dict[str, Metric] = {
             METRIC_QUEUE_WAIT, "histogram", "s", "Waiting for a provider actor", ("pool",), GEN_AI_SECONDS
         ),
         Metric(METRIC_IN_FLIGHT, "gauge", "{call}", "Model calls in flight", ("pool",)),
+        Metric(
+            METRIC_GATEWAY_REFUSED,
+            "counter",
+            "{request}",
+            "Requests that the gateway refused, and clients that it cut off",
+            ("reason",),
+        ),
         Metric(METRIC_SPANS_LOST, "counter", "{span}", "Span records that a full ring dropped"),
         Metric(METRIC_SERIES_OVERFLOW, "counter", "{series}", "Label sets beyond the limit of one metric"),
         Metric(METRIC_REDACTION_FAILED, "counter", "{span}", "Records stripped, the redaction hook failed"),

@@ -13,7 +13,9 @@ from llmgine.actors.gateway.guard import Guard
 from llmgine.actors.gateway.options import GatewayOptions
 from llmgine.actors.gateway.port import GatewayPort
 from llmgine.actors.gateway.server import HttpServer
+from llmgine.actors.gateway.tally import Tally
 from llmgine.actors.telemetry import ObservedActor
+from llmgine.telemetry.names import METRIC_GATEWAY_REFUSED
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,9 @@ class GatewayActor(ObservedActor):
 
     async def opened(self) -> None:
         await super().opened()
-        self._app = app(lambda: self._port, self._gateway, recorder=self.recorder)
-        self._server = HttpServer(self._app, self._gateway)
+        tally = Tally(lambda reason: self.recorder.count(METRIC_GATEWAY_REFUSED, reason=reason))
+        self._app = app(lambda: self._port, self._gateway, recorder=self.recorder, tally=tally)
+        self._server = HttpServer(self._app, self._gateway, tally)
         self._listens = await self._server.start(await self.control.call("gateway_port"))
         self._joining = asyncio.create_task(self._join(), name="gateway joins its runtime")
 

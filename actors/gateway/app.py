@@ -34,6 +34,7 @@ from llmgine.actors.gateway.routes.login import login_routes
 from llmgine.actors.gateway.routes.openapi import description
 from llmgine.actors.gateway.routes.table import routes
 from llmgine.actors.gateway.secrets import find_secrets
+from llmgine.actors.gateway.tally import Tally
 from llmgine.actors.gateway.tracing import Traced
 from llmgine.actors.gateway.watching import Watching
 from llmgine.telemetry import SpanRecorder
@@ -47,6 +48,7 @@ def app(
     *,
     seal: bytes | None = None,
     recorder: SpanRecorder | None = None,
+    tally: Tally | None = None,
 ) -> Guard:
     """The application; `port` may be a function that gives None while the runtime is not there.
 
@@ -90,7 +92,7 @@ def app(
     named = frozenset(f"{VENDOR}{one.path}" for one in wires if isinstance(one, Route))
     router = Router(table, redirect_slashes=False, default=_nothing)
     inner = _Told(router) if recorder is None else Traced(_Told(router), recorder, named)
-    return Guard(inner, door, options, watching)
+    return Guard(inner, door, options, watching, tally or Tally())
 
 
 @functools.cache

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from llmgine.actors.gateway.errors import Forbidden, Unauthorised
-from llmgine.actors.gateway.options import GatewayOptions, digest, is_loopback
+from llmgine.actors.gateway.options import LOCAL, GatewayOptions, digest, is_loopback
 
 COOKIE = "llmgine_login"
-OWNER, LOCAL = "owner", "local"
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -28,6 +27,8 @@ class Client:
     name: str
     requests_per_minute: float | None = None
     concurrent: int | None = None
+    operator: bool = True
+    """Whether it may look at the runtime and change it, or ask models and sessions alone."""
 
 
 class Door:
@@ -39,7 +40,7 @@ class Door:
         self._seal = seal
         self._lasting = options.login_hours * 3600
         self._clients = {
-            name: Client(name, one.requests_per_minute, one.concurrent)
+            name: Client(name, one.requests_per_minute, one.concurrent, one.operator)
             for name, one in options.clients.items()
         }
 
@@ -81,10 +82,17 @@ class Door:
         found = [name for name, known in self._digests.items() if hmac.compare_digest(given, known)]
         return found[0] if found else None
 
-    def login(self, name: str, now: float) -> tuple[str, int]:
-        """The value of a cookie that stands for this client, and how many seconds it does."""
+    def login(self, secret: str, now: float) -> tuple[str, str, int]:
+        """Whose the secret is, the value of a cookie that stands for them, and how many seconds it does."""
+        name = self.holder(secret)
+        if name is None:
+            raise Unauthorised("the token is not known here", hint="it is gateway.token of the settings")
+        if name in self._clients and not self._clients[name].operator:
+            raise Forbidden(
+                f"client {name} may ask models and sessions alone", hint=f"gateway.clients.{name}.operator"
+            )
         until = int(now + self._lasting)
-        return f"{until}.{name}.{self._signed(until, name)}", int(self._lasting)
+        return name, f"{until}.{name}.{self._signed(until, name)}", int(self._lasting)
 
     def _logged_in(self, cookie: str, now: float) -> str | None:
         until, _, rest = cookie.partition(".")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from starlette.requests import HTTPConnection
 
-from llmgine.actors.gateway.answers import is_page, refused, secure_headers
+from llmgine.actors.gateway.answers import VENDOR, is_page, refused, secure_headers
 from llmgine.actors.gateway.auth import Client, Door
 from llmgine.actors.gateway.bodies import BoundedBody
-from llmgine.actors.gateway.errors import HeadTooLarge
+from llmgine.actors.gateway.errors import Forbidden, HeadTooLarge
 from llmgine.actors.gateway.failures import refusal_of
 from llmgine.actors.gateway.limits import Allowance
 from llmgine.actors.gateway.options import GatewayOptions
 from llmgine.actors.gateway.routes.table import PREFIX
+from llmgine.actors.gateway.tally import Tally
 from llmgine.actors.gateway.watching import Watching
 
 # What whoever watches over machines may ask without a token, and what the page needs to ask for one.
@@ -33,6 +33,7 @@ class Guard:
         door: Door,
         options: GatewayOptions,
         watching: Watching,
+        tally: Tally,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -44,7 +45,7 @@ class Guard:
         self._wall_clock = wall_clock
         self._allowances: dict[str, Allowance] = {}
         self._watching = watching
-        self.refusals: Counter[str] = Counter()
+        self._tally = tally
 
     def end_watches(self) -> None:
         """Live views end, which by themselves never do."""
@@ -67,7 +68,7 @@ class Guard:
             if answer.begun:
                 raise  # the server cuts the connection, which is all that can still be said
             refusal = refusal_of(error)
-            self.refusals[refusal.type] += 1
+            self._tally.add(refusal.type)
             await refused(path, refusal)(scope, receive, answer)
 
     @contextmanager
@@ -77,6 +78,11 @@ class Guard:
             yield
             return
         client = self._door.client(headers, cookies, self._wall_clock())
+        if not client.operator and not path.startswith(f"{VENDOR}/"):
+            raise Forbidden(
+                f"client {client.name} may ask models and sessions below {VENDOR} alone",
+                hint=f"gateway.clients.{client.name}.operator lets it in",
+            )
         scope["client_name"] = client.name
         allowance = self._allowance(client)
         allowance.enter(self._clock())

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 DEFAULT_PORT = 8700
 
+# What is called so: who has the token, and who asks where none is needed.
+OWNER, LOCAL = TAKEN = ("owner", "local")
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SHORTEST_SECRET = 16
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -47,6 +50,11 @@ class ClientOptions(_Options):
         default=None, description="Environment variable that holds it, on the gateway's node."
     )
     key_file: Path | None = Field(default=None, description="File that holds it, on the gateway's node.")
+    operator: bool = Field(
+        default=False,
+        description="Whether it may look at the runtime and change it, as the page does; others ask models and "
+        "sessions alone, in the vendors' words.",
+    )
     requests_per_minute: float | None = Field(
         default=None, gt=0, description="Requests that it may make a minute; a minute's worth at once."
     )
@@ -129,6 +137,8 @@ class GatewayOptions(_Options):
         for name in value:
             if not _NAME.fullmatch(name):
                 raise ValueError("a client's name is at most 64 letters, digits, '.', '_' and '-'")
+            if name in TAKEN:
+                raise ValueError(f"no client may be called {name}: so is whoever has no key of their own")
         return value
 
     @model_validator(mode="after")

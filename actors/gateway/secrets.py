@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from llmgine.actors.gateway.auth import OWNER
 from llmgine.actors.gateway.errors import SecretMissing
-from llmgine.actors.gateway.options import GatewayOptions, checked_secret
+from llmgine.actors.gateway.options import OWNER, GatewayOptions, checked_secret
 
 
 def find_secrets(options: GatewayOptions, environ: Mapping[str, str] | None = None) -> dict[str, str]:

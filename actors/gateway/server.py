@@ -13,7 +13,6 @@ import json
 import logging
 import socket
 import sys
-from collections import Counter
 from collections.abc import Generator
 from typing import Any
 
@@ -23,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from llmgine.actors.gateway.errors import PortTaken
 from llmgine.actors.gateway.options import DEFAULT_PORT, GatewayOptions
+from llmgine.actors.gateway.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -32,19 +32,19 @@ _SLACK = 5.0
 
 
 class HttpServer:
-    """Serves an application from `start` to `stop`; `counts` says how often it had to cut somebody off."""
+    """Serves an application from `start` to `stop`; `tally` counts whom it had to cut off."""
 
-    def __init__(self, application: Any, options: GatewayOptions) -> None:
+    def __init__(self, application: Any, options: GatewayOptions, tally: Tally | None = None) -> None:
         self._application = application
         self._options = options
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
-        self.counts: Counter[str] = Counter()
+        self.tally = tally or Tally()
 
     async def start(self, port: int | None = None) -> int:
         """Listens; the port that it does. `port` goes before the settings'; `PortTaken` where it is."""
         taken = listening(self._options, port)
-        options, counts = self._options, self.counts
+        options, counts = self._options, self.tally
 
         class Protocol(_GuardedProtocol):
             bounds = options
@@ -123,7 +123,7 @@ class _GuardedProtocol(H11Protocol):
     """One connection. A head that is late, and an answer that stays unread, end it."""
 
     bounds: GatewayOptions
-    tally: Counter[str]
+    tally: Tally
 
     _head_timer: asyncio.TimerHandle | None = None
     _body_timer: asyncio.TimerHandle | None = None
@@ -133,7 +133,7 @@ class _GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         self.logger = logger
         if len(self.connections) > self.bounds.max_connections:
-            self.tally["connections_refused"] += 1
+            self.tally.add("connections_refused")
             self._refuse(503, "not_ready", "the gateway has as many connections as it takes")
             return
         self._expect_head()
@@ -169,7 +169,7 @@ class _GuardedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """In the shape of all refusals; what is too long is told apart from what is malformed."""
-        self.tally["malformed"] += 1
+        self.tally.add("malformed")
         error = sys.exception()
         if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431:
             self._refuse(431, "too_large", f"the head has more than {self.bounds.max_head} bytes")
@@ -201,17 +201,17 @@ class _GuardedProtocol(H11Protocol):
         if not self.conn.trailing_data[0]:
             self.transport.close()  # it has asked for nothing, and expects no answer
             return
-        self.tally["slow_heads"] += 1
+        self.tally.add("slow_heads")
         self._refuse(408, "too_slow", f"the head took longer than {self.bounds.head_timeout:g} s")
 
     def _endless(self) -> None:
         self._body_timer = None
-        self.tally["slow_bodies"] += 1
+        self.tally.add("slow_bodies")
         self.transport.abort()
 
     def _unread(self) -> None:
         self._write_timer = None
-        self.tally["slow_readers"] += 1
+        self.tally.add("slow_readers")
         self.transport.abort()
 
     def _refuse(self, status: int, kind: str, message: str) -> None:

@@ -31,6 +31,7 @@ from llmgine.actors.gateway.shapes import (
 )
 from llmgine.actors.link import LinkError
 from llmgine.actors.pools.errors import PoolNotReady
+from llmgine.actors.store import StoreError
 from llmgine.actors.store.queries import LetterFilter, SessionFilter
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.runtime.approvals import Approval, Approvals
@@ -45,7 +46,7 @@ from llmgine.runtime.pools import PoolHandle, Pools
 # Seconds that a request waits for a pool to follow; it goes on afterwards.
 _WAIT = 5.0
 # Approvals that are counted at most.
-_COUNTED = 500
+_COUNTED = 100
 
 
 class OperationAnswers:
@@ -58,16 +59,13 @@ class OperationAnswers:
         status = await driver.control.call("status", False)
         bus = await Bus(driver).statistics()
         used, cost = await self._used()
-        pending = await driver.store.approvals(state="pending", limit=_COUNTED)
         return Overview(
             runtime=status["name"],
             started=datetime.fromtimestamp(status["started"], UTC),
             now=datetime.fromtimestamp(time.time(), UTC),
             actors=[ActorRow(**actor) for actor in status["actors"]],
             drivers=len(status["drivers"]),
-            sessions=await driver.store.count_sessions(SessionFilter(state="open")),
-            turns_pending=await driver.store.count_sessions(SessionFilter(pending=True)),
-            approvals_pending=len(pending.rows),
+            **await self._stored(),
             dead_letters=bus["dead_letter_queue_size"],
             breakers_open=bus["circuit_breakers_open"],
             queue_size=bus["queue_size"],
@@ -76,6 +74,19 @@ class OperationAnswers:
             tokens=used,
             cost=cost,
         )
+
+    async def _stored(self) -> dict[str, int | None]:
+        """What the store counts; None of each while it is away."""
+        store = self._driver.store
+        try:
+            pending = await store.approvals(state="pending", limit=_COUNTED)
+            return {
+                "sessions": await store.count_sessions(SessionFilter(state="open")),
+                "turns_pending": await store.count_sessions(SessionFilter(pending=True)),
+                "approvals_pending": len(pending.rows),
+            }
+        except StoreError:
+            return {"sessions": None, "turns_pending": None, "approvals_pending": None}
 
     async def _used(self) -> tuple[Tokens, Decimal | None]:
         """What all model calls came to; nothing where telemetry is off or away."""

@@ -11,13 +11,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from llmgine.actors.gateway.auth import COOKIE, Door
-from llmgine.actors.gateway.errors import Unauthorised, WrongMethod
+from llmgine.actors.gateway.errors import WrongMethod
 from llmgine.actors.gateway.routes.table import read_body
 from llmgine.actors.gateway.shapes import Shape
 
 
 class LoginBody(Shape):
-    """The token, or a client's key."""
+    """The token, or the key of a client that may operate."""
 
     token: str = Field(min_length=1, max_length=1000)
 
@@ -28,10 +28,7 @@ def login_routes(door: Door) -> list[Route]:
     async def login(request: Request) -> Response:
         _only_post(request)
         body = await read_body(LoginBody, request)
-        name = door.holder(body.token)
-        if name is None:
-            raise Unauthorised("the token is not known here", hint="it is gateway.token of the settings")
-        value, seconds = door.login(name, time.time())
+        name, value, seconds = door.login(body.token, time.time())
         answer = JSONResponse({"client": name})
         answer.set_cookie(COOKIE, value, max_age=seconds, **_how(request))
         return answer

@@ -67,12 +67,13 @@ class Overview(Shape):
     now: datetime
     actors: list[ActorRow]
     drivers: int
-    sessions: int
-    """Those that are open, sleeping ones included."""
-    turns_pending: int
-    approvals_pending: int
+    sessions: int | None
+    """Those that are open, sleeping ones included; null while the store is away, as the next three."""
+    turns_pending: int | None
+    """Sessions with turns that have not ended."""
+    approvals_pending: int | None
+    """Up to 100 are counted."""
     dead_letters: int | None
-    """Null while the store is away."""
     breakers_open: int
     queue_size: int
     bus: dict[str, int | float]

@@ -21,7 +21,9 @@ def door(options: GatewayOptions | None = None, seal: bytes = b"seal") -> Door:
 
 @pytest.fixture
 def guarded() -> GatewayOptions:
-    return GatewayOptions(token=OWNER, clients={"app": ClientOptions(key=APP, concurrent=2)}, login_hours=1)
+    return GatewayOptions(
+        token=OWNER, clients={"app": ClientOptions(key=APP, concurrent=2, operator=True)}, login_hours=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,8 +75,8 @@ def test_the_digest_of_a_token_is_no_token(guarded: GatewayOptions) -> None:
 
 def test_a_login_lasts_as_long_as_set(guarded: GatewayOptions) -> None:
     """And stands for whoever logged in."""
-    value, seconds = door(guarded).login("app", 1000.0)
-    assert seconds == 3600
+    name, value, seconds = door(guarded).login(APP, 1000.0)
+    assert (name, seconds) == ("app", 3600)
     assert door(guarded).client({}, {COOKIE: value}, 4599.0).name == "app"
     with pytest.raises(Unauthorised):
         door(guarded).client({}, {COOKIE: value}, 4600.0)
@@ -85,7 +87,7 @@ def test_a_login_lasts_as_long_as_set(guarded: GatewayOptions) -> None:
 )
 def test_a_login_that_was_changed_does_not_count(guarded: GatewayOptions, change: object) -> None:
     """Neither its time, nor its name, nor its signature."""
-    value, _ = door(guarded).login("app", 1000.0)
+    _, value, _ = door(guarded).login(APP, 1000.0)
     assert callable(change)
     changed = change(value)
     assert changed != value
@@ -102,7 +104,7 @@ def test_a_cookie_of_any_other_form_does_not_count(guarded: GatewayOptions, cook
 
 def test_a_login_ends_with_its_secret_and_its_seal(guarded: GatewayOptions) -> None:
     """A token that was changed, or another gateway, knows it no more."""
-    value, _ = door(guarded).login("owner", 0.0)
+    _, value, _ = door(guarded).login(OWNER, 0.0)
     other = guarded.model_copy(update={"token": GatewayOptions(token=OWNER + "!").token})
     for elsewhere in (door(other), door(guarded, b"another")):
         with pytest.raises(Unauthorised):
@@ -154,3 +156,15 @@ def test_a_page_of_another_origin_changes_nothing(
 def test_the_page_itself_and_programs_may(headers: dict[str, str]) -> None:
     """The page's own origin, and what is no browser."""
     door().check_place("POST", {**HOST, **headers})
+
+
+def test_only_who_may_operate_logs_in(guarded: GatewayOptions) -> None:
+    """The page is for whoever may look at the runtime and change it."""
+    app = ClientOptions(key=APP)
+    only_asks = guarded.model_copy(update={"clients": {"app": app}})
+    assert not door(only_asks).client({"x-api-key": APP}, {}, 0.0).operator
+    assert door(only_asks).client({"x-api-key": OWNER}, {}, 0.0).operator
+    with pytest.raises(Forbidden):
+        door(only_asks).login(APP, 0.0)
+    with pytest.raises(Unauthorised):
+        door(only_asks).login(APP + "!", 0.0)

@@ -58,7 +58,9 @@ async def test_a_login_gives_a_cookie_that_scripts_do_not_see(port: FakePort) ->
 
 async def test_a_client_is_held_to_its_rate(port: FakePort) -> None:
     """Told when to come again; another client is not held up by it."""
-    options = GatewayOptions(token=OWNER, clients={"app": ClientOptions(key=APP, requests_per_minute=2)})
+    options = GatewayOptions(
+        token=OWNER, clients={"app": ClientOptions(key=APP, requests_per_minute=2, operator=True)}
+    )
     async with client(port, options) as asking:
         codes = [(await asking.get(OVERVIEW, headers={"x-api-key": APP})).status_code for _ in range(3)]
         refused = await asking.get(OVERVIEW, headers={"x-api-key": APP})
@@ -80,7 +82,7 @@ async def test_a_client_has_so_many_streams_at_a_time(port: FakePort) -> None:
         yield
 
     port.turn = turn  # type: ignore[method-assign, assignment]
-    options = GatewayOptions(clients={"app": ClientOptions(key=APP, concurrent=1)})
+    options = GatewayOptions(clients={"app": ClientOptions(key=APP, concurrent=1, operator=True)})
     async with client(port, options, **{"x-api-key": APP}) as asking:
         first = asyncio.create_task(asking.post("/api/v1/sessions/s-1/turns", json={"prompt": "Hi"}))
         await entered.wait()
@@ -91,9 +93,25 @@ async def test_a_client_has_so_many_streams_at_a_time(port: FakePort) -> None:
         assert (await asking.get(OVERVIEW)).status_code == 200
 
 
+async def test_a_client_asks_models_and_no_more(port: FakePort) -> None:
+    """Unless it may operate: else it neither looks at the runtime nor changes it."""
+    options = GatewayOptions(clients={"app": ClientOptions(key=APP)})
+    async with client(port, options, **{"x-api-key": APP}) as asking:
+        assert (await asking.get("/v1/models")).status_code == 200
+        asked = list(port.asked)
+        for method, path in (
+            ("GET", OVERVIEW),
+            ("POST", "/api/v1/pools/scripted/drain"),
+            ("GET", "/openapi.json"),
+        ):
+            answer = await asking.request(method, path)
+            assert (answer.status_code, answer.json()["error"]["type"]) == (403, "forbidden"), path
+    assert port.asked == asked
+
+
 async def test_an_answer_says_who_gave_it(port: FakePort) -> None:
     """What a client approves is told under its name."""
-    options = GatewayOptions(clients={"app": ClientOptions(key=APP)})
+    options = GatewayOptions(clients={"app": ClientOptions(key=APP, operator=True)})
     async with client(port, options, **{"x-api-key": APP}) as asking:
         answer = await asking.post("/api/v1/approvals/a-1", json={"approve": True, "note": "fine"})
     assert answer.json()["by"] == "app"

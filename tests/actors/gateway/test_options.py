@@ -83,6 +83,13 @@ def test_a_secret_that_is_not_there_is_told_by_its_place(tmp_path: Path) -> None
     assert "guess-me" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["owner", "local", "", "a b", "x" * 65, "-a"])
+def test_a_clients_name_is_its_own(name: str) -> None:
+    """Neither that of who has the token, nor one that could be misread."""
+    with pytest.raises(ValidationError, match="client"):
+        GatewayOptions(clients={name: ClientOptions(key=SECRET)})
+
+
 def test_a_clients_key_has_one_place() -> None:
     """None, or two, is an error."""
     for given in ({}, {"key": SECRET, "key_env": "KEY"}):

@@ -105,7 +105,7 @@ async def test_more_connections_than_there_may_be_are_refused() -> None:
     async with serving(max_connections=2) as server:
         held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]  # type: ignore[attr-defined]
         assert (await said(server))[0] == 503
-        assert server.counts["connections_refused"] == 1
+        assert server.tally.counts["connections_refused"] == 1
         for _, writer in held:
             writer.write(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert [(await reader.read()).split()[1] for reader, _ in held] == [b"200", b"200"]
@@ -120,13 +120,13 @@ async def test_who_does_not_read_is_dropped(eventually: Callable[..., Awaitable[
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while True:
             await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
-            if server.counts["slow_readers"]:
+            if server.tally.counts["slow_readers"]:
                 return
 
     async with serving(endless, write_timeout=0.2) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)  # type: ignore[attr-defined]
         writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        await eventually(lambda: server.counts["slow_readers"] == 1)
+        await eventually(lambda: server.tally.counts["slow_readers"] == 1)
         writer.close()
 
 
