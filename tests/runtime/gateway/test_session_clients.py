@@ -1,0 +1,157 @@
+"""The vendors' own clients in a session: what it holds is the truth, and its tools stay its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+
+from llmgine.runtime import tool
+from tests.runtime.gateway.conftest import Stage
+from tests.runtime.gateway.test_anthropic_client import TOOLS as MESSAGE_TOOLS
+from tests.runtime.gateway.test_openai_client import CHAT_TOOLS, TOOLS
+
+
+@tool
+def find_order(number: int) -> str:
+    """Where an order is."""
+    return f"order {number} is on its way"
+
+
+def roles(history: Any) -> list[str]:
+    return [message.role for message in history]
+
+
+async def test_the_sessions_tools_run_there_and_the_clients_come_back_as_calls(stage: Stage) -> None:
+    """A streamed chat: only what is new is appended, only the client's own calls are told."""
+    async with stage.runtime.session("mine", model="scripted/calls-both", tools=[find_order]) as session:
+        client = await stage.openai(**{"x-llmgine-session": "mine"})
+        messages: list[Any] = [{"role": "user", "content": "Where is it?"}]
+        async with client.chat.completions.stream(
+            model="session", messages=messages, tools=CHAT_TOOLS
+        ) as stream:
+            choice = (await stream.get_final_completion()).choices[0]
+        assert choice.finish_reason == "tool_calls"
+        assert choice.message.content == "Let me see."
+        (call,) = choice.message.tool_calls or []
+        assert call.function.name == "get_weather"
+        assert roles(await session.history()) == ["user", "assistant", "tool"]
+        messages += [
+            choice.message.model_dump(exclude_none=True),
+            {"role": "tool", "tool_call_id": call.id, "content": "sunny"},
+        ]
+        stream_ = await client.chat.completions.create(
+            model="session", messages=messages, tools=CHAT_TOOLS, stream=True
+        )
+        said = [chunk.choices[0].delta.content or "" async for chunk in stream_]
+        assert "".join(said) == "order 1 is on its way\nsunny"
+        assert roles(await session.history()) == ["user", "assistant", "tool", "tool", "assistant"]
+        messages += [{"role": "assistant", "content": "never said"}, {"role": "user", "content": "Thanks"}]
+        await client.chat.completions.create(model="scripted/echo", messages=messages)
+        history = await session.history()
+        assert [message.text for message in history[-2:]] == ["Thanks", "Thanks"]
+        assert "never said" not in [message.text for message in history]
+
+
+async def test_a_session_is_opened_for_whoever_names_a_new_one(stage: Stage) -> None:
+    """It holds the conversation, so that a client need send no more than what is new."""
+    client = await stage.anthropic(**{"x-llmgine-session": "new"})
+    first: Any = await client.messages.create(
+        model="scripted/tool",
+        max_tokens=50,
+        messages=[{"role": "user", "content": "Weather?"}],
+        tools=MESSAGE_TOOLS,
+    )
+    assert first.stop_reason == "tool_use"
+    result: Any = {"type": "tool_result", "tool_use_id": first.content[0].id, "content": "snow"}
+    async with client.messages.stream(
+        model="scripted/tool",
+        max_tokens=50,
+        messages=[{"role": "user", "content": [result]}],
+        tools=MESSAGE_TOOLS,
+    ) as stream:
+        message: Any = await stream.get_final_message()
+    assert message.content[0].text == "snow"
+    assert (await stage.runtime.sessions.show("new")).messages == 4
+
+
+async def test_a_conversation_goes_on_by_its_name_or_by_its_last_answer(stage: Stage) -> None:
+    """An answer that is not the last one cannot be gone on from."""
+    client = await stage.openai()
+    async with client.responses.stream(
+        model="scripted/tool", input="Weather?", conversation="talk", tools=TOOLS
+    ) as stream:
+        first: Any = await stream.get_final_response()
+    assert first.conversation.id == "talk"
+    result: Any = {"type": "function_call_output", "call_id": first.output[0].call_id, "output": "rain"}
+    second = await client.responses.create(
+        model="scripted/tool", previous_response_id=first.id, input=[result], tools=TOOLS
+    )
+    assert second.output_text == "rain"
+    with pytest.raises(openai.BadRequestError) as raised:
+        await client.responses.create(model="scripted/tool", previous_response_id=first.id, input="And?")
+    assert raised.value.code == "previous_response_not_found"
+    third = await client.responses.create(model="scripted/echo", conversation={"id": "talk"}, input="And?")
+    assert third.output_text == "And?"
+
+
+async def test_a_request_without_a_session_leaves_nothing_behind(stage: Stage) -> None:
+    """No session is made for it, and the next request knows nothing of it."""
+    client = await stage.openai()
+    await client.chat.completions.create(
+        model="scripted/echo", messages=[{"role": "user", "content": "remember me"}]
+    )
+    assert [one async for one in stage.runtime.sessions.list()] == []
+
+
+async def test_a_repeated_request_of_one_key_is_one_turn(stage: Stage) -> None:
+    """A client that lost the answer and asks again gets the same one."""
+    client = await stage.openai(**{"x-llmgine-session": "keyed"})
+    asked: Any = {
+        "model": "scripted/echo",
+        "messages": [{"role": "user", "content": "Once"}],
+        "extra_headers": {"Idempotency-Key": "k-1"},
+    }
+    first, again = [await client.chat.completions.create(**asked) for _ in range(2)]
+    assert first.choices[0].message.content == again.choices[0].message.content == "Once"
+    assert (await stage.runtime.sessions.show("keyed")).turns == 1
+
+
+async def test_a_tool_of_the_sessions_name_and_a_stray_result_are_refused(stage: Stage) -> None:
+    """The client is told what mends it."""
+    async with stage.runtime.session("strict", model="scripted/echo", tools=[find_order]):
+        client = await stage.openai(**{"x-llmgine-session": "strict"})
+        function = {"name": "find_order", "parameters": {"type": "object", "properties": {}}}
+        with pytest.raises(openai.BadRequestError, match="find_order"):
+            await client.chat.completions.create(
+                model="session",
+                messages=[{"role": "user", "content": "x"}],
+                tools=[{"type": "function", "function": function}],  # type: ignore[typeddict-item]
+            )
+        with pytest.raises(openai.BadRequestError, match="no call 'c9'"):
+            await client.chat.completions.create(
+                model="session", messages=[{"role": "tool", "tool_call_id": "c9", "content": "x"}]
+            )
+        with pytest.raises(openai.BadRequestError, match="nothing follows"):
+            await client.chat.completions.create(
+                model="session", messages=[{"role": "assistant", "content": "x"}]
+            )
+
+
+async def test_a_client_that_goes_cancels_its_turn(stage: Stage, eventually: Any) -> None:
+    """The turn ends as cancelled, with what the model had said."""
+    client = await stage.openai(**{"x-llmgine-session": "left"})
+    stream = await client.chat.completions.create(
+        model="scripted/hangs", messages=[{"role": "user", "content": "x"}], stream=True
+    )
+    async for chunk in stream:
+        if chunk.choices[0].delta.content:
+            break
+    await stream.close()
+
+    async def cancelled() -> bool:
+        turns = await stage.runtime.sessions.turns("left")
+        return bool(turns) and turns[0].state == "cancelled"
+
+    await eventually(cancelled)
