@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from llmgine.actors.control import RuntimeNotFound, names
+from llmgine.actors.gateway.shapes import Overview
 from llmgine.actors.sessions import (
     Engine,
     Limits,
@@ -335,6 +336,12 @@ class Runtime:
         status = dict(await self._open().control.call("status"))
         status["bus"] = await self.bus.statistics()
         return status
+
+    async def overview(self) -> Overview:
+        """The runtime at a glance: counts of what it holds and carries, its pools, tokens and cost."""
+        from llmgine.runtime.gateway.port import RuntimePort
+
+        return await RuntimePort(self._open()).overview()
 
     def _open(self) -> Driver:
         if self._driver is None:

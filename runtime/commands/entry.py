@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from llmgine.providers.errors import LlmgineError
 from llmgine.runtime.commands.approvals import approvals
 from llmgine.runtime.commands.ask import ask
+from llmgine.runtime.commands.buses import buses
 from llmgine.runtime.commands.chat import chat
 from llmgine.runtime.commands.cost import cost
 from llmgine.runtime.commands.demo import demo
@@ -28,6 +29,7 @@ from llmgine.runtime.commands.script import run
 from llmgine.runtime.commands.sessions import sessions
 from llmgine.runtime.commands.status import status
 from llmgine.runtime.commands.story import story
+from llmgine.runtime.commands.top import top
 from llmgine.runtime.commands.traces import traces
 from llmgine.runtime.commands.up import up
 
@@ -62,8 +64,10 @@ app.command()(down)
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
 app.command()(status)
 app.command()(story)
+app.command()(top)
 app.command()(up)
 app.add_typer(approvals, name="approvals")
+app.add_typer(buses, name="bus")
 app.add_typer(letters, name="dead-letters")
 app.add_typer(models, name="models")
 app.add_typer(pools, name="pools")

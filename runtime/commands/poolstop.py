@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.live import Live
 from rich.table import Table
 
-from llmgine.runtime.commands.keyboard import pressed
-from llmgine.runtime.commands.output import AsJson, out, table, write_json
-from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, check_runs
-from llmgine.runtime.commands.running import ended_alone, run
+from llmgine.runtime.commands.output import AsJson, table
+from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
+from llmgine.runtime.commands.watching import Every, Ticks, Watch, watch
 
 if TYPE_CHECKING:
     from llmgine.runtime.pool_statistics import PoolActor, PoolStatistics
@@ -28,8 +23,8 @@ COLUMNS = ("", "actors", "in flight", "limit", "waiting", "done/s", "failed/s", 
 
 
 def top(
-    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 1.0,
-    ticks: Annotated[int | None, typer.Option("--ticks", min=1, help="End after so many looks.")] = None,
+    every: Every = 1.0,
+    ticks: Ticks = None,
     as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
@@ -37,48 +32,14 @@ def top(
 
     Example: `llmgine pools top --json --ticks 10`
     """
-    check_runs(name)
-    run(_watch(name, every, ticks, as_json=as_json))
-
-
-async def _watch(name: str, every: float, ticks: int | None, *, as_json: bool) -> None:
-    from llmgine.runtime import Runtime
-
     rates = Rates()
-    async with Runtime.connect(name=name) as runtime:
-        look = runtime.pools.statistics
-        if as_json:
-            await ended_alone(looks(look, print_json, every, ticks))
-        elif not out.is_terminal:
-            await ended_alone(
-                looks(look, lambda found: table("pools", COLUMNS, rates.rows(found)), every, ticks)
-            )
-        else:
-            with Live(console=out, screen=True, auto_refresh=False) as screen:
-
-                def draw(found: Found) -> None:
-                    screen.update(_drawn(rates.rows(found)), refresh=True)
-
-                await ended_alone(looks(look, draw, every, ticks))
-
-
-async def looks(
-    look: Callable[[], Awaitable[Found]], show: Callable[[Found], None], every: float, ticks: int | None
-) -> None:
-    """Shows what is found until q is pressed, or so many times."""
-    with pressed("q") as ends:
-        while not ends.is_set():
-            show(await look())
-            if ticks is not None and (ticks := ticks - 1) == 0:
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(every):
-                    await ends.wait()
-
-
-def print_json(found: Found) -> None:
-    pools = {provider: one.to_json() for provider, one in found.items()}
-    write_json({"time": time.time(), "pools": pools})
+    pools = Watch(
+        look=lambda runtime: runtime.pools.statistics(),
+        drawn=lambda found: _drawn(rates.rows(found)),
+        plain=lambda found: table("pools", COLUMNS, rates.rows(found)),
+        json=rates.json,
+    )
+    watch(name, pools, every, ticks, as_json=as_json)
 
 
 class Rates:
@@ -88,6 +49,13 @@ class Rates:
         self._clock = clock
         self._at = clock()
         self._ended: dict[str, tuple[int, int]] = {}
+
+    def json(self, found: Found) -> dict[str, Any]:
+        """The same as plain values, and the time."""
+        rates = self._rates(found)
+        pools = {provider: one.to_json() for provider, one in found.items()}
+        seconds = {actor: {"done": done, "failed": failed} for actor, (done, failed) in rates.items()}
+        return {"time": time.time(), "pools": pools, "per_second": seconds}
 
     def rows(self, found: Found) -> list[Row]:
         """A row for each pool, and below it one for each of its actors."""

@@ -36,7 +36,7 @@ def run(
 ) -> int:
     """Run a script whose `Runtime.launch()` or `Runtime.connect()` gets the runtime that is chosen here.
 
-    Its exit code is this command's. Example: `llmgine run --connect nightly.py --day monday`
+    Its exit code is this command's. Example: `llmgine run --connect nightly.py monday`
     """
     if not script.is_file():
         raise UsageRefused(f"{script} is not a file; give the path of a Python script")
