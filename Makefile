@@ -53,8 +53,9 @@ format: $(VENV)/stamp  ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 
-docs: $(VENV)/stamp  ## Write docs/settings.md from the settings' own descriptions
+docs: $(VENV)/stamp  ## Write docs/settings.md and docs/command.md from what describes itself
 	$(BIN)/python docs/write_settings.py
+	$(BIN)/python docs/write_commands.py
 
 bench: $(VENV)/stamp  ## All benchmarks, beside what could be used instead
 	$(BIN)/python -m benchmarks all

@@ -221,9 +221,12 @@ def process_lives(pid: int, started: int | None = None) -> bool:
     return state != "Z" and (started is None or process_started(pid) == started)
 
 
-def write_holder(folder: Path) -> None:
-    """Says that this process was started by `llmgine up` and may be ended by `llmgine down`."""
-    content = {"pid": os.getpid(), "started": process_started(os.getpid())}
+def write_holder(folder: Path, gateway: str | None = None) -> None:
+    """Says that this process was started by `llmgine up` and may be ended by `llmgine down`.
+
+    `gateway` is the URL at which its runtime is reached.
+    """
+    content = {"pid": os.getpid(), "started": process_started(os.getpid()), "gateway": gateway}
     (folder / _HOLDER).write_text(json.dumps(content), encoding="ascii")
 
 
@@ -235,6 +238,14 @@ def read_holder(folder: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return pid if process_lives(pid, started) else None
+
+
+def read_gateway(folder: Path) -> str | None:
+    """Where the gateway of a runtime is reached that `llmgine up` holds."""
+    if read_holder(folder) is None:
+        return None
+    told = json.loads((folder / _HOLDER).read_text(encoding="ascii")).get("gateway")
+    return told if isinstance(told, str) else None
 
 
 def remove_holder(folder: Path) -> None:

@@ -336,6 +336,12 @@ def test_settings_page_is_current() -> None:
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == written["page"](), "run `make docs`"
 
 
+def test_page_of_commands_is_current() -> None:
+    """docs/command.md has every command with its options and example; `make docs` writes it."""
+    written = runpy.run_path(str(ROOT / "docs" / "write_commands.py"))
+    assert (ROOT / "docs" / "command.md").read_text(encoding="utf-8") == written["page"](), "run `make docs`"
+
+
 def test_commands_are_in_the_readme() -> None:
     """Every command of `llmgine` has its place in README."""
     from llmgine.runtime.commands.entry import app

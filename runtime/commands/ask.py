@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmgine.runtime.commands.output import AsJson, UsageRefused, note, write
-from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_asked, check_session
+from llmgine.runtime.commands.preflight import DEFAULT_MODEL, ModelName, check_asked, check_session
 from llmgine.runtime.commands.running import run
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def ask(
     prompt: Annotated[
         str | None, typer.Argument(help="What to ask; - or nothing reads standard input.")
     ] = None,
-    model: Annotated[str | None, typer.Option("-m", "--model", help=f"By default {DEFAULT_MODEL}.")] = None,
+    model: ModelName = None,
     session: Annotated[
         str | None, typer.Option("-s", "--session", help="Continue this session of the running runtime.")
     ] = None,

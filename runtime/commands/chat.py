@@ -14,7 +14,7 @@ import typer
 from llmgine.providers.errors import LlmgineError
 from llmgine.runtime.commands.ask import checked_text, stream_answer
 from llmgine.runtime.commands.output import err, fail, note
-from llmgine.runtime.commands.preflight import DEFAULT_MODEL, check_asked, check_session
+from llmgine.runtime.commands.preflight import DEFAULT_MODEL, ModelName, check_asked, check_session
 from llmgine.runtime.commands.running import ended_alone, run
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def chat(
-    model: Annotated[str | None, typer.Option("-m", "--model", help=f"By default {DEFAULT_MODEL}.")] = None,
+    model: ModelName = None,
     session: Annotated[
         str | None, typer.Option("-s", "--session", help="Continue this session of the running runtime.")
     ] = None,

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 import typer
+from typer.completion import completion_init
 from typer.exceptions import TyperException
 
 from llmgine.providers.errors import LlmgineError
@@ -15,6 +16,7 @@ from llmgine.runtime.commands.approvals import approvals
 from llmgine.runtime.commands.ask import ask
 from llmgine.runtime.commands.buses import buses
 from llmgine.runtime.commands.chat import chat
+from llmgine.runtime.commands.completion import completion
 from llmgine.runtime.commands.cost import cost
 from llmgine.runtime.commands.demo import demo
 from llmgine.runtime.commands.doctor import doctor
@@ -57,6 +59,7 @@ def _root(
 
 app.command()(ask)
 app.command()(chat)
+app.command()(completion)
 app.command()(cost)
 app.command()(demo)
 app.command()(doctor)
@@ -78,6 +81,8 @@ app.add_typer(traces, name="traces")
 
 def execute(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code, as docs/command.md tells them. Never raises."""
+    if "_LLMGINE_COMPLETE" in os.environ:
+        completion_init()
     try:
         code = app(args=list(arguments), prog_name="llmgine", standalone_mode=False)
         return code if isinstance(code, int) else 0

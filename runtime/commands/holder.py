@@ -1,7 +1,7 @@
 """The background process of `llmgine up`: launches a runtime and holds it until it is told to end.
 
 `python -m llmgine.runtime.commands.holder NAME DESCRIPTOR` writes one line of JSON to the descriptor:
-`{"ready": true, "page": "http://…"}` or `{"error": "…"}`.
+`{"ready": true, "gateway": "…"}` or `{"error": "…"}`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 
 from llmgine.providers.errors import LlmgineError
 from llmgine.runtime import Runtime, RuntimeNotFound, RuntimeStopping
-from llmgine.runtime.commands.up import page_of, with_gateway
+from llmgine.runtime.commands.fronting import gateway_of, with_gateway
 from llmgine.runtime.data import data_folder, remove_holder, write_holder
 from llmgine.runtime.settings import load_settings
 
@@ -27,11 +27,12 @@ async def hold(name: str, descriptor: int) -> int:
     ended = asyncio.Event()
     _heed_signals(ended)
     try:
-        settings = with_gateway(load_settings())
+        settings = load_settings()
         folder = data_folder(settings.data_dir, name)
-        async with Runtime.launch(settings, name=name) as runtime:
-            write_holder(folder)
-            _tell(descriptor, {"ready": True, "page": await page_of(runtime)})
+        async with Runtime.launch(with_gateway(settings), name=name) as runtime:
+            told = await gateway_of(runtime)
+            write_holder(folder, told.get("gateway"))
+            _tell(descriptor, {"ready": True, **told})
             await _until(ended, runtime)
         remove_holder(folder)
     except LlmgineError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmgine.runtime.commands import completing
 from llmgine.runtime.commands.asking import ask
 from llmgine.runtime.commands.grouping import group
 from llmgine.runtime.commands.output import AsJson, UsageRefused, cell, done, table, write, write_json
@@ -20,7 +21,9 @@ pools = group(
     "Pools of provider actors: listed, shown, scaled, drained, watched, their kept answers cleared."
 )
 
-Pool = Annotated[str, typer.Argument(metavar="POOL", help="The provider's name, such as openai.")]
+Pool = Annotated[
+    str, typer.Argument(metavar="POOL", help="Provider, such as openai.", autocompletion=completing.pools)
+]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for it; it goes on afterwards.")]
 
 

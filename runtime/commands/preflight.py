@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmgine.providers.errors import InvalidRequest, UnknownModel
+from llmgine.runtime.commands.completing import models, runtimes
 from llmgine.runtime.commands.output import UsageRefused
 from llmgine.runtime.data import folder_of, read_record
 
@@ -28,7 +29,14 @@ def _checked_name(name: str) -> str:
     return name
 
 
-RuntimeName = Annotated[str, typer.Option("--name", help="The runtime's name.", callback=_checked_name)]
+RuntimeName = Annotated[
+    str,
+    typer.Option("--name", help="The runtime's name.", callback=_checked_name, autocompletion=runtimes),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option("-m", "--model", help=f"By default {DEFAULT_MODEL}.", autocompletion=models),
+]
 
 
 def command_line(command: str, name: str) -> str:

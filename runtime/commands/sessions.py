@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
+from llmgine.runtime.commands import completing
 from llmgine.runtime.commands.asking import ask
 from llmgine.runtime.commands.grouping import group
 from llmgine.runtime.commands.output import (
@@ -32,7 +33,9 @@ T = TypeVar("T")
 
 sessions = group("Conversations: listed, shown, ended, deleted, exported and imported.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id, as `ls` shows it.")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="Its id, as `ls` shows it.", autocompletion=completing.sessions)
+]
 Prefix = Annotated[str | None, typer.Option("--prefix", help="Only those whose id begins so.")]
 State = Annotated[str | None, typer.Option("--state", help="Only those that are open, or closed.")]
 Pending = Annotated[bool, typer.Option("--pending", help="Only those with turns that have not ended.")]

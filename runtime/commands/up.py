@@ -7,16 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmgine.providers.errors import LlmgineError
-from llmgine.runtime.commands.output import AsJson, done, waiting
+from llmgine.runtime.commands.output import AsJson, done, note, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName, cluster_address, command_line
 from llmgine.runtime.commands.running import begun, run, tell_interrupted
 from llmgine.runtime.data import data_folder, read_record
 
 if TYPE_CHECKING:
-    from llmgine.runtime import Runtime
     from llmgine.runtime.settings import Settings
 
 LOG = "up.log"
@@ -36,60 +35,48 @@ def up(
     """
     from llmgine.runtime.settings import load_settings
 
-    settings = with_gateway(load_settings())
+    settings = load_settings()
     ending = f"`{command_line('down', name)}` ends it"
     if cluster_address():
         with waiting(f"starting runtime {name} in the cluster"):
-            page = run(_launch_detached(settings, name))
-        shown = f"; its page is {page}" if page else ""
-        done(f"runtime {name} runs in the cluster{shown}; {ending}", as_json=as_json, name=name, page=page)
+            told = run(_launch_detached(settings, name))
+        _tell(f"runtime {name} runs in the cluster; {ending}", told, as_json=as_json, name=name)
         return
     folder = data_folder(settings.data_dir, name)
     record = read_record(folder)
     if record is not None and record.holder_lives():
         raise LlmgineError(f"a runtime named {name} already runs (process {record.pid}); {ending}")
     with waiting(f"starting runtime {name}"):
-        pid, page = start_holder(folder, name)
-    shown = f"; its page is {page}" if page else ""
-    done(
-        f"runtime {name} runs, held by process {pid}{shown}; {ending}, its log is {folder / LOG}",
+        pid, told = start_holder(folder, name)
+    _tell(
+        f"runtime {name} runs, held by process {pid}; {ending}, its log is {folder / LOG}",
+        told,
         as_json=as_json,
         name=name,
         pid=pid,
-        page=page,
         log=str(folder / LOG),
     )
 
 
-def with_gateway(settings: Settings) -> Settings:
-    """The settings with a gateway, unless they speak of one: who starts a runtime by hand wants to see it."""
-    if "enabled" in settings.gateway.model_fields_set:
-        return settings
-    gateway = settings.gateway.model_copy(update={"enabled": True})
-    return settings.model_copy(update={"gateway": gateway})
+def _tell(text: str, told: dict[str, str], *, as_json: bool, **facts: Any) -> None:
+    done(text, as_json=as_json, **facts, **told)
+    if not as_json and "gateway" in told:
+        note(f"its dashboard is {told['gateway']}")
+    elif not as_json and "trouble" in told:
+        note(told["trouble"])
 
 
-async def page_of(runtime: Runtime) -> str | None:
-    """Where the runtime's page is; None where it has none. A gateway that has not come up is told of."""
-    from llmgine.actors.gateway import GatewayError
-
-    try:
-        return await runtime.gateway.url()
-    except GatewayError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return None
-
-
-async def _launch_detached(settings: Settings, name: str) -> str | None:
+async def _launch_detached(settings: Settings, name: str) -> dict[str, str]:
     from llmgine.runtime import Runtime
+    from llmgine.runtime.commands.fronting import gateway_of, with_gateway
 
     with begun():
-        async with Runtime.launch(settings, name=name, detached=True) as runtime:
-            return await page_of(runtime)
+        async with Runtime.launch(with_gateway(settings), name=name, detached=True) as runtime:
+            return await gateway_of(runtime)
 
 
-def start_holder(folder: Path, name: str) -> tuple[int, str | None]:
-    """A process of its own that holds the runtime: its pid, and where the page is, once all is ready.
+def start_holder(folder: Path, name: str) -> tuple[int, dict[str, str]]:
+    """The pid of a process of its own that holds the runtime, and what it tells, once the runtime is ready.
 
     The process tells by one line on a pipe whether it is; it does not end with this terminal.
     """
@@ -123,4 +110,4 @@ def start_holder(folder: Path, name: str) -> tuple[int, str | None]:
     if "error" in answer:
         holder.wait()
         raise DidNotStart(answer["error"])
-    return holder.pid, answer["page"]
+    return holder.pid, {key: answer[key] for key in ("gateway", "trouble") if key in answer}

@@ -151,10 +151,15 @@ def test_up_tells_its_end(
     name: str, clean_environ: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who starts a runtime is told the command that ends this one."""
-    monkeypatch.setattr("llmgine.runtime.commands.up.start_holder", lambda folder, name: (7, None))
+    monkeypatch.setattr(
+        "llmgine.runtime.commands.up.start_holder",
+        lambda folder, name: (7, {"gateway": "http://127.0.0.1:8700"}),
+    )
     assert execute(["up", "--name", name]) == 0
     told = "`llmgine down` ends" if name == "default" else "`llmgine down --name other` ends"
-    assert told in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert told in err
+    assert "its dashboard is http://127.0.0.1:8700" in err
 
 
 def test_down_leaves_a_drivers_runtime(clean_environ: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,8 @@ def test_results_come_as_json(path: str) -> None:
 def test_the_example_is_a_call(path: str) -> None:
     """Every option of the example is one of the command's own."""
     example = COMMANDS[path].help.partition("Example: `")[2].partition("`")[0]
-    taken = {option for one in COMMANDS[path].params for option in getattr(one, "opts", ())}
+    params = COMMANDS[path].params
+    taken = {option for one in params for option in (*one.opts, *one.secondary_opts)}
     used = {word for word in example.split() if word.startswith("-") and word != "-"}
     assert used <= taken
 
