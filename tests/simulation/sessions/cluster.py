@@ -33,6 +33,7 @@ class SimulatedCluster:
 
     node = "simulated"
     tasks = None
+    meters = None
 
     def __init__(self, loop: SimulatedLoop, network: Network) -> None:
         self.loop = loop
