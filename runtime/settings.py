@@ -1,7 +1,8 @@
 """The settings tree, and the one place where the environment and the settings file are read.
 
 Keyword arguments win over the environment (`LLMGINE_` and the path, levels joined by `__`), which wins
-over the file's section `metadata.llmgine`. `Settings(...)` itself reads nothing but its arguments.
+over the file's section `metadata.llmgine`, which wins over OpenTelemetry's variable for the content of
+spans. `Settings(...)` itself reads nothing but its arguments.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from llmgine.telemetry.options import TelemetryOptions
 
 PREFIX = "LLMGINE_"
 CONFIG_VARIABLE = "LLMGINE_CONFIG"
+CAPTURE_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_CAPTURES = ("true", "1", "span_only", "span_and_event")
 
 
 class Settings(BaseSettings):
@@ -119,6 +122,7 @@ def load_settings(
         Given("keyword", "", _plain(overrides)),
         Given("variable", "", _from_environment(environ)),
         Given("file", str(path or ""), read_section(path) if path else {}),
+        Given("variable", "", _from_conventions(environ)),
     ]
     merged: dict[str, Any] = {}
     for source in reversed(given):
@@ -136,6 +140,12 @@ def _plain(overrides: Mapping[str, Any] | Settings | None) -> dict[str, Any]:
         name: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
         for name, value in overrides.items()
     }
+
+
+def _from_conventions(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What OpenTelemetry's own variables say, for settings that nobody made here."""
+    captured = environ.get(CAPTURE_VARIABLE, "").strip().lower()
+    return {"telemetry": {"content": True}} if captured in _CAPTURES else {}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -276,3 +276,16 @@ def test_each_setting_is_described() -> None:
         for name in path[:-1]:
             at = _model(at.model_fields[name].annotation)
         assert at.model_fields[path[-1]].description, ".".join(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [("true", True), ("SPAN_ONLY", True), ("NO_CONTENT", False), ("", False)]
+)
+def test_opentelemetrys_variable_for_content(said: str, kept: bool, tmp_path: Path) -> None:
+    """OpenTelemetry's own variable switches content on where nothing of ours says otherwise."""
+    environ = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": said}
+    assert load_settings(environ=environ).telemetry.content is kept
+    assert not load_settings(environ={**environ, "LLMGINE_TELEMETRY__CONTENT": "false"}).telemetry.content
+    file = tmp_path / "settings.yaml"
+    file.write_text("metadata: {llmgine: {telemetry: {content: false}}}")
+    assert not load_settings(environ=environ, file=file).telemetry.content
