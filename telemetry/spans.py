@@ -322,8 +322,8 @@ class SpanRecorder:
             self.threshold = self.capacity + 1
             self._notify()
 
-    def drain(self, limit: int = 1024) -> Batch | None:
-        """Take up to `limit` records and every metric that changed; None when there is nothing to say."""
+    def drain(self, limit: int = 1024, *, metrics: bool = True) -> Batch | None:
+        """Take up to `limit` records and, with `metrics`, each that changed; None without anything to say."""
         records: list[SpanRecord] = []
         pop = self.ring.popleft
         try:
@@ -337,14 +337,14 @@ class SpanRecorder:
         lost = self.lost
         if lost != self._told_lost:
             self.metrics.counter(METRIC_SPANS_LOST).add(lost - self._told_lost)
-        metrics = self.metrics.changed()
-        if not records and not metrics and lost == self._told_lost:
+        changed = self.metrics.changed() if metrics else ()
+        if not records and not changed and lost == self._told_lost:
             return None
         first = self._next + lost - self._told_lost
         self._told_lost = lost
         self._next = first + len(records)
         self._batches += 1
-        return Batch(self.source, self.instance, self._batches - 1, first, lost, tuple(records), metrics)
+        return Batch(self.source, self.instance, self._batches - 1, first, lost, tuple(records), changed)
 
     def _record(self, span: OpenSpan) -> SpanRecord:
         name, session, attributes = span.name, span.session, span.attributes

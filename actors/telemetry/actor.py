@@ -25,9 +25,8 @@ class TelemetryActor(RuntimeActor):
         observers = open_observers(options)
         self.host = TelemetryHost(options, exporters, observers=observers, runtime=boot.runtime)
         meters = self.cluster.meters if options.prometheus else None
-        self._scraped = (
-            None if meters is None else Scraped(self.host.assembler.metrics.read, meters, options.prometheus_seconds)
-        )
+        read = self.host.assembler.metrics.read
+        self._scraped = None if meters is None else Scraped(read, meters, options.prometheus_seconds)
 
     def handlers(self) -> Mapping[str, StreamHandler]:
         return self.host.handlers()

@@ -22,6 +22,7 @@ ACK = "ack"  # [ACK, number of the last batch taken]
 REFUSED = "refused"  # [REFUSED, reason]: the batch after the last acknowledged one cannot be read
 
 BATCH_RECORDS = 256
+METRICS_SECONDS = 1.0  # metrics travel whole, so they go less often than spans
 WINDOW = 8  # batches that wait for their acknowledgement; they are sent again after a break
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
@@ -37,6 +38,8 @@ class Connects(Protocol):
 
 class TelemetryShipper:
     """Ships a recorder's batches over one stream: at `flush_count` records, each `flush_seconds`, on `flush`.
+
+    Metrics that have changed go along each second, and on `flush`.
 
     `start` and everything after belong to one loop; the recorder may be used from any thread.
     """
@@ -64,6 +67,7 @@ class TelemetryShipper:
         self._flushes: list[_Flush] = []
         self._server: int | None = None
         self._failures = 0
+        self._metrics_due = 0.0
         self.breaks = 0  # how often the telemetry actor could not be reached or was lost
         self.discarded = 0  # records of batches that could not travel
         self.last_error = ""
@@ -149,7 +153,7 @@ class TelemetryShipper:
 
     def _fill(self) -> None:
         while len(self._unacknowledged) < WINDOW:
-            batch = self.recorder.drain(BATCH_RECORDS)
+            batch = self.recorder.drain(BATCH_RECORDS, metrics=self._with_metrics())
             if batch is None:
                 for flush in self._flushes:
                     if flush.target is None:
@@ -158,6 +162,14 @@ class TelemetryShipper:
             self._last = batch.number
             self._unacknowledged.append(batch)
         self._settle()
+
+    def _with_metrics(self) -> bool:
+        """Whether the next batch takes metrics along."""
+        now = asyncio.get_running_loop().time()
+        due = now >= self._metrics_due or bool(self._flushes)
+        if due:
+            self._metrics_due = now + METRICS_SECONDS
+        return due
 
     async def _open(self) -> Stream:
         connection = await self._peer.connection()

@@ -330,3 +330,17 @@ def test_names_and_errors_bear_no_keys() -> None:
     batch = source.drain()
     assert batch is not None
     assert key.encode() not in batch.pack()
+
+
+def test_metrics_can_wait_for_a_later_batch() -> None:
+    """What changed is not lost when a batch goes without it."""
+    recorder = SpanRecorder("a")
+    recorder.count("things")
+    assert recorder.drain(metrics=False) is None
+    recorder.start("work").end()
+    without = recorder.drain(metrics=False)
+    assert without is not None
+    assert without.metrics == ()
+    later = recorder.drain()
+    assert later is not None
+    assert [(series.name, series.value) for series in later.metrics] == [("things", 1)]

@@ -185,8 +185,8 @@ async def test_a_batch_that_cannot_be_read_is_given_up_and_the_rest_arrives(net:
     drain = recorder.drain
     batches: list[Any] = []
 
-    def spoiling(limit: int = 1) -> Any:
-        batch: Any = drain(1)
+    def spoiling(limit: int = 1, *, metrics: bool = True) -> Any:
+        batch: Any = drain(1, metrics=metrics)
         if batch is not None and batch.number == 2:
             batch = Refusing(batch)
         batches.append(batch)
