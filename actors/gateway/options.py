@@ -52,8 +52,8 @@ class ClientOptions(_Options):
     key_file: Path | None = Field(default=None, description="File that holds it, on the gateway's node.")
     operator: bool = Field(
         default=False,
-        description="Whether it may look at the runtime and change it, as the page does; others ask models and "
-        "sessions alone, in the vendors' words.",
+        description="Whether it may look at the runtime and change it, as the page does; others ask models "
+        "and sessions alone, in the vendors' words.",
     )
     requests_per_minute: float | None = Field(
         default=None, gt=0, description="Requests that it may make a minute; a minute's worth at once."
