@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from llmgine.providers.contracts import LLMRequest, Origin
 from llmgine.providers.errors import InvalidRequest
 
+T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -65,7 +66,7 @@ class Fields:
         return self._left.pop(name, None)
 
     def text(self, name: str) -> str | None:
-        return self._of(name, (str,), "a string was expected")
+        return self._of(name, str, "a string was expected")
 
     def needed(self, name: str) -> str:
         value = self.text(name)
@@ -74,13 +75,13 @@ class Fields:
         return value
 
     def number(self, name: str) -> float | None:
-        return self._of(name, (int, float), "a number was expected")
+        return self._of(name, float, "a number was expected", int)
 
     def whole(self, name: str) -> int | None:
-        return self._of(name, (int,), "an integer was expected")
+        return self._of(name, int, "an integer was expected")
 
     def flag(self, name: str) -> bool | None:
-        return self._of(name, (bool,), "true or false was expected")
+        return self._of(name, bool, "true or false was expected")
 
     def one_of(self, name: str, *words: str) -> str | None:
         """One of these words; None where it is left out."""
@@ -91,7 +92,7 @@ class Fields:
 
     def table(self, name: str) -> dict[str, Any] | None:
         """An object that is taken as it is."""
-        return self._of(name, (dict,), "an object was expected")
+        return self._of(name, dict, "an object was expected")
 
     def within(self, name: str) -> Fields | None:
         """An object to read on in."""
@@ -103,7 +104,7 @@ class Fields:
         return [Fields(one, f"{self.at(name)}[{at}]") for at, one in enumerate(self.items(name))]
 
     def items(self, name: str) -> list[Any]:
-        return self._of(name, (list,), "a list was expected") or []
+        return self._of(name, list, "a list was expected") or []
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A string, or a list of them."""
@@ -113,10 +114,10 @@ class Fields:
             self.refuse(name, "a string or a list of strings was expected")
         return tuple(several)
 
-    def _of(self, name: str, kinds: tuple[type, ...], reason: str) -> Any:
+    def _of(self, name: str, kind: type[T], reason: str, *others: type) -> T | None:
         """The field, of exactly one of these types; None where it is left out."""
-        value = self.raw(name)
-        if value is not None and type(value) not in kinds:
+        value: T | None = self.raw(name)
+        if value is not None and type(value) not in (kind, *others):
             self.refuse(name, reason)
         return value
 

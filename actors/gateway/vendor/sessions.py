@@ -135,7 +135,9 @@ class TurnAnswer:
 
     def _response(self, reply: Reply) -> LLMResponse:
         parts: list[AnyPart] = [kind(text="".join(pieces)) for _, kind, pieces in self._said.values()]
-        parts += [part for part in reply.parts if not isinstance(part, (TextPart, ThinkingPart, ToolCallPart))]
+        parts += [
+            part for part in reply.parts if not isinstance(part, (TextPart, ThinkingPart, ToolCallPart))
+        ]
         reason = reply.finish_reason
         if reason is FinishReason.TOOL_CALLS and not reply.open_calls:
             reason = FinishReason.STOP

@@ -52,7 +52,7 @@ class Wire(Protocol):
 
 
 class ChatWire:
-    path = "/chat/completions"
+    path: ClassVar[str] = "/chat/completions"
     vendor: ClassVar[Vendor] = "openai"
 
     def read(self, body: Any, target: Origin | None, headers: Mapping[str, str]) -> Asked:
@@ -67,7 +67,7 @@ class ChatWire:
 
 
 class ResponsesWire:
-    path = "/responses"
+    path: ClassVar[str] = "/responses"
     vendor: ClassVar[Vendor] = "openai"
 
     def read(self, body: Any, target: Origin | None, headers: Mapping[str, str]) -> Asked:
@@ -84,7 +84,7 @@ class ResponsesWire:
 
 
 class MessagesWire:
-    path = "/messages"
+    path: ClassVar[str] = "/messages"
     vendor: ClassVar[Vendor] = "anthropic"
 
     def read(self, body: Any, target: Origin | None, headers: Mapping[str, str]) -> Asked:

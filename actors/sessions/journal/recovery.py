@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from llmgine.actors.sessions.errors import OutcomeUnknown, TurnCancelled, TurnError
+from llmgine.actors.sessions.errors import OutcomeUnknown, TurnCancelled
 from llmgine.actors.sessions.journal.records import ApprovalAnswered, ApprovalAsked, ToolBegan
 from llmgine.actors.sessions.journal.state import Progress
 from llmgine.providers.contracts import TextPart, ToolCallPart, ToolResultPart
+from llmgine.providers.errors import LlmgineError
 
 # Under a call that was begun so often and never returned the process dies again.
 _MOST_RUNS: Final = 3
@@ -34,7 +35,7 @@ class Continuation:
     asked: dict[str, int] = field(default_factory=dict)
     leave: dict[str, str] = field(default_factory=dict)
     approved: frozenset[str] = frozenset()
-    error: TurnError | None = None
+    error: LlmgineError | None = None
 
 
 def continuation(progress: Progress) -> Continuation:

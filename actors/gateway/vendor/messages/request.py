@@ -57,7 +57,7 @@ def _read(fields: Fields, target: Origin | None, headers: Mapping[str, str]) -> 
     choice, parallel = _choice(fields)
     tools = _tools(fields, target, own, marks)
     effort, output = _output(fields)
-    request = {
+    request: dict[str, Any] = {
         "model": fields.needed("model"),
         "system": _system(fields, marks),
         "messages": conversation.read(fields),

@@ -15,7 +15,7 @@ from llmgine.providers.errors import ErrorKind, MissingKey, ProviderError, Unkno
 def test_every_kind_has_a_status_and_a_type(kind: ErrorKind) -> None:
     """An error of the provider's is an error in both vendors' shapes, with its text."""
     error = ProviderError("what happened", kind=kind, hint="set this")
-    openai, anthropic = (failure_of(vendor, error, "req_1") for vendor in ("openai", "anthropic"))  # type: ignore[arg-type]
+    openai, anthropic = (failure_of(vendor, error, "req_1") for vendor in ("openai", "anthropic"))
     assert 400 <= openai.status < 600
     assert 400 <= anthropic.status < 600
     assert openai.body["error"]["message"] == "what happened; set this"

@@ -5,6 +5,7 @@ What a client of the gateway reads is what a client of the provider would have r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ WIRES: dict[str, tuple[Wire, Codec, Any, Any]] = {
     "responses": (ResponsesWire(), OpenAIResponsesCodec(), Response, ResponseStreamEvent),
     "messages": (MessagesWire(), AnthropicMessagesCodec(), AnthropicMessage, RawMessageStreamEvent),
 }
-READERS = {
+READERS: dict[str, Callable[[Any, Origin], Asked]] = {
     "openai-chat": read_chat,
     "openai-responses": read_responses,
     "anthropic-messages": lambda body, target: read_messages(body, target, {}),
