@@ -321,6 +321,14 @@ def test_session_handlers_example_runs(clean_environ: Path) -> None:
     ]
 
 
+def test_gateway_client_example_runs(clean_environ: Path) -> None:
+    """OpenAI's client streams the answer of a session, whose own tool has run there."""
+    assert output_of("gateway_openai.py", clean_environ) == [
+        "Order 7 comes on Thursday.",
+        "['user', 'assistant', 'tool', 'assistant']",
+    ]
+
+
 def test_pools_example_runs(clean_environ: Path) -> None:
     """The example of pools changes one under calls, refuses a size, and drains one actor."""
     lines = output_of("pools.py", clean_environ)
