@@ -36,9 +36,23 @@ export function seconds(value) {
   if (value < 0.001) return `${Math.round(value * 1e6)} µs`;
   if (value < 1) return `${(value * 1e3).toFixed(value < 0.01 ? 1 : 0)} ms`;
   if (value < 60) return `${value.toFixed(value < 10 ? 2 : 1)} s`;
-  if (value < 3600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
-  if (value < 86_400) return `${Math.floor(value / 3600)} h ${Math.round((value % 3600) / 60)} min`;
-  return `${Math.floor(value / 86_400)} d ${Math.round((value % 86_400) / 3600)} h`;
+  if (value < 3600) return parts(value, 60, "min", "s");
+  if (value < 86_400) return parts(value / 60, 60, "h", "min");
+  return parts(value / 3600, 24, "d", "h");
+}
+
+/**
+ * Two units, of which the smaller is left out where it says nothing.
+ *
+ * @param {number} value in the smaller unit
+ * @param {number} size
+ * @param {string} large
+ * @param {string} small
+ */
+function parts(value, size, large, small) {
+  const whole = Math.round(value);
+  const rest = whole % size;
+  return `${Math.floor(whole / size)} ${large}${rest ? ` ${rest} ${small}` : ""}`;
 }
 
 /**

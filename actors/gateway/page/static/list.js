@@ -29,7 +29,7 @@ import { h, island, render } from "./dom.js";
  */
 
 const AROUND = 8;
-const NARROW = 640;
+const NARROW = 480;
 let lists = 0;
 
 export class List {

@@ -36,7 +36,7 @@ export class Schedules {
         },
         { title: "Session", wide: true, width: "minmax(80px, 1fr)", cell: (row) => row.session },
         { title: "Due", width: "110px", cell: (row) => h("span", { title: row.next_at }, ago(row.next_at)) },
-        { title: "Recurs", width: "minmax(120px, 1fr)", cell: recurs },
+        { title: "Recurs", width: "minmax(110px, 1.5fr)", cell: recurs },
         { title: "Until", wide: true, width: "110px", cell: (row) => time(row.until) },
         { title: "Fired", wide: true, width: "70px", number: true, cell: (row) => count(row.fired) },
       ],

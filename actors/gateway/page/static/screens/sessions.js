@@ -25,7 +25,7 @@ export class Sessions {
       columns: [
         {
           title: "Session",
-          width: "minmax(150px, 1.5fr)",
+          width: "minmax(72px, 1.5fr)",
           cell: (row) => [
             h("span", { class: "mono" }, row.id),
             row.parent && h("span", { class: "aside" }, ` of ${row.parent}`),
