@@ -187,6 +187,7 @@ from llmgine.runtime.bus import Bus
 from llmgine.runtime.data import DataFolderLocked
 from llmgine.runtime.dead_letters import DeadLetters, Replayed
 from llmgine.runtime.deployments import Deployment
+from llmgine.runtime.logs import LogLine, Logs
 from llmgine.runtime.models import Models
 from llmgine.runtime.placing import Placement
 from llmgine.runtime.pool_statistics import PoolActor, PoolStatistics
@@ -269,7 +270,9 @@ __all__ = [
     "LimitReached",
     "Limits",
     "LlmgineError",
+    "LogLine",
     "LoggingMiddleware",
+    "Logs",
     "McpServer",
     "Message",
     "MetadataFilter",

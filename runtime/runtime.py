@@ -34,6 +34,7 @@ from llmgine.runtime.checks import checked_id
 from llmgine.runtime.choice import chosen, entered
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.gateway.handle import Gateway
+from llmgine.runtime.logs import Logs
 from llmgine.runtime.mapping import MapPlan, MapSessions, run_map
 from llmgine.runtime.models import Models
 from llmgine.runtime.placing import Placement
@@ -193,6 +194,11 @@ class Runtime:
     def telemetry(self) -> Telemetry:
         """What happened: sessions, traces, costs, statistics, what is running."""
         return Telemetry(self._open())
+
+    @property
+    def logs(self) -> Logs:
+        """What the actors log, on all nodes."""
+        return Logs(self._open())
 
     def session(
         self,

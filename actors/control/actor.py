@@ -20,6 +20,7 @@ from llmgine.actors.control.client import ControlClient
 from llmgine.actors.control.cluster import Boot, Cluster
 from llmgine.actors.control.errors import ActorGone
 from llmgine.actors.control.ground import Ground
+from llmgine.actors.control.logfiles import keep_logs, read_logs
 from llmgine.actors.control.membership import KEPT, Membership
 from llmgine.actors.control.options import ControlOptions
 from llmgine.actors.link import Endpoint, Identity, Peer, StreamHandler
@@ -47,6 +48,9 @@ class RuntimeActor:
         self.options = ControlOptions.model_validate(boot.settings["control"])
         self.identity = Identity(boot.name, boot.kind, time.time_ns())
         self.cluster: Cluster = boot.world.cluster()
+        self._logs = boot.world.log_folder()
+        if self._logs is not None:
+            keep_logs(boot.name, self._logs, self.options.log_level)
         self.recorder = open_recorder(boot.name, TelemetryOptions.model_validate(boot.settings["telemetry"]))
         self._ground: Ground | None = None
         self._endpoint: Endpoint | None = None
@@ -102,6 +106,16 @@ class RuntimeActor:
             raise
         assert self._endpoint is not None
         return self._endpoint.address.to_wire()
+
+    async def logs_on(self) -> str:
+        """The node whose logs this actor reads; "" where none are kept."""
+        return "" if self._logs is None else self.cluster.node
+
+    async def logs(self, positions: dict[str, int], tail: int) -> tuple[list[str], dict[str, int]]:
+        """What the actors of this node have logged since those positions, and the next ones."""
+        if self._logs is None:
+            return [], {}
+        return await asyncio.to_thread(read_logs, self._logs, positions, tail)
 
     async def stop(self, grace: float) -> None:
         """Takes nothing new, drains, and lets go of every link; the process stays for its owner to end.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmgine.actors.link import Address, Transport
@@ -113,6 +114,10 @@ class World(Protocol):
     def cluster(self) -> Cluster: ...
 
     def transport(self, cluster: Cluster, *, tcp: bool) -> Transport: ...
+
+    def log_folder(self) -> Path | None:
+        """Where actors of this node keep what they log; None where that is their process's own matter."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

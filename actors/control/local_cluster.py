@@ -95,5 +95,8 @@ class LocalWorld:
     def cluster(self) -> LocalCluster:
         return self._cluster
 
+    def log_folder(self) -> None:
+        return None
+
     def transport(self, cluster: Any, *, tcp: bool) -> Transport:
         return self._transport

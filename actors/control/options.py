@@ -34,6 +34,10 @@ class ControlOptions(BaseModel):
         ge=0,
         description="How long a stop waits for what is admitted before it reports what is left.",
     )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO",
+        description="How grave a thing is at least that actors log; `llmgine logs` reads it on all nodes.",
+    )
     actor_cpus: float = Field(
         default=0.05, ge=0, description="CPUs that Ray holds back for each of our actors but the providers'."
     )

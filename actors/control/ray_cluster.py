@@ -32,6 +32,7 @@ from llmgine.actors.control.actor import RuntimeActor
 from llmgine.actors.control.cluster import Boot, SpawnOptions, TaskOptions
 from llmgine.actors.control.errors import ActorAway, ActorGone, ControlError, NameTaken, TaskFailed
 from llmgine.actors.control.head import Head, in_thread
+from llmgine.actors.control.logfiles import log_folder
 from llmgine.actors.link import Address, LinkOptions, SocketTransport
 
 # Actor handles that are kept, the latest; asking Ray for one again takes a millisecond.
@@ -220,6 +221,10 @@ class RayWorld:
 
     def cluster(self) -> RayCluster:
         return RayCluster(self.runtime)
+
+    def log_folder(self) -> Path | None:
+        node = ray._private.worker._global_node  # the only place where Ray says where its logs are
+        return None if node is None else log_folder(node.get_logs_dir_path(), self.runtime)
 
     def transport(self, cluster: Any, *, tcp: bool) -> SocketTransport:
         host = ray.util.get_node_ip_address() if tcp else None

@@ -25,7 +25,7 @@ def _quietly(offer: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
             return []
 
     complete.__annotations__ = {"incomplete": str, "return": list[str]}
-    del complete.__wrapped__  # type: ignore[attr-defined]
+    del complete.__wrapped__
     return complete
 
 

@@ -31,7 +31,7 @@ def completion(
 
     Its first line says how to install it. Example: `llmgine completion zsh`
     """
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     named = shell or PurePath(os.environ.get("SHELL", "")).name
     if named not in _INSTALL:

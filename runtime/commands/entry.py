@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 import typer
-from typer.completion import completion_init
+from typer.completion import completion_init  # type: ignore[attr-defined]
 from typer.exceptions import TyperException
 
 from llmgine.providers.errors import LlmgineError
@@ -22,6 +22,7 @@ from llmgine.runtime.commands.demo import demo
 from llmgine.runtime.commands.doctor import doctor
 from llmgine.runtime.commands.down import down
 from llmgine.runtime.commands.letters import letters
+from llmgine.runtime.commands.logged import logs
 from llmgine.runtime.commands.models import models
 from llmgine.runtime.commands.output import NotThere, UsageRefused, fail
 from llmgine.runtime.commands.pools import pools
@@ -64,6 +65,7 @@ app.command()(cost)
 app.command()(demo)
 app.command()(doctor)
 app.command()(down)
+app.command()(logs)
 app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(run)
 app.command()(status)
 app.command()(story)

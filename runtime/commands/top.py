@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmgine.runtime.commands.buses import Part, drawn
 from llmgine.runtime.commands.output import AsJson, table
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 from llmgine.runtime.commands.traced import money
@@ -87,8 +88,6 @@ class Shown:
             table(title, columns, rows)
 
     def drawn(self, found: Glance) -> RenderableType:
-        from llmgine.runtime.commands.buses import drawn
-
         return drawn(iter(self._parts(found)))
 
     def rates(self, overview: Overview) -> dict[str, float]:
@@ -101,7 +100,7 @@ class Shown:
             for name, count in self._counts.items()
         }
 
-    def _parts(self, found: Glance) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    def _parts(self, found: Glance) -> list[Part]:
         one, rates = found.overview, self.rates(found.overview)
         holds = {
             "sessions open": one.sessions,
@@ -117,7 +116,7 @@ class Shown:
             "cost": money(one.cost) or "none",
         }
         up = one.now - one.started
-        parts = [
+        parts: list[Part] = [
             _row(f"runtime {one.runtime}, up {str(up).partition('.')[0]}; q or Ctrl-C ends", holds),
             _row("a second", {_RATES[name]: rate for name, rate in rates.items()}),
             ("pools", _POOL, [_pool(pool) for pool in one.pools if pool.size or pool.actors]),
@@ -144,7 +143,7 @@ def _counts(overview: Overview) -> dict[str, int]:
     }
 
 
-def _row(title: str, values: dict[str, Any]) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+def _row(title: str, values: dict[str, Any]) -> Part:
     return title, tuple(values), [tuple(map(str, values.values()))]
 
 

@@ -175,3 +175,65 @@ def test_up_in_a_cluster(shared: Place) -> None:
     shared.run("down", "--name", name)
     _, err = shared.run("down", "--name", name, code=3)
     assert f"no runtime named {name}" in err
+
+
+JOB = """
+import asyncio, logging, sys
+from llmgine.runtime import Runtime, tool
+
+@tool
+def look() -> str:
+    "Looks."
+    logging.getLogger("job").warning("looked")
+    return "seen"
+
+async def main():
+    async with Runtime.launch() as runtime:
+        async with runtime.session("talk", model="scripted/look", tools=[look]) as session:
+            print((await session.ask("look")).text, flush=True)
+        try:
+            if sys.argv[1:] == ["wait"]:
+                await asyncio.Event().wait()
+        finally:
+            print("left", flush=True)
+
+asyncio.run(main())
+sys.exit(7)
+"""
+
+
+def test_a_script_in_a_runtime_that_stays(place: Place) -> None:
+    """`run` joins what `up` has started, whose dashboard answers; its logs, traces and cost are there."""
+    replies = [{"tool_calls": [{"name": "look", "arguments": {}}]}, {"text": "I have seen"}]
+    place.environ["LLMGINE_PROVIDERS__SCRIPTS"] = json.dumps({"look": {"replies": replies}})
+    (place.folder / "job.py").write_text(JOB)
+    up = json.loads(place.run("up", "--json")[0])
+    with urllib.request.urlopen(f"{up['gateway']}/health", timeout=10) as answer:
+        assert answer.status == 200
+    out, _ = place.run("run", "job.py", code=7)
+    assert out == "I have seen\nleft\n"
+    lines = [json.loads(line) for line in place.run("logs", "--json", "-s", "talk")[0].splitlines()]
+    (looked,) = [line for line in lines if line["text"] == "looked"]
+    assert looked["actor"].startswith("host-")
+    assert looked["level"] == "WARNING"
+    assert "talk" in place.run("top")[0]
+    assert "talk" in place.run("cost", "--by", "session")[0]
+    assert "execute_tool look" in place.run("traces", "show", "-s", "talk")[0]
+    place.run("down")
+    place.rests()
+
+
+def test_a_script_with_a_runtime_of_its_own(place: Place) -> None:
+    """Under SIGTERM it leaves each of its blocks in order, and with it ends what it has launched."""
+    replies = [{"tool_calls": [{"name": "look", "arguments": {}}]}, {"text": "I have seen"}]
+    place.environ["LLMGINE_PROVIDERS__SCRIPTS"] = json.dumps({"look": {"replies": replies}})
+    (place.folder / "job.py").write_text(JOB)
+    process = place.start("run", "job.py", "wait")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "I have seen\n"
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "left\n"), err
+    assert "Traceback" not in err
+    assert "SIGTERM" not in err
+    place.rests()

@@ -16,11 +16,11 @@ from tests.runtime.gateway.conftest import Stage
 
 # Its dependencies are its own affair, so that it lives in an environment of its own.
 TOOL = Peer("llm", "asks models from a shell", environment=("llm>=0.36",))
-FUNCTIONS = '''
+FUNCTIONS = """
 def get_weather(city: str) -> str:
     "The weather in a city."
     return f"sunny in {city}"
-'''
+"""
 MODELS = """
 - model_id: alone
   model_name: scripted/tool

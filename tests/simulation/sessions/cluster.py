@@ -189,6 +189,9 @@ class SimulatedWorld:
     def cluster(self) -> SimulatedCluster:
         return self._cluster
 
+    def log_folder(self) -> None:
+        return None
+
     def transport(self, cluster: Any, *, tcp: bool) -> Network:
         return self._cluster.network
 
