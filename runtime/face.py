@@ -200,7 +200,18 @@ from llmgine.runtime.sessions import SessionInfo, Sessions, TurnInfo
 from llmgine.runtime.settings import Settings, load_settings
 from llmgine.runtime.settings_errors import SettingsError
 from llmgine.runtime.telemetry import Observed, Telemetry
-from llmgine.telemetry import Observer, Span, TraceContext, TraceQuery, span, traceparent
+from llmgine.telemetry import (
+    CostRow,
+    Observer,
+    SessionSummary,
+    Span,
+    Stats,
+    TraceContext,
+    TraceQuery,
+    TraceSummary,
+    span,
+    traceparent,
+)
 
 __all__ = [
     "AllOf",
@@ -232,6 +243,7 @@ __all__ = [
     "ContextError",
     "ControlError",
     "CostLimit",
+    "CostRow",
     "DataFolderLocked",
     "DeadLetter",
     "DeadLettered",
@@ -339,6 +351,7 @@ __all__ = [
     "SessionOverloaded",
     "SessionPassivated",
     "SessionStarted",
+    "SessionSummary",
     "SessionWoken",
     "Sessions",
     "Settings",
@@ -346,6 +359,7 @@ __all__ = [
     "SinglePassEngine",
     "Span",
     "StartFailed",
+    "Stats",
     "Steered",
     "Step",
     "StepLimit",
@@ -383,6 +397,7 @@ __all__ = [
     "ToolStarted",
     "TraceContext",
     "TraceQuery",
+    "TraceSummary",
     "TurnCancelled",
     "TurnClient",
     "TurnCompleted",

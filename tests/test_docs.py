@@ -101,6 +101,21 @@ def test_gateway_example_runs(clean_environ: Path) -> None:
     assert output_of("gateway.py", clean_environ) == ["Hello", "['one', 'one', 'two', 'two']"]
 
 
+def test_telemetry_example_runs(clean_environ: Path) -> None:
+    """The example of telemetry finds the turn's trace, draws it, and tells what the session came to."""
+    lines = output_of("telemetry.py", clean_environ)
+    assert lines[0] == "ask turn anna 0"
+    assert [line.strip() for line in lines[1:4]] == ["session anna", "ask turn", "invoke_agent"]
+    assert lines[-1].startswith("anna 1 ")
+
+
+def test_observer_example_runs(clean_environ: Path) -> None:
+    """The observer of the example is told of each span that failed, the turn's and the call's."""
+    lines = output_of("observer.py", clean_environ)
+    assert "failed: invoke_agent invalid_request" in lines
+    assert "failed: chat clerk invalid_request" in lines
+
+
 def test_priorities_example_runs(clean_environ: Path) -> None:
     """The example of priorities has its question answered before the work in bulk is done."""
     assert output_of("priorities.py", clean_environ) == [
