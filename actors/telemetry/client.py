@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -165,7 +166,7 @@ class TelemetryShipper:
 
     def _with_metrics(self) -> bool:
         """Whether the next batch takes metrics along."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         due = now >= self._metrics_due or bool(self._flushes)
         if due:
             self._metrics_due = now + METRICS_SECONDS
