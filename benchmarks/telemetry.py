@@ -13,7 +13,8 @@ CASE: Final = Case(
     peers=("otel_sdk",),
     caveats=(
         "two runtimes of one Ray cluster, with telemetry as it is by default and without, are measured in"
-        " turns, a short while each; a loss below zero is noise, and as large as the noise is",
+        " turns, a short while each; a figure is the median over pairs of such whiles, and where it is below"
+        " zero, the machine had other things to do",
         "the telemetry actor works on the same cores, so its own work is part of the loss",
         "a turn is one call of a scripted model that answers at once: real ones lose a smaller share",
         "us_per_span is starting and ending one span with eight attributes and, for ours, packing it for its"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from statistics import median
 from typing import Any, Final
 
 from benchmarks.contract import Effort, Measure, Round, Violation
 from benchmarks.ours.bus import Publisher
 from benchmarks.ours.bus_parts import Books
 from benchmarks.spans import ATTRIBUTES, us_per_span
-from llmgine.runtime import Runtime
+from llmgine.runtime import Runtime, Session
 from llmgine.telemetry import SpanRecorder
 
 _MODEL: Final = "scripted/yes"
@@ -28,7 +29,7 @@ Slice = Callable[[int], Awaitable[float]]
 
 
 class Side:
-    """One of the two runtimes: events a second and turns a second, of a given number."""
+    """One of the two runtimes."""
 
     def __init__(self, runtime: Runtime, publisher: Publisher) -> None:
         self._runtime = runtime
@@ -36,27 +37,32 @@ class Side:
         self._names = itertools.count()
 
     async def events(self, count: int) -> float:
+        """Events a second."""
         return await self._publisher.throughput(count)
 
-    async def turns(self, count: int) -> float:
-        """Turns a second over some new sessions, each of which answers one at a time."""
+    @asynccontextmanager
+    async def turns(self) -> AsyncIterator[Slice]:
+        """Turns a second of some new sessions, each of which answers one at a time."""
         sessions = [
             self._runtime.session(f"s{next(self._names)}", model=_MODEL, placement="pooled")
             for _ in range(_SESSIONS)
         ]
         await asyncio.gather(*(session.open() for session in sessions))
-        numbers = iter(range(count))
 
-        async def work(session: Any) -> None:
-            for _ in numbers:
-                if (await session.ask("And now?")).text != "Yes.":
-                    raise Violation("a turn gave another answer")
+        async def measured(count: int) -> float:
+            numbers = iter(range(count))
+            begun = time.perf_counter()
+            await asyncio.gather(*(_talk(session, numbers) for session in sessions))
+            return count / (time.perf_counter() - begun)
 
-        begun = time.perf_counter()
-        await asyncio.gather(*(work(session) for session in sessions))
-        seconds = time.perf_counter() - begun
+        yield measured
         await asyncio.gather(*(session.leave() for session in sessions))
-        return count / seconds
+
+
+async def _talk(session: Session, numbers: Iterator[int]) -> None:
+    for _ in numbers:
+        if (await session.ask("And now?")).text != "Yes.":
+            raise Violation("a turn gave another answer")
 
 
 @asynccontextmanager
@@ -64,12 +70,14 @@ async def stage(case: str) -> AsyncIterator[Measure]:
     async with _side("on", observed=True) as on, _side("off", observed=False) as off:
 
         async def measure(effort: Effort) -> Round:
-            events = effort.count(25_000, 2_500)
-            turns = effort.count(400, 80)
+            pairs = effort.count(40, 8)
+            bus = await loss_percent(on.events, off.events, 5_000, pairs)
+            async with on.turns() as turns_on, off.turns() as turns_off:
+                turn = await loss_percent(turns_on, turns_off, 100, pairs)
             return Round(
                 {
-                    "loss_percent_bus": await loss_percent(on.events, off.events, events),
-                    "loss_percent_turn": await loss_percent(on.turns, off.turns, turns),
+                    "loss_percent_bus": bus,
+                    "loss_percent_turn": turn,
                     "us_per_span": us_per_span(_recording(), effort.count(50_000, 5_000)),
                 }
             )
@@ -77,12 +85,19 @@ async def stage(case: str) -> AsyncIterator[Measure]:
         yield measure
 
 
-async def loss_percent(on: Slice, off: Slice, count: int) -> float:
-    """How much slower `on` is than `off`, in percent; both take their turns, in either order."""
-    seconds = {True: 0.0, False: 0.0}
-    for observed in (True, False, False, True, True, False, False, True):
-        seconds[observed] += count / await (on if observed else off)(count)
-    return 100.0 * (1.0 - seconds[False] / seconds[True])
+async def loss_percent(on: Slice, off: Slice, count: int, pairs: int) -> float:
+    """How much slower `on` is than `off`, in percent: the median of pairs measured one after the other.
+
+    Which of the two comes first changes from pair to pair.
+    """
+    losses = []
+    for number in range(pairs):
+        if number % 2:
+            with_it, without = await on(count), await off(count)
+        else:
+            without, with_it = await off(count), await on(count)
+        losses.append(100.0 * (1.0 - with_it / without))
+    return median(losses)
 
 
 @asynccontextmanager
