@@ -33,7 +33,7 @@ MAX_ANSWER_SPANS = 2000
 MAX_PAGE = 500
 
 QUESTIONS = (
-    "ask {sessions}, {traces}, {session}, {trace}, {stats}, {cost}, {export}, {counters}, {pause} or {keep}"
+    "ask {sessions}, {traces}, {session}, {usage}, {trace}, {stats}, {cost}, {export}, {counters}, {pause} or {keep}"
 )
 
 
@@ -57,6 +57,10 @@ class Answering:
                 return await self._traces(_trace_query(query), _bounded(limit), _read_cursor(cursor), now)
             case {"session": str(session)}:
                 return await self._session(session)
+            case {"usage": str(session)}:
+                self._hand_over()
+                usage = sorted(await self._store.usage(session), key=lambda one: (one.provider, one.model))
+                return {"usage": [stats_of(one).to_wire() for one in usage]}
             case {"trace": str(id)}:
                 found = await self._trace(id)
                 return {"trace": id, **_told([found] if found else [])}

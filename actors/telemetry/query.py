@@ -87,6 +87,10 @@ class TelemetryClient:
         """Every trace of a session that is still kept."""
         return _view(session, await self._ask({"session": session}), is_session=True)
 
+    async def usage(self, session: str) -> tuple[ModelStats, ...]:
+        """What the calls of a session came to, by model; without its spans, which may be many."""
+        return tuple(map(ModelStats.from_wire, (await self._ask({"usage": session}))["usage"]))
+
     async def trace(self, trace_id: str) -> View:
         """One trace by its id in hexadecimal; no spans where it is not kept."""
         return _view(trace_id, await self._ask({"trace": trace_id}), is_session=False)

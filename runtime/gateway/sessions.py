@@ -62,6 +62,10 @@ class SessionAnswers:
         known = (await self._summaries([id])).get(id)
         return SessionDetail(**_fields(info), **_told(known), newest_turns=turns, usage=await self._usage(id))
 
+    async def check_session(self, id: str) -> None:
+        if await self._driver.store.session(id) is None:
+            raise NotFound(f"no session {id!r} is kept in this runtime")
+
     async def messages(self, id: str, cursor: str | None, limit: int) -> Page[MessageRow]:
         history = await self._history(id)
         first = page_number(cursor) or 0
@@ -85,8 +89,7 @@ class SessionAnswers:
         return turn_places(history, prompts)
 
     async def waterfall(self, id: str) -> Waterfall:
-        if await self._driver.store.session(id) is None:
-            raise NotFound(f"no session {id!r} is kept in this runtime")
+        await self.check_session(id)
         return waterfall_of(await self._telemetry().session(id))
 
     async def fork_before(self, id: str, turn_id: str) -> tuple[str, Message]:
@@ -133,10 +136,9 @@ class SessionAnswers:
         if not self._driver.settings.telemetry.enabled:
             return []
         try:
-            view = await self._telemetry().session(id)
+            return [_usage(told) for told in await self._telemetry().usage(id)]
         except LinkError:
             return []
-        return [_usage(told) for told in view.usage]
 
     def _telemetry(self) -> TelemetryClient:
         return TelemetryClient(self._driver.ground.peer(names.TELEMETRY))

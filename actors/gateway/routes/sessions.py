@@ -49,7 +49,7 @@ async def _waterfall(call: Call) -> Waterfall:
 
 async def _turn(call: Call) -> AsyncIterator[bytes]:
     body: TurnBody = call.body
-    await call.port.session(call.path["id"])  # a session that is not there is an answer, not an event
+    await call.port.check_session(call.path["id"])  # a session that is not there is an answer, not an event
     return _told(
         call.port, TurnAsk(call.path["id"], [Message.user(body.prompt)], body.model, trace=current_trace())
     )

@@ -161,6 +161,10 @@ class FakePort:
         self._note("session", id)
         return _found(self.session_rows, id, "session")
 
+    async def check_session(self, id: str) -> None:
+        self._note("check_session", id)
+        _found(self.session_rows, id, "session")
+
     async def messages(self, id: str, cursor: str | None, limit: int) -> shapes.Page[shapes.MessageRow]:
         self._note("messages", id, cursor, limit)
         _found(self.session_rows, id, "session")
