@@ -32,7 +32,7 @@ class TelemetryActor(RuntimeActor):
         return self.host.handlers()
 
     async def opened(self) -> None:
-        await self.host.open()
+        self.host.open()
         if self._scraped is not None:
             await self._scraped.close()  # of an attempt to open that failed
             self._scraped.start()

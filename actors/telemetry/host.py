@@ -64,6 +64,7 @@ class TelemetryHost:
         self._paused = False
         self._counted: dict[str, int] = {}  # of the sampler, as far as the store knows
         self._told = 0  # when observers were told of the statistics
+        self._opening: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         patience = Patience(self.options.export_patience)
         self._exports = [
@@ -73,10 +74,10 @@ class TelemetryHost:
         self._grace: dict[int, asyncio.TimerHandle] = {}
         self._closed = False
 
-    async def open(self) -> None:
-        """Opens the trace store and begins to settle traces, on the running loop."""
+    def open(self) -> None:
+        """Begins to settle traces, on the running loop; nobody waits for the file to be opened."""
         if self._settling is None:
-            await self._store.open()
+            self._opening = asyncio.create_task(self._store.open(), name="open the trace store")
             self._settling = asyncio.create_task(self._settle_always(), name="settle traces")
 
     def handlers(self) -> Mapping[str, StreamHandler]:
@@ -146,8 +147,9 @@ class TelemetryHost:
 
     async def close(self, timeout: float) -> None:
         """Decide on every trace, and let exporters and observers finish, for `timeout` seconds at most."""
-        if self._settling is not None:
+        if self._settling is not None and self._opening is not None:
             self._stop_settling()
+            await asyncio.wait({self._opening}, timeout=timeout)
             self._keep(self._sampler.settle_all())
             await self.settle()
         self.abandon()
@@ -162,6 +164,8 @@ class TelemetryHost:
             timer.cancel()
         self._grace.clear()
         self._stop_settling()
+        if self._opening is not None:
+            self._opening.cancel()
         self._store.abandon()
 
     def _stop_settling(self) -> None:

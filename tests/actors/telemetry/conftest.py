@@ -34,7 +34,7 @@ class Net:
     ) -> TelemetryHost:
         """A telemetry actor begins a life, with nothing in its memory."""
         self.host = TelemetryHost(options, exporters, observers=observers)
-        await self.host.open()
+        self.host.open()
         self.endpoint = await self.transport.listen(Identity("telemetry", "telemetry"), self.host.handlers())
         return self.host
 
