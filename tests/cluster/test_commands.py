@@ -89,7 +89,7 @@ def test_ask_launches_and_ends(place: Place) -> None:
 def test_up_ask_status_down(place: Place) -> None:
     """A runtime of `up` has a page, is joined by `ask`, keeps sessions between asks, and goes with `down`."""
     told = json.loads(place.run("up", "--json")[0])
-    assert b"<title>" in urllib.request.urlopen(told["page"], timeout=10).read()
+    assert b"<title>" in urllib.request.urlopen(told["gateway"], timeout=10).read()
     out, _ = place.run("ask", "first", "-m", "scripted/echo", "-s", "kept", "--json")
     assert json.loads(out)["text"] == "first"
     place.run("ask", "second", "-m", "scripted/echo", "-s", "kept")

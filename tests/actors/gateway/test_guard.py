@@ -12,6 +12,7 @@ import pytest
 from llmgine.actors.gateway import GatewayOptions
 from llmgine.actors.gateway.app import app
 from llmgine.actors.gateway.options import ClientOptions
+from llmgine.actors.gateway.tally import Tally
 from llmgine.providers import Message
 from tests.actors.gateway.fakes import FakePort
 
@@ -135,6 +136,18 @@ async def test_a_preflight_is_refused(client: httpx2.AsyncClient) -> None:
     answer = await client.options(OVERVIEW, headers=headers)
     assert answer.status_code == 405
     assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_what_is_refused_is_counted(port: FakePort) -> None:
+    """By its reason, as it happens."""
+    told: list[str] = []
+    options = GatewayOptions(token=OWNER)
+    transport = httpx2.ASGITransport(app(port, options, tally=Tally(told.append)), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8700") as asking:
+        await asking.get(OVERVIEW)
+        await asking.get("/health")
+        await asking.get("/api/v1/nothing", headers={"x-api-key": OWNER})
+    assert told == ["unauthorised", "not_found"]
 
 
 async def test_an_error_of_ours_tells_nothing_of_itself(port: FakePort, caplog: Any) -> None:
