@@ -51,6 +51,6 @@ def secure_headers(path: str) -> list[tuple[bytes, bytes]]:
     """What each answer says to browsers about itself."""
     policy = _PAGE_POLICY if is_page(path) else _API_POLICY
     said = {**_SECURE, "content-security-policy": policy}
-    if not is_page(path):
-        said["cache-control"] = "no-store"
+    # Files of the page change with the version that is installed, and their names do not.
+    said["cache-control"] = "no-cache" if is_page(path) else "no-store"
     return [(name.encode(), value.encode()) for name, value in said.items()]

@@ -74,7 +74,7 @@ def app(
         return JSONResponse(_description())
 
     async def page(request: Request) -> Response:
-        return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+        return FileResponse(PAGE / "index.html")
 
     watching = Watching(ready, options.max_watchers)
     door = Door(options, find_secrets(options), seal or secrets.token_bytes(32))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -33,7 +34,8 @@ SESSION = "session:"
 _ROWS = 50
 _INTERVAL = 2.0
 _SESSION_INTERVAL = 0.5
-# A look that takes long is not taken again at once.
+# However much is changed from here, a look is followed by a rest, the longer the longer it took.
+_REST = 0.05
 _SHARE = 4.0
 
 Look = Callable[[GatewayPort], Awaitable[Any]]
@@ -182,12 +184,11 @@ class _Looking:
                 self._last = told
                 for watcher in self.watchers:
                     watcher.tell(self._topic, told)
-            pause = max(interval, _SHARE * (loop.time() - began))
-            try:
-                async with asyncio.timeout(pause):
+            rest = max(_REST, _SHARE * (loop.time() - began))
+            await asyncio.sleep(rest)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, interval - rest)):
                     await self._stirred.wait()
-            except TimeoutError:
-                continue
 
     async def _told(self) -> bytes:
         """What there is to see, as a frame; an error is seen as one."""
