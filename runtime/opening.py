@@ -62,7 +62,7 @@ _FORGETTING = 10.0
 _STORE = "store.db"
 _TRACES = "telemetry.db"
 # How the gateway comes into the runtime; the actors know no driver.
-_GATEWAY = GatewayCargo("llmgine.runtime.gateway:open_port")
+_GATEWAY = GatewayCargo("llmgine.runtime.gateway.port:open_port")
 
 
 class _Fate:

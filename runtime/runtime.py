@@ -6,10 +6,9 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from llmgine.actors.control import RuntimeNotFound, names
-from llmgine.actors.gateway.shapes import Overview
 from llmgine.actors.sessions import (
     Engine,
     Limits,
@@ -45,6 +44,9 @@ from llmgine.runtime.settings import Settings, load_settings
 from llmgine.runtime.telemetry import Telemetry
 from llmgine.telemetry import OpenSpan, TraceContext
 from llmgine.telemetry.current import recorded
+
+if TYPE_CHECKING:
+    from llmgine.actors.gateway.shapes import Overview
 
 _QUERY_TIMEOUT = 10.0
 

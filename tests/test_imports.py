@@ -23,6 +23,8 @@ HEAVY = (
     "opentelemetry.sdk",
 )
 SDKS = HEAVY[1:]
+# The gateway's own, which is one actor of those runtimes that have it.
+HTTP = ("starlette", "uvicorn")
 # Modules whose job is Ray itself; everything else imports it inside functions, if at all.
 RAY_ITSELF = {"llmgine.actors.control.ray_cluster"}
 # The one that is the MCP SDK's; it is imported where a session has such a server.
@@ -36,14 +38,14 @@ def _modules(folder: str) -> list[str]:
     )
 
 
-def _loaded_after(names: list[str]) -> dict[str, list[str]]:
+def _loaded_after(names: list[str], heavy: tuple[str, ...] = HEAVY) -> dict[str, list[str]]:
     """The heavy modules that are loaded after each import, in one fresh process."""
     code = f"""
 import importlib, json, sys
 found = {{}}
 for name in {names!r}:
     importlib.import_module(name)
-    found[name] = [heavy for heavy in {HEAVY!r} if heavy in sys.modules]
+    found[name] = [heavy for heavy in {heavy!r} if heavy in sys.modules]
 print(json.dumps(found))
 """
     done = subprocess.run(
@@ -90,6 +92,6 @@ def test_session_actor_never_loads_an_sdk() -> None:
 
 
 def test_the_face_is_light() -> None:
-    """`import llmgine.runtime` and the command line load neither Ray nor an SDK."""
-    loaded = _loaded_after(["llmgine.runtime", "llmgine.runtime.commands"])
-    assert loaded == {"llmgine.runtime": [], "llmgine.runtime.commands": []}
+    """`import llmgine.runtime`, its names and the command line load neither Ray, an SDK nor the HTTP server."""
+    names = ["llmgine.runtime", "llmgine.runtime.commands", "llmgine.runtime.face"]
+    assert _loaded_after(names, (*HEAVY, *HTTP)) == {name: [] for name in names}
