@@ -92,6 +92,6 @@ def test_session_actor_never_loads_an_sdk() -> None:
 
 
 def test_the_face_is_light() -> None:
-    """`import llmgine.runtime`, its names and the command line load neither Ray, an SDK nor the HTTP server."""
+    """`import llmgine.runtime`, its names and the command line load no Ray, no SDK and no HTTP server."""
     names = ["llmgine.runtime", "llmgine.runtime.commands", "llmgine.runtime.face"]
     assert _loaded_after(names, (*HEAVY, *HTTP)) == {name: [] for name in names}
