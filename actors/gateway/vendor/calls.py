@@ -8,7 +8,7 @@ from contextlib import aclosing
 from llmgine.actors.gateway.port import GatewayPort, TurnAsk
 from llmgine.actors.gateway.vendor.ordering import PartEvent
 from llmgine.actors.gateway.vendor.sessions import TurnAnswer, taken_back
-from llmgine.providers.contracts import LLMRequest, LLMResponse
+from llmgine.providers.contracts import FinishReason, LLMRequest, LLMResponse, Usage
 from llmgine.providers.errors import ErrorKind, ProviderError
 from llmgine.providers.events import Done, Failed, Reset
 from llmgine.telemetry import TraceContext
@@ -25,13 +25,30 @@ async def model_answer(port: GatewayPort, request: LLMRequest, trace: TraceConte
     async with aclosing(port.complete(request, trace)) as events:
         async for event in events:
             if isinstance(event, Failed):
-                raise event.error
+                yield _cut_off(event)
+                return
             if isinstance(event, Reset):
                 if told:
                     raise taken_back()
                 continue
             told = True
             yield event
+
+
+def _cut_off(failed: Failed) -> Done:
+    """The end of an answer that was too long to fit its schema, as vendors tell it; raises other failures."""
+    error = failed.error
+    if error.kind is not ErrorKind.BAD_OUTPUT or error.retryable or failed.partial is None:
+        raise error
+    return Done(
+        LLMResponse(
+            message=failed.partial,
+            finish_reason=FinishReason.LENGTH,
+            usage=failed.usage or Usage(),
+            model=error.model,
+            provider=error.provider,
+        )
+    )
 
 
 async def session_answer(port: GatewayPort, ask: TurnAsk) -> Answer:

@@ -46,6 +46,7 @@ def endpoint(
         whose = vendor if isinstance(vendor, str) else vendor(request)
         named = request_id(whose)
         request.scope["request_id"] = named
+        request.scope["body"] = await request.body()
         try:
             response = await _while_connected(request, respond(port(), request))
         except Exception as error:
@@ -64,8 +65,6 @@ def request_id(vendor: Vendor) -> tuple[str, str]:
 
 async def _while_connected(request: Request, work: Any) -> Response:
     """The response; the work is cancelled when the client goes."""
-    body = await request.body()
-    request.scope["body"] = body
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_gone(request))
     try:

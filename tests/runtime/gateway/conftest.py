@@ -17,6 +17,7 @@ SCRIPTS: dict[str, Any] = {
     "thinks": {"replies": [{"thinking": "Let me think.", "text": "It is so."}]},
     "refuses": {"replies": [{"parts": [{"type": "refusal", "text": "I will not."}]}]},
     "cut": {"replies": [{"text": "It goes on and", "finish_reason": "length"}]},
+    "cut-json": {"replies": [{"text": '{"city": "Pa', "finish_reason": "length"}]},
     "calls-both": {
         "replies": [
             {"text": "Let me see.", "tool_calls": [{"name": "find_order"}, {"name": "get_weather"}]},

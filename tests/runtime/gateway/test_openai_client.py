@@ -102,13 +102,17 @@ async def test_a_refusal_and_a_cut_off_answer_are_told_as_such(stage: Stage) -> 
 
 
 async def test_an_answer_has_the_shape_that_was_asked_for(stage: Stage) -> None:
-    """Both ways of asking for a schema come to JSON that fits it."""
+    """Both ways of asking for a schema come to JSON that fits it, or is told as cut off."""
     schema: Any = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     format_: Any = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
     chat = await (await stage.openai()).chat.completions.create(
         model="scripted/echo", messages=HELLO, response_format=format_
     )
     assert '"city"' in (chat.choices[0].message.content or "")
+    cut = await (await stage.openai()).chat.completions.create(
+        model="scripted/cut-json", messages=HELLO, response_format=format_
+    )
+    assert (cut.choices[0].finish_reason, cut.choices[0].message.content) == ("length", '{"city": "Pa')
     text: Any = {"format": {"type": "json_schema", "name": "place", "schema": schema}}
     answer = await (await stage.openai()).responses.create(model="scripted/echo", input="Where?", text=text)
     assert '"city"' in answer.output_text
