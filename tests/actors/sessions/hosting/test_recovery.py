@@ -22,7 +22,7 @@ from llmgine.actors.store.session_operations import (
     AppendEntries,
     PutSnapshot,
 )
-from llmgine.providers.contracts import Message
+from llmgine.providers.contracts import Message, TextPart, ToolResultPart, ToolSpec
 from llmgine.providers.events import TextDelta
 from tests.actors.sessions.stage import Stage, soon
 
@@ -477,3 +477,27 @@ async def test_an_answer_that_comes_while_its_session_goes_to_sleep_is_for_its_n
     stage.host.own = cast(Any, Own())
     assert await soon(stage.host.passivate())
     assert heard == [False]
+
+
+async def test_a_call_that_is_left_to_whoever_asked_outlives_the_process(stage: Stage, script: Any) -> None:
+    """The session's own call is run again, the other one handed over; its result comes later."""
+    effects = Effects(script.Gate())
+    tools = (effects.tool(idempotent=True),)
+    theirs = ToolSpec(name="theirs", parameters={"type": "object", "properties": {}})
+    calls = (script.call("pay", "c1"), script.call("theirs", "c2"))
+    session = await stage.open(script.says("Well", calls=calls), tools=tools)
+    turn = session.turn_of([Message.user("a")], tools=[theirs])
+    await soon(turn.accepted())
+    await effects.gate.inside.wait()
+    await stage.settle()
+    await stage.kill()
+    await stage.wake(tools=tools)
+    reply = await soon(turn.result())
+    assert [call.id for call in reply.open_calls] == ["c2"]
+    await stage.kill()
+    await stage.wake(script.says("done"), tools=tools)
+    result = ToolResultPart(call_id="c2", content=(TextPart(text="came"),))
+    again = session.turn_of([Message(role="tool", parts=(result,))], tools=[theirs])
+    assert (await soon(again.result())).text == "done"
+    history = await soon(session.history())
+    assert [message.role for message in history] == ["user", "assistant", "tool", "tool", "assistant"]
