@@ -76,7 +76,7 @@ export class List {
    * @param {number} [total] how many there are, of which these are the first
    */
   set(rows, total = rows.length) {
-    const top = Math.floor(this.scroll.scrollTop / this.height);
+    const top = this.first;
     const seen = top > 0 && this.rows[top] !== undefined ? this.options.key(this.rows[top]) : null;
     this.rows = rows;
     this.total = Math.max(total, rows.length);
@@ -112,6 +112,11 @@ export class List {
     this.selected = key;
     this.at = this.rows.findIndex((row) => this.options.key(row) === key);
     this.draw();
+  }
+
+  /** The index of the first row in sight. */
+  get first() {
+    return Math.floor(this.scroll.scrollTop / this.height);
   }
 
   get current() {

@@ -12,12 +12,16 @@ export class Paged {
   /**
    * @param {import("./scope.js").Scope} scope
    * @param {string[]} parts of the address
-   * @param {(rows: any[], more: boolean) => void} show
+   * @param {import("./list.js").List} list that shows it
+   * @param {() => void} [shown]
    */
-  constructor(scope, parts, show) {
+  constructor(scope, parts, list, shown) {
     this.scope = scope;
     this.parts = parts;
-    this.show = show;
+    this.list = list;
+    this.shown = shown;
+    /** @type {{at: number, cursor: string}[]} where the pages after the first begin */
+    this.places = [];
     /** @type {any[]} */
     this.rows = [];
     /** @type {string | null} */
@@ -42,6 +46,7 @@ export class Paged {
       const page = await get(this.parts, { ...query, limit: FIRST }, this.scope.signal);
       if (asked !== this.asked) return;
       this.answered = true;
+      this.places = [];
       this.#set(page.items, page.next);
     });
   }
@@ -50,14 +55,12 @@ export class Paged {
   async more() {
     if (this.busy || !this.next) return;
     this.busy = true;
-    const asked = this.asked;
+    const { asked, next: cursor } = this;
     await this.scope.load(async () => {
-      const page = await get(
-        this.parts,
-        { ...this.query, limit: PAGE, cursor: this.next },
-        this.scope.signal,
-      );
-      if (asked === this.asked) this.#set(joined(this.rows, page.items), page.next);
+      const page = await get(this.parts, { ...this.query, limit: PAGE, cursor }, this.scope.signal);
+      if (asked !== this.asked) return;
+      this.places.push({ at: this.rows.length, cursor });
+      this.#set(joined(this.rows, page.items), page.next);
     });
     this.busy = false;
   }
@@ -74,22 +77,33 @@ export class Paged {
     );
   }
 
-  /** What is new stands before what was read, and what has changed in its place. */
+  /** What is new stands before what was read; what is in sight is asked for again, too. */
   async #again() {
     const asked = this.asked;
     await this.scope.load(async () => {
       const page = await get(this.parts, { ...this.query, limit: FIRST }, this.scope.signal);
       if (asked !== this.asked || this.busy) return;
       if (this.rows.length <= FIRST || !page.next) this.#set(page.items, page.next);
-      else this.#set(joined(page.items, this.rows), this.next);
+      else this.#set(joined(page.items, await this.#inSight()), this.next);
     });
+  }
+
+  /** The rows with those of the page that is looked at as they are now. */
+  async #inSight() {
+    const place = this.places.findLast(({ at }) => at <= this.list.first);
+    if (!place) return this.rows;
+    const asked = { ...this.query, limit: PAGE, cursor: place.cursor };
+    const page = await get(this.parts, asked, this.scope.signal);
+    const fresh = new Map(page.items.map((/** @type {any} */ row) => [row.id, row]));
+    return this.rows.map((row) => fresh.get(row.id) ?? row);
   }
 
   /** @param {any[]} rows @param {string | null} next */
   #set(rows, next) {
     this.rows = rows;
     this.next = next;
-    this.show(rows, next !== null);
+    this.list.set(rows, rows.length + (next === null ? 0 : 1));
+    this.shown?.();
   }
 }
 

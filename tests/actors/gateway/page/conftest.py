@@ -10,7 +10,15 @@ from typing import Any, NoReturn
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Response, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Response,
+    async_playwright,
+    expect,
+)
 
 from llmgine.actors.gateway import GatewayOptions
 from llmgine.actors.gateway.app import app
@@ -20,6 +28,10 @@ from tests.actors.gateway.page.shown import ShownPort
 
 SHOTS = Path(__file__).parents[4] / "build" / "screenshots"
 WIDTH, HEIGHT = 1440, 900
+# Milliseconds; a machine that runs all tests at once takes its time.
+PATIENCE = 20_000
+
+expect.set_options(timeout=PATIENCE)
 
 Opens = Callable[..., Awaitable[Page]]
 Serves = Callable[..., Awaitable[str]]
@@ -88,7 +100,7 @@ async def opened(chromium: Browser, complaints: list[str]) -> AsyncIterator[Open
         how = {"viewport": {"width": WIDTH, "height": HEIGHT}, "color_scheme": "light", **how}
         contexts.append(await chromium.new_context(**how))
         page = await contexts[-1].new_page()
-        page.set_default_timeout(8_000)
+        page.set_default_timeout(PATIENCE)
         watch(page, complaints)
         await page.goto(url)
         return page

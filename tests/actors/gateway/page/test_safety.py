@@ -79,7 +79,7 @@ async def test_a_lost_connection_is_told_and_mended(
     await expect(page.get_by_role("alert")).to_contain_text("connection to the gateway is lost")
     await shoot(page, "lost")
     async with served(shown, GatewayOptions(), int(url.rpartition(":")[2])):
-        await expect(page.locator("[data-state=open]")).to_be_visible(timeout=15_000)
+        await expect(page.locator("[data-state=open]")).to_be_visible()
         await expect(page.get_by_text("connection to the gateway is lost")).to_have_count(0)
         await page.close()
     complaints.clear()

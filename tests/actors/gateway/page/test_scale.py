@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.actors.gateway.page.conftest import Opens, shoot
-from tests.actors.gateway.page.shown import SESSIONS, SPANS, TRACE
+from tests.actors.gateway.page.conftest import Opens, Serves, shoot
+from tests.actors.gateway.page.shown import SESSIONS, SPANS, TRACE, ShownPort
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Rows in the document at most, whatever there is to show.
 ROWS = 80
+# Milliseconds from a scroll to its frame, in the middle of many.
+FRAME = 200
 
 SCROLL_THROUGH = """async (steps) => {
   const list = document.querySelector("[role=grid]");
@@ -32,15 +34,12 @@ async def test_ten_thousand_sessions(gateway: str, opened: Opens) -> None:
     grid = page.get_by_role("grid", name="Sessions")
     await expect(grid.get_by_role("row").first).to_be_visible()
     last = grid.get_by_text(f"s-{SESSIONS - 1:05}", exact=True)
-    for _ in range(60):
+    while not await last.count():
         await grid.press("End")
-        if await last.count():
-            break
-        await page.wait_for_timeout(20)
     await expect(last).to_be_visible()
     await expect(page.get_by_role("status").filter(has_text="10,000 sessions")).to_be_visible()
     assert await grid.get_by_role("row").count() < ROWS
-    assert await page.evaluate(SCROLL_THROUGH, 20) < 100
+    assert await page.evaluate(SCROLL_THROUGH, 20) < FRAME
     await shoot(page, "sessions-end")
 
 
@@ -63,7 +62,7 @@ async def test_a_trace_of_two_thousand_spans(gateway: str, opened: Opens) -> Non
     page = await opened(f"{gateway}/#/trace/{TRACE}")
     grid = page.get_by_role("grid", name="Spans")
     await expect(grid).to_have_attribute("aria-rowcount", str(SPANS))
-    assert await page.evaluate(SCROLL_THROUGH, 30) < 100
+    assert await page.evaluate(SCROLL_THROUGH, 30) < FRAME
     assert await grid.get_by_role("row").count() < ROWS
     await grid.press("Home")
     await grid.press("ArrowLeft")
@@ -90,3 +89,20 @@ async def test_only_errors(gateway: str, opened: Opens) -> None:
     rows = page.get_by_role("grid", name="Spans").get_by_role("row")
     await expect(rows.first).to_contain_text("timeout")
     assert all("timeout" in text for text in await rows.all_inner_texts())
+
+
+async def test_what_is_in_sight_is_kept_up(serve: Serves, opened: Opens) -> None:
+    """Rows far down change while one looks at them, and stay in place when new ones come before them."""
+    port = ShownPort()
+    page = await opened(f"{await serve(port)}/#/sessions")
+    grid = page.get_by_role("grid", name="Sessions")
+    row = grid.get_by_role("row").filter(has_text="s-00150")
+    while not await row.count():
+        await grid.press("PageDown")
+    await expect(row).not_to_contain_text("777")
+    changed = port.listed[150].model_copy(update={"turns": 777})
+    newer = port.listed[0].model_copy(update={"id": "s-new"})
+    before = await row.bounding_box()
+    port.listed = [newer, *port.listed[:150], changed, *port.listed[151:]]
+    await expect(row).to_contain_text("777")
+    assert await row.bounding_box() == before

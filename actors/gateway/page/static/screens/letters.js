@@ -65,9 +65,8 @@ export class Letters {
       onEnd: () => this.pages.more(),
       empty: () => this.#empty(),
     });
-    this.pages = new Paged(scope, ["dead-letters"], (rows, more) => {
-      this.list.set(rows, rows.length + (more ? 1 : 0));
-      if (!this.letter && rows.length) this.list.move(0);
+    this.pages = new Paged(scope, ["dead-letters"], this.list, () => {
+      if (!this.letter) this.list.move(0);
       this.app.redraw();
     });
     this.pages.ask({ reason: this.reason, handler: this.handler });

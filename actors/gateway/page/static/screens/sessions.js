@@ -8,6 +8,9 @@ import { go, note } from "../router.js";
 import { empty } from "../overlay.js";
 import { body, chip, head, search, tokens } from "./parts.js";
 
+// What is told of changes is about the newest; others are looked at now and then.
+const AGAIN = 15_000;
+
 export class Sessions {
   title = "Sessions";
 
@@ -55,12 +58,10 @@ export class Sessions {
       onEnd: () => this.pages.more(),
       empty: () => this.#empty(),
     });
-    this.pages = new Paged(scope, ["sessions"], (rows, more) =>
-      this.list.set(rows, rows.length + (more ? 1 : 0)),
-    );
+    this.pages = new Paged(scope, ["sessions"], this.list);
     this.pages.ask({ query: this.query });
     scope.watch("sessions", () => this.pages.refresh());
-    scope.every(15_000, () => this.list.draw());
+    scope.every(AGAIN, () => this.pages.refresh());
   }
 
   draw() {

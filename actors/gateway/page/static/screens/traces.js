@@ -48,9 +48,7 @@ export class Traces {
       onEnd: () => this.pages.more(),
       empty: () => this.#empty(),
     });
-    this.pages = new Paged(scope, ["traces"], (rows, more) =>
-      this.list.set(rows, rows.length + (more ? 1 : 0)),
-    );
+    this.pages = new Paged(scope, ["traces"], this.list);
     this.pages.ask(this.query);
     scope.every(AGAIN, () => this.pages.refresh());
   }
