@@ -37,7 +37,8 @@ def settings(clean_environ: Path, monkeypatch: pytest.MonkeyPatch, eventually: A
                 async def told() -> bool:
                     page = await runtime.telemetry.traces()
                     stored = "store" not in made["telemetry"] or all(one.kept_because for one in page.items)
-                    return bool(page.items) and stored and not any(one.running for one in page.items)
+                    called = (await runtime.telemetry.stats()).total.calls > 0
+                    return called and stored and not any(one.running for one in page.items)
 
                 await eventually(told)
             yield runtime
@@ -117,6 +118,9 @@ def test_a_trace_is_exported(kept: str, tmp_path: Path, capsys: Out) -> None:
     assert len(file.read_text().splitlines()) == 4
     assert execute(["traces", "export", kept, "--format", "jsonl"]) == 0
     assert len(lines(capsys)) == 4
+    assert execute(["traces", "export", kept]) == 0
+    (otlp,) = lines(capsys)
+    assert otlp["resourceSpans"]
     assert execute(["traces", "export", kept, "--format", "xml"]) == 2
     assert execute(["traces", "show", kept]) == 0
     assert f"trace {kept}" in capsys.readouterr().out
