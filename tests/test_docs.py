@@ -96,6 +96,25 @@ def test_bus_example_runs(clean_environ: Path) -> None:
     assert "KeyError" in lines[3]
 
 
+def test_traces_example_runs(clean_environ: Path) -> None:
+    """The example of traces draws its turn below the driver's own span, and the handler below its event."""
+    assert output_of("traces.py", clean_environ)[1:] == [
+        "nightly report",
+        "  ask turn",
+        "    invoke_agent",
+        "      chat tool",
+        "        pool call",
+        "      execute_tool look",
+        "        look closer",
+        "        send Looked",
+        "          route Looked",
+        "          process Looked",
+        "            write it down",
+        "      chat tool",
+        "        pool call",
+    ]
+
+
 def test_gateway_example_runs(clean_environ: Path) -> None:
     """The example of the gateway has OpenAI's client answered by a model and by a session."""
     assert output_of("gateway.py", clean_environ) == ["Hello", "['one', 'one', 'two', 'two']"]
