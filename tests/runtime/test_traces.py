@@ -97,7 +97,7 @@ async def test_turns_stand_below_what_is_given() -> None:
             "  server invoke_agent",
         ]
         with pytest.raises(InvalidRequest, match="trace="):
-            await session.ask("Hi", trace=7)  # type: ignore[arg-type]
+            await session.ask("Hi", trace=7)
 
 
 async def test_turns_and_calls_stand_below_the_users_tracing() -> None:

@@ -233,7 +233,8 @@ def test_a_failed_call_bears_the_kind_of_its_failure(kind: ErrorKind) -> None:
 
 def test_an_answer_that_begins_anew_is_told() -> None:
     """What was heard and became void is an event on the span."""
-    span = called(SpanRecorder("test"), TextDelta(0, "x"), Reset("it broke"), TextDelta(0, "y"), Done(ANSWERED))
+    heard = (TextDelta(0, "x"), Reset("it broke"), TextDelta(0, "y"), Done(ANSWERED))
+    span = called(SpanRecorder("test"), *heard)
     assert names.EVENT_RESET in [event.name for event in span.events]
 
 
