@@ -104,14 +104,12 @@ class ModelUsage:
             return  # it ended when its process was given up, which says nothing of how long it took
         told = span.attributes
         first = _number(told.get(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))
-        chunks = _count(told, names.LLMGINE_RESPONSE_CHUNKS)
         self.duration.observe(span.seconds)
         _observe(self.first_chunk, first)
+        _observe(self.per_chunk, _number(told.get(names.LLMGINE_RESPONSE_TIME_PER_CHUNK)))
         _observe(self.queue_wait, _number(told.get(names.LLMGINE_QUEUE_WAIT)))
-        if first is not None and chunks > 1:
-            self.per_chunk.observe((span.seconds - first) / (chunks - 1))
         streaming = span.seconds - (first or 0.0)
-        if spent.output and streaming > 0 and span.error is None:
+        if spent.output and streaming > 0 and span.error is None and not told.get(names.LLMGINE_CACHED):
             self.tokens_per_second.observe(spent.output / streaming)
 
     def merge(self, other: ModelUsage) -> None:

@@ -269,7 +269,7 @@ async def test_whatever_the_peer_raises_the_application_goes_on(until: Any) -> N
     assert not await shipper.close(timeout=0.01)
 
 
-def test_unacknowledged_batches_are_bounded() -> None:
+async def test_unacknowledged_batches_are_bounded() -> None:
     """While acknowledgements are missing, records stay in the bounded ring."""
     recorder = SpanRecorder("full", capacity=BATCH_RECORDS * WINDOW * 2)
     shipper = TelemetryShipper(recorder, Nowhere())
