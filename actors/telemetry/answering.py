@@ -33,7 +33,8 @@ MAX_ANSWER_SPANS = 2000
 MAX_PAGE = 500
 
 QUESTIONS = (
-    "ask {sessions}, {traces}, {session}, {usage}, {trace}, {stats}, {cost}, {export}, {counters}, {pause} or {keep}"
+    "ask {sessions}, {traces}, {session}, {usage}, {trace}, {stats}, {cost}, {export}, {counters}, {pause} "
+    "or {keep}"
 )
 
 

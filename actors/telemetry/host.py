@@ -152,6 +152,7 @@ class TelemetryHost:
             await asyncio.wait({self._opening}, timeout=timeout)
             self._keep(self._sampler.settle_all())
             await self.settle()
+            await self._store.close()
         self.abandon()
         closing = [export.close for export in self._exports]
         closing += [observer.close for observer in self._observers]

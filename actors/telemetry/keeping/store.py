@@ -133,6 +133,8 @@ class TraceStore:
     async def close(self) -> None:
         """Writes what waits and lets go of the file."""
         await self.flush()
+        if not self._closed:
+            await self._in_thread(self._let_go)
         self.abandon()
 
     def abandon(self) -> None:

@@ -228,6 +228,22 @@ async def test_a_file_that_cannot_be_used_is_left_and_memory_serves(
     assert (path.read_bytes() if path.is_file() else b"") == before
 
 
+async def test_a_file_that_breaks_while_it_is_used_gives_way_to_memory(
+    opening: Opening, tmp_path: Path
+) -> None:
+    """Damage that shows later is told, answers go on, and what comes then is kept in memory."""
+    store = await opening()
+    for number in range(1, 400):
+        store.keep(trace(number), "ratio")
+    store = await opening()
+    path = tmp_path / "telemetry.db"
+    path.write_bytes(path.read_bytes()[:8192] + b"\xff" * (path.stat().st_size - 8192))
+    await found(store)
+    assert "memory" in store.error
+    store.keep(trace(500), "ratio")
+    assert await found(store) == [500]
+
+
 async def test_what_cannot_be_written_now_waits(opening: Opening, tmp_path: Path) -> None:
     """While another holds the file nothing is lost; it is written once the file is free."""
     store = await opening()
