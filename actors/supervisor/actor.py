@@ -31,6 +31,7 @@ from llmgine.actors.supervisor.entries import Decision, DropClient, EndRuntime, 
 from llmgine.actors.supervisor.essentials import Essentials
 from llmgine.actors.supervisor.gatewaydesk import GatewayDesk
 from llmgine.actors.supervisor.hostdesk import HostDesk
+from llmgine.actors.supervisor.lettercount import count_letters
 from llmgine.actors.supervisor.lodging import Lodging
 from llmgine.actors.supervisor.members import Member, Members
 from llmgine.actors.supervisor.pooldesk import PoolDesk
@@ -133,6 +134,8 @@ class SupervisorActor(Verbs):
         # Not awaited: children come to this actor's endpoint, which opens when this returns.
         self._ready = self._work.start(self._begin(children), "begin")
         self._work.start(self._watch(), "watch leases")
+        if names.TELEMETRY in self._essentials.names:
+            self._work.start(count_letters(self._store, self.recorder.metrics), "count dead letters")
 
     async def _begin(self, children: list[str]) -> None:
         try:

@@ -54,7 +54,7 @@ def test_any_span_is_one_valid_line(name: str, attributes: dict[str, Any]) -> No
 
 def test_a_line_says_all_of_a_span() -> None:
     """Ids are hexadecimal, times integers in nanoseconds, missing things null."""
-    with_all = {"links": (SpanLink(8, 9),), "events": (SpanEvent(5, "retry", {"n": 1}),)}
+    with_all: dict[str, Any] = {"links": (SpanLink(8, 9),), "events": (SpanEvent(5, "retry", {"n": 1}),)}
     fields = json.loads(line(span(2, 1, error="timeout", attributes={"a": [1, 2.5, None]}, **with_all)))
     assert fields == {
         "trace_id": f"{7:032x}",

@@ -89,9 +89,9 @@ def test_what_is_scraped_equals_what_happened() -> None:
     assert page.of("llmgine_turns_total", error_type="") == 5
     assert page.of("llmgine_turns_total", error_type="timeout") == 2
     assert page.of("llmgine_queue_size") == 5
-    tokens = {"gen_ai_token_type": "input"}
-    assert page.of("gen_ai_client_token_usage_count", **tokens) == 8
-    assert page.of("gen_ai_client_token_usage_sum", **tokens) == 2 * (143 + 9e8)
+    typed = {"gen_ai_token_type": "input"}
+    assert page.of("gen_ai_client_token_usage_count", **typed) == 8
+    assert page.of("gen_ai_client_token_usage_sum", **typed) == 2 * (143 + 9e8)
     bounds = ("1.0", "4.0", "64.0", "256.0", "+Inf")
     assert [page.of("gen_ai_client_token_usage_bucket", le=le) for le in bounds] == [0, 2, 2, 6, 8]
 
