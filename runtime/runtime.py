@@ -169,7 +169,7 @@ class Runtime:
     @property
     def gateway(self) -> Gateway:
         """The dashboard and HTTP in front of the runtime."""
-        return Gateway(self._open().control, self._open().settings.gateway)
+        return Gateway(self._open())
 
     @property
     def models(self) -> Models:

@@ -36,6 +36,7 @@ class GatewayActor(ObservedActor):
         self._server: HttpServer | None = None
         self._listens = 0
         self._port: GatewayPort | None = None
+        self._came_in = asyncio.Event()
         self._leaving = asyncio.Event()
         self._joining: asyncio.Task[None] | None = None
 
@@ -50,18 +51,25 @@ class GatewayActor(ObservedActor):
         self._listens = await self._server.start(await self.control.call("gateway_port"))
         self._joining = asyncio.create_task(self._join(), name="gateway joins its runtime")
 
+    async def ready(self) -> None:
+        """Returns once it has come into its runtime, so that `/ready` says so."""
+        await self.address()
+        await self._came_in.wait()
+
     async def _join(self) -> None:
         opens = await asyncio.to_thread(self._cargo.load)
         while not self._leaving.is_set():
             try:
                 async with opens(self.boot) as port:
                     self._port = port
+                    self._came_in.set()
                     await self._leaving.wait()
             except Exception as error:
                 logger.warning("the gateway has not come into its runtime: %s", error)
                 await asyncio.sleep(_PAUSE)
             finally:
                 self._port = None
+                self._came_in.clear()
 
     async def drain(self, grace: float) -> None:
         """Takes nothing new; answers that are under way end first."""

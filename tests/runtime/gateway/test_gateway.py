@@ -342,6 +342,14 @@ async def runs(session: Any) -> bool:
     return (await session.describe())["running"] is not None
 
 
+async def test_its_address_is_told_once_it_serves(runtime: Runtime) -> None:
+    """So that the first request finds the runtime."""
+    url = await runtime.gateway.url()
+    assert url is not None
+    async with httpx2.AsyncClient(base_url=url) as client:
+        assert await is_ready(client)
+
+
 async def test_without_a_gateway_there_is_no_address(clean_environ: object) -> None:
     """A runtime has none unless its settings say so."""
     async with Runtime.in_process({"sessions": {"warm": 0}}) as runtime:
