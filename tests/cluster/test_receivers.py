@@ -63,7 +63,7 @@ async def test_a_receiver_has_the_trace_exactly(
         assert source.endswith(f"/{one.source}")
         assert span.name == one.name
         assert int.from_bytes(span.parent_span_id, "big") == one.parent_id
-        assert span.kind == names.SPAN_KINDS.index(one.kind) + 1  # type: ignore[arg-type]
+        assert span.kind == names.SPAN_KINDS.index(one.kind) + 1
         assert (span.start_time_unix_nano, span.end_time_unix_nano) == (one.start, one.end)
         assert [(link.trace_id.hex(), int.from_bytes(link.span_id, "big")) for link in span.links] == [
             (f"{link.trace_id:032x}", link.span_id) for link in one.links
