@@ -32,6 +32,7 @@ from llmgine.actors.control import (
 )
 from llmgine.actors.gateway import GatewayCargo
 from llmgine.actors.link.bridge import BridgedTransport
+from llmgine.actors.store.options import MEMORY
 from llmgine.actors.supervisor.actor import SupervisorActor
 from llmgine.runtime import rayhost
 from llmgine.runtime.data import (
@@ -166,7 +167,7 @@ def _stored_in(settings: Settings, folder: Path) -> Settings:
     store, telemetry = settings.store, settings.telemetry
     if store.url is None:
         store = store.model_copy(update={"url": f"sqlite:///{folder.resolve() / _STORE}"})
-    if telemetry.store is None:
+    if telemetry.store is None and store.url != MEMORY:  # one that keeps nothing keeps no traces either
         telemetry = telemetry.model_copy(update={"store": folder.resolve() / _TRACES})
     return settings.model_copy(update={"store": store, "telemetry": telemetry})
 

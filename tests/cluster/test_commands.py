@@ -189,9 +189,9 @@ def look() -> str:
 
 async def main():
     async with Runtime.launch() as runtime:
-        async with runtime.session("talk", model="scripted/look", tools=[look]) as session:
-            print((await session.ask("look")).text, flush=True)
         try:
+            async with runtime.session("talk", model="scripted/look", tools=[look]) as session:
+                print((await session.ask("look")).text, flush=True)
             if sys.argv[1:] == ["wait"]:
                 await asyncio.Event().wait()
         finally:
@@ -218,7 +218,7 @@ def test_a_script_in_a_runtime_that_stays(place: Place) -> None:
     assert looked["level"] == "WARNING"
     assert "talk" in place.run("top")[0]
     assert "talk" in place.run("cost", "--by", "session")[0]
-    assert "execute_tool look" in place.run("traces", "show", "-s", "talk")[0]
+    assert '"name": "execute_tool look"' in place.run("traces", "show", "-s", "talk", "--json")[0]
     place.run("down")
     place.rests()
 
