@@ -143,7 +143,8 @@ class TelemetryOptions(BaseModel):
 
     store: Path | None = None
     """SQLite file in which kept traces and sums outlive the telemetry actor and the runtime; by default
-    `telemetry.db` in the runtime's data folder, and memory for a runtime inside one process or whose store is memory."""
+    `telemetry.db` in the runtime's data folder, and memory for a runtime inside one process or whose store
+    is memory."""
 
     kept_traces: Count = 10_000
     """Traces kept in that file; the oldest go first, counted."""
