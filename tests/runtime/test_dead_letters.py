@@ -194,7 +194,7 @@ async def test_a_letter_whose_handler_is_gone_stays_and_that_is_said(runtime: Ru
 async def test_what_is_not_clear_is_refused(runtime: Runtime) -> None:
     """Unknown ids and reasons, a choice of nothing, and a choice in two ways."""
     box = runtime.bus.dead_letters
-    with pytest.raises(UnknownLetter, match="list"):
+    with pytest.raises(UnknownLetter, match="dead-letters ls"):
         await box.show("nothing")
     with pytest.raises(UnknownLetter):
         await box.replay("nothing")
