@@ -27,13 +27,13 @@ test: check weights $(if $(CI),browser)  ## Check, then run the whole test suite
 
 # Three at a time on two cores: tests on Ray wait for its processes most of the time, others for disks.
 on-ray:
-	$(BIN)/python -m pytest -q -m cluster
+	$(BIN)/python -m pytest -q --durations 12 --durations-min 3 -m cluster
 
 actors-off-ray:
-	$(BIN)/python -m pytest -q -m "not cluster" tests/actors
+	$(BIN)/python -m pytest -q --durations 12 --durations-min 3 -m "not cluster" tests/actors
 
 others-off-ray:
-	$(BIN)/python -m pytest -q -m "not cluster" --ignore=tests/actors
+	$(BIN)/python -m pytest -q --durations 12 --durations-min 3 -m "not cluster" --ignore=tests/actors
 
 check: lint types layers  ## Lint, types and layers
 
