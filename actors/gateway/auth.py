@@ -69,7 +69,7 @@ class Door:
         if method in _SAFE:
             return
         origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and _place_of(origin) != host.lower()
         if foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise Forbidden(
                 "what changes something is not taken from pages of another origin",
@@ -106,6 +106,14 @@ class Door:
         # The digest is in it, so that a secret that was changed ends its logins.
         known = self._digests[name]
         return hmac.new(self._seal, b"%d %s %s" % (until, name.encode(), known), hashlib.sha256).hexdigest()
+
+
+def _place_of(origin: str) -> str | None:
+    """The host and port that the Origin header names; None where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _name_of(host: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from llmgine.actors.gateway.answers import VENDOR, is_page, refused, secure_headers
 from llmgine.actors.gateway.auth import Client, Door
@@ -64,6 +64,8 @@ class Guard:
             with self._admitted(scope, headers, connection.cookies):
                 body = BoundedBody(receive, headers, self._options.max_body, self._options.body_timeout)
                 await self._inner(_routed(scope, path), body, answer)
+        except ClientDisconnect:
+            return  # it went before its request was whole, and hears no answer
         except Exception as error:
             if answer.begun:
                 raise  # the server cuts the connection, which is all that can still be said

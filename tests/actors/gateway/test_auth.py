@@ -134,6 +134,7 @@ def test_without_a_token_no_other_name_is_served(host: str) -> None:
         {"origin": "http://127.0.0.1:9999"},
         {"origin": "http://127.0.0.1"},
         {"origin": ""},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],

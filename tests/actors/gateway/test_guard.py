@@ -160,6 +160,24 @@ async def test_an_error_of_ours_tells_nothing_of_itself(port: FakePort, caplog: 
     assert "hunter2" in caplog.text
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v1/approvals/a-1", "/login"])
+async def test_who_goes_in_the_middle_of_a_body_is_no_failure(port: FakePort, path: str, caplog: Any) -> None:
+    """Nothing is answered, logged or counted: nobody is there."""
+    told: list[str] = []
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    pieces = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(pieces)
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    await app(port, GatewayOptions(), tally=Tally(told.append))(scope, receive, send)
+    assert (told, caplog.records) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("sent", "status"), [("text/plain", 415), ("", 415), ("application/json; charset=utf-8", 200)]
 )
