@@ -26,16 +26,24 @@ def masked(value: Any, name: str = "") -> Any:
         return value
     if _SECRET.search(name.lower()):
         return MASK
-    return _without_password(value) if "://" in value else value
+    return _without_secrets(value) if "://" in value else value
 
 
-def _without_password(text: str) -> str:
-    """A URL without the password that it may hold."""
+def _without_secrets(text: str) -> str:
+    """A URL without the password, the token and the values of its query that it may hold."""
     try:
         parts = urlsplit(text)
-        if parts.password is None:
-            return text
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit(parts._replace(netloc=f"{parts.username}:{MASK}@{host}"))
     except ValueError:
         return MASK
+    who, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = who.partition(":")
+    netloc = f"{name}:{MASK}@{host}" if colon else f"{MASK}@{host}" if at else host
+    query = "&".join(_name_alone(one) for one in parts.query.split("&")) if parts.query else ""
+    fragment = MASK if parts.fragment else ""
+    hidden = parts._replace(netloc=netloc, query=query, fragment=fragment)
+    return text if hidden == parts else urlunsplit(hidden)
+
+
+def _name_alone(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}={MASK}" if equals else MASK

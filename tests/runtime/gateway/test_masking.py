@@ -21,12 +21,29 @@ def test_headers_are_masked_whole() -> None:
     assert masked({"headers": {"x-tenant": "7"}}) == {"headers": {"x-tenant": MASK}}
 
 
-def test_a_password_in_an_address_is_masked() -> None:
-    """The rest of the address is shown."""
-    shown = masked({"url": "postgresql+psycopg://ann:s3cret@db.example:5432/llmgine?sslmode=require"})
-    assert shown == {"url": f"postgresql+psycopg://ann:{MASK}@db.example:5432/llmgine?sslmode=require"}
-    assert masked({"url": "sqlite:////data/store.db"}) == {"url": "sqlite:////data/store.db"}
-    assert masked({"url": "http://[s3cret:1@x"}) == {"url": MASK}
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "postgresql+psycopg://ann:s3cret@db:5432/llmgine",
+            f"postgresql+psycopg://ann:{MASK}@db:5432/llmgine",
+        ),
+        (
+            "postgresql://db/llmgine?user=ann&password=s3cret",
+            f"postgresql://db/llmgine?user={MASK}&password={MASK}",
+        ),
+        ("postgresql://ann:s3cret@db/x?sslmode=require", f"postgresql://ann:{MASK}@db/x?sslmode={MASK}"),
+        ("https://s3cret@hooks.example/in", f"https://{MASK}@hooks.example/in"),
+        ("https://hooks.example/in?s3cret", f"https://hooks.example/in?{MASK}"),
+        ("https://hooks.example/in#token=s3cret", f"https://hooks.example/in#{MASK}"),
+        ("http://[s3cret:1@x", MASK),
+        ("sqlite:////data/store.db", "sqlite:////data/store.db"),
+        ("http://[::1]:4318/v1/traces", "http://[::1]:4318/v1/traces"),
+    ],
+)
+def test_what_an_address_may_hide_is_masked(url: str, shown: str) -> None:
+    """Passwords, a name that may be a token, and every value of a query; the rest of it is shown."""
+    assert masked({"url": url}) == {"url": shown}
 
 
 @pytest.mark.parametrize(
