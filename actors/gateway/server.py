@@ -128,6 +128,7 @@ class _GuardedProtocol(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
     _body_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
+    _unread: int = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -159,7 +160,7 @@ class _GuardedProtocol(H11Protocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._write_timer is None:
-            self._write_timer = self.loop.call_later(self.bounds.write_timeout, self._unread)
+            self._expect_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -209,7 +210,14 @@ class _GuardedProtocol(H11Protocol):
         self.tally.add("slow_bodies")
         self.transport.abort()
 
-    def _unread(self) -> None:
+    def _expect_reading(self) -> None:
+        self._unread = self.transport.get_write_buffer_size()
+        self._write_timer = self.loop.call_later(self.bounds.write_timeout, self._still_unread)
+
+    def _still_unread(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unread:
+            self._expect_reading()  # it reads, however much there is to read
+            return
         self._write_timer = None
         self.tally.add("slow_readers")
         self.transport.abort()

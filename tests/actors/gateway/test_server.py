@@ -10,10 +10,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from llmgine.actors.gateway import GatewayOptions, PortTaken
 from llmgine.actors.gateway.app import app
-from llmgine.actors.gateway.server import HttpServer
+from llmgine.actors.gateway.server import HttpServer, _GuardedProtocol
+from llmgine.actors.gateway.tally import Tally
 from tests.actors.gateway.fakes import FakePort
 
 HEAD = b"POST /api/v1/approvals/a-1 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -128,6 +131,46 @@ async def test_who_does_not_read_is_dropped(eventually: Callable[..., Awaitable[
         writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await eventually(lambda: server.tally.counts["slow_readers"] == 1)
         writer.close()
+
+
+class Slow:
+    """Both the loop and the transport of a connection: what is unread, and what is waited for."""
+
+    def __init__(self) -> None:
+        self.unread = 0
+        self.aborted = False
+        self.timers: list[Callable[[], None]] = []
+
+    def call_later(self, delay: float, then: Callable[[], None]) -> Any:
+        self.timers.append(then)
+        return asyncio.TimerHandle(delay, then, (), asyncio.get_running_loop())
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+async def test_who_reads_slowly_is_not_dropped() -> None:
+    """The time is for leaving it unread: whatever was read since begins it anew."""
+    slow = Slow()
+    made = type("Protocol", (_GuardedProtocol,), {"bounds": GatewayOptions(), "tally": Tally()})
+    config = uvicorn.Config(app(FakePort(), GatewayOptions()), ws="none", log_config=None)
+    protocol = made(config, ServerState(), {}, slow)
+    protocol.connection_made(slow)
+    slow.unread = 5_000_000
+    protocol.pause_writing()
+    for left in (4_900_000, 100_000, 99_999):
+        slow.unread = left
+        slow.timers.pop()()
+        assert not slow.aborted
+    slow.timers.pop()()
+    assert slow.aborted
+    assert protocol.tally.counts["slow_readers"] == 1
 
 
 async def test_what_is_under_way_ends_before_the_server() -> None:
