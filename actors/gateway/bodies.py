@@ -61,6 +61,6 @@ class BoundedBody:
             while not self._over and self._read <= bound:
                 await self._next()
         raise TooLarge(
-            f"a body may have {self._limit} bytes",
-            hint="send less, or raise gateway.max_body in the settings",
+            f"a body may have {self._limit} bytes here",
+            hint="send less, or raise gateway.max_body, which bounds all but logins",
         )

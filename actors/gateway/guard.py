@@ -22,6 +22,8 @@ from llmgine.actors.gateway.watching import Watching
 
 # What whoever watches over machines may ask without a token, and what the page needs to ask for one.
 OPEN = frozenset({"/health", "/ready", "/login", "/logout"})
+# Bytes that a body may have where nobody is asked for: a token is not longer.
+_OPEN_BODY = 4 << 10
 
 
 class Guard:
@@ -62,7 +64,9 @@ class Guard:
             headers = connection.headers
             self._door.check_place(scope["method"], headers)
             with self._admitted(scope, headers, connection.cookies):
-                body = BoundedBody(receive, headers, self._options.max_body, self._options.body_timeout)
+                limit = self._options.max_body
+                bound = min(limit, _OPEN_BODY) if _is_open(path) else limit
+                body = BoundedBody(receive, headers, bound, self._options.body_timeout)
                 await self._inner(_routed(scope, path), body, answer)
         except ClientDisconnect:
             return  # it went before its request was whole, and hears no answer
@@ -76,7 +80,7 @@ class Guard:
     @contextmanager
     def _admitted(self, scope: Any, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Iterator[None]:
         path = scope["path"]
-        if path in OPEN or is_page(path):
+        if _is_open(path):
             yield
             return
         client = self._door.client(headers, cookies, self._wall_clock())
@@ -118,6 +122,11 @@ class _Answer:
             said = [one for one in secure_headers(self._path) if one[0] not in names]
             message = {**message, "headers": [*given, *said]}
         await self._send(message)
+
+
+def _is_open(path: str) -> bool:
+    """Whether anybody may ask for it."""
+    return path in OPEN or is_page(path)
 
 
 def _check_head(scope: Any, limit: int) -> None:

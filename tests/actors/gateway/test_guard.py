@@ -57,6 +57,17 @@ async def test_a_login_gives_a_cookie_that_scripts_do_not_see(port: FakePort) ->
         assert (await asking.get(OVERVIEW)).status_code == 401
 
 
+async def test_who_has_not_logged_in_sends_no_more_than_a_token(port: FakePort) -> None:
+    """Whatever `max_body` grants to those who have."""
+    async with client(port, GatewayOptions(token=OWNER)) as asking:
+        long = await asking.post("/login", json={"token": "x" * 5000})
+        assert (long.status_code, long.json()["error"]["type"]) == (413, "too_large")
+        known = await asking.post(
+            "/v1/chat/completions", json={"model": "x" * 5000}, headers={"x-api-key": OWNER}
+        )
+        assert known.status_code == 400
+
+
 async def test_a_client_is_held_to_its_rate(port: FakePort) -> None:
     """Told when to come again; another client is not held up by it."""
     options = GatewayOptions(
