@@ -18,6 +18,7 @@ LlmgineError
     ├── TooManyRequests      429  more than the client's key may ask for; says when to come again
     ├── HeadTooLarge         431  the line and headers have more bytes than are taken
     ├── Internal             500  our own mistake; the log has it
+    ├── Unfinished           500  the turn did not come to its end
     ├── Upstream             502  the model's provider failed
     └── NotReady             503  the runtime is not there yet, or not any more
 """
@@ -147,6 +148,13 @@ class Internal(Refusal):
 
     status = 500
     type = "internal"
+
+
+class Unfinished(Refusal):
+    """The turn did not come to its end; the message says why."""
+
+    status = 500
+    type = "turn_failed"
 
 
 class Upstream(Refusal):

@@ -10,8 +10,10 @@ from llmgine.actors.control import (
     ActorAway,
     ActorGone,
     ClusterGone,
+    ControlError,
     RuntimeNotFound,
     RuntimeStopping,
+    StartFailed,
 )
 from llmgine.actors.gateway.errors import (
     Conflict,
@@ -20,18 +22,31 @@ from llmgine.actors.gateway.errors import (
     NotReady,
     Refusal,
     TooManyRequests,
+    Unfinished,
     Unprocessable,
     Upstream,
 )
-from llmgine.actors.link import LinkError
-from llmgine.actors.pools.errors import PoolChangeRefused, PoolNotReady
-from llmgine.actors.sessions import SessionBusy, SessionError, SessionLost, UnknownTurn
+from llmgine.actors.link import LinkError, NotSendable
+from llmgine.actors.pools.errors import PoolChangeRefused, PoolError, PoolNotReady
+from llmgine.actors.sessions import (
+    CodeUnavailable,
+    ContextError,
+    RuntimeOverloaded,
+    SessionBusy,
+    SessionError,
+    SessionLost,
+    SessionOverloaded,
+    TurnError,
+    UnknownTurn,
+)
 from llmgine.actors.store import AlreadyAnswered, StoreError, UnknownApproval
+from llmgine.actors.telemetry import TelemetryError
 from llmgine.providers import (
     InvalidRequest,
     LlmgineError,
     MissingKey,
     ModelNotInstalled,
+    OutputInvalid,
     ProviderError,
     UnknownModel,
 )
@@ -39,6 +54,7 @@ from llmgine.providers.errors import ErrorKind
 
 logger = logging.getLogger(__name__)
 
+# Of an error's class and those above it the first that is here.
 _BY_CLASS: Mapping[type[LlmgineError], type[Refusal]] = {
     UnknownLetter: NotFound,
     UnknownApproval: NotFound,
@@ -46,19 +62,30 @@ _BY_CLASS: Mapping[type[LlmgineError], type[Refusal]] = {
     UnknownTurn: NotFound,
     UnknownModel: NotFound,
     InvalidRequest: Unprocessable,
+    OutputInvalid: Upstream,
     PoolChangeRefused: Unprocessable,
     MissingKey: NotReady,
     ModelNotInstalled: NotReady,
     PoolNotReady: NotReady,
+    PoolError: Conflict,
+    ContextError: Unprocessable,
+    CodeUnavailable: Conflict,
     SessionBusy: Conflict,
+    SessionOverloaded: TooManyRequests,
+    TurnError: Unfinished,
     SessionLost: NotReady,
+    RuntimeOverloaded: NotReady,
     SessionError: Conflict,
     RuntimeNotFound: NotReady,
     RuntimeStopping: NotReady,
     ActorAway: NotReady,
     ActorGone: NotReady,
     ClusterGone: NotReady,
+    StartFailed: NotReady,
+    ControlError: Conflict,
+    NotSendable: Unprocessable,
     LinkError: NotReady,
+    TelemetryError: NotReady,
     StoreError: NotReady,
     BusError: Conflict,
 }
@@ -77,12 +104,16 @@ def refusal_of(error: Exception) -> Refusal:
     """The refusal that says as much of the error as a client may know; what is our mistake is logged."""
     if isinstance(error, Refusal):
         return error
+    kind = _kind_of(error)
     if isinstance(error, ProviderError):
-        kind = _BY_KIND.get(error.kind, Upstream)
         return kind(error.message, hint=error.hint or "", retry_after=error.retry_after)
-    if isinstance(error, LlmgineError):
-        for known in type(error).__mro__:
-            if known in _BY_CLASS:
-                return _BY_CLASS[known](str(error))
-    logger.error("a request failed", exc_info=error)
-    return Internal("the gateway failed at this request; its log says how")
+    if kind is Internal:
+        logger.error("a request failed", exc_info=error)
+        return Internal("the gateway failed at this request; its log says how")
+    return kind(str(error), retry_after=error.retry_after if isinstance(error, RuntimeOverloaded) else None)
+
+
+def _kind_of(error: Exception) -> type[Refusal]:
+    if isinstance(error, ProviderError):
+        return _BY_KIND.get(error.kind, Upstream)
+    return next((_BY_CLASS[known] for known in type(error).__mro__ if known in _BY_CLASS), Internal)

@@ -1,0 +1,63 @@
+"""Errors of the runtime as refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from llmgine.actors.gateway.failures import refusal_of
+from llmgine.actors.link import NotSendable
+from llmgine.actors.sessions import CodeUnavailable, RuntimeOverloaded, SessionBusy, SessionOverloaded
+from llmgine.actors.sessions.errors import ContextError, SessionError, TurnError
+from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
+from llmgine.providers.errors import LlmgineError, OutputInvalid
+
+
+def below(*kinds: type[LlmgineError]) -> Iterable[type[LlmgineError]]:
+    """The classes and all that derive from them."""
+    for kind in kinds:
+        yield kind
+        yield from below(*kind.__subclasses__())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *below(ContextError, SessionError, TurnError),
+        CodeUnavailable,
+        NotSendable,
+        OutputInvalid,
+        SessionConflict,
+        SessionNotFound,
+    ],
+)
+def test_what_a_session_or_turn_fails_with_is_told(kind: type[LlmgineError]) -> None:
+    """In its own words; only mistakes of the gateway are kept to its log."""
+    refusal = refusal_of(kind("what happened"))
+    assert refusal.message == "what happened"
+    assert refusal.type != "internal"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TurnError("x"), "turn_failed"),
+        (SessionBusy("x"), "conflict"),
+        (SessionOverloaded("x"), "too_many_requests"),
+        (ContextError("x"), "unprocessable"),
+        (NotSendable("x"), "unprocessable"),
+        (OutputInvalid("x"), "upstream"),
+        (LlmgineError("x"), "internal"),
+        (ValueError("x"), "internal"),
+    ],
+)
+def test_refusals_are_told_apart(error: Exception, kind: str) -> None:
+    """By whose turn it is to do something about it."""
+    assert refusal_of(error).type == kind
+
+
+def test_a_runtime_without_room_says_when_to_come_again() -> None:
+    """As it told whoever asked."""
+    refusal = refusal_of(RuntimeOverloaded("full", 2.5))
+    assert (refusal.status, refusal.retry_after) == (503, 2.5)
