@@ -86,7 +86,7 @@ async def _gone(request: Request) -> None:
 def body_of(request: Request) -> Any:
     """The body as JSON; `MalformedRequest` where it is none."""
     try:
-        return from_json(request.scope["body"])
+        return from_json(request.scope["body"], allow_inf_nan=False)
     except ValueError as error:
         raise MalformedRequest(f"the body is no JSON: {error}") from None
 

@@ -109,6 +109,7 @@ _BY_STATUS: Final = {
     405: _Told(405, "invalid_request_error", None, "invalid_request_error"),
     408: _Told(408, "timeout_error", "timeout", "timeout_error"),
     413: _Told(413, "invalid_request_error", "request_too_large", "request_too_large"),
+    422: _WRONG,
     429: _RATE,
     500: _SERVER,
     502: _UPSTREAM,

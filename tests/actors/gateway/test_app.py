@@ -48,3 +48,16 @@ async def test_a_gateway_without_its_runtime_is_alive_and_not_ready() -> None:
         assert (await client.get("/health")).status_code == 200
         assert (await client.get("/ready")).status_code == 503
         assert (await client.get("/api/v1/overview")).json()["error"]["type"] == "not_ready"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+async def test_numbers_that_json_has_not_are_refused(
+    client: httpx2.AsyncClient, port: FakePort, path: str, number: str
+) -> None:
+    """Before anything is asked of the runtime."""
+    body = f'{{"model": "scripted/x", "top_p": {number}}}'
+    answer = await client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert "no JSON" in answer.json()["error"]["message"]
+    assert port.asked == []

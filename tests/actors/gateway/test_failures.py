@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from llmgine.actors.gateway.failures import refusal_of
+from llmgine.actors.gateway.vendor.failures import Vendor, failure_of
 from llmgine.actors.link import NotSendable
 from llmgine.actors.sessions import CodeUnavailable, RuntimeOverloaded, SessionBusy, SessionOverloaded
 from llmgine.actors.sessions.errors import ContextError, SessionError, TurnError
@@ -55,6 +56,12 @@ def test_what_a_session_or_turn_fails_with_is_told(kind: type[LlmgineError]) -> 
 def test_refusals_are_told_apart(error: Exception, kind: str) -> None:
     """By whose turn it is to do something about it."""
     assert refusal_of(error).type == kind
+
+
+@pytest.mark.parametrize("vendor", ["openai", "anthropic"])
+def test_what_cannot_travel_is_the_clients_mistake(vendor: Vendor) -> None:
+    """And not worth asking again."""
+    assert failure_of(vendor, NotSendable("x"), "r").status == 400
 
 
 def test_a_runtime_without_room_says_when_to_come_again() -> None:

@@ -139,6 +139,15 @@ async def test_a_tool_of_the_sessions_name_and_a_stray_result_are_refused(stage:
             )
 
 
+async def test_what_no_session_can_take_in_is_the_clients_mistake(stage: Stage) -> None:
+    """A number of more than 64 bits does not come better by asking again."""
+    client = await stage.openai(**{"x-llmgine-session": "large"})
+    with pytest.raises(openai.BadRequestError, match="msgpack"):
+        await client.chat.completions.create(
+            model="scripted/echo", messages=[{"role": "user", "content": "x"}], seed=10**30
+        )
+
+
 async def test_a_client_that_goes_cancels_its_turn(stage: Stage, eventually: Any) -> None:
     """The turn ends as cancelled, with what the model had said."""
     client = await stage.openai(**{"x-llmgine-session": "left"})
