@@ -76,9 +76,10 @@ def app(
     async def page(request: Request) -> Response:
         return FileResponse(PAGE / "index.html")
 
+    tally = tally or Tally()
     watching = Watching(ready, options.max_watchers)
     door = Door(options, find_secrets(options), seal or secrets.token_bytes(32))
-    wires = vendor.routes(ready)
+    wires = vendor.routes(ready, tally)
     table: list[BaseRoute] = [
         Route("/health", health),
         Route("/ready", readiness),
@@ -92,7 +93,7 @@ def app(
     named = frozenset(f"{VENDOR}{one.path}" for one in wires if isinstance(one, Route))
     router = Router(table, redirect_slashes=False, default=_nothing)
     inner = _Told(router) if recorder is None else Traced(_Told(router), recorder, named)
-    return Guard(inner, door, options, watching, tally or Tally())
+    return Guard(inner, door, options, watching, tally)
 
 
 @functools.cache

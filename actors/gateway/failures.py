@@ -113,7 +113,14 @@ def refusal_of(error: Exception) -> Refusal:
     return kind(str(error), retry_after=error.retry_after if isinstance(error, RuntimeOverloaded) else None)
 
 
+def reason_of(error: Exception) -> str:
+    """The name of the kind of refusal that the error comes to."""
+    return _kind_of(error).type
+
+
 def _kind_of(error: Exception) -> type[Refusal]:
+    if isinstance(error, Refusal):
+        return type(error)
     if isinstance(error, ProviderError):
         return _BY_KIND.get(error.kind, Upstream)
     return next((_BY_CLASS[known] for known in type(error).__mro__ if known in _BY_CLASS), Internal)

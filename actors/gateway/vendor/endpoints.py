@@ -17,8 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from llmgine.actors.gateway.errors import MalformedRequest
+from llmgine.actors.gateway.failures import reason_of
 from llmgine.actors.gateway.port import GatewayPort
 from llmgine.actors.gateway.sse import EventAnswer
+from llmgine.actors.gateway.tally import Tally
 from llmgine.actors.gateway.vendor.calls import Answer, model_answer, session_answer, whole
 from llmgine.actors.gateway.vendor.failures import Vendor, failure_of
 from llmgine.actors.gateway.vendor.frames import Frame, Telling
@@ -38,9 +40,12 @@ Respond = Callable[[GatewayPort, Request], Awaitable[Response]]
 
 
 def endpoint(
-    vendor: Vendor | Callable[[Request], Vendor], port: Callable[[], GatewayPort], respond: Respond
+    vendor: Vendor | Callable[[Request], Vendor],
+    port: Callable[[], GatewayPort],
+    respond: Respond,
+    tally: Tally,
 ) -> Callable[[Request], Awaitable[Response]]:
-    """A route whose errors are answered as the vendor answers them, and that ends with its client."""
+    """A route whose errors are counted and answered as the vendor answers them; it ends with its client."""
 
     async def answer(request: Request) -> Response:
         whose = vendor if isinstance(vendor, str) else vendor(request)
@@ -50,6 +55,7 @@ def endpoint(
         try:
             response = await _while_connected(request, respond(port(), request))
         except Exception as error:
+            tally.add(reason_of(error))
             failure = failure_of(whose, error, named[1])
             response = JSONResponse(failure.body, failure.status, failure.headers)
         response.headers[named[0]] = named[1]

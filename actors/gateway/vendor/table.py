@@ -11,8 +11,10 @@ from starlette.routing import BaseRoute, Route
 
 from llmgine.actors.gateway.errors import NotFound, Refusal
 from llmgine.actors.gateway.port import GatewayPort
+from llmgine.actors.gateway.tally import Tally
 from llmgine.actors.gateway.vendor.embeddings import embeddings, read_embedding
 from llmgine.actors.gateway.vendor.endpoints import (
+    Respond,
     answering,
     body_of,
     endpoint,
@@ -29,14 +31,18 @@ from llmgine.providers.catalogue.tokens import estimate
 _COUNT = "/messages/count_tokens"
 
 
-def routes(port: Callable[[], GatewayPort]) -> list[BaseRoute]:
+def routes(port: Callable[[], GatewayPort], tally: Tally) -> list[BaseRoute]:
     """The routes below /v1; `port()` raises `NotReady` while the runtime is not there."""
+
+    def answered(vendor: Vendor | Callable[[Request], Vendor], respond: Respond) -> Any:
+        return endpoint(vendor, port, respond, tally)
+
     return [
-        *(Route(wire.path, endpoint(wire.vendor, port, answering(wire)), methods=["POST"]) for wire in WIRES),
-        Route(_COUNT, endpoint("anthropic", port, _count), methods=["POST"]),
-        Route("/embeddings", endpoint("openai", port, _embed), methods=["POST"]),
-        Route("/models", endpoint(_whose, port, _models)),
-        Route("/models/{id:path}", endpoint(_whose, port, _model)),
+        *(Route(wire.path, answered(wire.vendor, answering(wire)), methods=["POST"]) for wire in WIRES),
+        Route(_COUNT, answered("anthropic", _count), methods=["POST"]),
+        Route("/embeddings", answered("openai", _embed), methods=["POST"]),
+        Route("/models", answered(_whose, _models)),
+        Route("/models/{id:path}", answered(_whose, _model)),
     ]
 
 

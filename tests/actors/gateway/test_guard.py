@@ -13,6 +13,7 @@ from llmgine.actors.gateway import GatewayOptions
 from llmgine.actors.gateway.app import app
 from llmgine.actors.gateway.options import ClientOptions
 from llmgine.actors.gateway.tally import Tally
+from llmgine.actors.sessions import SessionOverloaded
 from llmgine.providers import Message
 from tests.actors.gateway.fakes import FakePort
 
@@ -157,8 +158,13 @@ async def test_what_is_refused_is_counted(port: FakePort) -> None:
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8700") as asking:
         await asking.get(OVERVIEW)
         await asking.get("/health")
-        await asking.get("/api/v1/nothing", headers={"x-api-key": OWNER})
-    assert told == ["unauthorised", "not_found"]
+        asking.headers["x-api-key"] = OWNER
+        await asking.get("/api/v1/nothing")
+        await asking.get("/v1/models/none")
+        await asking.post("/v1/messages", json={})
+        port.error = SessionOverloaded("full")
+        await asking.post("/v1/chat/completions", json={"model": "x", "messages": []})
+    assert told == ["unauthorised", "not_found", "not_found", "unprocessable", "too_many_requests"]
 
 
 async def test_an_error_of_ours_tells_nothing_of_itself(port: FakePort, caplog: Any) -> None:
