@@ -6,10 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 import pytest
 
+from llmgine.actors.gateway import GatewayOptions
+from llmgine.actors.gateway.app import app
 from llmgine.actors.gateway.errors import TooManyRequests, Unprocessable
 from llmgine.actors.gateway.sse import EventAnswer
 from llmgine.actors.gateway.watching import Watching
@@ -124,6 +127,32 @@ async def test_a_topic_that_is_none_is_an_answer(client: httpx2.AsyncClient) -> 
     """And no stream."""
     answer = await client.get("/api/v1/events", params={"topics": "overview,buses"})
     assert answer.status_code == 422
+
+
+async def test_a_session_is_watched_whatever_its_id_holds(port: FakePort) -> None:
+    """What parts topics is escaped within one; the frame has the topic as it is called."""
+    port.session_rows["a,b%2C"] = session_row("a,b%2C")
+    query = urlencode({"topics": "bus,session:a%2Cb%252C"}).encode()
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/events", "query_string": query}
+    scope["headers"] = [(b"host", b"127.0.0.1")]
+    told: dict[str, Any] = {}
+    both = asyncio.Event()
+
+    async def send(message: dict[str, Any]) -> None:
+        for frame in message.get("body", b"").split(b"\n\n"):
+            if frame:
+                one = json.loads(frame[6:])
+                told[one["topic"]] = one.get("data")
+        if len(told) == 2:
+            both.set()
+
+    async def receive() -> dict[str, Any]:
+        await both.wait()
+        return {"type": "http.disconnect"}
+
+    async with asyncio.timeout(5):
+        await app(port, GatewayOptions())(scope, receive, send)
+    assert told["session:a,b%2C"]["id"] == "a,b%2C"
 
 
 async def test_a_silent_stream_is_kept_alive() -> None:

@@ -96,7 +96,11 @@ export class Live {
     this.connection = connection;
     if (this.state !== "lost") this.#tell("connecting");
     try {
-      const topics = [...this.watchers.keys()].sort().join(",");
+      // Commas part them, and ids of sessions may hold some.
+      const topics = [...this.watchers.keys()]
+        .sort()
+        .map((topic) => topic.replace(/[%,]/g, encodeURIComponent))
+        .join(",");
       const response = await send("GET", address(["events"], { topics }), undefined, connection.signal);
       if (this.connection !== connection) return;
       this.#tell("open");
