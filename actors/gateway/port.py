@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from llmgine.actors.control import Boot
 from llmgine.actors.gateway import shapes
-from llmgine.actors.sessions import TurnEvent
+from llmgine.actors.sessions import Limits, TurnEvent
 from llmgine.providers import (
     EmbeddingRequest,
     EmbeddingResponse,
@@ -38,8 +38,8 @@ class TurnAsk:
     `messages` follow what the session holds: one prompt of the user, or results of the client's own
     `tools` and whatever comes after them. Calls of those tools end the turn and are the client's to answer;
     the session's tools run in the session. `system` holds for this turn where the session has none of its
-    own. `options` go to the engine, such as `tool_choice`. The turn of a `key` is taken on once; `trace` is
-    what it stands below.
+    own. `options` go to the engine, such as `tool_choice`; `limits` go over the session's. The turn of a
+    `key` is taken on once; `trace` is what it stands below.
     """
 
     session: str
@@ -49,6 +49,7 @@ class TurnAsk:
     tools: Sequence[ToolSpec] = ()
     output: OutputSchema | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    limits: Limits | None = None
     key: str | None = None
     trace: TraceContext | None = None
 
@@ -108,8 +109,11 @@ class SessionPort(Protocol):
 
     async def waterfall(self, id: str) -> shapes.Waterfall: ...
 
-    async def fork_before(self, id: str, turn_id: str) -> tuple[str, Message]:
-        """A new session with what was said before that turn: its id, and the turn's prompt."""
+    async def fork_before(self, id: str, turn_id: str) -> TurnAsk:
+        """What that turn was asked, of a new session that holds what was said before it.
+
+        `Unprocessable` for a turn that went on from results, as the calls of those are none of the fork's.
+        """
         ...
 
 

@@ -55,6 +55,7 @@ class ModelAnswers:
             tools=ask.tools,
             output=ask.output,
             options=options,
+            limits=ask.limits,
             trace=ask.trace,
         )
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmgine.actors.control import names
 from llmgine.actors.gateway.errors import NotFound, Unprocessable
+from llmgine.actors.gateway.port import TurnAsk
 from llmgine.actors.gateway.shapes import (
     MessageRow,
     ModelUsage,
@@ -19,7 +20,8 @@ from llmgine.actors.gateway.shapes import (
     Waterfall,
 )
 from llmgine.actors.link import LinkError
-from llmgine.actors.sessions.journal.loading import prompt_of
+from llmgine.actors.sessions.journal.loading import request_of
+from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.actors.store.rows import TurnRow as StoredTurn
 from llmgine.actors.supervisor.entries import SessionNotFound
 from llmgine.actors.telemetry import TelemetryClient
@@ -85,32 +87,46 @@ class SessionAnswers:
     async def _places(self, id: str, history: Sequence[Message]) -> dict[str, int]:
         """Where the newest turns begin in the history."""
         page = await self._driver.store.turns(id, limit=_NEWEST)
-        prompts = [(row.id, await prompt_of(self._driver.store, row)) for row in page.rows if _told_of(row)]
-        return turn_places(history, prompts)
+        asked = [(row.id, await request_of(self._driver.store, row)) for row in page.rows if _told_of(row)]
+        return turn_places(history, _prompts(asked))
 
     async def waterfall(self, id: str) -> Waterfall:
         await self.check_session(id)
         return waterfall_of(await self._telemetry().session(id))
 
-    async def fork_before(self, id: str, turn_id: str) -> tuple[str, Message]:
-        prompts = await self._prompts_since(id, turn_id)
-        prompt = prompts[-1][1]
-        at = turn_places(await self._history(id), prompts).get(turn_id)
-        if prompt is None or at is None:
+    async def fork_before(self, id: str, turn_id: str) -> TurnAsk:
+        asked = await self._asked_since(id, turn_id)
+        request = asked[-1][1]
+        if request is not None and request.prompt.role != "user":
+            raise Unprocessable(
+                f"turn {turn_id!r} went on from results of its client's tools, which are no prompt",
+                hint="replay the turn that made the calls",
+            )
+        at = turn_places(await self._history(id), _prompts(asked)).get(turn_id)
+        if request is None or at is None:
             raise Unprocessable(f"the prompt of turn {turn_id!r} is not in the conversation any more")
-        return await Sessions(self._driver).fork(id, at=at), prompt
+        return TurnAsk(
+            await Sessions(self._driver).fork(id, at=at),
+            request.messages,
+            system=request.system,
+            tools=request.tools,
+            output=request.output,
+            # Those stand behind the turn's own model, and it is another that is asked.
+            options={name: value for name, value in request.options.items() if name != "fallbacks"},
+            limits=request.limits,
+        )
 
-    async def _prompts_since(self, id: str, turn_id: str) -> list[tuple[str, Message | None]]:
+    async def _asked_since(self, id: str, turn_id: str) -> list[tuple[str, TurnRequest | None]]:
         """What the session's turns were asked, the newest first, down to that one."""
         before: int | None = None
-        prompts: list[tuple[str, Message | None]] = []
+        asked: list[tuple[str, TurnRequest | None]] = []
         while True:
             page = await self._driver.store.turns(id, before=before, limit=100)
             for row in page.rows:
                 if row.id == turn_id or _told_of(row):
-                    prompts.append((row.id, await prompt_of(self._driver.store, row)))
+                    asked.append((row.id, await request_of(self._driver.store, row)))
                 if row.id == turn_id:
-                    return prompts
+                    return asked
             if page.next is None:
                 raise NotFound(f"session {id!r} has no turn {turn_id!r}")
             before = page.next
@@ -147,6 +163,10 @@ class SessionAnswers:
 def _told_of(row: StoredTurn) -> bool:
     """Whether the turn's prompt is in the history."""
     return row.state in ("done", "running")
+
+
+def _prompts(asked: Sequence[tuple[str, TurnRequest | None]]) -> list[tuple[str, Message | None]]:
+    return [(turn, None if request is None else request.prompt) for turn, request in asked]
 
 
 def _fields(info: SessionInfo) -> dict[str, Any]:

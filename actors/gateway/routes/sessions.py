@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -57,8 +58,8 @@ async def _turn(call: Call) -> AsyncIterator[bytes]:
 
 async def _replay(call: Call) -> AsyncIterator[bytes]:
     body: ReplayBody = call.body
-    fork, prompt = await call.port.fork_before(call.path["id"], body.turn_id)
-    return _told(call.port, TurnAsk(fork, [prompt], body.model, trace=current_trace()), fork=fork)
+    ask = await call.port.fork_before(call.path["id"], body.turn_id)
+    return _told(call.port, replace(ask, model=body.model, trace=current_trace()), fork=ask.session)
 
 
 async def _told(port: GatewayPort, ask: TurnAsk, *, fork: str | None = None) -> AsyncIterator[bytes]:

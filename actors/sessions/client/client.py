@@ -126,6 +126,7 @@ class SessionClient:
         tools: Sequence[ToolSpec] = (),
         output: OutputSchema | None = None,
         options: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
         trace: TraceContext | None = None,
     ) -> TurnClient:
         """A turn of somebody with `tools` of its own, which is taken on once its events are followed.
@@ -141,6 +142,7 @@ class SessionClient:
             model=model,
             output=output,
             options=plain_options(options or {}),
+            limits=limits,
             trace=trace,
             more=tuple(messages[1:]),
             system=system,

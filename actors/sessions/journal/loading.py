@@ -12,9 +12,9 @@ from llmgine.actors.sessions.journal.entries import Unreadable, all_blobs, read_
 from llmgine.actors.sessions.journal.keeping import SessionStore
 from llmgine.actors.sessions.journal.records import TurnQueued
 from llmgine.actors.sessions.journal.state import SessionState
+from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.actors.store import EntryDamaged
 from llmgine.actors.store.rows import TurnRow
-from llmgine.providers.contracts import Message
 
 
 @dataclass(slots=True)
@@ -65,14 +65,14 @@ async def _fetch(store: SessionStore, loaded: Loaded, bodies: Iterable[bytes]) -
     return {name: body for name, body in found.items() if body is not None}
 
 
-async def prompt_of(store: SessionStore, row: TurnRow) -> Message | None:
+async def request_of(store: SessionStore, row: TurnRow) -> TurnRequest | None:
     """What the turn of this row was asked; None where that cannot be read."""
     loaded = Loaded()
     try:
         record = read_entry(row.request, await _fetch(store, loaded, [row.request]))
     except (EntryDamaged, Unreadable):
         return None
-    return record.request.prompt if isinstance(record, TurnQueued) else None
+    return record.request if isinstance(record, TurnQueued) else None
 
 
 def last_event(row: TurnRow | None) -> list[Any] | None:

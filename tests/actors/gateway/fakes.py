@@ -175,10 +175,10 @@ class FakePort:
         _found(self.session_rows, id, "session")
         return waterfall(id)
 
-    async def fork_before(self, id: str, turn_id: str) -> tuple[str, Message]:
+    async def fork_before(self, id: str, turn_id: str) -> TurnAsk:
         self._note("fork_before", id, turn_id)
         _found(self.session_rows, id, "session")
-        return f"{id}-fork", Message.user("Hi")
+        return TurnAsk(f"{id}-fork", [Message.user("Hi")])
 
     async def overview(self) -> shapes.Overview:
         self._note("overview")

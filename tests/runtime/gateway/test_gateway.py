@@ -117,6 +117,49 @@ async def test_a_session_is_shown_asked_and_replayed(runtime: Runtime, client: h
         assert len((await got(client, "sessions/s-1/messages"))["items"]) == 4
 
 
+async def test_a_replay_asks_all_that_the_turn_was_asked(
+    runtime: Runtime, client: httpx2.AsyncClient
+) -> None:
+    """What followed the prompt, and the client's own tools, whose calls stay open in the fork, too."""
+    parameters = {"type": "object", "properties": {"amount": {"type": "integer"}}}
+    asked = {
+        "model": "scripted/echo",
+        "messages": [{"role": "user", "content": "Buy it"}, {"role": "user", "content": "now"}],
+        "tools": [{"type": "function", "function": {"name": "pay", "parameters": parameters}}],
+    }
+    headers = {"x-llmgine-session": "theirs"}
+    assert (await client.post("/v1/chat/completions", json=asked, headers=headers)).status_code == 200
+    (turn,) = (await got(client, "sessions/theirs"))["newest_turns"]
+    body = {"turn_id": turn["id"], "model": "scripted/pays"}
+    replayed = events((await client.post("/api/v1/sessions/theirs/replay", json=body)).text)
+    fork = replayed[0][1]["session"]
+    assert [call["name"] for call in replayed[-1][1]["reply"]["open_calls"]] == ["pay"]
+    shown = (await got(client, f"sessions/{fork}/messages"))["items"]
+    assert [message["parts"][0]["text"] for message in shown[:2]] == ["Buy it", "now"]
+
+
+async def test_a_turn_that_brought_results_is_not_replayed(
+    runtime: Runtime, client: httpx2.AsyncClient
+) -> None:
+    """The calls that they answer are none of a fork's; nothing is left of the attempt."""
+    asked: dict[str, Any] = {
+        "model": "scripted/pays",
+        "messages": [{"role": "user", "content": "Buy it"}],
+        "tools": [{"type": "function", "function": {"name": "pay", "parameters": {"type": "object"}}}],
+    }
+    headers = {"x-llmgine-session": "theirs"}
+    answer = (await client.post("/v1/chat/completions", json=asked, headers=headers)).json()
+    (call,) = answer["choices"][0]["message"]["tool_calls"]
+    asked["messages"] = [{"role": "tool", "tool_call_id": call["id"], "content": "paid"}]
+    assert (await client.post("/v1/chat/completions", json=asked, headers=headers)).status_code == 200
+    newest = (await got(client, "sessions/theirs"))["newest_turns"][0]["id"]
+    body = {"turn_id": newest, "model": "scripted/echo"}
+    refused = await client.post("/api/v1/sessions/theirs/replay", json=body)
+    assert refused.status_code == 422
+    assert "results" in refused.json()["error"]["message"]
+    assert [row["id"] for row in (await got(client, "sessions"))["items"]] == ["theirs"]
+
+
 async def test_messages_come_by_pages(runtime: Runtime, client: httpx2.AsyncClient) -> None:
     """Numbered from 0, whether the session is open or not."""
     async with runtime.session("s-1", model="scripted/echo") as session:

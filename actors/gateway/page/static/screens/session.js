@@ -143,16 +143,17 @@ export class Session {
       { class: "turn-tools push" },
       known?.trace &&
         h("a", { class: "button plain small", href: link(["trace", known.trace]) }, icon("traces"), "Trace"),
-      h(
-        "button",
-        {
-          class: "button plain small",
-          onclick: () => this.#replay(one),
-          "aria-label": `Replay the turn of message ${one.number} with another model`,
-        },
-        icon("branch"),
-        "Replay with …",
-      ),
+      one.role === "user" &&
+        h(
+          "button",
+          {
+            class: "button plain small",
+            onclick: () => this.#replay(one),
+            "aria-label": `Replay the turn of message ${one.number} with another model`,
+          },
+          icon("branch"),
+          "Replay with …",
+        ),
     );
   }
 
