@@ -10,16 +10,14 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 from llmgine.actors.bus import SessionFilter
 from llmgine.actors.sessions import ApprovalRequested
 from llmgine.actors.store import UnknownApproval
-from llmgine.actors.store.rows import ApprovalRow
+from llmgine.actors.store.rows import ApprovalRow, ApprovalState
 from llmgine.providers import InvalidRequest
 from llmgine.runtime.driver import Driver
-
-ApprovalState = Literal["pending", "approved", "denied", "expired"]
 
 _STATES = get_args(ApprovalState)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,11 +10,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from llmgine.actors.control import Boot
 from llmgine.actors.gateway import shapes
 from llmgine.actors.sessions import Limits, TurnEvent
+from llmgine.actors.store.rows import ApprovalState
 from llmgine.providers import (
     EmbeddingRequest,
     EmbeddingResponse,
@@ -26,9 +27,7 @@ from llmgine.providers import (
     ToolSpec,
 )
 from llmgine.telemetry import TraceContext
-
-CostKey = Literal["session", "model", "provider"]
-ApprovalState = Literal["pending", "approved", "denied", "expired"]
+from llmgine.telemetry.answers import CostBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ class TracePort(Protocol):
 
     async def trace(self, id: str) -> shapes.Waterfall: ...
 
-    async def cost(self, by: CostKey, since: datetime | None) -> shapes.CostTable: ...
+    async def cost(self, by: CostBy, since: datetime | None) -> shapes.CostTable: ...
 
 
 class GatewayPort(ModelPort, SessionPort, OperationsPort, TracePort, Protocol):

@@ -13,7 +13,8 @@ from llmgine.runtime.commands.output import AsJson, UsageRefused, clock, done, f
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
-    from llmgine.runtime.approvals import Approval, ApprovalState
+    from llmgine.actors.store.rows import ApprovalState
+    from llmgine.runtime.approvals import Approval
     from llmgine.runtime.runtime import Runtime
 
 approvals = group("Tool calls that wait for somebody's leave: ls, show, approve, deny.")

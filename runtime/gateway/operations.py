@@ -12,7 +12,6 @@ from typing import Any
 from llmgine.actors.bus.letters import DeadLetter, to_plain
 from llmgine.actors.control import names
 from llmgine.actors.gateway.errors import NotFound
-from llmgine.actors.gateway.port import ApprovalState
 from llmgine.actors.gateway.shapes import (
     ActorRow,
     ApprovalRow,
@@ -33,6 +32,7 @@ from llmgine.actors.link import LinkError
 from llmgine.actors.pools.errors import PoolNotReady
 from llmgine.actors.store import StoreError
 from llmgine.actors.store.queries import LetterFilter, SessionFilter
+from llmgine.actors.store.rows import ApprovalState
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.runtime.approvals import Approval, Approvals
 from llmgine.runtime.bus import Bus

@@ -7,13 +7,14 @@ from decimal import Decimal
 
 from llmgine.actors.control import names
 from llmgine.actors.gateway.errors import NotFound
-from llmgine.actors.gateway.port import CostKey, TraceChoice
+from llmgine.actors.gateway.port import TraceChoice
 from llmgine.actors.gateway.shapes import CostRow, CostTable, Page, SpanRow, Tokens, TraceRow, Waterfall
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.actors.telemetry.query import View
 from llmgine.runtime.driver import Driver
 from llmgine.telemetry import Row, TraceQuery, TraceSummary
 from llmgine.telemetry import Tokens as Counted
+from llmgine.telemetry.answers import CostBy
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,7 +43,7 @@ class TraceAnswers:
             raise NotFound(f"no trace {id[:64]!r} is kept")
         return waterfall_of(view)
 
-    async def cost(self, by: CostKey, since: datetime | None) -> CostTable:
+    async def cost(self, by: CostBy, since: datetime | None) -> CostTable:
         rows = await self._traces().cost(by, nanoseconds(since))
         told = [
             CostRow(

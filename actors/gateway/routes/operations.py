@@ -22,6 +22,7 @@ from llmgine.actors.gateway.shapes import (
     ScheduleRow,
     SettingsTree,
 )
+from llmgine.actors.store.rows import ApprovalState
 
 
 class LetterQuery(Paged):
@@ -36,7 +37,7 @@ class LetterQuery(Paged):
 class ApprovalQuery(Paged):
     """`state` all gives those that were answered, too."""
 
-    state: Literal["pending", "approved", "denied", "expired", "all"] = "pending"
+    state: Literal[ApprovalState, "all"] = "pending"
 
 
 async def _overview(call: Call) -> Overview:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from llmgine.actors.gateway.port import TraceChoice
 from llmgine.actors.gateway.routes.table import Call, Endpoint, Paged, Query
 from llmgine.actors.gateway.shapes import CostTable, Page, TraceRow, Waterfall
+from llmgine.telemetry.answers import CostBy
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
@@ -51,7 +52,7 @@ class TraceQuery(Paged):
 class CostQuery(Query):
     """What usage is added up by, and from when on."""
 
-    by: Literal["session", "model", "provider"] = "model"
+    by: CostBy = "model"
     since: Moment | None = None
 
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from llmgine.actors.gateway.shapes.base import Shape, whole
 from llmgine.actors.gateway.shapes.traces import Tokens
+from llmgine.actors.store.rows import ApprovalState
 
 
 class ActorRow(Shape):
@@ -155,7 +156,7 @@ class ApprovalRow(Shape):
     tool: str
     arguments: dict[str, Any]
     reason: str
-    state: Literal["pending", "approved", "denied", "expired"]
+    state: ApprovalState
     created: datetime
     expires: datetime | None
     answered: datetime | None

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 
 from llmgine.actors.gateway import shapes
 from llmgine.actors.gateway.errors import NotFound
-from llmgine.actors.gateway.port import ApprovalState, CostKey, TraceChoice, TurnAsk
+from llmgine.actors.gateway.port import TraceChoice, TurnAsk
 from llmgine.actors.sessions import TurnEvent
+from llmgine.actors.store.rows import ApprovalState
 from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Message, Origin, StreamEvent
 from llmgine.telemetry import TraceContext
+from llmgine.telemetry.answers import CostBy
 
 R = TypeVar("R")
 
@@ -267,7 +269,7 @@ class FakePort:
             raise NotFound(f"no trace {id!r} is kept")
         return waterfall(id)
 
-    async def cost(self, by: CostKey, since: datetime | None) -> shapes.CostTable:
+    async def cost(self, by: CostBy, since: datetime | None) -> shapes.CostTable:
         self._note("cost", by, since)
         return shapes.CostTable(by=by, rows=[], total=None)
 

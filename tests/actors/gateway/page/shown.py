@@ -10,10 +10,11 @@ from decimal import Decimal
 from typing import Any
 
 from llmgine.actors.gateway import shapes
-from llmgine.actors.gateway.port import CostKey, TraceChoice, TurnAsk
+from llmgine.actors.gateway.port import TraceChoice, TurnAsk
 from llmgine.actors.sessions import Reply, StepStarted, TurnDone, TurnEvent
 from llmgine.providers import FinishReason, TextPart
 from llmgine.providers.events import TextDelta
+from llmgine.telemetry.answers import CostBy
 from tests.actors.gateway.fakes import FakePort, approval, letter, session_row
 
 SESSIONS = 10_000
@@ -180,7 +181,7 @@ class ShownPort(FakePort):
             rows = [row for row in rows if choice.text in row.name]
         return shapes.Page[shapes.TraceRow](items=rows)
 
-    async def cost(self, by: CostKey, since: datetime | None) -> shapes.CostTable:
+    async def cost(self, by: CostBy, since: datetime | None) -> shapes.CostTable:
         keys = {
             "model": MODELS,
             "provider": tuple(model.partition("/")[0] for model in MODELS),
