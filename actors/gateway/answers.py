@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from llmgine.actors.gateway import vendor
 from llmgine.actors.gateway.errors import HeadTooLarge, Refusal, TooLarge, TooSlow, Unauthorised, WrongMethod
+from llmgine.actors.gateway.failures import wait_of
 
 VENDOR = "/v1"
 
@@ -37,7 +38,7 @@ def refused(path: str, refusal: Refusal) -> Response:
     content = vendor.error_body(path, refusal) if is_vendors else {"error": said}
     headers = {"cache-control": "no-store"}
     if refusal.retry_after is not None:
-        headers["retry-after"] = str(max(1, round(refusal.retry_after)))
+        headers["retry-after"] = wait_of(refusal.retry_after)
     if isinstance(refusal, WrongMethod):
         headers["allow"] = ", ".join(refusal.allowed)
     if isinstance(refusal, Unauthorised):

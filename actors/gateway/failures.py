@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 
 from llmgine.actors.bus.errors import BusError, UnknownLetter
@@ -111,6 +112,11 @@ def refusal_of(error: Exception) -> Refusal:
         logger.error("a request failed", exc_info=error)
         return Internal("the gateway failed at this request; its log says how")
     return kind(str(error), retry_after=error.retry_after if isinstance(error, RuntimeOverloaded) else None)
+
+
+def wait_of(seconds: float) -> str:
+    """What `retry-after` says of it: whole seconds, so many that whoever waits for them is not too early."""
+    return str(max(1, math.ceil(seconds)))
 
 
 def reason_of(error: Exception) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from llmgine.actors.gateway import GatewayOptions
 from llmgine.actors.gateway.app import app
+from llmgine.actors.gateway.errors import TooManyRequests
 from llmgine.actors.gateway.options import ClientOptions
 from llmgine.actors.gateway.tally import Tally
 from llmgine.actors.sessions import SessionOverloaded
@@ -81,6 +82,14 @@ async def test_a_client_is_held_to_its_rate(port: FakePort) -> None:
     assert codes == [200, 200, 429]
     assert 1 <= int(refused.headers["retry-after"]) <= 30
     assert other.status_code == 200
+
+
+async def test_who_waits_as_long_as_told_is_not_too_early(port: FakePort) -> None:
+    """In the words of either interface."""
+    port.error = TooManyRequests("later", retry_after=2.4)
+    async with client(port, GatewayOptions()) as asking:
+        answers = [await asking.get(path) for path in (OVERVIEW, "/v1/models")]
+    assert [answer.headers["retry-after"] for answer in answers] == ["3", "3"]
 
 
 async def test_a_client_has_so_many_streams_at_a_time(port: FakePort) -> None:
