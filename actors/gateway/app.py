@@ -114,9 +114,7 @@ class _Told:
         except HTTPException as error:
             if error.status_code == WrongMethod.status:
                 allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
-                raise WrongMethod(
-                    f"{scope['method']} is not for this path; it takes {', '.join(allowed)}", allowed=allowed
-                ) from None
+                raise WrongMethod(scope["method"], scope["path"], allowed) from None
             raise NotFound(f"there is nothing at {scope['path']}") from None
 
 

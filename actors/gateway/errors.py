@@ -89,8 +89,8 @@ class WrongMethod(Refusal):
     status = 405
     type = "wrong_method"
 
-    def __init__(self, message: str, *, hint: str = "", allowed: tuple[str, ...] = ()) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, method: str, path: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"{method} is not for {path}; it takes {', '.join(allowed)}")
         self.allowed = allowed
 
 

@@ -8,12 +8,10 @@ from urllib.parse import unquote
 from starlette.datastructures import Headers
 
 from llmgine.actors.gateway.routes.table import PREFIX
+from llmgine.actors.gateway.vendor.endpoints import SESSION
 from llmgine.telemetry import SpanRecorder, TraceContext
 from llmgine.telemetry.current import standing_in
 from llmgine.telemetry.names import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
-
-# Requests of the vendors' wires that belong to a session say so.
-SESSION_HEADER = "x-llmgine-session"
 
 
 class Traced:
@@ -56,7 +54,7 @@ class Traced:
         if method != "POST":
             return "", ""
         if path in self._vendors:
-            return path, headers.get(SESSION_HEADER, "")
+            return path, headers.get(SESSION, "")
         parts = path.removeprefix(f"{PREFIX}/").split("/")
         if len(parts) == 3 and parts[0] == "sessions" and parts[2] in ("turns", "replay"):
             return f"{PREFIX}/sessions/{{id}}/{parts[2]}", unquote(parts[1])

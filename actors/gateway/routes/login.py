@@ -49,4 +49,4 @@ def _how(request: Request) -> dict[str, Any]:
 
 def _only_post(request: Request) -> None:
     if request.method != "POST":
-        raise WrongMethod(f"{request.method} is not for {request.url.path}; it takes POST", allowed=("POST",))
+        raise WrongMethod(request.method, request.url.path, ("POST",))

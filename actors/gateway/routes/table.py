@@ -115,11 +115,7 @@ class _Dispatch:
     async def _response(self, request: Request) -> Response:
         endpoint = self._methods.get(request.method)
         if endpoint is None:
-            allowed = tuple(sorted(self._methods))
-            raise WrongMethod(
-                f"{request.method} is not for {request.url.path}; it takes {', '.join(allowed)}",
-                allowed=allowed,
-            )
+            raise WrongMethod(request.method, request.url.path, tuple(sorted(self._methods)))
         call = Call(
             self._port(),
             self._watching,

@@ -64,7 +64,7 @@ def _fields(fields: Fields, target: Origin | None) -> dict[str, Any]:
         "model": fields.needed("model"),
         "messages": messages_of(fields, target),
         "tools": _tools(fields, target, own),
-        "tool_choice": _choice(fields),
+        "tool_choice": choice_of(fields, "function"),
         "parallel_tool_calls": fields.flag("parallel_tool_calls"),
         "output": _output(fields, target, own),
         "max_output_tokens": older if limit is None else limit,
@@ -121,7 +121,8 @@ def tool_of(function: Fields) -> ToolSpec:
     return made(ToolSpec, spec, {field: function.at(field) for field in spec})
 
 
-def _choice(fields: Fields) -> str | NamedTool | None:
+def choice_of(fields: Fields, inside: str | None = None) -> str | NamedTool | None:
+    """The request's `tool_choice`; a function is named in it, or in the object `inside` it."""
     if not fields.has("tool_choice"):
         return None
     choice = fields.raw("tool_choice")
@@ -132,8 +133,9 @@ def _choice(fields: Fields) -> str | NamedTool | None:
     named = Fields(choice, "tool_choice")
     if named.text("type") != "function":
         fields.refuse("tool_choice", "only functions can be named", "unsupported_value")
-    function = named.within("function") or Fields({}, "tool_choice.function")
-    return NamedTool(name=function.needed("name"))
+    if inside is not None:
+        named = named.within(inside) or Fields({}, named.at(inside))
+    return NamedTool(name=named.needed("name"))
 
 
 def _output(fields: Fields, target: Origin | None, own: dict[str, Any]) -> OutputSchema | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llmgine.actors.gateway.vendor.chat.request import any_object, schema_of, tool_of
+from llmgine.actors.gateway.vendor.chat.request import any_object, choice_of, schema_of, tool_of
 from llmgine.actors.gateway.vendor.reading import Asked, Fields, made, vendor_options
 from llmgine.actors.gateway.vendor.responses.items import messages_of
 from llmgine.providers.codecs.openai_responses.codec import OpenAIResponsesCodec
 from llmgine.providers.contracts import (
     CacheHints,
     LLMRequest,
-    NamedTool,
     Origin,
     OutputSchema,
     Reasoning,
@@ -51,7 +50,7 @@ def read_responses(body: Any, target: Origin | None) -> Asked:
         "messages": messages_of(fields, target),
         "system": fields.text("instructions"),
         "tools": _tools(fields, target, own),
-        "tool_choice": _choice(fields),
+        "tool_choice": choice_of(fields),
         "parallel_tool_calls": fields.flag("parallel_tool_calls"),
         "output": _output(fields, target, own),
         "max_output_tokens": fields.whole("max_output_tokens"),
@@ -95,20 +94,6 @@ def _tools(fields: Fields, target: Origin | None, own: dict[str, Any]) -> tuple[
         else:
             own.setdefault("tools", []).append({"type": kind, **tool.rest()})
     return tuple(tools)
-
-
-def _choice(fields: Fields) -> str | NamedTool | None:
-    if not fields.has("tool_choice"):
-        return None
-    choice = fields.raw("tool_choice")
-    if isinstance(choice, str):
-        if choice not in ("auto", "none", "required"):
-            fields.refuse("tool_choice", "it is auto, none, required, or names a function")
-        return choice
-    named = Fields(choice, "tool_choice")
-    if named.text("type") != "function":
-        fields.refuse("tool_choice", "only functions can be named", "unsupported_value")
-    return NamedTool(name=named.needed("name"))
 
 
 def _output(fields: Fields, target: Origin | None, own: dict[str, Any]) -> OutputSchema | None:
