@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,12 @@ def app(
     seal: bytes | None = None,
     recorder: SpanRecorder | None = None,
     tally: Tally | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> Guard:
     """The application; `port` may be a function that gives None while the runtime is not there.
 
     `seal` signs logins: those of an application with another one do not count. `SecretMissing` where a
-    token or key that the options speak of is not there.
+    token or key that the options speak of is not there. `wall_clock` says when logins end.
     """
     give = port if callable(port) else lambda: port
 
@@ -79,12 +81,12 @@ def app(
     tally = tally or Tally()
     watching = Watching(ready, options.max_watchers)
     door = Door(options, find_secrets(options), seal or secrets.token_bytes(32))
-    wires = vendor.routes(ready, tally)
+    wires = vendor.routes(ready, tally, wall_clock)
     table: list[BaseRoute] = [
         Route("/health", health),
         Route("/ready", readiness),
         Route("/openapi.json", openapi),
-        *login_routes(door),
+        *login_routes(door, wall_clock),
         *routes(ENDPOINTS, ready, watching),
         Mount(VENDOR, routes=wires),
         Route("/", page),
@@ -93,7 +95,7 @@ def app(
     named = frozenset(f"{VENDOR}{one.path}" for one in wires if isinstance(one, Route))
     router = Router(table, redirect_slashes=False, default=_nothing)
     inner = _Told(router) if recorder is None else Traced(_Told(router), recorder, named)
-    return Guard(inner, door, options, watching, tally)
+    return Guard(inner, door, options, watching, tally, wall_clock=wall_clock)
 
 
 @functools.cache

@@ -32,13 +32,13 @@ from llmgine.telemetry.answers import CostBy
 
 @dataclass(frozen=True, slots=True)
 class TurnAsk:
-    """A turn as a client asks for it.
+    """A turn as a client asks for it; its `limits` go over the session's.
 
     `messages` follow what the session holds: one prompt of the user, or results of the client's own
     `tools` and whatever comes after them. Calls of those tools end the turn and are the client's to answer;
     the session's tools run in the session. `system` holds for this turn where the session has none of its
-    own. `options` go to the engine, such as `tool_choice`; `limits` go over the session's. The turn of a
-    `key` is taken on once; `trace` is what it stands below.
+    own. `options` go to the engine, such as `tool_choice`. The turn of a `key` is taken on once; `trace` is
+    what it stands below.
     """
 
     session: str

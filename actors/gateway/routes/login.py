@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field
@@ -22,13 +22,13 @@ class LoginBody(Shape):
     token: str = Field(min_length=1, max_length=1000)
 
 
-def login_routes(door: Door) -> list[Route]:
+def login_routes(door: Door, clock: Callable[[], float]) -> list[Route]:
     """`POST /login {token}` sets the cookie, `POST /logout` takes it back."""
 
     async def login(request: Request) -> Response:
         _only_post(request)
         body = await read_body(LoginBody, request)
-        name, value, seconds = door.login(body.token, time.time())
+        name, value, seconds = door.login(body.token, clock())
         answer = JSONResponse({"client": name})
         answer.set_cookie(COOKIE, value, max_age=seconds, **_how(request))
         return answer

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 import secrets
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -101,8 +100,8 @@ def trace_of(request: Request) -> TraceContext | None:
     return TraceContext.parse(request.headers.get("traceparent"))
 
 
-def answering(wire: Wire) -> Respond:
-    """The endpoint of one wire."""
+def answering(wire: Wire, clock: Callable[[], float]) -> Respond:
+    """The endpoint of one wire; `clock` says when an answer is made."""
 
     async def respond(port: GatewayPort, request: Request) -> Response:
         body = body_of(request)
@@ -115,7 +114,7 @@ def answering(wire: Wire) -> Respond:
                 field="model",
             )
         asked = _with_headers(asked, request.headers)
-        made = Answering(key or secrets.token_hex(16), int(time.time()), asked, session)
+        made = Answering(key or secrets.token_hex(16), int(clock()), asked, session)
         answer = _answer(port, request, wire, made, key)
         if not asked.stream:
             return JSONResponse(wire.whole(await whole(answer), made))

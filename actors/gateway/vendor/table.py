@@ -31,18 +31,20 @@ from llmgine.providers.catalogue.tokens import estimate
 _COUNT = "/messages/count_tokens"
 
 
-def routes(port: Callable[[], GatewayPort], tally: Tally) -> list[BaseRoute]:
+def routes(port: Callable[[], GatewayPort], tally: Tally, clock: Callable[[], float]) -> list[BaseRoute]:
     """The routes below /v1; `port()` raises `NotReady` while the runtime is not there."""
 
-    def answered(vendor: Vendor | Callable[[Request], Vendor], respond: Respond) -> Any:
-        return endpoint(vendor, port, respond, tally)
+    def route(
+        path: str, vendor: Vendor | Callable[[Request], Vendor], respond: Respond, method: str = "POST"
+    ) -> Route:
+        return Route(path, endpoint(vendor, port, respond, tally), methods=[method])
 
     return [
-        *(Route(wire.path, answered(wire.vendor, answering(wire)), methods=["POST"]) for wire in WIRES),
-        Route(_COUNT, answered("anthropic", _count), methods=["POST"]),
-        Route("/embeddings", answered("openai", _embed), methods=["POST"]),
-        Route("/models", answered(_whose, _models)),
-        Route("/models/{id:path}", answered(_whose, _model)),
+        *(route(wire.path, wire.vendor, answering(wire, clock)) for wire in WIRES),
+        route(_COUNT, "anthropic", _count),
+        route("/embeddings", "openai", _embed),
+        route("/models", _whose, _models, "GET"),
+        route("/models/{id:path}", _whose, _model, "GET"),
     ]
 
 

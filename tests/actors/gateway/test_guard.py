@@ -59,6 +59,19 @@ async def test_a_login_gives_a_cookie_that_scripts_do_not_see(port: FakePort) ->
         assert (await asking.get(OVERVIEW)).status_code == 401
 
 
+async def test_a_login_ends_when_its_hours_are_over(port: FakePort) -> None:
+    """By one clock, whoever looks at it."""
+    now = 1_000.0
+    guarded = app(port, GatewayOptions(token=OWNER, login_hours=1), wall_clock=lambda: now)
+    transport = httpx2.ASGITransport(guarded, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8700") as asking:
+        await asking.post("/login", json={"token": OWNER})
+        now += 3_599
+        assert (await asking.get(OVERVIEW)).status_code == 200
+        now += 2
+        assert (await asking.get(OVERVIEW)).status_code == 401
+
+
 async def test_who_has_not_logged_in_sends_no_more_than_a_token(port: FakePort) -> None:
     """Whatever `max_body` grants to those who have."""
     async with client(port, GatewayOptions(token=OWNER)) as asking:
