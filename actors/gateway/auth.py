@@ -29,6 +29,8 @@ class Client:
     concurrent: int | None = None
     operator: bool = True
     """Whether it may look at the runtime and change it, or ask models and sessions alone."""
+    sessions: str = ""
+    """What the ids of the sessions that it may ask begin with."""
 
 
 class Door:
@@ -40,7 +42,7 @@ class Door:
         self._seal = seal
         self._lasting = options.login_hours * 3600
         self._clients = {
-            name: Client(name, one.requests_per_minute, one.concurrent, one.operator)
+            name: Client(name, one.requests_per_minute, one.concurrent, one.operator, one.sessions or "")
             for name, one in options.clients.items()
         }
 

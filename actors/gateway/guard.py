@@ -90,6 +90,7 @@ class Guard:
                 hint=f"gateway.clients.{client.name}.operator lets it in",
             )
         scope["client_name"] = client.name
+        scope["client_sessions"] = client.sessions
         allowance = self._allowance(client)
         allowance.enter(self._clock())
         try:

@@ -62,6 +62,12 @@ class ClientOptions(_Options):
         default=None, gt=0, description="Requests that may be under way at a time, streams included."
     )
 
+    sessions: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the ids of its sessions begin with: it reaches no other. Left out, it reaches all.",
+    )
+
     @field_validator("key")
     @classmethod
     def _digested(cls, value: str | None) -> str | None:
@@ -71,6 +77,8 @@ class ClientOptions(_Options):
     def _one_place(self) -> ClientOptions:
         if sum(place is not None for place in (self.key, self.key_env, self.key_file)) != 1:
             raise ValueError("a client's key is found in one place: key, key_env or key_file")
+        if self.operator and self.sessions is not None:
+            raise ValueError("an operator reaches every session: leave sessions out, or operator")
         return self
 
 

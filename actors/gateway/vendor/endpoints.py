@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from llmgine.actors.gateway.errors import MalformedRequest
+from llmgine.actors.gateway.errors import Forbidden, MalformedRequest
 from llmgine.actors.gateway.failures import reason_of
 from llmgine.actors.gateway.port import GatewayPort
 from llmgine.actors.gateway.sse import EventAnswer
@@ -108,6 +108,7 @@ def answering(wire: Wire, clock: Callable[[], float]) -> Respond:
         asked = wire.read(body, await target_of(port, body), request.headers)
         key = _key(request.headers)
         session = await _session(port, asked, request.headers)
+        _check_reach(request, session)
         if session is None and asked.request.model == OWN_MODEL:
             raise RequestRefused(
                 f"model: {OWN_MODEL!r} is the model of a session, and none is named; set {SESSION}",
@@ -167,6 +168,16 @@ def _key(headers: Mapping[str, str]) -> str | None:
     """What names the request among its repetitions."""
     given = headers.get("idempotency-key")
     return (given and hashlib.sha256(given.encode()).hexdigest()[:32]) or None
+
+
+def _check_reach(request: Request, session: str | None) -> None:
+    """`Forbidden` for a session that is none of this client's."""
+    reach: str = request.scope["client_sessions"]
+    if session is not None and not session.startswith(reach):
+        raise Forbidden(
+            f"this client's sessions begin with {reach!r}, and {session[:100]!r} does not",
+            hint="name one that does; gateway.clients.….sessions says how they begin",
+        )
 
 
 def _with_headers(asked: Asked, headers: Mapping[str, str]) -> Asked:

@@ -144,6 +144,26 @@ async def test_a_client_asks_models_and_no_more(port: FakePort) -> None:
     assert port.asked == asked
 
 
+async def test_a_client_reaches_its_own_sessions(port: FakePort) -> None:
+    """Those whose ids begin as its settings say, however it names them; the owner reaches all."""
+    options = GatewayOptions(token=OWNER, clients={"app": ClientOptions(key=APP, sessions="app-")})
+    body = {"model": "x", "input": "Hi"}
+    asks: list[tuple[dict[str, str], dict[str, str]]] = [
+        ({"x-llmgine-session": "mine"}, {}),
+        ({}, {"conversation": "mine"}),
+    ]
+    async with client(port, options, **{"x-api-key": APP}) as asking:
+        for headers, named in asks:
+            refused = await asking.post("/v1/responses", json={**body, **named}, headers=headers)
+            assert refused.status_code == 403
+            assert "app-" in refused.json()["error"]["message"]
+        assert not [one for one in port.asked if one[0] == "turn"]
+        await asking.post("/v1/responses", json=body, headers={"x-llmgine-session": "app-1"})
+        owner = {"x-llmgine-session": "mine", "x-api-key": OWNER}
+        await asking.post("/v1/responses", json=body, headers=owner)
+    assert [one[1].session for one in port.asked if one[0] == "turn"] == ["app-1", "mine"]
+
+
 async def test_an_answer_says_who_gave_it(port: FakePort) -> None:
     """What a client approves is told under its name."""
     options = GatewayOptions(clients={"app": ClientOptions(key=APP, operator=True)})

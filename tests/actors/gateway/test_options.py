@@ -95,3 +95,10 @@ def test_a_clients_key_has_one_place() -> None:
     for given in ({}, {"key": SECRET, "key_env": "KEY"}):
         with pytest.raises(ValidationError, match="one place"):
             ClientOptions(**given)
+
+
+def test_an_operator_reaches_every_session() -> None:
+    """So none is bound to some of them in appearance only."""
+    assert ClientOptions(key=SECRET, sessions="shop-").sessions == "shop-"
+    with pytest.raises(ValidationError, match="operator"):
+        ClientOptions(key=SECRET, sessions="shop-", operator=True)
