@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from llmgine.actors.sessions.context.store import ContextStore
 from llmgine.actors.sessions.errors import SessionMoved
 from llmgine.actors.sessions.journal.keeping import SessionStore
 from llmgine.actors.sessions.journal.loading import Loaded, load
@@ -68,7 +69,13 @@ async def _set_aside(store: SessionStore, session_id: str, epoch: int, loaded: L
         if row is None or row.state not in ("done", "failed", "cancelled"):
             continue
         if state.progress is not None and state.progress.turn_id == turn_id:
-            state.context.repair("what came of this call is lost: the journal is damaged")
-            if len(state.context) == state.progress.began.mark + 1:
-                state.context.rollback(state.progress.began.mark)
+            _end_unanswered(state.context, state.progress.began.mark)
         state.note(TurnEnded(turn_id, row.state))
+
+
+def _end_unanswered(context: ContextStore, mark: int) -> None:
+    """Ends a turn that began at `mark` as a failed one: what nothing was answered to is taken back."""
+    if any(message.role == "assistant" for message in context.view()[mark:]):
+        context.repair("what came of this call is lost: the journal is damaged")
+    else:
+        context.rollback(mark, to_open_calls=True)

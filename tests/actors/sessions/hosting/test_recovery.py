@@ -24,6 +24,7 @@ from llmgine.actors.store.session_operations import (
 )
 from llmgine.providers.contracts import Message, TextPart, ToolResultPart, ToolSpec
 from llmgine.providers.events import TextDelta
+from tests.actors.sessions.running.test_handed_over import THEIRS, results
 from tests.actors.sessions.stage import Stage, soon
 
 
@@ -361,6 +362,21 @@ async def test_a_session_with_a_damaged_journal(stage: Stage, script: Any) -> No
     await stage.wake()
     assert (await texts(session))[-1] == "three"
     assert (await soon(session.describe()))["damage"] is None
+
+
+async def test_a_journal_damaged_in_a_turn_of_results(stage: Stage, script: Any) -> None:
+    """The session opens, and the calls wait for their results again."""
+    session = await stage.open(script.says(calls=(script.call("theirs", "c1"),)), script.says("lost"))
+    await soon(session.turn_of([Message.user("a")], tools=THEIRS).result())
+    await stage.settle()
+    entries = stage.engine.sessions._ledger.entries["s1"]
+    last = max(entries)
+    await soon(session.turn_of([results("c1")], tools=THEIRS).result())
+    await stage.kill()
+    entries[last + 4] = b"{"  # what follows the results
+    await stage.wake(script.says("again"))
+    assert [call.id for call in stage.host.conversation.context.open_calls] == ["c1"]
+    assert (await soon(session.turn_of([results("c1")], tools=THEIRS).result())).text == "again"
 
 
 async def test_a_turn_that_has_ended_cannot_be_cancelled(stage: Stage, script: Any, eventually: Any) -> None:
