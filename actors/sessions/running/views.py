@@ -75,7 +75,10 @@ class Views:
 
     def _sight(self, turn: Turn) -> Sight:
         context = self._conversation.context
-        return Sight(self._measured, context.view(), self._measured.kept(context.pinned), turn.mark)
+        messages = context.view()
+        return Sight(
+            self._measured, messages, self._measured.kept(context.pinned), _prompt(messages, turn.mark)
+        )
 
     # Summaries
 
@@ -145,6 +148,11 @@ class Views:
     def _newest(self) -> Summary | None:
         summaries = self._conversation.context.summaries
         return summaries[-1] if summaries else None
+
+
+def _prompt(messages: Sequence[Message], mark: int) -> int:
+    """What the turn that began at `mark` answers: one that began with results, an earlier turn's prompt."""
+    return next((at for at in range(mark, -1, -1) if messages[at].role == "user"), mark)
 
 
 def _around(turn: Turn) -> int:

@@ -10,6 +10,7 @@ from llmgine.actors.sessions.journal.records import ContextChanged
 from llmgine.actors.sessions.turns.events import TurnDone
 from llmgine.providers.catalogue import tokens
 from llmgine.providers.contracts import FinishReason, LLMRequest
+from tests.actors.sessions.running.test_handed_over import THEIRS, results
 from tests.actors.sessions.words import PROVIDER_FAILED, MakeBench, failure
 
 
@@ -33,6 +34,20 @@ async def test_a_window_of_messages(bench: MakeBench, script: Any) -> None:
     assert max(len(request.messages) for request in at.models.requests) == 5
     assert shown(at)[-1].startswith("question 11")
     assert len(at.context) == 24
+
+
+async def test_a_window_over_turns_of_results(bench: MakeBench, script: Any) -> None:
+    """Rounds of calls that the asker runs go on below one prompt, which stays in view."""
+    rounds = [script.says(calls=(script.call("theirs", f"c{number}"),)) for number in range(6)]
+    at = bench(*rounds, script.says("Done."), window=Window.messages(5))
+    last = await at.turn("question", tools=THEIRS)
+    for number in range(6):
+        assert isinstance(last, TurnDone)
+        last = await at.turn(results(f"c{number}"), tools=THEIRS)
+    assert isinstance(last, TurnDone)
+    assert last.reply.text == "Done."
+    assert max(len(request.messages) for request in at.models.requests) <= 5
+    assert shown(at)[0] == "question"
 
 
 async def test_a_window_of_tokens_counts_what_goes_along(bench: MakeBench, script: Any) -> None:
