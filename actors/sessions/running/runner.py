@@ -4,7 +4,8 @@ What the context keeps of a turn: its prompt and every finished step. A turn tha
 ran out of time, also keeps the text that its reader had seen, as the model's message. A call without
 result is answered with the reason, but for those that are left to whoever asked: the turn ends with
 them, they stay open, and the next turn brings their results. A turn in which nothing was answered leaves
-no trace, so that the next prompt follows an answer, as every provider takes it.
+no trace, so that the next prompt follows an answer, as every provider takes it. Results that are brought
+again, since their turn failed after some of its steps, go on from these.
 
 A turn that began in a process that died goes on from its last finished step.
 """
@@ -159,14 +160,15 @@ class TurnRunner:
             return turn
         self._observer.turn_started(shared.session_id, request.turn_id)
         stray = request.answers - {call.id for call in shared.context.open_calls}
+        before = _said_before(shared.context.view(), request) if stray else None
         if not stray:
             reason = "no result of it had come before the next turn"
             self._do.repair(request.turn_id, reason, leaving=request.answers)
-        mark = len(shared.context)
+        mark = len(shared.context) if before is None else before
         recovery = request.recovery or shared.recovery
         self._journal.append(TurnBegan(request.turn_id, mark, recovery, spans.trace_id))
         turn = Turn(request, self._heard(emit, spans, request.turn_id), spans, view, mark, clock, limits)
-        if stray:
+        if stray and before is None:
             turn.continuation = Continuation(error=_no_such_call(min(stray)))
         return turn
 
@@ -324,6 +326,15 @@ def _own(calls: tuple[ToolCallPart, ...], request: TurnRequest) -> tuple[ToolCal
     """The calls that the session runs itself."""
     theirs = {tool.name for tool in request.tools}
     return tuple(call for call in calls if call.name not in theirs)
+
+
+def _said_before(messages: tuple[Message, ...], request: TurnRequest) -> int | None:
+    """Where what is asked stands already, unanswered: its turn had failed after some of its steps."""
+    if not messages or messages[-1].role == "assistant":
+        return None
+    said = request.messages
+    places = reversed(range(len(messages) - len(said) + 1))
+    return next((at for at in places if messages[at : at + len(said)] == said), None)
 
 
 def _no_such_call(call_id: str) -> ContextError:

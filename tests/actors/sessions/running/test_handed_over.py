@@ -84,6 +84,29 @@ async def test_a_failed_turn_with_results_can_be_asked_again(bench: Any, script:
     assert done.reply.text == "Done."
 
 
+async def test_results_brought_again_go_on_from_the_steps_that_were_finished(bench: Any, script: Any) -> None:
+    """What the session's own tools have done in a turn that failed later is not done again."""
+    broken = ProviderError("busy", kind=ErrorKind.OVERLOADED)
+    stage = bench(
+        script.says(calls=(script.call("theirs", "c1"),)),
+        script.says(calls=(script.call("ours", "c2", x=2),)),
+        [broken],
+        [broken],
+        script.says("Done."),
+        tools=(ours,),
+    )
+    await stage.turn(tools=THEIRS)
+    for _ in range(2):
+        failed = await stage.turn(results("c1"), tools=THEIRS)
+        assert isinstance(failed, TurnFailed)
+        assert isinstance(failed.error, ProviderError)
+    done = await stage.turn(results("c1"), tools=THEIRS)
+    assert isinstance(done, TurnDone)
+    assert done.reply.text == "Done."
+    assert stage.roles == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+    assert isinstance(await stage.turn(results("c1"), tools=THEIRS), TurnFailed)
+
+
 async def test_a_result_of_no_open_call_is_refused_and_changes_nothing(bench: Any, script: Any) -> None:
     """The calls that are open stay so."""
     stage = bench(script.says(calls=(script.call("theirs", "c1"),)))
