@@ -127,6 +127,14 @@ class TurnAnswer:
         return place
 
     def _ended(self, reply: Reply) -> Iterator[PartEvent | Done]:
+        if not any(step == self._step for step, _, _ in self._said.values()):
+            # Its events are gone, as those of a turn that ended long ago; the reply has what it said last.
+            for index, part in enumerate(reply.parts):
+                match part:
+                    case TextPart(text=text) if text:
+                        yield from self.take(TextDelta(index, text))
+                    case ThinkingPart(text=text) if text:
+                        yield from self.take(ThinkingDelta(index, text))
         for at, call in enumerate(reply.open_calls, len(self._indices)):
             yield ToolCallStart(at, call.id, call.name)
             yield ToolCallDelta(at, arguments_text(call))
