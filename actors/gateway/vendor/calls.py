@@ -16,10 +16,12 @@ from llmgine.telemetry import TraceContext
 Answer = AsyncGenerator[PartEvent | Done]
 
 
-async def model_answer(port: GatewayPort, request: LLMRequest, trace: TraceContext | None) -> Answer:
+async def model_answer(
+    port: GatewayPort, request: LLMRequest, trace: TraceContext | None, *, streamed: bool
+) -> Answer:
     """What a model says to this request alone, the last event `Done`; raises what the call failed with.
 
-    Closing it cancels the call at the provider.
+    Closing it cancels the call at the provider. One that is `streamed` cannot begin anew.
     """
     told = False
     async with aclosing(port.complete(request, trace)) as events:
@@ -28,7 +30,7 @@ async def model_answer(port: GatewayPort, request: LLMRequest, trace: TraceConte
                 yield _cut_off(event)
                 return
             if isinstance(event, Reset):
-                if told:
+                if told and streamed:
                     raise taken_back()
                 continue
             told = True
@@ -51,9 +53,9 @@ def _cut_off(failed: Failed) -> Done:
     )
 
 
-async def session_answer(port: GatewayPort, ask: TurnAsk) -> Answer:
+async def session_answer(port: GatewayPort, ask: TurnAsk, *, streamed: bool) -> Answer:
     """What a turn of the session says, the last event `Done`; closing it cancels the turn."""
-    answer = TurnAnswer()
+    answer = TurnAnswer(streamed=streamed)
     async with aclosing(port.turn(ask)) as events:
         async for event in events:
             for one in answer.take(event):

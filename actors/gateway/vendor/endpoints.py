@@ -125,11 +125,13 @@ def answering(wire: Wire, clock: Callable[[], float]) -> Respond:
 
 
 def _answer(port: GatewayPort, request: Request, wire: Wire, made: Answering, key: str | None) -> Answer:
+    asked, trace = made.asked, trace_of(request)
     if made.session is None:
-        return model_answer(port, made.asked.request, trace_of(request))
+        return model_answer(port, asked.request, trace, streamed=asked.stream)
     # An answer of this wire can be gone on from by its id, which therefore names the turn.
     named = made.id if wire.path == "/responses" else key
-    return session_answer(port, ask_of(made.asked.request, made.session, key=named, trace=trace_of(request)))
+    ask = ask_of(asked.request, made.session, key=named, trace=trace)
+    return session_answer(port, ask, streamed=asked.stream)
 
 
 async def target_of(port: GatewayPort, body: Any) -> Origin | None:

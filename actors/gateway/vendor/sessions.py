@@ -87,10 +87,12 @@ def _options(request: LLMRequest) -> dict[str, Any]:
 class TurnAnswer:
     """A turn's events as those of one answer: what its steps say in a row, and at its end the open calls.
 
-    Calls of the session's own tools, and what came of them, are no part of the answer.
+    Calls of the session's own tools, and what came of them, are no part of the answer. Of one that is not
+    `streamed` nothing has been sent before its end, so that it can be taken back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, streamed: bool) -> None:
+        self._streamed = streamed
         self._step = 0
         self._indices: dict[tuple[int, int], int] = {}
         self._said: dict[int, tuple[int, type[TextPart | ThinkingPart], list[str]]] = {}
@@ -106,13 +108,20 @@ class TurnAnswer:
             case ThinkingDelta(index, text):
                 yield ThinkingDelta(self._heard(index, ThinkingPart, text), text)
             case Reset() | TurnReset():
-                whole = isinstance(event, TurnReset)
-                if any(whole or step == self._step for step, _, _ in self._said.values()):
-                    raise taken_back()
+                self._take_back(whole=isinstance(event, TurnReset))
             case TurnDone(reply):
                 yield from self._ended(reply)
             case TurnFailed(error):
                 raise error
+
+    def _take_back(self, *, whole: bool) -> None:
+        """Forgets what the step, or the whole turn, has said; raises where it has been sent."""
+        void = [place for place, (step, _, _) in self._said.items() if whole or step == self._step]
+        if void and self._streamed:
+            raise taken_back()
+        for place in void:
+            del self._said[place]
+        self._indices = {part: place for part, place in self._indices.items() if place in self._said}
 
     def _apart(self, index: int, text: str) -> str:
         """The text, with a blank line before it where an earlier step has said something."""

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from llmgine.actors.gateway.vendor.sessions import TurnAnswer
-from llmgine.actors.sessions import Reply, TurnDone, TurnEvent
-from llmgine.providers.contracts import AnyPart, FinishReason, LLMResponse, TextPart, ThinkingPart
-from llmgine.providers.events import Done, TextDelta, ThinkingDelta
+from llmgine.actors.gateway.vendor.calls import model_answer, whole
+from llmgine.actors.sessions import Reply, StepStarted, TurnDone, TurnEvent, TurnReset
+from llmgine.providers.contracts import (
+    AnyPart,
+    FinishReason,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    TextPart,
+    ThinkingPart,
+)
+from llmgine.providers.errors import ProviderError
+from llmgine.providers.events import Done, Reset, TextDelta, ThinkingDelta
+from tests.actors.gateway.fakes import FakePort
 
 
 def reply(*parts: AnyPart, **fields: Any) -> Reply:
@@ -24,9 +37,9 @@ def reply(*parts: AnyPart, **fields: Any) -> Reply:
     return Reply(**told)
 
 
-def taken(*events: TurnEvent) -> tuple[list[Any], LLMResponse]:
+def taken(*events: TurnEvent, streamed: bool = True) -> tuple[list[Any], LLMResponse]:
     """What the answer tells of these events, and what it comes to."""
-    answer = TurnAnswer()
+    answer = TurnAnswer(streamed=streamed)
     *told, last = [one for event in events for one in answer.take(event)]
     assert isinstance(last, Done)
     return told, last.response
@@ -38,3 +51,34 @@ def test_a_turn_whose_events_are_gone_is_answered_from_its_reply() -> None:
     told, response = taken(done)
     assert told == [ThinkingDelta(0, "Hm."), TextDelta(1, "So.")]
     assert response.message.parts == (ThinkingPart(text="Hm."), TextPart(text="So."))
+
+
+STEP, LATER = StepStarted(1, "scripted/x"), StepStarted(2, "scripted/x")
+
+
+@pytest.mark.parametrize(
+    ("begun", "said"),
+    [
+        ([STEP, TextDelta(0, "one"), Reset("again")], "two"),
+        ([STEP, TextDelta(0, "one"), TurnReset("elsewhere"), STEP], "two"),
+        ([STEP, TextDelta(0, "one"), LATER, TextDelta(0, "x"), Reset("again")], "one\n\ntwo"),
+    ],
+)
+def test_what_was_not_sent_can_be_taken_back(begun: list[TurnEvent], said: str) -> None:
+    """An answer that begins anew fails only where a part of it was streamed."""
+    ended = [TextDelta(0, "two"), TurnDone(reply(TextPart(text="two")))]
+    _, response = taken(*begun, *ended, streamed=False)
+    assert response.text == said
+    with pytest.raises(ProviderError, match="began anew"):
+        taken(*begun, *ended)
+
+
+async def test_a_model_call_that_begins_anew_fails_only_a_stream() -> None:
+    """Without a session as within one."""
+    message = Message.assistant("two")
+    last = LLMResponse(message=message, finish_reason=FinishReason.STOP, model="x", provider="scripted")
+    port = FakePort(stream_events=[TextDelta(0, "one"), Reset("again"), TextDelta(0, "two"), Done(last)])
+    request = LLMRequest(model="scripted/x", messages=(Message.user("x"),))
+    assert await whole(model_answer(port, request, None, streamed=False)) == last
+    with pytest.raises(ProviderError, match="began anew"):
+        await whole(model_answer(port, request, None, streamed=True))
