@@ -72,7 +72,22 @@ def _new(messages: list[Message]) -> tuple[Message, ...]:
             "add a message of the user, or results of tools",
             field="messages",
         )
-    return tuple(messages[begin:])
+    return _as_turn(messages[begin:])
+
+
+def _as_turn(messages: list[Message]) -> tuple[Message, ...]:
+    """The messages as a turn begins: with all results as one message, or else with the user's first one."""
+    results = tuple(part for message in messages if message.role == "tool" for part in message.parts)
+    said = [message for message in messages if message.role != "tool"]
+    if results:
+        return (Message(role="tool", parts=results), *said)
+    first = next((at for at, message in enumerate(said) if message.role == "user"), None)
+    if first is None:
+        raise RequestRefused(
+            "after the last message of the model only the system speaks; add a message of the user",
+            field="messages",
+        )
+    return (said.pop(first), *said)
 
 
 def _options(request: LLMRequest) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.gateway.vendor.sessions import TurnAnswer
+from llmgine.actors.gateway.vendor.reading import RequestRefused
+from llmgine.actors.gateway.vendor.sessions import TurnAnswer, ask_of
 from llmgine.actors.gateway.vendor.calls import model_answer, whole
 from llmgine.actors.sessions import Reply, StepStarted, TurnDone, TurnEvent, TurnReset
 from llmgine.providers.contracts import (
@@ -17,6 +18,7 @@ from llmgine.providers.contracts import (
     Message,
     TextPart,
     ThinkingPart,
+    ToolResultPart,
 )
 from llmgine.providers.errors import ProviderError
 from llmgine.providers.events import Done, Reset, TextDelta, ThinkingDelta
@@ -82,3 +84,29 @@ async def test_a_model_call_that_begins_anew_fails_only_a_stream() -> None:
     assert await whole(model_answer(port, request, None, streamed=False)) == last
     with pytest.raises(ProviderError, match="began anew"):
         await whole(model_answer(port, request, None, streamed=True))
+
+
+def asked(*messages: Message) -> list[Message]:
+    """What a request of these messages says in a session."""
+    request = LLMRequest(model="session", messages=(Message.user("Hi"), Message.assistant("Yes?"), *messages))
+    return list(ask_of(request, "s", key=None, trace=None).messages)
+
+
+def result(call_id: str) -> ToolResultPart:
+    return ToolResultPart(call_id=call_id, content=(TextPart(text="came"),))
+
+
+def test_a_turn_begins_with_the_user_where_the_system_speaks_first() -> None:
+    """What a developer says before a later question follows the question; alone it asks nothing."""
+    system, user, more = Message.system("Be brief."), Message.user("Why?"), Message.user("Well?")
+    assert asked(system, user, more) == [user, system, more]
+    with pytest.raises(RequestRefused, match="add a message of the user"):
+        asked(system)
+
+
+def test_results_in_several_messages_are_one_turn() -> None:
+    """A client may split them over messages of the user, with words in between."""
+    results = [Message(role="tool", parts=(result(one),)) for one in ("c1", "c2")]
+    user = Message.user("Go on.")
+    both = Message(role="tool", parts=(result("c1"), result("c2")))
+    assert asked(results[0], user, results[1]) == [both, user]
