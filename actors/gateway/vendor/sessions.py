@@ -20,6 +20,7 @@ from llmgine.providers.contracts import (
     LLMRequest,
     LLMResponse,
     Message,
+    RefusalPart,
     TextPart,
     ThinkingPart,
     ToolCallPart,
@@ -99,6 +100,10 @@ def _options(request: LLMRequest) -> dict[str, Any]:
     return options
 
 
+# Parts that are told while they come; of a refusal it is known at the end that it was one.
+_Spoken = TextPart | ThinkingPart | RefusalPart
+
+
 class TurnAnswer:
     """A turn's events as those of one answer: what its steps say in a row, and at its end the open calls.
 
@@ -110,7 +115,7 @@ class TurnAnswer:
         self._streamed = streamed
         self._step = 0
         self._indices: dict[tuple[int, int], int] = {}
-        self._said: dict[int, tuple[int, type[TextPart | ThinkingPart], list[str]]] = {}
+        self._said: dict[int, tuple[int, type[_Spoken], list[str]]] = {}
 
     def take(self, event: TurnEvent) -> Iterator[PartEvent | Done]:
         """What the event adds to the answer; raises what the turn failed with."""
@@ -146,7 +151,7 @@ class TurnAnswer:
         return f"\n\n{text}" if begins and spoke and not here else text
 
     def _heard(self, index: int, kind: type[TextPart | ThinkingPart], text: str) -> int:
-        place = self._indices.setdefault((self._step, index), len(self._indices))
+        place = self._indices.setdefault((self._step, index), len(self._said))
         self._said.setdefault(place, (self._step, kind, []))[2].append(text)
         return place
 
@@ -159,16 +164,34 @@ class TurnAnswer:
                         yield from self.take(TextDelta(index, text))
                     case ThinkingPart(text=text) if text:
                         yield from self.take(ThinkingDelta(index, text))
-        for at, call in enumerate(reply.open_calls, len(self._indices)):
+        yield from self._refused(reply)
+        for at, call in enumerate(reply.open_calls, len(self._said)):
             yield ToolCallStart(at, call.id, call.name)
             yield ToolCallDelta(at, arguments_text(call))
             yield PartDone(at, call)
         yield Done(self._response(reply))
 
+    def _refused(self, reply: Reply) -> Iterator[PartEvent]:
+        """Tells as refusals what was told as text while it came."""
+        for part in reply.parts:
+            if isinstance(part, RefusalPart):
+                place = self._place_of(part.text)
+                self._said[place] = (self._step, RefusalPart, [part.text])
+                yield PartDone(place, part)
+
+    def _place_of(self, said: str) -> int:
+        """Where the last step has told this text; a new place where it has not."""
+        for place, (step, kind, pieces) in self._said.items():
+            if step == self._step and kind is TextPart and "".join(pieces).strip() == said.strip():
+                return place
+        return len(self._said)
+
     def _response(self, reply: Reply) -> LLMResponse:
         parts: list[AnyPart] = [kind(text="".join(pieces)) for _, kind, pieces in self._said.values()]
         parts += [
-            part for part in reply.parts if not isinstance(part, (TextPart, ThinkingPart, ToolCallPart))
+            part
+            for part in reply.parts
+            if not isinstance(part, (TextPart, ThinkingPart, RefusalPart, ToolCallPart))
         ]
         reason = reply.finish_reason
         if reason is FinishReason.TOOL_CALLS and not reply.open_calls:
@@ -177,11 +200,13 @@ class TurnAnswer:
         return LLMResponse(
             message=Message(role="assistant", parts=(*parts, *reply.open_calls)),
             finish_reason=reason,
+            finish_reason_raw=None if reply.stop_sequence is None else "stop_sequence",
             usage=reply.usage,
             cost=reply.cost,
             model=model,
             provider=provider,
             adjustments=reply.adjustments,
+            provider_data={} if reply.stop_sequence is None else {"stop_sequence": reply.stop_sequence},
         )
 
 

@@ -51,7 +51,8 @@ class Reply(Contract):
     `model` is the one that served, as `provider/model`. `text` and `parts` are those of the last message,
     `output` the value that `output=` asked for. `tool_calls` and `usage` are of the whole turn, so is
     `cost`: US dollars, or None where the price of one of its model calls is unknown. `open_calls` are those
-    of tools that whoever asked runs itself: their results are the next turn's prompt.
+    of tools that whoever asked runs itself: their results are the next turn's prompt. `stop_sequence` is
+    the one of `stop` that ended the last message, where its provider says which.
     """
 
     text: str
@@ -63,6 +64,7 @@ class Reply(Contract):
     cost: Decimal | None = None
     model: str
     finish_reason: FinishReason
+    stop_sequence: str | None = None
     adjustments: tuple[Adjustment, ...] = ()
     steps: int = 1
     turn_id: str

@@ -249,6 +249,11 @@ def served_by(response: LLMResponse) -> str:
     return response.model if response.model.startswith(prefix) else prefix + response.model
 
 
+def _stop_sequence(response: LLMResponse) -> str | None:
+    told = response.provider_data.get("stop_sequence")
+    return told if isinstance(told, str) else None
+
+
 class TurnTally:
     """Sums over a turn's model calls and tools; makes its reply."""
 
@@ -316,6 +321,7 @@ class TurnTally:
             cost=None if last is None else self.cost,
             model=model if last is None else served_by(last),
             finish_reason=FinishReason.UNKNOWN if last is None else last.finish_reason,
+            stop_sequence=None if last is None else _stop_sequence(last),
             adjustments=() if last is None else last.adjustments,
             steps=self.steps,
             turn_id=turn_id,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmgine.actors.gateway.vendor.messages.response import ended
 from llmgine.actors.gateway.vendor.reading import RequestRefused
 from llmgine.actors.gateway.vendor.sessions import TurnAnswer, ask_of
 from llmgine.actors.gateway.vendor.calls import model_answer, whole
@@ -16,12 +17,13 @@ from llmgine.providers.contracts import (
     LLMRequest,
     LLMResponse,
     Message,
+    RefusalPart,
     TextPart,
     ThinkingPart,
     ToolResultPart,
 )
 from llmgine.providers.errors import ProviderError
-from llmgine.providers.events import Done, Reset, TextDelta, ThinkingDelta
+from llmgine.providers.events import Done, PartDone, Reset, TextDelta, ThinkingDelta
 from tests.actors.gateway.fakes import FakePort
 
 
@@ -110,3 +112,18 @@ def test_results_in_several_messages_are_one_turn() -> None:
     user = Message.user("Go on.")
     both = Message(role="tool", parts=(result("c1"), result("c2")))
     assert asked(results[0], user, results[1]) == [both, user]
+
+
+@pytest.mark.parametrize("begun", [[TextDelta(0, "I will "), TextDelta(0, "not.")], []])
+def test_a_refusal_is_no_text_of_the_answer(begun: list[TurnEvent]) -> None:
+    """It is streamed as text and told as a refusal at its end; a whole answer has it once."""
+    refusal = RefusalPart(text="I will not.")
+    told, response = taken(STEP, *begun, TurnDone(reply(refusal, finish_reason=FinishReason.REFUSAL)))
+    assert told[-1] == PartDone(0, refusal)
+    assert response.message.parts == (refusal,)
+
+
+def test_what_stopped_an_answer_is_told() -> None:
+    """As the provider tells it without a session."""
+    _, response = taken(TurnDone(reply(TextPart(text="x"), stop_sequence="END")))
+    assert ended(response) == {"stop_reason": "stop_sequence", "stop_sequence": "END"}
