@@ -38,7 +38,7 @@ class TurnAsk:
     `tools` and whatever comes after them. Calls of those tools end the turn and are the client's to answer;
     the session's tools run in the session. `system` holds for this turn where the session has none of its
     own. `options` go to the engine, such as `tool_choice`. The turn of a `key` is taken on once; `trace` is
-    what it stands below.
+    what it stands below. One that `goes_on` is not cancelled where its events are left early.
     """
 
     session: str
@@ -50,6 +50,7 @@ class TurnAsk:
     options: dict[str, Any] = field(default_factory=dict)
     limits: Limits | None = None
     key: str | None = None
+    goes_on: bool = False
     trace: TraceContext | None = None
 
 
@@ -82,7 +83,7 @@ class ModelPort(Protocol):
     async def embed(self, request: EmbeddingRequest, trace: TraceContext | None) -> EmbeddingResponse: ...
 
     def turn(self, ask: TurnAsk) -> AsyncGenerator[TurnEvent]:
-        """The turn's events, the last `TurnDone` or `TurnFailed`; the turn goes on when it is left early.
+        """The turn's events, the last `TurnDone` or `TurnFailed`; left early it is cancelled unless it `goes_on`.
 
         A session that is not known is opened where the ask names a model, and stays.
         """

@@ -63,7 +63,8 @@ class ModelAnswers:
                 async for event in events:
                     yield event
         except (GeneratorExit, asyncio.CancelledError):
-            turn.cancel_soon()
+            if not ask.goes_on:
+                turn.cancel_soon()
             raise
 
     async def last_turn(self, session: str) -> str | None:

@@ -54,7 +54,7 @@ def _cut_off(failed: Failed) -> Done:
 
 
 async def session_answer(port: GatewayPort, ask: TurnAsk, *, streamed: bool) -> Answer:
-    """What a turn of the session says, the last event `Done`; closing it cancels the turn."""
+    """What a turn of the session says, the last event `Done`; closing it cancels one that does not go on."""
     answer = TurnAnswer(streamed=streamed)
     async with aclosing(port.turn(ask)) as events:
         async for event in events:

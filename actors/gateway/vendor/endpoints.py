@@ -130,7 +130,8 @@ def _answer(port: GatewayPort, request: Request, wire: Wire, made: Answering, ke
         return model_answer(port, asked.request, trace, streamed=asked.stream)
     # An answer of this wire can be gone on from by its id, which therefore names the turn.
     named = made.id if wire.path == "/responses" else key
-    ask = ask_of(asked.request, made.session, key=named, trace=trace)
+    # A client that gave a key comes back for the answer.
+    ask = ask_of(asked.request, made.session, key=named, goes_on=key is not None, trace=trace)
     return session_answer(port, ask, streamed=asked.stream)
 
 

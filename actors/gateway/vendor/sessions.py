@@ -45,7 +45,9 @@ _SAID_ELSEWHERE: Final = frozenset(
 )
 
 
-def ask_of(request: LLMRequest, session: str, *, key: str | None, trace: TraceContext | None) -> TurnAsk:
+def ask_of(
+    request: LLMRequest, session: str, *, key: str | None, goes_on: bool, trace: TraceContext | None
+) -> TurnAsk:
     """The turn that a request asks of a session; `RequestRefused` where it says nothing new."""
     messages = list(request.messages)
     system = [] if request.system is None else [request.system]
@@ -60,6 +62,7 @@ def ask_of(request: LLMRequest, session: str, *, key: str | None, trace: TraceCo
         output=request.output,
         options=_options(request),
         key=key,
+        goes_on=goes_on,
         trace=trace,
     )
 

@@ -25,6 +25,7 @@ SCRIPTS: dict[str, Any] = {
         ],
         "after_last": "cycle",
     },
+    "calls-own": {"replies": [{"text": "Let me see.", "tool_calls": [{"name": "look"}]}, {"text": "There."}]},
     "calls-two": {
         "replies": [
             {

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import openai
 import pytest
 
+from llmgine.actors.gateway.port import TurnAsk
+from llmgine.actors.gateway.vendor.calls import session_answer, whole
+from llmgine.actors.sessions import ToolCalled
+from llmgine.providers import Message
 from llmgine.runtime import tool
+from llmgine.runtime.gateway.port import RuntimePort
 from tests.runtime.gateway.conftest import Stage
 from tests.runtime.gateway.test_anthropic_client import TOOLS as MESSAGE_TOOLS
 from tests.runtime.gateway.test_openai_client import CHAT_TOOLS, TOOLS
@@ -116,6 +123,31 @@ async def test_a_repeated_request_of_one_key_is_one_turn(stage: Stage) -> None:
     first, again = [await client.chat.completions.create(**asked) for _ in range(2)]
     assert first.choices[0].message.content == again.choices[0].message.content == "Once"
     assert (await stage.runtime.sessions.show("keyed")).turns == 1
+
+
+async def test_a_request_with_a_key_outlives_its_connection(stage: Stage) -> None:
+    """Its turn goes on when the client is gone, and the client that comes back has its answer."""
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    @tool
+    async def look() -> str:
+        """Looks."""
+        inside.set()
+        await go_on.wait()
+        return "seen"
+
+    async with stage.runtime.session("outlives", model="scripted/calls-own", tools=[look]):
+        port = RuntimePort(stage.runtime._driver)
+        ask = TurnAsk("outlives", [Message.user("Where?")], key="k-1", goes_on=True)
+        async with aclosing(port.turn(ask)) as events:
+            async for event in events:
+                if isinstance(event, ToolCalled):
+                    break
+        await inside.wait()
+        await asyncio.gather(*(one for one in asyncio.all_tasks() if one.get_name().startswith("cancel ")))
+        go_on.set()
+        assert (await whole(session_answer(port, ask, streamed=False))).text == "Let me see.\n\nThere."
+        assert [turn.state for turn in await stage.runtime.sessions.turns("outlives")] == ["done"]
 
 
 async def test_a_tool_of_the_sessions_name_and_a_stray_result_are_refused(stage: Stage) -> None:

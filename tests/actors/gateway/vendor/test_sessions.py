@@ -91,7 +91,7 @@ async def test_a_model_call_that_begins_anew_fails_only_a_stream() -> None:
 def asked(*messages: Message) -> list[Message]:
     """What a request of these messages says in a session."""
     request = LLMRequest(model="session", messages=(Message.user("Hi"), Message.assistant("Yes?"), *messages))
-    return list(ask_of(request, "s", key=None, trace=None).messages)
+    return list(ask_of(request, "s", key=None, goes_on=False, trace=None).messages)
 
 
 def result(call_id: str) -> ToolResultPart:
