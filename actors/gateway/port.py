@@ -83,14 +83,15 @@ class ModelPort(Protocol):
     async def embed(self, request: EmbeddingRequest, trace: TraceContext | None) -> EmbeddingResponse: ...
 
     def turn(self, ask: TurnAsk) -> AsyncGenerator[TurnEvent]:
-        """The turn's events, the last `TurnDone` or `TurnFailed`; left early it is cancelled unless it `goes_on`.
+        """The turn's events, the last `TurnDone` or `TurnFailed`.
 
-        A session that is not known is opened where the ask names a model, and stays.
+        Left early it is cancelled, unless it `goes_on`. A session that is not known is opened where the ask
+        names a model, a closed one as it was; it stays then.
         """
         ...
 
     async def last_turn(self, session: str) -> str | None:
-        """The id of the turn that the session took on last; None where it has had none."""
+        """The id of the session's last turn that has not failed or been cancelled; None for none."""
         ...
 
 

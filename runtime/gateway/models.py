@@ -17,6 +17,9 @@ from llmgine.runtime.driver import Driver
 from llmgine.runtime.session import Session
 from llmgine.telemetry import TraceContext
 
+# Turns of a session that are looked at together for the last one with an answer.
+_TURNS = 20
+
 
 class ModelAnswers:
     """A `ModelPort` over a driver."""
@@ -68,8 +71,16 @@ class ModelAnswers:
             raise
 
     async def last_turn(self, session: str) -> str | None:
-        page = await self._driver.store.turns(checked_id(session), limit=1)
-        return page.rows[0].id if page.rows else None
+        id = checked_id(session)
+        before: int | None = None
+        while True:
+            page = await self._driver.store.turns(id, before=before, limit=_TURNS)
+            for row in page.rows:
+                if row.state not in ("failed", "cancelled"):
+                    return row.id
+            if page.next is None:
+                return None
+            before = page.next
 
     async def _asked(self, ask: TurnAsk) -> SessionClient:
         """The session, opened where it is not; it stays from then on, and sleeps while nobody asks it."""

@@ -145,19 +145,19 @@ async def _session(port: GatewayPort, asked: Asked, headers: Mapping[str, str]) 
     """The session that the request names, if it does; all places that name one name the same."""
     named = {SESSION: headers.get(SESSION), "conversation": asked.conversation}
     if asked.previous is not None:
-        named["previous_response_id"] = await _gone_on(port, asked.previous)
+        named["previous_response_id"] = await _gone_on(port, asked.previous, _key(headers))
     told = {name: value for name, value in named.items() if value}
     if len({*told.values()}) > 1:
         raise RequestRefused(f"{' and '.join(told)} name different sessions", field=[*told][-1])
     return next(iter(told.values()), None)
 
 
-async def _gone_on(port: GatewayPort, previous: str) -> str:
-    """The session of the answer with this id, which has to be its last."""
+async def _gone_on(port: GatewayPort, previous: str, own: str | None) -> str:
+    """The session of the answer with this id, which has to be its last but for that of the request's key."""
     found = turn_of_response(previous)
     if found is not None:
         session, key = found
-        if await port.last_turn(session) == f"{session}:{key}":
+        if await port.last_turn(session) in (f"{session}:{key}", f"{session}:{own}"):
             return session
     raise RequestRefused(
         f"previous_response_id: {previous[:100]!r} is not the last answer of a session; answers outside of "

@@ -103,6 +103,22 @@ async def test_a_conversation_goes_on_by_its_name_or_by_its_last_answer(stage: S
     assert third.output_text == "And?"
 
 
+async def test_a_failed_or_repeated_turn_is_no_later_answer(stage: Stage) -> None:
+    """After either the same answer can be gone on from."""
+    client = await stage.openai()
+    first = await client.responses.create(model="scripted/echo", input="Hi", conversation="talk")
+    with pytest.raises(openai.APIStatusError):
+        await client.responses.create(
+            model="scripted/permission", input="And?", previous_response_id=first.id
+        )
+    asked: Any = {"model": "scripted/echo", "input": "And?", "previous_response_id": first.id}
+    keyed: Any = {**asked, "extra_headers": {"Idempotency-Key": "k-1"}}
+    second, again = [await client.responses.create(**keyed) for _ in range(2)]
+    assert (second.id, second.output_text) == (again.id, again.output_text)
+    with pytest.raises(openai.BadRequestError):
+        await client.responses.create(**asked)
+
+
 async def test_a_request_without_a_session_leaves_nothing_behind(stage: Stage) -> None:
     """No session is made for it, and the next request knows nothing of it."""
     client = await stage.openai()
