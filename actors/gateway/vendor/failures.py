@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from llmgine.actors.code import CodeUnavailable
 from llmgine.actors.gateway.errors import Refusal
 from llmgine.actors.gateway.failures import refusal_of
 from llmgine.actors.gateway.vendor.reading import RequestRefused
@@ -14,14 +15,16 @@ from llmgine.actors.sessions.errors import (
     LimitReached,
     RuntimeOverloaded,
     SessionBusy,
-    SessionClosed,
+    SessionError,
+    SessionLost,
     SessionOverloaded,
     TurnCancelled,
     TurnDeadline,
+    TurnError,
     UnknownTurn,
     WindowTooSmall,
-    WouldDeadlock,
 )
+from llmgine.actors.store import StoreError
 from llmgine.providers.errors import (
     ErrorKind,
     InvalidRequest,
@@ -88,19 +91,25 @@ _CLASSES: Final[tuple[tuple[type[LlmgineError], _Told], ...]] = (
     (ModelNotInstalled, _NO_MODEL),
     (MissingKey, _SERVER),
     (SessionBusy, _BUSY),
-    (WouldDeadlock, _BUSY),
     (SessionOverloaded, _RATE),
     (RuntimeOverloaded, _OVERLOADED),
-    (SessionClosed, _BUSY),
+    (SessionLost, _LATE),
+    (SessionError, _BUSY),
     (UnknownTurn, _NOT_FOUND),
     (WindowTooSmall, _KINDS[ErrorKind.CONTEXT_LENGTH]),
     (ContextError, _WRONG),
     (LimitReached, _Told(400, "invalid_request_error", "limit_reached", "invalid_request_error")),
     (TurnDeadline, _LATE),
     (TurnCancelled, _KINDS[ErrorKind.CANCELLED]),
+    (TurnError, _SERVER),
+    (CodeUnavailable, _SERVER),
     (OutputInvalid, _UPSTREAM),
     (InvalidRequest, _WRONG),
 )
+# A turn that ended so was taken on, or may have been: its tools have run, and asked again they run again.
+_TAKEN_ON: Final = (TurnError, SessionError, ContextError, OutputInvalid, StoreError)
+# These say that it was not.
+_TURNED_AWAY: Final = (SessionBusy, SessionOverloaded, RuntimeOverloaded)
 _BY_STATUS: Final = {
     401: _Told(401, "authentication_error", "invalid_api_key", "authentication_error"),
     403: _KINDS[ErrorKind.PERMISSION],
@@ -128,20 +137,27 @@ class Failure:
 
 def failure_of(vendor: Vendor, error: Exception, request_id: str) -> Failure:
     """The answer to a request that ended with this error; what is none of ours is told without its text."""
-    told = _told(error)
+    told, repeatable = _told(error), _is_repeatable(error)
     if told is None:
         error = refusal_of(error)
         told = _BY_STATUS.get(error.status) or replace(_WRONG, status=error.status)
     text, headers = str(error), dict[str, str]()
     if isinstance(error, ProviderError | Refusal):
         text = f"{error.message}; {error.hint}" if error.hint else error.message
-        if error.retry_after is not None:
-            headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
-    if isinstance(error, ProviderError) and not error.retryable:
+    if isinstance(error, ProviderError | Refusal | RuntimeOverloaded) and error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if not repeatable:
         headers["x-should-retry"] = "false"
     param = error.field if isinstance(error, RequestRefused) else None
     code = error.code if isinstance(error, RequestRefused) else None
     return _shaped(vendor, told, text, request_id, param=param, code=code, headers=headers)
+
+
+def _is_repeatable(error: Exception) -> bool:
+    """Whether a client may ask again by itself, as its library does at most statuses from 409 on."""
+    if isinstance(error, ProviderError):
+        return error.retryable
+    return isinstance(error, _TURNED_AWAY) or not isinstance(error, _TAKEN_ON)
 
 
 def _told(error: Exception) -> _Told | None:

@@ -153,7 +153,7 @@ async def test_a_request_with_a_key_outlives_its_connection(stage: Stage) -> Non
         return "seen"
 
     async with stage.runtime.session("outlives", model="scripted/calls-own", tools=[look]):
-        port = RuntimePort(stage.runtime._driver)
+        port = RuntimePort(stage.runtime._open())
         ask = TurnAsk("outlives", [Message.user("Where?")], key="k-1", goes_on=True)
         async with aclosing(port.turn(ask)) as events:
             async for event in events:

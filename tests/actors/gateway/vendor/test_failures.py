@@ -7,8 +7,30 @@ import pytest
 from llmgine.actors.gateway.errors import NotReady, TooManyRequests, Unauthorised
 from llmgine.actors.gateway.vendor.failures import failure_of
 from llmgine.actors.gateway.vendor.reading import RequestRefused
-from llmgine.actors.sessions import SessionBusy, SessionOverloaded
-from llmgine.providers.errors import ErrorKind, MissingKey, ProviderError, UnknownModel
+from llmgine.actors.sessions.errors import (
+    ContextError,
+    CostLimit,
+    EngineFailed,
+    OutcomeUnknown,
+    RuntimeOverloaded,
+    SessionBusy,
+    SessionClosed,
+    SessionError,
+    SessionLost,
+    SessionOverloaded,
+    TurnDeadline,
+    TurnError,
+    WouldDeadlock,
+)
+from llmgine.actors.store import StoreUnavailable
+from llmgine.providers.errors import (
+    ErrorKind,
+    LlmgineError,
+    MissingKey,
+    OutputInvalid,
+    ProviderError,
+    UnknownModel,
+)
 
 
 @pytest.mark.parametrize("kind", ErrorKind)
@@ -35,6 +57,41 @@ def test_a_limit_says_when_to_come_again() -> None:
     assert (ours.status, ours.headers) == (429, {"retry-after": "3"})
 
 
+@pytest.mark.parametrize("error", [SessionBusy("x"), SessionOverloaded("x"), RuntimeOverloaded("x", 0.2)])
+def test_what_was_turned_away_may_be_sent_again(error: Exception) -> None:
+    """Nothing has been done of it."""
+    assert "x-should-retry" not in failure_of("openai", error, "r").headers
+
+
+def test_a_full_runtime_says_when_to_come_again() -> None:
+    """As a limit does."""
+    assert failure_of("anthropic", RuntimeOverloaded("x", 0.2), "r").headers == {"retry-after": "1"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ContextError,
+        CostLimit,
+        EngineFailed,
+        OutcomeUnknown,
+        OutputInvalid,
+        SessionClosed,
+        SessionError,
+        SessionLost,
+        StoreUnavailable,
+        TurnDeadline,
+        TurnError,
+        WouldDeadlock,
+    ],
+)
+def test_a_turn_that_was_taken_on_is_not_sent_again_by_libraries(kind: type[LlmgineError]) -> None:
+    """What its tools did would be done twice; the error is told in its own words."""
+    failure = failure_of("openai", kind("what happened"), "r")
+    assert failure.headers == {"x-should-retry": "false"}
+    assert failure.body["error"]["message"] == "what happened"
+
+
 @pytest.mark.parametrize(
     ("error", "openai", "anthropic"),
     [
@@ -42,6 +99,8 @@ def test_a_limit_says_when_to_come_again() -> None:
         (MissingKey("x"), 500, 500),
         (SessionBusy("x"), 409, 409),
         (SessionOverloaded("x"), 429, 429),
+        (OutcomeUnknown("x"), 500, 500),
+        (SessionLost("x"), 504, 504),
         (Unauthorised("x"), 401, 401),
         (NotReady("x"), 503, 529),
         (ProviderError("x", kind=ErrorKind.OVERLOADED), 503, 529),
