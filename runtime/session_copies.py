@@ -19,8 +19,10 @@ from llmgine.providers import InvalidRequest
 FORMAT: Final = "llmgine.session"
 VERSION: Final = 1
 
-# What a session was opened with and still says something elsewhere: its code stays where it is.
+# What a session was opened with and still says something elsewhere.
 _RECORD = ("model", "system", "options", "limits", "window", "when_busy", "recovery", "title")
+# Its code, and what hangs on that: they are kept in its own store, and go along to no other.
+_CODE = ("code", "runs", "tools", "placement", "fingerprint")
 # Texts and media above this are kept beside the snapshot, as sessions keep them.
 _BLOB_BYTES = 16 * 1024
 
@@ -44,7 +46,7 @@ async def read(store: StoreClient, session_id: str) -> SessionCopy | None:
         raise StoreDamaged(f"entry {number} of session {session_id!r} cannot be read: {reason}")
     context = state.context.fork()
     context.repair("the session was copied while this call was running")
-    return SessionCopy({name: row.record[name] for name in _RECORD if name in row.record}, context)
+    return SessionCopy({name: row.record[name] for name in (*_RECORD, *_CODE) if name in row.record}, context)
 
 
 async def write(store: StoreClient, session_id: str, copy: SessionCopy, owner: str) -> None:
@@ -71,9 +73,10 @@ async def write(store: StoreClient, session_id: str, copy: SessionCopy, owner: s
 
 
 def to_json(copy: SessionCopy) -> dict[str, Any]:
-    """Plain values, with the version of their form."""
+    """Plain values, with the version of their form; its code is not among them."""
     context = json.loads(copy.context.to_json())
-    return {"format": FORMAT, "version": VERSION, "record": copy.record, "context": context}
+    record = {name: value for name, value in copy.record.items() if name in _RECORD}
+    return {"format": FORMAT, "version": VERSION, "record": record, "context": context}
 
 
 def from_json(data: str | bytes) -> SessionCopy:

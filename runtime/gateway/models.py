@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from llmgine.actors.gateway.errors import NotFound
+from llmgine.actors.gateway.errors import Conflict, NotFound
 from llmgine.actors.gateway.port import TurnAsk
 from llmgine.actors.gateway.shapes import ModelRow
 from llmgine.actors.sessions import SessionClient, TurnEvent
+from llmgine.actors.store.rows import SessionRow
+from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
 from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Origin, StreamEvent
 from llmgine.providers.names import full_chain, known_names, resolve
 from llmgine.runtime.checks import checked_id
@@ -19,6 +22,8 @@ from llmgine.telemetry import TraceContext
 
 # Turns of a session that are looked at together for the last one with an answer.
 _TURNS = 20
+# How a session without code is opened; copies from elsewhere have none.
+_PLAIN = {"placement": "pooled", "runs": "", "fingerprint": ""}
 
 
 class ModelAnswers:
@@ -65,6 +70,8 @@ class ModelAnswers:
             async with aclosing(turn.stream()) as events:
                 async for event in events:
                     yield event
+        except SessionNotFound as error:
+            raise NotFound(str(error)) from None
         except (GeneratorExit, asyncio.CancelledError):
             if not ask.goes_on:
                 turn.cancel_soon()
@@ -87,19 +94,30 @@ class ModelAnswers:
         driver, id = self._driver, checked_id(ask.session)
         row = await driver.store.session(id)
         if row is None or row.state == "closed":
-            record = {} if row is None else row.record
-            model = record.get("model") or ask.model
+            model = (None if row is None else row.record.get("model")) or ask.model
             if model is None:
                 raise NotFound(f"no session {id!r} is kept; one that is asked with a model is opened")
-            await self._open(id, model, record.get("system"))
+            try:
+                await (self._open(id, model) if row is None else self._open_again(row, model))
+            except SessionConflict as error:
+                raise Conflict(str(error)) from None
         return SessionClient(id, driver.link(id))
 
-    async def _open(self, id: str, model: str, system: str | None) -> None:
+    async def _open_again(self, row: SessionRow, model: str) -> None:
+        """Opens the session as it was opened last, with its code and what bounds it; but it stays."""
+        driver, handle, kept = self._driver, uuid.uuid4().hex, row.record.get("code")
+        code = await driver.store.code(kept) if kept else None
+        model = str(resolve(model, driver.settings.providers))
+        spec = {**_PLAIN, **row.record, "session_id": row.id, "model": model, "stay": True, "parent": None}
+        await driver.control.call("open_session", driver.id, handle, spec, code)
+        await driver.control.call("detach_session", row.id, handle, None)
+
+    async def _open(self, id: str, model: str) -> None:
         session = Session(
             self._driver,
             id,
             model=model,
-            system=system,
+            system=None,
             tools=(),
             engine=None,
             policy=None,

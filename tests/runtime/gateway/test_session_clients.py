@@ -11,7 +11,7 @@ import pytest
 
 from llmgine.actors.gateway.port import TurnAsk
 from llmgine.actors.gateway.vendor.calls import session_answer, whole
-from llmgine.actors.sessions import ToolCalled
+from llmgine.actors.sessions import Limits, ToolCalled, Window
 from llmgine.providers import Message
 from llmgine.runtime import tool
 from llmgine.runtime.gateway.port import RuntimePort
@@ -81,6 +81,35 @@ async def test_a_session_is_opened_for_whoever_names_a_new_one(stage: Stage) -> 
         message: Any = await stream.get_final_message()
     assert message.content[0].text == "snow"
     assert (await stage.runtime.sessions.show("new")).messages == 4
+
+
+async def test_a_closed_session_and_its_fork_are_opened_as_it_was(stage: Stage) -> None:
+    """What bounds it and its tools hold for whoever comes through the gateway, but that it stays."""
+    ways: Any = {
+        "model": "scripted/calls-both",
+        "system": "Be brief.",
+        "tools": [find_order],
+        "limits": Limits(cost=1),
+        "window": Window.messages(40),
+        "when_busy": "refuse",
+    }
+    async with stage.runtime.session("bounded", **ways):
+        pass
+    store = stage.runtime._open().store
+    row = await store.session("bounded")
+    assert row is not None
+    for id in (await stage.runtime.sessions.fork("bounded"), "bounded"):
+        client = await stage.openai(**{"x-llmgine-session": id})
+        await client.chat.completions.create(
+            model="session", messages=[{"role": "user", "content": "Where is it?"}], tools=CHAT_TOOLS
+        )
+        again = await store.session(id)
+        assert again is not None
+        assert (again.state, again.record) == ("open", {**row.record, "stay": True})
+        history = await stage.runtime.sessions.history(id)
+        assert "order 1 is on its way" in [part.text for part in history[2].parts if hasattr(part, "text")]
+    async with stage.runtime.session("bounded", **ways) as session:  # they are the same still
+        assert (await session.describe())["tools"] == ["find_order"]
 
 
 async def test_a_conversation_goes_on_by_its_name_or_by_its_last_answer(stage: Stage) -> None:

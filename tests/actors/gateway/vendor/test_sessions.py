@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from llmgine.actors.gateway.vendor.calls import model_answer, whole
 from llmgine.actors.gateway.vendor.messages.response import ended
 from llmgine.actors.gateway.vendor.reading import RequestRefused
 from llmgine.actors.gateway.vendor.sessions import TurnAnswer, ask_of
-from llmgine.actors.gateway.vendor.calls import model_answer, whole
 from llmgine.actors.sessions import Reply, StepStarted, TurnDone, TurnEvent, TurnReset
 from llmgine.providers.contracts import (
     AnyPart,
