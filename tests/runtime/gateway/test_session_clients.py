@@ -167,6 +167,9 @@ async def test_a_repeated_request_of_one_key_is_one_turn(stage: Stage) -> None:
     }
     first, again = [await client.chat.completions.create(**asked) for _ in range(2)]
     assert first.choices[0].message.content == again.choices[0].message.content == "Once"
+    await stage.runtime.sessions.close("keyed")
+    much_later = await client.chat.completions.create(**asked)
+    assert much_later.choices[0].message.content == "Once"
     assert (await stage.runtime.sessions.show("keyed")).turns == 1
 
 
@@ -193,6 +196,15 @@ async def test_a_request_with_a_key_outlives_its_connection(stage: Stage) -> Non
         go_on.set()
         assert (await whole(session_answer(port, ask, streamed=False))).text == "Let me see.\n\nThere."
         assert [turn.state for turn in await stage.runtime.sessions.turns("outlives")] == ["done"]
+
+
+async def test_a_refusal_is_told_as_one(stage: Stage) -> None:
+    """Once, as without a session."""
+    client = await stage.openai(**{"x-llmgine-session": "refuses"})
+    answer = await client.chat.completions.create(
+        model="scripted/refuses", messages=[{"role": "user", "content": "x"}]
+    )
+    assert (answer.choices[0].message.content, answer.choices[0].message.refusal) == (None, "I will not.")
 
 
 async def test_a_tool_of_the_sessions_name_and_a_stray_result_are_refused(stage: Stage) -> None:
