@@ -95,6 +95,13 @@ class Histogram:
         self.counts[0] += count
         self.sum += total
 
+    def take_in(self, total: float, counts: Iterable[int], bounds: tuple[float, ...]) -> None:
+        """Values that were observed elsewhere; ValueError where they stand in other buckets."""
+        if tuple(bounds) != self.bounds:
+            raise ValueError(f"{self.name} has other buckets here")
+        self.counts = [own + other for own, other in zip(self.counts, counts, strict=True)]
+        self.sum += total
+
     def read(self) -> Any:
         return (self.sum, tuple(self.counts), self.bounds)
 
@@ -125,6 +132,17 @@ class Metrics:
     def histogram(self, name: str, /, **labels: str) -> Histogram:
         """The histogram of that name and labels, with the buckets that the table of names gives it."""
         return self._instrument(Histogram, name, labels)
+
+    def take_in(self, record: SeriesRecord) -> None:
+        """Add what was counted elsewhere; ValueError where it does not fit what is counted here."""
+        labels = dict(record.labels)
+        match record.kind:
+            case "counter":
+                self._instrument(Counter, record.name, labels).add(record.value)
+            case "gauge":
+                self._instrument(Gauge, record.name, labels).set(record.value)
+            case _:
+                self._instrument(Histogram, record.name, labels).take_in(*record.value)
 
     def read(self) -> dict[tuple[str, Labels], Any]:
         """Every series and its value now."""

@@ -291,6 +291,7 @@ METRIC_QUEUE_WAIT = "llmgine.queue.wait.duration"
 METRIC_IN_FLIGHT = "llmgine.calls_in_flight"
 METRIC_GATEWAY_REFUSED = "llmgine.gateway.refused_total"
 METRIC_SPANS_LOST = "llmgine.telemetry.spans_lost_total"
+METRIC_SPANS_STRIPPED = "llmgine.telemetry.spans_stripped_total"
 METRIC_SERIES_OVERFLOW = "llmgine.telemetry.series_overflow_total"
 METRIC_REDACTION_FAILED = "llmgine.telemetry.redaction_failed_total"
 
@@ -391,6 +392,7 @@ METRICS: dict[str, Metric] = {
             ("reason",),
         ),
         Metric(METRIC_SPANS_LOST, "counter", "{span}", "Span records that a full ring dropped"),
+        Metric(METRIC_SPANS_STRIPPED, "counter", "{span}", "Span records without what could not be read"),
         Metric(METRIC_SERIES_OVERFLOW, "counter", "{series}", "Label sets beyond the limit of one metric"),
         Metric(METRIC_REDACTION_FAILED, "counter", "{span}", "Records stripped, the redaction hook failed"),
     )

@@ -99,13 +99,20 @@ def plain(value: Any, limit: int, depth: int = 0) -> Any:
         return value
     if kind is int:
         return value if value in _INT64 else cut(_text(value), limit)
-    if isinstance(value, list | tuple | set | frozenset) and depth < _MAX_DEPTH:
-        return [plain(item, limit, depth + 1) for item, _ in zip(value, range(_MAX_ITEMS), strict=False)]
-    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
-        return plain_mapping(value, limit, depth + 1)
+    if isinstance(value, list | tuple | set | frozenset | Mapping) and depth < _MAX_DEPTH:
+        try:
+            return _plain_items(value, limit, depth + 1)
+        except Exception as error:  # another thread changes it, or it is of a class that fails
+            return f"[{kind.__name__} that cannot be read: {type(error).__name__}]"
     if isinstance(value, bytes | bytearray | memoryview):
         return f"[{len(value)} bytes]"
     return plain(_text(value), limit)
+
+
+def _plain_items(value: Any, limit: int, depth: int) -> Any:
+    if isinstance(value, Mapping):
+        return plain_mapping(value, limit, depth)
+    return [plain(item, limit, depth) for item, _ in zip(value, range(_MAX_ITEMS), strict=False)]
 
 
 def plain_mapping(attributes: Mapping[Any, Any], limit: int, depth: int = 0) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from llmgine.telemetry.names import (
     EXCEPTION_MESSAGE,
     METRIC_REDACTION_FAILED,
     METRIC_SPANS_LOST,
+    METRIC_SPANS_STRIPPED,
     SPAN_KINDS,
     SpanKind,
 )
@@ -126,10 +127,14 @@ class OpenSpan:
         if len(events) < MAX_EVENTS:
             events.append((self._recorder.clock(), name, {**(attributes or {}), **named} or None))
 
-    def link(self, other: TraceContext) -> None:
-        """This span has to do with another one, which is not its parent."""
-        if not self.ended:
-            self.links = [*(self.links or ()), other][:MAX_LINKS]
+    def link(self, other: TraceContext | str) -> None:
+        """This span has to do with another one, which is not its parent.
+
+        A `traceparent` that cannot be read links to nothing, as W3C asks.
+        """
+        found = TraceContext.parse(other) if isinstance(other, str) else other
+        if found is not None and not self.ended:
+            self.links = [*(self.links or ()), found][:MAX_LINKS]
 
     def end(
         self,
@@ -267,7 +272,10 @@ class SpanRecorder:
             self._crossed()
 
     def adopt(self, batch: Batch) -> None:
-        """Take in what another process has recorded for this one, whose records then are this one's own."""
+        """Take in what another process has recorded for this one, whose records then are this one's own.
+
+        Its figures are added to this one's, so they are to come once, in its last batch.
+        """
         for record in batch.spans:
             span = OpenSpan(
                 self,
@@ -287,6 +295,13 @@ class SpanRecorder:
             span.events = list(record.events or ())
             span.finish, span.error, span.ended = record.end, record.error, bool(record.end)
             self.put(span)
+        for series in batch.metrics:
+            if series.name == METRIC_SPANS_LOST:
+                with self._overflow:
+                    self.lost += int(series.value)
+                continue
+            with contextlib.suppress(ValueError):  # it does not fit what is counted here
+                self.metrics.take_in(series)
 
     def count(self, name: str, value: float = 1, **labels: str) -> None:
         """Add to a counter. Where it is hot, keep `metrics.counter(…)` and call its `add`."""
@@ -323,16 +338,19 @@ class SpanRecorder:
             self._notify()
 
     def drain(self, limit: int = 1024, *, metrics: bool = True) -> Batch | None:
-        """Take up to `limit` records and, with `metrics`, each that changed; None without anything to say."""
+        """Take up to `limit` records and, with `metrics`, each that changed; None without anything to say.
+
+        What cannot be read of a span is left out of its record, and that is counted.
+        """
         records: list[SpanRecord] = []
         pop = self.ring.popleft
-        try:
-            while len(records) < limit:
+        while len(records) < limit:
+            try:
                 span = pop()
-                span.taken = True
-                records.append(self._record(span))
-        except IndexError:
-            pass
+            except IndexError:
+                break
+            span.taken = True
+            records.append(self._record(span))
         self.threshold = self._mark
         lost = self.lost
         if lost != self._told_lost:
@@ -349,6 +367,14 @@ class SpanRecorder:
     def _record(self, span: OpenSpan) -> SpanRecord:
         name, session, attributes = span.name, span.session, span.attributes
         ended = span.ended
+        told: dict[str, Any] | None = None
+        links = events = None
+        try:
+            told = self._clean(name, attributes) if attributes else None
+            links = None if span.links is None else tuple([_link(other) for other in span.links])
+            events = None if span.events is None else tuple([self._event(*event) for event in span.events])
+        except Exception:  # values of the user's own classes may do anything when they are read
+            self.metrics.counter(METRIC_SPANS_STRIPPED).add()
         return SpanRecord(
             (span.trace_id & _BITS128).to_bytes(16, "big"),
             span.span_id,
@@ -359,9 +385,9 @@ class SpanRecorder:
             span.start,
             max(span.start, span.finish) if ended else 0,  # the clock may have been set back
             _short(span.error) if ended and span.error is not None else None,
-            self._clean(name, attributes) if attributes else None,
-            None if span.links is None else tuple([_link(other) for other in span.links]),
-            None if span.events is None else tuple([self._event(*event) for event in span.events]),
+            told,
+            links,
+            events,
         )
 
     def _event(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llmgine.telemetry import MergedMetrics, Metrics, SpanRecorder, names
 from llmgine.telemetry.metrics import MAX_SERIES
+from llmgine.telemetry.records import SeriesRecord
 
 
 def read(merged: MergedMetrics) -> dict[Any, Any]:
@@ -151,3 +152,24 @@ def test_histograms_of_other_bounds_are_not_mixed() -> None:
         merged.update(number, 0, metrics.changed())
     assert read(merged)["h", ()][1] == (1, 0)
     assert merged.mismatched == 1
+
+
+def test_figures_of_another_process_are_added() -> None:
+    """Counts and observations come to what is counted here, a gauge stands where it stood there."""
+    here, there = Metrics(), Metrics()
+    for metrics in (here, there):
+        metrics.counter("found", kind="a").add(2)
+        metrics.gauge("level").set(7)
+        metrics.histogram(names.METRIC_TOOL_SECONDS).observe(0.3)
+    for record in there.changed():
+        here.take_in(record)
+    assert here.counter("found", kind="a").value == 4
+    assert here.gauge("level").value == 7
+    histogram = here.histogram(names.METRIC_TOOL_SECONDS)
+    assert (histogram.count, histogram.sum) == (2, 0.6)
+    for kind, name, value in (
+        ("gauge", "found", 1),
+        ("histogram", names.METRIC_TOOL_SECONDS, (1.0, (1, 0), (0.5,))),
+    ):
+        with pytest.raises(ValueError, match=r"found|buckets"):
+            here.take_in(SeriesRecord(kind, name, (("kind", "a"),) if name == "found" else (), value))

@@ -238,6 +238,42 @@ def test_attributes_may_hold_anything() -> None:
     assert attributes["5"] == "key"
 
 
+class Unreadable(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("changed size during iteration")
+
+
+def test_what_cannot_be_read_takes_nothing_with_it() -> None:
+    """A value that fails when it is read is named, what is no link costs its span alone, which is counted."""
+    source = recorder()
+    source.start("before").end()
+    source.start("value", attributes={"a": 1, "odd": Unreadable(b=2)}).end()
+    with source.start("link") as linked:
+        linked.link(object())  # type: ignore[arg-type]
+    source.start("attributes", attributes=[("a", 1)]).end(error="odd")  # type: ignore[arg-type]
+    source.start("after").end()
+    batch = source.drain()
+    assert batch is not None
+    before, value, link, attributes, after = spans(batch)
+    assert (before.name, after.name) == ("before", "after")
+    assert value.attributes == {"a": 1, "odd": "[Unreadable that cannot be read: RuntimeError]"}
+    assert (link.name, link.links, link.end) == ("link", (), link.start + 1)
+    assert (attributes.error, attributes.attributes) == ("odd", {})
+    assert [(series.name, series.value) for series in batch.metrics] == [(names.METRIC_SPANS_STRIPPED, 2)]
+    assert (batch.first, batch.next, batch.lost) == (0, 5, 0)
+
+
+def test_a_link_may_be_given_as_text() -> None:
+    """A traceparent links as its context does; one that cannot be read links to nothing."""
+    source = recorder()
+    other = TraceContext(7, 9)
+    with source.start("work") as span:
+        span.link(other.traceparent)
+        span.link("00-nonsense")
+    [told] = spans(source.drain())
+    assert told.links == ((7, 9),)
+
+
 def test_content_never_leaves_unless_it_is_switched_on() -> None:
     """Prompts, answers and tool arguments are neither shipped nor held, in starts and in ends."""
     content = dict.fromkeys(names.CONTENT_ATTRIBUTES, "what was said") | {names.CONTENT_PREFIX + "x": "said"}

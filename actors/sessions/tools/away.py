@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
+import logging
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -31,6 +32,9 @@ from llmgine.telemetry import SpanRecorder, TraceContext, names
 from llmgine.telemetry.current import adopt, standing_in
 
 BEGAN, PROGRESS, SPANS, RETURNED, FAILED = b"b", b"p", b"s", b"r", b"f"
+_SPANS_AT_ONCE = 256
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,25 @@ def carry_out(tool: Tool[..., Any], order: Order, emit: Callable[[bytes], None])
     except BaseException as error:
         failed = _out_of_memory(order) if isinstance(error, MemoryError) else raised(tool.name, error)
         frame = FAILED + to_json([secrets.masked(str(failed)), failed.again])
-    spans = recorder.drain()
-    if spans is not None:
-        emit(SPANS + spans.pack())
+    for spans in _packed(recorder):
+        emit(SPANS + spans)
     emit(frame)
+
+
+def _packed(recorder: SpanRecorder) -> Iterator[bytes]:
+    """All that was recorded, its figures in the last batch; what fails here is no failure of the tool."""
+    try:
+        # No more than a full ring: a thread that the tool has left behind may record for ever.
+        for _ in range(-(-recorder.capacity // _SPANS_AT_ONCE)):
+            batch = recorder.drain(_SPANS_AT_ONCE, metrics=False)
+            if batch is None:
+                break
+            yield batch.pack()
+        last = recorder.drain(_SPANS_AT_ONCE)
+        if last is not None:
+            yield last.pack()
+    except Exception:
+        log.warning("spans of %s are lost", recorder.source, exc_info=True)
 
 
 @contextmanager

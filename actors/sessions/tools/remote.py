@@ -55,8 +55,10 @@ def work(packed: bytes, wire: bytes) -> Iterator[bytes]:
     frames: SimpleQueue[bytes | None] = SimpleQueue()
 
     def run() -> None:
-        carry_out(tool, order, frames.put)
-        frames.put(None)
+        try:
+            carry_out(tool, order, frames.put)
+        finally:
+            frames.put(None)
 
     threading.Thread(target=run, name=f"tool {order.tool}", daemon=True).start()
     while (frame := frames.get()) is not None:

@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
+import pytest
+
 from llmgine.actors.control import TaskFailed, TaskOptions
 from llmgine.actors.sessions.options import SessionOptions
 from llmgine.actors.sessions.tools.context import ToolContext
 from llmgine.actors.sessions.tools.tool import tool
 from llmgine.actors.sessions.tools.toolset import ToolPorts, Toolset
 from llmgine.providers.contracts import ToolCallPart, ToolResultPart
+from llmgine.telemetry import SpanRecorder, names
+from llmgine.telemetry.current import recorded
 
 
 class NearTasks:
@@ -85,3 +89,52 @@ async def test_a_task_that_dies() -> None:
     result, heard = await run(NearTasks(dies_after=2))
     assert (result.text, result.is_error) == ("prints failed: its task died: the worker was killed", True)
     assert heard == [{"page": 0}]
+
+
+async def test_spans_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that has done its work has done it, whatever becomes of its spans."""
+
+    def fail(recorder: SpanRecorder, *limits: Any, **options: Any) -> None:
+        raise RuntimeError("no batch can be made")
+
+    monkeypatch.setattr(SpanRecorder, "drain", fail)
+    result, _ = await run(NearTasks())
+    assert (result.text, result.is_error) == ("c1 printed", False)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_task_ends_whatever_happens_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that breaks in the task's own code ends the task at once, and not at its timeout."""
+
+    def fail(*order: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("llmgine.actors.sessions.tools.remote.carry_out", fail)
+    result, _ = await run(NearTasks(), tool_start=5.0)
+    assert (result.text, result.is_error) == ("prints ended without a result.", True)
+
+
+@tool(remote=True)
+def searches(pages: int, context: ToolContext) -> str:
+    """Search pages."""
+    for page in range(pages):
+        with context.span(f"page {page}") as span:
+            span.recorder.count("pages_searched")
+    return "nothing"
+
+
+async def test_all_spans_and_figures_of_a_task_arrive() -> None:
+    """What a tool records far away is recorded in its session; what its ring dropped is counted there."""
+    recorder = SpanRecorder("session", 20_000)
+    toolset = Toolset([searches], SessionOptions(), ToolPorts(tasks=NearTasks()))
+    call = ToolCallPart(id="c1", name="searches", arguments={"pages": 9000})
+    with recorded(recorder, "call", {}):
+        await toolset.run(call, "t1")
+    # The span of the run itself enters the ring twice, at its begin and at its end.
+    assert recorder.pending - 1 + recorder.lost == 9000 + 2
+    assert recorder.lost == 9000 + 2 - 8192
+    assert recorder.metrics.counter("pages_searched").value == 9000
+    batch = recorder.drain(20_000)
+    assert batch is not None
+    assert batch.lost == recorder.lost
+    assert recorder.metrics.counter(names.METRIC_SPANS_LOST).value == recorder.lost
