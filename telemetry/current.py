@@ -16,17 +16,22 @@ from typing import Any, NamedTuple
 from llmgine.telemetry.context import TraceContext
 from llmgine.telemetry.names import SpanKind
 from llmgine.telemetry.records import Batch, MalformedBatch
+from llmgine.telemetry.redact import Mask
 from llmgine.telemetry.spans import OpenSpan, SpanRecorder
 
 _API, _CONTEXT = "opentelemetry.trace", "opentelemetry.context"
 
 
 class Scope(NamedTuple):
-    """Where code runs: what records its spans, the span it stands below, the session it works for."""
+    """Where code runs: what records its spans, the span it stands below, the session it works for.
+
+    `mask` takes the secrets out of its spans that were given out to this code.
+    """
 
     recorder: SpanRecorder
     context: TraceContext
     session: str
+    mask: Mask | None = None
 
 
 scope: ContextVar[Scope | None] = ContextVar("llmgine_span", default=None)
@@ -100,6 +105,7 @@ def recorded(
             parent=current_trace(trace),
             session="" if present is None else present.session,
             attributes=attributes or None,
+            mask=None if present is None else present.mask,
         ) as begun,
         standing_in(begun),
     ):
@@ -112,8 +118,20 @@ def standing_in(begun: OpenSpan) -> Iterator[None]:
     if begun.recorder is _nowhere:
         yield
         return
-    with within(Scope(begun.recorder, begun.context, begun.session)):
+    with within(Scope(begun.recorder, begun.context, begun.session, begun.mask)):
         yield
+
+
+@contextmanager
+def masking(mask: Mask) -> Iterator[None]:
+    """Texts of the spans that begin in here are told as the mask leaves them."""
+    present = scope.get()
+    token = scope.set(None if present is None else present._replace(mask=mask))
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # as in `leave`
+            scope.reset(token)
 
 
 @contextmanager

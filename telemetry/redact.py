@@ -23,6 +23,7 @@ _CONTENT_DEPTH = 10  # what tools are given may be nested that deep, and their s
 _INT64 = range(-(2**63), 2**64)
 
 RedactionHook = Callable[[str, dict[str, Any]], Mapping[str, Any]]
+Mask = Callable[[str], str]
 
 _SECRET = re.compile(
     r"""
@@ -65,6 +66,11 @@ def mask_secrets(text: str) -> str:
     return _masked_short(text) if len(text) <= _CACHED else _SECRET.sub(MASK, text)
 
 
+def masking_also(mask: Mask) -> Mask:
+    """`mask_secrets`, after another mask that knows what else is secret."""
+    return lambda text: mask_secrets(mask(text))
+
+
 @functools.lru_cache(maxsize=2048)
 def _masked_short(text: str) -> str:
     """Names of models, tools and operations come again and again; the search costs 20 times the look-up."""
@@ -82,17 +88,17 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… [{len(text) - limit} more]"
 
 
-def plain(value: Any, limit: int, depth: int = 0) -> Any:
+def plain(value: Any, limit: int, depth: int = 0, mask: Mask = mask_secrets) -> Any:
     """A value that msgpack and JSON both carry, masked and bounded; never raises.
 
     Strings, numbers, booleans, lists and maps stay what they are; anything else becomes its text.
     """
     kind = type(value)
     if kind is str:
-        if len(value) < _SHORTEST <= limit and value.isascii():
+        if len(value) < _SHORTEST <= limit and mask is mask_secrets and value.isascii():
             return value
         # Masked before it is cut, or half a key could stay; what is far beyond the cut is not searched.
-        masked = _encodable(mask_secrets(value[: 2 * limit]))
+        masked = _encodable(mask(value[: 2 * limit]))
         missing = len(value) - 2 * limit
         return cut(masked, limit) if missing <= 0 else f"{masked[:limit]}… [{missing + limit} more]"
     if value is None or kind is bool or kind is float:
@@ -101,30 +107,33 @@ def plain(value: Any, limit: int, depth: int = 0) -> Any:
         return value if value in _INT64 else cut(_text(value), limit)
     if isinstance(value, list | tuple | set | frozenset | Mapping) and depth < _MAX_DEPTH:
         try:
-            return _plain_items(value, limit, depth + 1)
+            return _plain_items(value, limit, depth + 1, mask)
         except Exception as error:  # another thread changes it, or it is of a class that fails
             return f"[{kind.__name__} that cannot be read: {type(error).__name__}]"
     if isinstance(value, bytes | bytearray | memoryview):
         return f"[{len(value)} bytes]"
-    return plain(_text(value), limit)
+    return plain(_text(value), limit, mask=mask)
 
 
-def _plain_items(value: Any, limit: int, depth: int) -> Any:
+def _plain_items(value: Any, limit: int, depth: int, mask: Mask) -> Any:
     if isinstance(value, Mapping):
-        return plain_mapping(value, limit, depth)
-    return [plain(item, limit, depth) for item, _ in zip(value, range(_MAX_ITEMS), strict=False)]
+        return plain_mapping(value, limit, depth, mask)
+    return [plain(item, limit, depth, mask) for item, _ in zip(value, range(_MAX_ITEMS), strict=False)]
 
 
-def plain_mapping(attributes: Mapping[Any, Any], limit: int, depth: int = 0) -> dict[str, Any]:
+def plain_mapping(
+    attributes: Mapping[Any, Any], limit: int, depth: int = 0, mask: Mask = mask_secrets
+) -> dict[str, Any]:
     """`plain` over a mapping; at most MAX_ATTRIBUTES keys, and keys that name a secret lose their value."""
     result: dict[str, Any] = {}
     for key, value in attributes.items():
         if len(result) >= MAX_ATTRIBUTES:
             result["llmgine.dropped_attributes"] = len(attributes) - MAX_ATTRIBUTES
             break
-        safe, secret = _safe_key(key if type(key) is str else _text(key))
+        name = key if type(key) is str else _text(key)
+        safe, secret = _safe_key(name if mask is mask_secrets else mask(name))
         start = _MAX_DEPTH - _CONTENT_DEPTH if not depth and safe in CONTENT_ATTRIBUTES else depth
-        result[safe] = MASK if secret else plain(value, limit, start)
+        result[safe] = MASK if secret else plain(value, limit, start, mask)
     return result
 
 

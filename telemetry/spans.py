@@ -29,10 +29,12 @@ from llmgine.telemetry.names import (
 )
 from llmgine.telemetry.records import Batch, SpanRecord
 from llmgine.telemetry.redact import (
+    Mask,
     RedactionHook,
     as_json,
     is_content,
     mask_secrets,
+    masking_also,
     plain,
     plain_mapping,
     without_content,
@@ -63,6 +65,7 @@ class OpenSpan:
         "flags",
         "kind",
         "links",
+        "mask",
         "name",
         "parent_id",
         "session",
@@ -85,6 +88,7 @@ class OpenSpan:
         attributes: dict[str, Any] | None,
         span_id: int,
         start: int,
+        mask: Mask | None = None,
     ) -> None:
         self._recorder = recorder
         self.name = name
@@ -96,6 +100,7 @@ class OpenSpan:
         self.attributes = attributes
         self.span_id = span_id
         self.start = start
+        self.mask = mask
         self.finish = 0
         self.error: str | None = None
         self.links: list[TraceContext] | None = None
@@ -240,8 +245,12 @@ class SpanRecorder:
         parent: TraceContext | None = None,
         session: str = "",
         attributes: dict[str, Any] | None = None,
+        mask: Mask | None = None,
     ) -> OpenSpan:
-        """Work begins: under `parent`, or as the root of a new trace."""
+        """Work begins: under `parent`, or as the root of a new trace.
+
+        `mask` takes out of each text of the span what is known to be secret where it is recorded.
+        """
         bits = self._bits
         if parent is None:
             trace_id, parent_id, flags = bits(128) or 1, 0, SAMPLED
@@ -258,6 +267,7 @@ class SpanRecorder:
             attributes,
             bits(64) or 1,
             self.clock(),
+            mask,
         )
         ring = self.ring
         ring.append(span)
@@ -367,36 +377,39 @@ class SpanRecorder:
     def _record(self, span: OpenSpan) -> SpanRecord:
         name, session, attributes = span.name, span.session, span.attributes
         ended = span.ended
+        mask = mask_secrets if span.mask is None else masking_also(span.mask)
         told: dict[str, Any] | None = None
         links = events = None
         try:
-            told = self._clean(name, attributes) if attributes else None
+            told = self._clean(name, attributes, mask) if attributes else None
             links = None if span.links is None else tuple([_link(other) for other in span.links])
-            events = None if span.events is None else tuple([self._event(*event) for event in span.events])
+            events = (
+                None if span.events is None else tuple([self._event(mask, *event) for event in span.events])
+            )
         except Exception:  # values of the user's own classes may do anything when they are read
             self.metrics.counter(METRIC_SPANS_STRIPPED).add()
         return SpanRecord(
             (span.trace_id & _BITS128).to_bytes(16, "big"),
             span.span_id,
             span.parent_id & _BITS64,
-            _short(name),
+            _short(name, mask),
             span.kind,
             _short(session),
             span.start,
             max(span.start, span.finish) if ended else 0,  # the clock may have been set back
-            _short(span.error) if ended and span.error is not None else None,
+            _short(span.error, mask) if ended and span.error is not None else None,
             told,
             links,
             events,
         )
 
     def _event(
-        self, time: int, name: str, attributes: dict[str, Any] | None
+        self, mask: Mask, time: int, name: str, attributes: dict[str, Any] | None
     ) -> tuple[int, str, dict[str, Any] | None]:
-        return time, _short(name), self._clean(name, attributes) if attributes else None
+        return time, _short(name, mask), self._clean(name, attributes, mask) if attributes else None
 
-    def _clean(self, name: str, attributes: dict[str, Any]) -> dict[str, Any] | None:
-        clean = plain_mapping(attributes, self._max_value)
+    def _clean(self, name: str, attributes: dict[str, Any], mask: Mask) -> dict[str, Any] | None:
+        clean = plain_mapping(attributes, self._max_value, mask=mask)
         if not self.content and any(map(is_content, clean)):
             clean = without_content(clean)
         if self._redact is not None:
@@ -412,7 +425,7 @@ def _link(other: TraceContext) -> tuple[bytes, int]:
     return (other.trace_id & _BITS128).to_bytes(16, "big"), other.span_id & _BITS64
 
 
-def _short(text: str) -> str:
+def _short(text: str, mask: Mask = mask_secrets) -> str:
     if type(text) is str and len(text) <= _SHORT and text.isascii():
-        return mask_secrets(text)
-    return str(plain(text, _SHORT))
+        return mask(text)
+    return str(plain(text, _SHORT, mask=mask))

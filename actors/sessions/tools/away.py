@@ -81,7 +81,7 @@ def carry_out(tool: Tool[..., Any], order: Order, emit: Callable[[bytes], None])
     recorder = SpanRecorder(tool.name, content=True)
     try:
         context = ToolContext(order.call, report=progress, secrets=secrets)
-        with _spanned(recorder, order):
+        with _spanned(recorder, order, secrets):
             value = _value(tool, order.arguments, context, progress)
         content = masked(as_content(tool.name, value, order.result_bytes), secrets.masked)
         result = ToolResultPart(call_id=order.call.call_id, name=tool.name, content=content)
@@ -111,7 +111,7 @@ def _packed(recorder: SpanRecorder) -> Iterator[bytes]:
 
 
 @contextmanager
-def _spanned(recorder: SpanRecorder, order: Order) -> Iterator[None]:
+def _spanned(recorder: SpanRecorder, order: Order, secrets: Secrets) -> Iterator[None]:
     """The tool's work in here, as a span below the call's in the session's process."""
     trace = TraceContext.parse(order.trace)
     if trace is None:
@@ -119,7 +119,11 @@ def _spanned(recorder: SpanRecorder, order: Order) -> Iterator[None]:
         return
     attributes: dict[str, Any] = {names.PROCESS_PID: os.getpid(), names.HOST_NAME: socket.gethostname()}
     span = recorder.start(
-        names.tool_run_span(order.tool), parent=trace, session=order.call.session_id, attributes=attributes
+        names.tool_run_span(order.tool),
+        parent=trace,
+        session=order.call.session_id,
+        attributes=attributes,
+        mask=secrets.masked,
     )
     with span, standing_in(span):
         yield

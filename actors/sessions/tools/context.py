@@ -114,7 +114,8 @@ class ToolContext:
     def secret(self, name: str) -> str:
         """A secret of the node on which the tool runs; `MissingSecret` names the places looked at.
 
-        Where the value turns up in what the tool returns, reports or raises, its name stands instead.
+        Where the value turns up in what the tool returns, reports, raises or writes of its spans, its name
+        stands instead.
         """
         return self._secrets.find(name)
 

@@ -50,7 +50,7 @@ class Secrets:
 
     def masked(self, text: str) -> str:
         """The text with `[secret NAME]` for each value that was given out."""
-        for value, name in self._given.items():
+        for value, name in tuple(self._given.items()):  # a thread of the tool may ask for one meanwhile
             text = text.replace(value, f"[secret {name}]")
         return text
 

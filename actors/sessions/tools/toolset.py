@@ -27,6 +27,7 @@ from llmgine.actors.sessions.tools.subsession import SubSessions
 from llmgine.actors.sessions.tools.tool import Tool, as_tools
 from llmgine.providers.contracts import TextPart, ToolCallPart, ToolResultPart, ToolSpec
 from llmgine.telemetry import traceparent
+from llmgine.telemetry.current import masking
 
 # The longest waits before a call is made again, in seconds: the first one, and any.
 _BACKOFF = (0.2, 5.0)
@@ -128,7 +129,8 @@ class Toolset:
         progress = Progress(report, self._options.tool_progress_bytes, secrets.masked)
         made = Call(self._ports.session_id, turn_id, call.id, chain=chain)
         try:
-            content, failed = await self._content(call, made, progress, secrets), False
+            with masking(secrets.masked):
+                content, failed = await self._content(call, made, progress, secrets), False
         except CallFailed as error:
             content, failed = (TextPart(text=str(error)),), True
         except Exception as error:  # no room for a thread, or a value whose own code fails when it is written

@@ -138,3 +138,34 @@ async def test_all_spans_and_figures_of_a_task_arrive() -> None:
     assert batch is not None
     assert batch.lost == recorder.lost
     assert recorder.metrics.counter(names.METRIC_SPANS_LOST).value == recorder.lost
+
+
+@tool(remote=True)
+def buys(context: ToolContext) -> None:
+    """Buy something."""
+    pin = context.secret("pin")
+    with context.span(f"pay {pin}", {"with": {"pin": [pin]}, pin: 1}) as span:
+        span.event("asked", said=pin)
+    with context.span("ship"):
+        raise ValueError(f"refused {pin}")
+
+
+@pytest.mark.parametrize("tasks", [None, NearTasks()], ids=["here", "in a task"])
+async def test_spans_of_a_tool_bear_no_secret(
+    tasks: NearTasks | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tool was given in secret is in none of its spans, also where content is recorded."""
+    monkeypatch.setenv("LLMGINE_SECRET_PIN", "open-7")
+    recorder = SpanRecorder("session", content=True)
+    toolset = Toolset([buys], SessionOptions(), ToolPorts(tasks=tasks))
+    with recorded(recorder, "call", {}):
+        result = await toolset.run(ToolCallPart(id="c1", name="buys", arguments={}), "t1")
+    assert result.is_error
+    batch = recorder.drain()
+    assert batch is not None
+    assert b"open-7" not in batch.pack()
+    told = {record.name: record for record in batch.spans}
+    paid, shipped = told["pay [secret pin]"], told["ship"]
+    assert paid.attributes == {"with": {"pin": ["[secret pin]"]}, "[secret pin]": 1}
+    assert [event[2] for event in paid.events or ()] == [{"said": "[secret pin]"}]
+    assert shipped.attributes == {names.EXCEPTION_MESSAGE: "refused [secret pin]"}
