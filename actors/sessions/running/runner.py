@@ -43,7 +43,7 @@ from llmgine.actors.sessions.running.views import Views
 from llmgine.actors.sessions.turns.events import Reply, TurnDone, TurnEvent, TurnFailed
 from llmgine.actors.sessions.turns.limits import Limits
 from llmgine.actors.sessions.turns.steering import Steering
-from llmgine.actors.sessions.turns.turn import TurnRequest, served_by
+from llmgine.actors.sessions.turns.turn import TurnRequest, TurnTally, served_by
 from llmgine.providers.contracts import Message, ToolCallPart, ToolSpec, Usage
 from llmgine.providers.errors import InvalidRequest, LlmgineError
 from llmgine.telemetry import names
@@ -102,10 +102,16 @@ class TurnRunner:
             on_suspended(suspended)
 
         clock = TurnClock(until, loop.time, suspended)
-        with spans.standing():
-            turn = self._begin(request, emit, spans, clock, limits, progress)
-            turn.steering = steering or turn.steering
-            await self._end(turn, await self._outcome(turn, until, deadline, seconds), began)
+        turn: Turn | None = None
+        try:
+            with spans.standing():
+                turn = self._begin(request, emit, spans, clock, limits, progress)
+                turn.steering = steering or turn.steering
+                await self._end(turn, await self._outcome(turn, until, deadline, seconds), began)
+        except BaseException as error:
+            kind = SessionMoved.__name__ if self._journal.closed else error_kind(error)
+            spans.end(TurnTally() if turn is None else turn.tally, kind)
+            raise
 
     async def _outcome(
         self, turn: Turn, until: float, deadline: float, seconds: float | None

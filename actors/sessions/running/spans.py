@@ -106,27 +106,37 @@ class TurnSpans:
             session=self._session,
             attributes=attributes,
         )
-        with ended(span), standing_in(span):
-            yield ToolSpan(span, self._recorder)
+        try:
+            with ended(span), standing_in(span):
+                yield ToolSpan(span)
+        finally:
+            labels = {names.GEN_AI_TOOL_NAME: call.name}
+            self._count(span, names.METRIC_TOOL_CALLS, names.METRIC_TOOL_SECONDS, labels)
 
     def end(self, tally: TurnTally, error: str | None) -> None:
-        """The turn is over; `error` is the kind of its failure."""
+        """The turn is over; `error` is the kind of its failure. Only the first call counts."""
+        if self._turn.ended:
+            return
         attributes: dict[str, Any] = {names.LLMGINE_TURN_STEPS: tally.steps}
         if self._recorder.content and tally.last is not None:
             attributes[names.GEN_AI_OUTPUT_MESSAGES] = inputs([tally.last.message])
         self._turn.end(error=error, attributes=attributes)
-        labels = {} if error is None else {names.ERROR_TYPE: error}
-        self._recorder.metrics.counter(names.METRIC_TURNS, **labels).add()
-        seconds = (self._turn.finish - self._turn.start) / 1e9
-        self._recorder.metrics.histogram(names.METRIC_TURN_SECONDS, **labels).observe(seconds)
+        self._count(self._turn, names.METRIC_TURNS, names.METRIC_TURN_SECONDS, {})
+
+    def _count(self, span: OpenSpan, number: str, duration: str, labels: dict[str, str]) -> None:
+        """What has ended is one more, and took so long."""
+        if span.error is not None:
+            labels = {**labels, names.ERROR_TYPE: span.error}
+        metrics = self._recorder.metrics
+        metrics.counter(number, **labels).add()
+        metrics.histogram(duration, **labels).observe((span.finish - span.start) / 1e9)
 
 
 class ToolSpan:
     """One run of a tool."""
 
-    def __init__(self, span: OpenSpan, recorder: SpanRecorder) -> None:
+    def __init__(self, span: OpenSpan) -> None:
         self._span = span
-        self._recorder = recorder
 
     @property
     def context(self) -> TraceContext:
@@ -138,14 +148,8 @@ class ToolSpan:
 
     def returned(self, result: ToolResultPart) -> None:
         attributes: dict[str, Any] = {names.LLMGINE_TOOL_OK: not result.is_error}
-        if self._recorder.content:
+        if self._span.recorder.content:
             attributes[names.GEN_AI_TOOL_CALL_RESULT] = result.text
         error = _TOOL_ERROR if result.is_error else None
         message = result.text if result.is_error else ""
         self._span.end(error=error, message=message, attributes=attributes)
-        labels = {names.GEN_AI_TOOL_NAME: result.name}
-        if error is not None:
-            labels[names.ERROR_TYPE] = error
-        self._recorder.metrics.counter(names.METRIC_TOOL_CALLS, **labels).add()
-        seconds = (self._span.finish - self._span.start) / 1e9
-        self._recorder.metrics.histogram(names.METRIC_TOOL_SECONDS, **labels).observe(seconds)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import pytest
 
 from llmgine.actors.sessions.errors import EngineFailed
 from llmgine.actors.sessions.journal.records import ToolBegan, TurnBegan, TurnEnded, TurnQueued
@@ -12,6 +15,7 @@ from llmgine.actors.sessions.turns.events import TurnDone
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.providers.contracts import Message, UsageSource
 from llmgine.providers.events import Failed
+from llmgine.telemetry import names
 from tests.actors.sessions.words import PROVIDER_FAILED, MakeBench, failure, shout
 
 
@@ -152,6 +156,56 @@ async def test_spans_of_what_failed(bench: MakeBench, script: Any) -> None:
         ("invoke_agent", "cancelled"),
         ("invoke_agent", "overloaded"),
     ]
+
+
+async def test_a_turn_that_breaks_ends_its_span(
+    bench: MakeBench, script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends a turn without its own end, be it a cancel while that is kept, ends its span once."""
+    at = bench(script.says("ok"), script.says("ok"))
+    inside = asyncio.Event()
+
+    async def kept() -> None:
+        inside.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(at.journal, "flush", kept)
+    task = at.start()
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    def broken(record: Any) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(at.journal, "append", broken)
+    with pytest.raises(RuntimeError, match="no room"):
+        await at.turn()
+    turns = [one for one in at.recorder.drain().spans if one.name == "invoke_agent"]
+    assert [(one.error, one.end > 0) for one in turns] == [("cancelled", True), ("RuntimeError", True)]
+    for error in ("cancelled", "RuntimeError"):
+        labels = {names.ERROR_TYPE: error}
+        assert at.recorder.metrics.counter(names.METRIC_TURNS, **labels).value == 1
+        assert at.recorder.metrics.histogram(names.METRIC_TURN_SECONDS, **labels).count == 1
+
+
+async def test_tool_calls_that_were_cancelled_are_counted(bench: MakeBench, script: Any) -> None:
+    """A call that the turn's end cuts off is one more call, with that as its error."""
+    inside = asyncio.Event()
+
+    async def waits() -> None:
+        inside.set()
+        await asyncio.Event().wait()
+
+    at = bench(script.says(calls=(script.call("waits"),)), tools=(waits,))
+    task = at.start()
+    await inside.wait()
+    task.cancel()
+    await task
+    labels = {names.GEN_AI_TOOL_NAME: "waits", names.ERROR_TYPE: "cancelled"}
+    assert at.recorder.metrics.counter(names.METRIC_TOOL_CALLS, **labels).value == 1
+    assert at.recorder.metrics.histogram(names.METRIC_TOOL_SECONDS, **labels).count == 1
 
 
 async def test_spans_bear_the_bare_name_of_the_model(bench: MakeBench, script: Any) -> None:
