@@ -74,7 +74,8 @@ class ModelSpan:
             case Done(response):
                 self.answered(response)
                 self._span.end()
-            case Failed(error):
+            case Failed(error, _, usage):
+                self.used(usage)
                 self._span.end(error=error_kind(error), message=str(error))
             case Reset():
                 self.restarted()
@@ -90,6 +91,11 @@ class ModelSpan:
     def restarted(self) -> None:
         """What had come is void, and the answer begins anew."""
         self._span.event(names.EVENT_RESET)
+
+    def used(self, usage: Usage | None) -> None:
+        """The call failed, and has used as much all the same; None where that is unknown."""
+        if usage is not None:
+            self._span.set(usage_attributes(usage))
 
     def answered(self, response: LLMResponse | EmbeddingResponse) -> None:
         """The call went well."""

@@ -186,6 +186,7 @@ class Steps:
                         return response
                     case Failed(error, _, usage):
                         turn.tally.spent(usage, None)
+                        span.used(usage)
                         raise error
                     case PartDone():
                         span.part()

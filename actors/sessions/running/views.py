@@ -15,12 +15,12 @@ from llmgine.actors.sessions.context.window import (
 )
 from llmgine.actors.sessions.journal.keeping import Journal
 from llmgine.actors.sessions.journal.records import ContextChanged
+from llmgine.actors.sessions.running.spans import ModelSpan
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, Turn, closing
 from llmgine.providers.catalogue import tokens
 from llmgine.providers.contracts import FinishReason, LLMRequest, LLMResponse, Message
 from llmgine.providers.errors import ErrorKind, LlmgineError, ProviderError
 from llmgine.providers.events import Done, Failed
-from llmgine.telemetry import TraceContext
 
 log = logging.getLogger(__name__)
 
@@ -123,15 +123,15 @@ class Views:
         priority = turn.view.options.get("priority", request.priority)
         request = request.model_copy(update={"deadline": remaining, "priority": priority})
         with turn.spans.model_call(request, turn.tally.steps) as span:
-            response = await self._response(turn, request, span.context)
+            response = await self._response(turn, request, span)
             span.answered(response)
         refused = response.finish_reason in (FinishReason.REFUSAL, FinishReason.CONTENT_FILTER)
         if refused or not response.text.strip():
             raise ProviderError("the model gave no summary", kind=ErrorKind.BAD_OUTPUT, model=model)
         return response.text.strip()
 
-    async def _response(self, turn: Turn, request: LLMRequest, trace: TraceContext) -> LLMResponse:
-        events = self._models.stream(request, session=self._conversation.session_id, trace=trace)
+    async def _response(self, turn: Turn, request: LLMRequest, span: ModelSpan) -> LLMResponse:
+        events = self._models.stream(request, session=self._conversation.session_id, trace=span.context)
         async with closing(events):
             async for event in events:
                 match event:
@@ -140,6 +140,7 @@ class Views:
                         return response
                     case Failed(error, _, usage):
                         turn.tally.spent(usage, None)
+                        span.used(usage)
                         raise error
         raise ProviderError(
             "the model call ended without its last event", kind=ErrorKind.INTERNAL, model=request.model

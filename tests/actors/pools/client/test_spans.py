@@ -231,6 +231,22 @@ def test_a_failed_call_bears_the_kind_of_its_failure(kind: ErrorKind) -> None:
     assert (told.error, told.message, batch.spans[0].error) == (kind.value, "not now", kind.value)
 
 
+def test_a_failed_call_tells_what_it_has_used() -> None:
+    """The tokens of a call that failed are on its span, and in the figures of tokens."""
+    recorder = SpanRecorder("test")
+    error = ProviderError("it broke off", kind=ErrorKind.TRUNCATED)
+    used = Usage(input_tokens=120, output_tokens=7, source=UsageSource.PARTIAL)
+    told = called(recorder, TextDelta(0, "In"), Failed(error, usage=used)).attributes
+    assert (told[names.GEN_AI_USAGE_INPUT_TOKENS], told[names.GEN_AI_USAGE_OUTPUT_TOKENS]) == (120, 7)
+    tokens = [
+        value
+        for (name, labels), value in recorder.metrics.read().items()
+        if name == names.METRIC_TOKEN_USAGE and (names.GEN_AI_TOKEN_TYPE, "input") in labels
+    ]
+    assert [total for total, _, _ in tokens] == [120]
+    assert names.GEN_AI_USAGE_INPUT_TOKENS not in called(recorder, Failed(error)).attributes
+
+
 def test_an_answer_that_begins_anew_is_told() -> None:
     """What was heard and became void is an event on the span."""
     heard = (TextDelta(0, "x"), Reset("it broke"), TextDelta(0, "y"), Done(ANSWERED))

@@ -13,7 +13,7 @@ from llmgine.actors.sessions.journal.state import SessionState
 from llmgine.actors.sessions.tools.tool import tool
 from llmgine.actors.sessions.turns.events import TurnDone
 from llmgine.actors.sessions.turns.turn import TurnRequest
-from llmgine.providers.contracts import Message, UsageSource
+from llmgine.providers.contracts import Message, Usage, UsageSource
 from llmgine.providers.events import Failed
 from llmgine.telemetry import names
 from tests.actors.sessions.words import PROVIDER_FAILED, MakeBench, failure, shout
@@ -156,6 +156,17 @@ async def test_spans_of_what_failed(bench: MakeBench, script: Any) -> None:
         ("invoke_agent", "cancelled"),
         ("invoke_agent", "overloaded"),
     ]
+
+
+async def test_what_a_failed_call_has_used_is_on_its_span(bench: MakeBench, script: Any) -> None:
+    """Tokens that a turn's tally counts are counted in its trace too."""
+    used = Usage(input_tokens=120, output_tokens=7, source=UsageSource.PARTIAL)
+    at = bench([Failed(PROVIDER_FAILED, usage=used)])
+    await at.turn()
+    (call,) = [one for one in at.recorder.drain().spans if one.name == "chat test"]
+    assert call.error == "overloaded"
+    assert call.attributes[names.GEN_AI_USAGE_INPUT_TOKENS] == 120
+    assert at.observer.turns[0].usage.input_tokens == 120
 
 
 async def test_a_turn_that_breaks_ends_its_span(
