@@ -1,4 +1,7 @@
-"""A span for each request that models or sessions are asked with, below the client's own."""
+"""A span for each request that models or sessions are asked with, below the client's own.
+
+It bears the status of the answer, and is an error where that says that the mistake is on this side.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from urllib.parse import unquote
 
 from starlette.datastructures import Headers
 
+from llmgine.actors.gateway.failures import refusal_of
 from llmgine.actors.gateway.routes.table import PREFIX
 from llmgine.actors.gateway.vendor.endpoints import SESSION
-from llmgine.telemetry import SpanRecorder, TraceContext
+from llmgine.telemetry import OpenSpan, SpanRecorder, TraceContext
 from llmgine.telemetry.current import standing_in
 from llmgine.telemetry.names import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE
 
@@ -39,15 +43,27 @@ class Traced:
             attributes={HTTP_REQUEST_METHOD: scope["method"], HTTP_ROUTE: route},
         )
 
+        status = 0
+
         async def noting(message: Any) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                span.set({HTTP_RESPONSE_STATUS_CODE: message["status"]})
+                status = message["status"]
             await send(message)
 
         with span, standing_in(span):
             place = (b"traceparent", span.context.traceparent.encode())
             others = [one for one in scope["headers"] if one[0] != b"traceparent"]
-            await self._inner({**scope, "headers": [*others, place]}, receive, noting)
+            try:
+                await self._inner({**scope, "headers": [*others, place]}, receive, noting)
+            except Exception as error:
+                if status:
+                    span.set({HTTP_RESPONSE_STATUS_CODE: status})
+                    raise
+                refusal = refusal_of(error)
+                _answered(span, refusal.status)
+                raise refusal from error
+            _answered(span, status)
 
     def _asked(self, method: str, path: str, headers: Headers) -> tuple[str, str]:
         """The route, and the session; "" for what asks no model."""
@@ -59,3 +75,7 @@ class Traced:
         if len(parts) == 3 and parts[0] == "sessions" and parts[2] in ("turns", "replay"):
             return f"{PREFIX}/sessions/{{id}}/{parts[2]}", unquote(parts[1])
         return "", ""
+
+
+def _answered(span: OpenSpan, status: int) -> None:
+    span.end(error=str(status) if status >= 500 else None, attributes={HTTP_RESPONSE_STATUS_CODE: status})
