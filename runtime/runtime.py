@@ -27,7 +27,15 @@ from llmgine.providers import LlmgineError, Message, ModelChain
 from llmgine.providers.contracts import Priority
 from llmgine.runtime import opening
 from llmgine.runtime.approvals import Approvals
-from llmgine.runtime.batches import Asking, BatchPlan, NoNotes, StoredNotes, cancelled, run_batches
+from llmgine.runtime.batches import (
+    Asking,
+    BatchPlan,
+    BatchSpans,
+    NoNotes,
+    StoredNotes,
+    cancelled,
+    run_batches,
+)
 from llmgine.runtime.bus import Bus
 from llmgine.runtime.checks import checked_id
 from llmgine.runtime.choice import chosen, entered
@@ -298,6 +306,7 @@ class Runtime:
                 asking.request,
                 asking.reply,
                 NoNotes() if name is None else StoredNotes(driver.store, chosen, driver.id),
+                BatchSpans(driver.recorder),
                 driver.undo,
                 named=name is not None,
                 options=driver.settings.pools.batches,

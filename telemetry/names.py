@@ -106,6 +106,7 @@ LLMGINE_KEY = "llmgine.key"  # the name of the provider key that served, never t
 LLMGINE_POOL = "llmgine.pool"
 LLMGINE_PROVIDER_ACTOR = "llmgine.provider.actor"
 LLMGINE_CACHED = "llmgine.cached"  # how an equal request's answer came: kept, stored, shared
+LLMGINE_BATCH_ID = "llmgine.batch.id"  # of the provider's batch that an answer stood in
 LLMGINE_ATTEMPT = "llmgine.attempt"
 LLMGINE_ERROR_PHASE = "llmgine.error.phase"
 LLMGINE_ERROR_RETRYABLE = "llmgine.error.retryable"
@@ -180,6 +181,7 @@ INFERENCE_OPERATIONS = frozenset({OPERATION_CHAT, OPERATION_GENERATE_CONTENT, OP
 # --- span names
 SPAN_SESSION = "session"
 SPAN_POOL_CALL = "pool call"
+SPAN_BATCH = "read batch"  # the answers of a provider's batch, which stand below it
 SPAN_QUEUE_WAIT = "queue wait"
 
 

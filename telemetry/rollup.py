@@ -100,9 +100,9 @@ class ModelUsage:
         self.spent.add(spent)
         if span.error is not None:
             count_error(self.errors, span.error)
-        if span.seconds is None or span.error == names.ACTOR_DIED:
-            return  # it ended when its process was given up, which says nothing of how long it took
         told = span.attributes
+        if span.seconds is None or span.error == names.ACTOR_DIED or names.LLMGINE_BATCH_ID in told:
+            return  # its end is when its process was given up, or its batch read
         first = _number(told.get(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))
         self.duration.observe(span.seconds)
         _observe(self.first_chunk, first)

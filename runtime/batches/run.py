@@ -17,6 +17,7 @@ from llmgine.providers import ErrorKind, LLMRequest, LLMResponse, Message, Provi
 from llmgine.providers.contracts import BatchState, BatchStatus
 from llmgine.runtime.batches.job import Job, Outcome
 from llmgine.runtime.batches.notes import Note, Notes
+from llmgine.runtime.batches.spans import BatchSpans
 from llmgine.runtime.checks import checked_deadline, checked_number, checked_prompt, checked_several
 from llmgine.runtime.mapping import place_of
 from llmgine.runtime.progress import Show, shown
@@ -36,9 +37,9 @@ class BatchPlan:
     """What becomes of the prompts.
 
     `calls` are the batches of a model, `request` is what is asked of it for a prompt, `reply` what its answer
-    under an id is for the caller. A map that is not `named` cannot be taken up again, so its batches are
-    cancelled where it does not end well, by what `undo` runs in the background. `clock` tells seconds since
-    1970.
+    under an id is for the caller; `spans` tell of each answer once. A map that is not `named` cannot be taken
+    up again, so its batches are cancelled where it does not end well, by what `undo` runs in the background.
+    `clock` tells seconds since 1970.
     """
 
     name: str
@@ -47,6 +48,7 @@ class BatchPlan:
     request: Callable[[Prompt], LLMRequest]
     reply: Callable[[LLMResponse, str], Reply]
     notes: Notes
+    spans: BatchSpans
     undo: Callable[[Coroutine[Any, Any, None]], None]
     named: bool = False
     options: BatchOptions = field(default_factory=BatchOptions)
@@ -290,6 +292,7 @@ class BatchRun:
         if not note.over:
             note.over = True
             await self._plan.notes.over(note)
+            await self._plan.spans.read(note.id, self._answers(note, outcomes), self._plan.sleep)
         del self._statuses[note.tag]
         self._crowded.recovered()
         for done, (place, number) in enumerate(mine.items()):
@@ -299,6 +302,15 @@ class BatchRun:
         if cancelled and not told:  # whoever cancelled it meant the map
             self._job.end(sorted(self._job.waiting), missing)
         self._tell()
+
+    def _answers(
+        self, note: Note, outcomes: dict[str, LLMResponse | ProviderError]
+    ) -> Iterator[tuple[LLMRequest, LLMResponse | ProviderError]]:
+        """All that the batch has answered, also to prompts that this run has not."""
+        for place, outcome in outcomes.items():
+            number = self._places.get(place)
+            request = self._plan.request("" if number is None else self._prompts[number])
+            yield request.model_copy(update={"model": note.model}), outcome
 
     async def _rejected(self, note: Note, mine: dict[str, int], status: BatchStatus) -> None:
         """None of the batch was tried: those that are to blame have failed, the others wait again."""

@@ -152,8 +152,12 @@ def model_call(
     session: str = "",
     servers: Servers = unknown_server,
     step: int | None = None,
+    batch: str = "",
 ) -> Iterator[ModelSpan]:
-    """The call of this request; it ends with the block, as an error with the kind of what is raised."""
+    """The call of this request; it ends with the block, as an error with the kind of what is raised.
+
+    Of an answer that stood in a `batch` it is not known how long the model took.
+    """
     embeds = isinstance(request, EmbeddingRequest)
     operation = names.OPERATION_EMBEDDINGS if embeds else names.OPERATION_CHAT
     # Until the answer says who served, the name tells; one without a provider stands as it is.
@@ -171,6 +175,8 @@ def model_call(
     if step is not None:
         attributes[names.LLMGINE_TURN_STEP] = step
     attributes |= _embedding(request) if isinstance(request, EmbeddingRequest) else _parameters(request)
+    if batch:
+        attributes |= {names.LLMGINE_BATCH_ID: batch, names.GEN_AI_REQUEST_STREAM: False}
     if recorder.content and isinstance(request, LLMRequest):
         attributes |= _content(request)
     span = recorder.start(
@@ -260,8 +266,9 @@ def _measured(span: OpenSpan) -> None:
     labels = {name: str(told[name]) for name in of_model if name in told}
     failed = {} if span.error is None else {names.ERROR_TYPE: span.error}
     metrics = span.recorder.metrics
-    seconds = (span.finish - span.start) / 1e9
-    metrics.histogram(names.METRIC_OPERATION_DURATION, **labels, **failed).observe(seconds)
+    if names.LLMGINE_BATCH_ID not in told:
+        seconds = (span.finish - span.start) / 1e9
+        metrics.histogram(names.METRIC_OPERATION_DURATION, **labels, **failed).observe(seconds)
     for name, metric in _OBSERVED.items():
         if name in told:
             metrics.histogram(metric, **labels).observe(told[name])

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Coroutine, Iterable
+from decimal import Decimal
 from typing import Any, cast
 
 from llmgine.actors.pools.batches import BatchCalls, BatchOptions
 from llmgine.actors.pools.batches.calls import Decided
 from llmgine.providers import ErrorKind, FinishReason, LLMRequest, LLMResponse, Message, ProviderError
-from llmgine.providers.contracts import BatchState, BatchStatus
+from llmgine.providers.contracts import BatchState, BatchStatus, Usage
 from llmgine.providers.provider import BatchResult
 from llmgine.runtime import Reply
 from llmgine.runtime.batches.notes import NoNotes
 from llmgine.runtime.batches.run import BatchPlan, BatchRun, Prompt
+from llmgine.runtime.batches.spans import BatchSpans
+from llmgine.telemetry import Span, SpanRecorder, names
+from llmgine.telemetry.rollup import usage_of
 
 
 class Day:
@@ -31,6 +35,8 @@ class Day:
         self.stuck = False
         self.cancelled: list[str] = []
         self.undoing: list[Coroutine[Any, Any, None]] = []
+        self.recorder = SpanRecorder("driver")
+        self.usage = Usage()
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -71,7 +77,14 @@ class Day:
             message = Message.assistant(custom_id.rpartition("-")[2])
             yield BatchResult(
                 custom_id,
-                LLMResponse(message=message, finish_reason=FinishReason.STOP, model="m", provider="p"),
+                LLMResponse(
+                    message=message,
+                    finish_reason=FinishReason.STOP,
+                    model="m",
+                    provider="p",
+                    usage=self.usage,
+                    cost=Decimal("0.5"),
+                ),
             )
 
     async def map(self, prompts: int, *, deadline: float | None = None, **options: Any) -> list[Any]:
@@ -82,6 +95,7 @@ class Day:
             request,
             reply,
             NoNotes(),
+            BatchSpans(self.recorder),
             self.undoing.append,
             named=True,
             return_exceptions=True,
@@ -157,3 +171,33 @@ async def test_a_deadline_bounds_the_map() -> None:
     (work,) = day.undoing
     await work
     assert day.cancelled == ["b"]
+
+
+async def test_each_answer_of_a_batch_is_counted() -> None:
+    """Tokens and costs of batches are summed like others; how long a model took is not known of them."""
+    day = Day()
+    day.usage = Usage(input_tokens=10, output_tokens=2)
+    await day.map(3)
+    batch = day.recorder.drain()
+    assert batch is not None
+    spans = [Span.from_record(record, "driver") for record in batch.spans]
+    assert [span.name for span in spans] == ["read batch", *["chat m"] * 3]
+    assert {span.parent_id for span in spans[1:]} == {spans[0].span_id}
+    assert {span.attributes[names.LLMGINE_BATCH_ID] for span in spans} == {"b"}
+    (usage,) = usage_of(spans)
+    assert (usage.spent.calls, usage.spent.input, usage.spent.output) == (3, 30, 6)
+    assert usage.spent.cost == Decimal("1.5")
+    assert usage.duration.count == usage.tokens_per_second.count == 0
+    told = {series.name for series in batch.metrics}
+    assert names.METRIC_COST in told
+    assert names.METRIC_OPERATION_DURATION not in told
+
+
+async def test_an_answer_that_failed_is_a_call_that_failed() -> None:
+    """Its span bears the kind of the failure, and the others are told all the same."""
+    recorder = SpanRecorder("driver")
+    error = ProviderError("no", kind=ErrorKind.CONTENT_FILTER)
+    await BatchSpans(recorder).read("b", [(request("a"), error)], asyncio.sleep)
+    batch = recorder.drain()
+    assert batch is not None
+    assert [record.error for record in batch.spans] == [None, "content_filter"]
