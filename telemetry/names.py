@@ -105,7 +105,8 @@ LLMGINE_RESPONSE_TIME_PER_CHUNK = "llmgine.response.time_per_chunk"  # seconds, 
 LLMGINE_KEY = "llmgine.key"  # the name of the provider key that served, never the key
 LLMGINE_POOL = "llmgine.pool"
 LLMGINE_PROVIDER_ACTOR = "llmgine.provider.actor"
-LLMGINE_CACHED = "llmgine.cached"  # how an equal request's answer came: kept, stored, shared
+LLMGINE_CACHED = "llmgine.cached"  # whether it is the answer to an equal request
+LLMGINE_CACHE_PLACE = "llmgine.cache.place"  # where that was found: kept, stored, shared
 LLMGINE_BATCH_ID = "llmgine.batch.id"  # of the provider's batch that an answer stood in
 LLMGINE_ATTEMPT = "llmgine.attempt"
 LLMGINE_ERROR_PHASE = "llmgine.error.phase"
@@ -235,6 +236,12 @@ PROVIDER_NAMES = {
     "gemini": "gcp.gemini",
     "vertex": "gcp.vertex_ai",
 }
+_GENERATE_CONTENT = frozenset({"gemini", "vertex"})
+
+
+def inference_operation(provider: str) -> str:
+    """The value of gen_ai.operation.name for calls of its models; `chat` where the provider is unknown."""
+    return OPERATION_GENERATE_CONTENT if provider in _GENERATE_CONTENT else OPERATION_CHAT
 
 
 def provider_name(provider: str) -> str:
@@ -298,7 +305,7 @@ METRIC_SERIES_OVERFLOW = "llmgine.telemetry.series_overflow_total"
 METRIC_REDACTION_FAILED = "llmgine.telemetry.redaction_failed_total"
 
 _MODEL = (GEN_AI_OPERATION_NAME, GEN_AI_PROVIDER_NAME, GEN_AI_REQUEST_MODEL)
-_MESSAGING = (MESSAGING_OPERATION_NAME, MESSAGING_DESTINATION_NAME, ERROR_TYPE)
+_MESSAGING = (MESSAGING_SYSTEM, MESSAGING_OPERATION_NAME, MESSAGING_DESTINATION_NAME, ERROR_TYPE)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

@@ -67,7 +67,10 @@ class Tracing:
         """Of how long handlers of that kind take: in the bus's own name, and in the conventions'."""
         metrics = self._recorder.metrics
         own = names.METRIC_COMMAND_SECONDS if kind == "command" else names.METRIC_EVENT_SECONDS
-        process = {names.MESSAGING_OPERATION_NAME: names.OPERATION_PROCESS}
+        process = {
+            names.MESSAGING_SYSTEM: names.SYSTEM,
+            names.MESSAGING_OPERATION_NAME: names.OPERATION_PROCESS,
+        }
         return metrics.histogram(own), metrics.histogram(names.METRIC_PROCESS_DURATION, **process)
 
     # Sending

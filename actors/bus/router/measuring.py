@@ -31,9 +31,9 @@ class RouterMeasures:
         """The router's counts and levels as they stand now."""
         for name in _COUNTERS:
             self._metrics.counter(name).rise_to(levels[name])
-        send = {names.MESSAGING_OPERATION_NAME: names.OPERATION_SEND}
+        send = {names.MESSAGING_SYSTEM: names.SYSTEM, names.MESSAGING_OPERATION_NAME: names.OPERATION_SEND}
         self._metrics.counter(names.METRIC_MESSAGES_SENT, **send).rise_to(sum(levels[name] for name in _SENT))
-        process = {names.MESSAGING_OPERATION_NAME: names.OPERATION_PROCESS}
+        process = {**send, names.MESSAGING_OPERATION_NAME: names.OPERATION_PROCESS}
         ended = sum(levels[name] for name in _COUNTERS if name not in _SENT)
         self._metrics.counter(names.METRIC_MESSAGES_CONSUMED, **process).rise_to(ended)
         for name in _GAUGES:

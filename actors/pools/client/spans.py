@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from llmgine.providers import (
 )
 from llmgine.providers.contracts import Usage
 from llmgine.providers.errors import ErrorKind, ProviderError
-from llmgine.telemetry import OpenSpan, SpanRecorder, TraceContext, names
+from llmgine.telemetry import Histogram, OpenSpan, SpanRecorder, TraceContext, names
 
 Servers = Callable[[str], tuple[str, int] | None]
 """Host and port of a provider's server, by the provider's name; None where no server is asked."""
@@ -55,6 +55,7 @@ class ModelSpan:
         self._began = clock()
         self._first = self._last = 0.0
         self._chunks = self._parts = 0
+        self._gaps = Histogram(names.METRIC_TIME_PER_OUTPUT_CHUNK, (), names.CHUNK_SECONDS)
 
     @property
     def context(self) -> TraceContext:
@@ -62,11 +63,14 @@ class ModelSpan:
 
     def chunk(self) -> None:
         """Something of the answer has come."""
-        self._last = self._clock()
+        now = self._clock()
         self._chunks += 1
         if self._chunks == 1:
-            self._first = self._last
-            self._span.set({names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: self._first - self._began})
+            self._first = now
+            self._span.set({names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: now - self._began})
+        else:
+            self._gaps.observe(now - self._last)
+        self._last = now
 
     def heard(self, event: StreamEvent) -> None:
         """The next event of the call; after the last one it has ended."""
@@ -91,6 +95,7 @@ class ModelSpan:
     def restarted(self) -> None:
         """What had come is void, and the answer begins anew."""
         self._span.event(names.EVENT_RESET)
+        self._chunks = self._parts = 0
 
     def used(self, usage: Usage | None) -> None:
         """The call failed, and has used as much all the same; None where that is unknown."""
@@ -126,6 +131,13 @@ class ModelSpan:
         span.set(told)
         self._attempts(response)
 
+    def measured(self) -> None:
+        """The figures that its span has no room for, once it has ended."""
+        if self._gaps.count:
+            labels = _labels(self._span.attributes or {})
+            metrics = self._span.recorder.metrics
+            metrics.histogram(names.METRIC_TIME_PER_OUTPUT_CHUNK, **labels).take_in(*self._gaps.read())
+
     def _attempts(self, response: LLMResponse | EmbeddingResponse) -> None:
         attempts = response.attempts
         if attempts and attempts[-1].key:
@@ -159,9 +171,9 @@ def model_call(
     Of an answer that stood in a `batch` it is not known how long the model took.
     """
     embeds = isinstance(request, EmbeddingRequest)
-    operation = names.OPERATION_EMBEDDINGS if embeds else names.OPERATION_CHAT
     # Until the answer says who served, the name tells; one without a provider stands as it is.
     provider, slash, model = request.model.partition("/")
+    operation = names.OPERATION_EMBEDDINGS if embeds else names.inference_operation(provider if slash else "")
     asked = model if slash else request.model
     attributes: dict[str, Any] = {
         names.GEN_AI_OPERATION_NAME: operation,
@@ -186,8 +198,12 @@ def model_call(
         session=session,
         attributes=attributes,
     )
-    with ended(span):
-        yield ModelSpan(span, request.model, servers)
+    call = ModelSpan(span, request.model, servers)
+    try:
+        with ended(span):
+            yield call
+    finally:
+        call.measured()
 
 
 @contextmanager
@@ -260,18 +276,17 @@ def _content(request: LLMRequest) -> dict[str, Any]:
 def _measured(span: OpenSpan) -> None:
     """The conventions' figures of one call, from its span."""
     told = span.attributes or {}
-    if told.get(names.GEN_AI_OPERATION_NAME) not in (names.OPERATION_CHAT, names.OPERATION_EMBEDDINGS):
+    if told.get(names.GEN_AI_OPERATION_NAME) not in _OPERATIONS:
         return
-    of_model = (names.GEN_AI_OPERATION_NAME, names.GEN_AI_PROVIDER_NAME, names.GEN_AI_REQUEST_MODEL)
-    labels = {name: str(told[name]) for name in of_model if name in told}
+    labels = _labels(told)
     failed = {} if span.error is None else {names.ERROR_TYPE: span.error}
     metrics = span.recorder.metrics
     if names.LLMGINE_BATCH_ID not in told:
         seconds = (span.finish - span.start) / 1e9
         metrics.histogram(names.METRIC_OPERATION_DURATION, **labels, **failed).observe(seconds)
-    for name, metric in _OBSERVED.items():
-        if name in told:
-            metrics.histogram(metric, **labels).observe(told[name])
+    first = told.get(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
+    if first is not None:
+        metrics.histogram(names.METRIC_TIME_TO_FIRST_CHUNK, **labels).observe(first)
     for name, kind in _TOKENS.items():
         if name in told:
             typed = {**labels, names.GEN_AI_TOKEN_TYPE: kind}
@@ -281,10 +296,13 @@ def _measured(span: OpenSpan) -> None:
             metrics.counter(metric, **labels).add(float(told[name]))
 
 
-_OBSERVED = {
-    names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: names.METRIC_TIME_TO_FIRST_CHUNK,
-    names.LLMGINE_RESPONSE_TIME_PER_CHUNK: names.METRIC_TIME_PER_OUTPUT_CHUNK,
-}
+def _labels(told: Mapping[str, Any]) -> dict[str, str]:
+    """Whose figures they are."""
+    return {name: str(told[name]) for name in _OF_MODEL if name in told}
+
+
+_OPERATIONS = names.INFERENCE_OPERATIONS | {names.OPERATION_EMBEDDINGS}
+_OF_MODEL = (names.GEN_AI_OPERATION_NAME, names.GEN_AI_PROVIDER_NAME, names.GEN_AI_REQUEST_MODEL)
 _TOKENS = {names.GEN_AI_USAGE_INPUT_TOKENS: "input", names.GEN_AI_USAGE_OUTPUT_TOKENS: "output"}
 _COUNTED = {
     names.LLMGINE_COST_USD: names.METRIC_COST,

@@ -191,7 +191,7 @@ class Sharing:
     def _spanned(self, header: Any, how: str) -> OpenSpan:
         _, session, trace, _ = header
         span = self._span(session, trace)
-        span.set({spans.LLMGINE_CACHED: how})
+        span.set({spans.LLMGINE_CACHED: True, spans.LLMGINE_CACHE_PLACE: how})
         return span
 
 

@@ -41,7 +41,6 @@ class TurnSpans:
         self._servers = servers
         self._turn = recorder.start(
             names.turn_span(),
-            kind="server",
             parent=request.trace,
             session=session_id,
             attributes={

@@ -323,6 +323,7 @@ def test_durations_reach_the_metrics_of_the_process() -> None:
         durations.add(0.2)
         durations.add(7.0)
     assert [one.name for one in measures] == [names.METRIC_EVENT_SECONDS, names.METRIC_PROCESS_DURATION]
+    assert dict(measures[1].labels)[names.MESSAGING_SYSTEM] == "llmgine"
     for one in measures:
         assert one.count == 24
         assert one.counts[0] == 20  # less than the least bound of both

@@ -27,9 +27,9 @@ def test_counts_and_levels_are_the_routers_own() -> None:
     assert metrics.counter(names.METRIC_EVENTS_PUBLISHED).value == 7
     assert metrics.counter(names.METRIC_EVENTS_PROCESSED).value == 6
     assert metrics.gauge(names.METRIC_QUEUE_SIZE).value == 0
-    sent = {names.MESSAGING_OPERATION_NAME: "send"}
+    sent = {names.MESSAGING_SYSTEM: "llmgine", names.MESSAGING_OPERATION_NAME: "send"}
     assert metrics.counter(names.METRIC_MESSAGES_SENT, **sent).value == 9
-    consumed = {names.MESSAGING_OPERATION_NAME: "process"}
+    consumed = {**sent, names.MESSAGING_OPERATION_NAME: "process"}
     assert metrics.counter(names.METRIC_MESSAGES_CONSUMED, **consumed).value == 6
 
 

@@ -252,6 +252,33 @@ def test_an_answer_that_begins_anew_is_told() -> None:
     heard = (TextDelta(0, "x"), Reset("it broke"), TextDelta(0, "y"), Done(ANSWERED))
     span = called(SpanRecorder("test"), *heard)
     assert names.EVENT_RESET in [event.name for event in span.events]
+    assert span.attributes[names.LLMGINE_RESPONSE_CHUNKS] == 1
+    assert names.LLMGINE_RESPONSE_TIME_PER_CHUNK not in span.attributes
+
+
+def test_each_chunk_is_observed() -> None:
+    """The time between two chunks is a figure of each, also where the call fails in the end."""
+    recorder = SpanRecorder("test")
+    broken = Failed(ProviderError("it broke", kind=ErrorKind.TRUNCATED))
+    called(recorder, *(TextDelta(0, "x") for _ in range(5)), broken)
+    (found,) = [
+        value
+        for (name, _), value in recorder.metrics.read().items()
+        if name == names.METRIC_TIME_PER_OUTPUT_CHUNK
+    ]
+    assert sum(found[1]) == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("gemini/flash", "generate_content flash"), ("flash", "chat flash")]
+)
+def test_an_operation_has_the_name_that_its_provider_gives_it(model: str, name: str) -> None:
+    """As the conventions have it; of a model whose provider is not known yet it is a chat."""
+    recorder = SpanRecorder("test")
+    request = LLMRequest(model=model, messages=(Message.user("Hi"),))
+    span = called(recorder, Done(ANSWERED), request=request)
+    assert span.name == name
+    assert any(metric == names.METRIC_OPERATION_DURATION for metric, _ in recorder.metrics.read())
 
 
 def test_embeddings() -> None:

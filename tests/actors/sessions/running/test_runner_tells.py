@@ -133,6 +133,7 @@ async def test_spans(bench: MakeBench, script: Any) -> None:
     children = {name: record for name, record in spans.items() if record is not turn}
     assert set(children) == {"chat test", "execute_tool shout"}
     assert {record.parent_id for record in children.values()} == {turn.span_id}
+    assert names.SPAN_KINDS[turn.kind] == "internal"
     assert {record.trace_id.hex() for record in spans.values()} == {done.reply.trace_id}
     assert at.models.traces[-1].span_id == spans["chat test"].span_id
     assert all(record.end and record.error is None for record in spans.values())
