@@ -14,7 +14,7 @@ from llmgine.telemetry.answers import (
     TraceSummary,
 )
 from llmgine.telemetry.assemble import Assembler, Cut, Trace
-from llmgine.telemetry.context import TraceContext, sampled_by_id
+from llmgine.telemetry.context import TraceContext
 from llmgine.telemetry.current import current_trace, span, traceparent
 from llmgine.telemetry.metrics import Counter, Gauge, Histogram, MergedMetrics, Metrics, Series
 from llmgine.telemetry.observer import Observer
@@ -72,7 +72,6 @@ __all__ = [
     "error_type",
     "open_exporters",
     "open_recorder",
-    "sampled_by_id",
     "session_waterfall",
     "span",
     "traceparent",

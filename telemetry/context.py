@@ -69,8 +69,3 @@ class TraceContext(NamedTuple):
         if len(wire) != WIRE_SIZE:
             raise ValueError(f"a trace context has {WIRE_SIZE} bytes, not {len(wire)}")
         return cls(int.from_bytes(wire[:16], "big"), int.from_bytes(wire[16:24], "big"), wire[24])
-
-
-def sampled_by_id(trace_id: int, one_in: int) -> bool:
-    """Whether a trace is among one in `one_in`; every process decides alike. 0 means none."""
-    return one_in > 0 and (trace_id & 0xFFFFFFFFFFFFFFFF) % one_in == 0

@@ -15,7 +15,6 @@ CONTENT_PREFIX = "llmgine.content."  # attributes below it count as content
 
 # --- attributes: errors and servers
 ERROR_TYPE = "error.type"
-EXCEPTION_TYPE = "exception.type"
 EXCEPTION_MESSAGE = "exception.message"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
@@ -175,15 +174,12 @@ OPERATION_EXECUTE_TOOL = "execute_tool"
 OPERATION_SEND = "send"
 OPERATION_ROUTE = "route"
 OPERATION_PROCESS = "process"
-OPERATION_SETTLE = "settle"
 
 INFERENCE_OPERATIONS = frozenset({OPERATION_CHAT, OPERATION_GENERATE_CONTENT, OPERATION_TEXT_COMPLETION})
 
 # --- span names
-SPAN_SESSION = "session"
 SPAN_POOL_CALL = "pool call"
 SPAN_BATCH = "read batch"  # the answers of a provider's batch, which stand below it
-SPAN_QUEUE_WAIT = "queue wait"
 
 
 def driver_span(verb: str) -> str:

@@ -9,7 +9,6 @@ spans of that work: its events are sent without a span, and their handlers stand
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -18,8 +17,17 @@ from llmgine.actors.bus import wire
 from llmgine.actors.bus.errors import UndecodableMessage
 from llmgine.actors.bus.messages import BUS, LINEAGE_SEPARATOR, Message
 from llmgine.actors.bus.payload import read_head
-from llmgine.telemetry import Counter, Histogram, OpenSpan, SpanRecorder, TraceContext, names
-from llmgine.telemetry.current import Scope, current_opentelemetry, enter, leave, scope
+from llmgine.telemetry import (
+    Counter,
+    Histogram,
+    OpenSpan,
+    SpanRecorder,
+    TraceContext,
+    current_trace,
+    names,
+)
+from llmgine.telemetry.context import random_bits
+from llmgine.telemetry.current import Scope, enter, leave
 
 _OWN = "llmgine."
 _NEVER = sys.maxsize
@@ -61,7 +69,7 @@ class Tracing:
         self._recorder = recorder
         self._one_in = one_in
         # So many loose messages more, until one is traced; the first of a process is as likely as any.
-        self.left = random.randint(1, one_in) if one_in else _NEVER
+        self.left = 1 + random_bits(64) % one_in if one_in else _NEVER
 
     def measures(self, kind: str) -> tuple[Histogram, ...]:
         """Of how long handlers of that kind take: in the bus's own name, and in the conventions'."""
@@ -84,12 +92,12 @@ class Tracing:
 
     def sent(self, message: Message) -> tuple[bytes | None, OpenSpan | None]:
         """The context that the message carries, and its span, which its sender ends."""
-        context = _present()
+        context = current_trace()
         own = _is_own(type(message))
         if context is None:
             if self.left > 0:
                 return None, None
-            self.left = random.randint(1, 2 * self._one_in - 1)
+            self.left = 1 + random_bits(64) % (2 * self._one_in - 1)
             if own:
                 return None, None
         elif own or not context.sampled:
@@ -192,12 +200,3 @@ def _is_own(message_class: type[Message]) -> bool:
 
 def _session(job: Delivered) -> str:
     return "" if job.head.session == BUS else str(job.head.session)
-
-
-def _present() -> TraceContext | None:
-    """The user's current span, else ours."""
-    theirs = current_opentelemetry() if "opentelemetry.trace" in sys.modules else None
-    if theirs is not None:
-        return theirs
-    present = scope.get()
-    return None if present is None else present.context

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmgine.telemetry import TraceContext, sampled_by_id
+from llmgine.telemetry import TraceContext
 
 contexts = st.builds(TraceContext, st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.integers(0, 255))
 
@@ -85,11 +85,3 @@ def test_a_forked_process_draws_other_ids() -> None:
     os.close(read)
     os.close(write)
     assert theirs.trace_id != TraceContext.new().trace_id
-
-
-def test_sampling_by_id_takes_its_share_and_none_at_zero() -> None:
-    """One in n traces is sampled, the same ones everywhere; 0 samples none."""
-    taken = sum(sampled_by_id(TraceContext.new().trace_id, 10) for _ in range(5000))
-    assert 300 < taken < 700
-    assert not any(sampled_by_id(number, 0) for number in range(100))
-    assert all(sampled_by_id(number, 1) for number in range(100))

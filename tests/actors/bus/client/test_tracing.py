@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from opentelemetry import trace as otel
 from opentelemetry.sdk.trace import TracerProvider
 
 from llmgine.actors.bus import BatchPolicy, Command, Event, RetryPolicy
+from llmgine.actors.bus.tracing import Tracing
 from llmgine.actors.sessions.messages import TurnStarted
 from llmgine.telemetry import Span, SpanRecorder, TraceContext, current_trace, names, span
 from llmgine.telemetry.current import recorded
@@ -283,3 +285,15 @@ async def test_what_cannot_be_sent_leaves_no_open_span(house: House) -> None:
         await ends.publisher.publish(message)
     _, send = ends.spans()
     assert (send.error, send.end is not None) == ("unsendable", True)
+
+
+def test_the_users_generator_is_left_alone() -> None:
+    """Which loose messages are traced is drawn elsewhere: a seed gives users the same numbers as ever."""
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    tracing = Tracing(SpanRecorder("here"), 1000)
+    tracing.left = 0
+    tracing.sent(Heard())
+    assert 0 < tracing.left < 2000
+    assert random.random() == expected
