@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -30,7 +31,6 @@ R = TypeVar("R")
 
 After = tuple[int, str] | None  # what the last one of a page is sorted by
 
-_TIDY_EVERY: Final = 10  # writes
 _PAGES: Final = 1000  # of the file, given back at a time
 
 
@@ -40,25 +40,22 @@ class TraceDatabase:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._engine = opened(path)
-        self._writes = 0
 
     def write(
         self,
         kept: Sequence[tuple[Trace, str]],
         rollup: Rollup,
         counts: Mapping[str, int],
-        options: TelemetryOptions,
         now: int,
     ) -> None:
-        """Keep traces and add to sums, all or nothing; now and then, what is too much goes."""
+        """Keep traces and add to sums, all or nothing."""
         self._run(_write, kept, rollup, counts, now)
-        self._writes += 1
-        if self._writes % _TIDY_EVERY == 1:
-            while self._run(tidy, options, now):
-                pass
-            with self._engine.connect() as connection:
-                raw: Any = connection.connection.driver_connection
-                raw.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
+
+    def tidy(self, options: TelemetryOptions, now: int) -> None:
+        """Remove what is too much or too old, and give its room in the file back."""
+        while self._run(tidy, options, now):
+            pass
+        self._run(_give_back)
 
     def find(self, query: TraceQuery, limit: int, after: After) -> list[TraceSummary]:
         return self._run(traces.find, query, limit, after)
@@ -90,8 +87,9 @@ class TraceDatabase:
         try:
             with self._engine.begin() as connection:
                 return step(connection, *given, **named)
-        except sa.exc.DBAPIError as error:
-            raise TraceStoreUnusable(str(self._path), str(error.orig), is_lasting(error)) from None
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            what = str(getattr(error, "orig", error))
+            raise TraceStoreUnusable(str(self._path), what, is_lasting(error)) from None
 
 
 def _write(
@@ -104,3 +102,8 @@ def _write(
     if kept:
         traces.write(connection, kept, now)
     sums.add(connection, rollup, counts)
+
+
+def _give_back(connection: sa.Connection) -> None:
+    raw: Any = connection.connection.driver_connection
+    raw.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from llmgine.actors.link import StreamReset
 from llmgine.actors.telemetry.errors import TraceStoreUnusable
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from llmgine.actors.telemetry.keeping.engine import After, TraceDatabase
 
 R = TypeVar("R")
+
+_TIDY_EVERY: Final = 10  # writes
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ class TraceStore:
         self._waiting = 0  # spans of these
         self._rollup = Rollup()
         self._counts: dict[str, int] = {}
+        self._writes = 0
         self.stored = 0  # traces written, a trace that grew once more each time
         self.dropped = 0  # traces that found no room before the file
         self.failed = 0  # writes and questions that did not succeed
@@ -85,19 +89,9 @@ class TraceStore:
                 return False
             if not (self._traces or self._rollup or self._counts):
                 return True
-            handed, self._traces, self._waiting = self._traces, {}, 0
-            rollup, self._rollup = self._rollup, Rollup()
-            counts, self._counts = self._counts, {}
-            kept, now = list(handed.values()), self._clock()
-            try:
-                await self._run(lambda database: database.write(kept, rollup, counts, self._options, now))
-            except TraceStoreUnusable:
-                for trace, because in kept:
-                    if trace.trace_id not in self._traces:
-                        self.keep(trace, because)
-                self.add(rollup, counts)
+            if not await self._write():
                 return False
-            self.stored += len(handed)
+            await self._tidy()
             return True
 
     async def find(self, query: TraceQuery, limit: int, after: After) -> list[TraceSummary]:
@@ -155,6 +149,30 @@ class TraceStore:
             "failed": self.failed,
             "error": self.error,
         }
+
+    async def _write(self) -> bool:
+        handed, self._traces, self._waiting = self._traces, {}, 0
+        rollup, self._rollup = self._rollup, Rollup()
+        counts, self._counts = self._counts, {}
+        kept, now = list(handed.values()), self._clock()
+        try:
+            await self._run(lambda database: database.write(kept, rollup, counts, now))
+        except TraceStoreUnusable:
+            for trace, because in kept:
+                if trace.trace_id not in self._traces:
+                    self.keep(trace, because)
+            self.add(rollup, counts)
+            return False
+        self.stored += len(handed)
+        self._writes += 1
+        return True
+
+    async def _tidy(self) -> None:
+        """What is too much goes, now and then; where that fails, what was written stays written."""
+        if self._writes % _TIDY_EVERY == 1:
+            now = self._clock()
+            with contextlib.suppress(TraceStoreUnusable, StreamReset):
+                await self._run(lambda database: database.tidy(self._options, now))
 
     async def _ask(self, question: Callable[[TraceDatabase], R]) -> R:
         await self._opened.wait()

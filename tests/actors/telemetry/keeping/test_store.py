@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from llmgine.actors.telemetry.keeping import TraceStore
+from llmgine.actors.telemetry.keeping import TraceStore, engine
 from llmgine.telemetry import Cut, Rollup, Span, TelemetryOptions, Trace, TraceQuery, names
 
 SECOND = 1_000_000_000
@@ -260,6 +261,25 @@ async def test_what_cannot_be_written_now_waits(opening: Opening, tmp_path: Path
     assert await found(store) == [2, 1]
     assert (await store.stats(None, {})).spans == 1
     assert store.counters()["dropped"] == 0
+
+
+async def test_what_was_written_counts_once_whatever_follows(
+    opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk is full once sums are written, they are not handed over again, and the error is told."""
+    store = await opening()
+
+    def full(*given: Any) -> bool:
+        raise sa.exc.OperationalError("DELETE", {}, sqlite3.OperationalError("disk is full"))
+
+    monkeypatch.setattr(engine, "tidy", full)
+    store.keep(trace(1), "ratio")
+    store.add(rolled(span(1, 1)), {"dropped": 1})
+    assert await store.flush()
+    assert (store.failed, store.counters()["waiting"]) == (1, 0)
+    assert await store.flush()
+    told = await store.stats(None, {})
+    assert (told.spans, told.total.calls, told.traces["dropped"]) == (1, 1, 1)
 
 
 async def test_what_waits_is_bounded(opening: Opening) -> None:
