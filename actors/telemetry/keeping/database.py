@@ -57,6 +57,12 @@ def is_lasting(error: Exception) -> bool:
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY)
 
 
+def is_of_content(error: Exception) -> bool:
+    """Whether it failed over what stands in the tables, and not over the file or another who holds it."""
+    cause = getattr(error, "orig", error)
+    return not isinstance(cause, sqlite3.Error) or cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_ERROR
+
+
 def _make(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,27 +89,30 @@ def _prepare(connection: sqlite3.Connection, record: Any) -> None:
     connection.isolation_level = None
     if not connection.execute("PRAGMA page_count").fetchone()[0]:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.create_function("decimal_add", 2, _decimal_add, deterministic=True)
-    connection.create_function("usage_add", 2, _usage_add, deterministic=True)
-    connection.create_function("sketch_add", 2, _sketch_add, deterministic=True)
+    connection.create_function("decimal_add", 2, decimal_add, deterministic=True)
+    connection.create_function("usage_add", 2, usage_add, deterministic=True)
+    connection.create_function("sketch_add", 2, sketch_add, deterministic=True)
 
 
 def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _decimal_add(one: str, other: str) -> str:
+def decimal_add(one: str, other: str) -> str:
+    """The sum of exact decimals as text."""
     return format(Decimal(one) + Decimal(other), "f")
 
 
-def _usage_add(one: bytes, other: bytes) -> bytes:
+def usage_add(one: bytes, other: bytes) -> bytes:
+    """What calls came to, with what others did."""
     usage = ModelUsage.from_wire(msgpack.unpackb(one))
     usage.merge(ModelUsage.from_wire(msgpack.unpackb(other)))
     packed: bytes = msgpack.packb(usage.to_wire())
     return packed
 
 
-def _sketch_add(one: bytes, other: bytes) -> bytes:
+def sketch_add(one: bytes, other: bytes) -> bytes:
+    """One sketch of all that both have seen."""
     sketch = Sketch.from_wire(msgpack.unpackb(one))
     sketch.merge(Sketch.from_wire(msgpack.unpackb(other)))
     packed: bytes = msgpack.packb(sketch.to_wire())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -11,7 +12,8 @@ import sqlalchemy as sa
 
 from llmgine.actors.telemetry.errors import TraceStoreUnusable
 from llmgine.actors.telemetry.keeping import sums, traces
-from llmgine.actors.telemetry.keeping.database import is_lasting, opened
+from llmgine.actors.telemetry.keeping.database import is_lasting, is_of_content, opened
+from llmgine.actors.telemetry.keeping.mending import mend
 from llmgine.actors.telemetry.keeping.tidying import tidy
 from llmgine.telemetry import (
     CostRow,
@@ -31,15 +33,22 @@ R = TypeVar("R")
 
 After = tuple[int, str] | None  # what the last one of a page is sorted by
 
+logger = logging.getLogger(__name__)
+
+_SOUND_SECONDS: Final = 60.0
 _PAGES: Final = 1000  # of the file, given back at a time
 
 
 class TraceDatabase:
-    """A file, or memory where there is no path; `TraceStoreUnusable` where it cannot do what is asked."""
+    """A file, or memory where there is no path; `TraceStoreUnusable` where it cannot do what is asked.
+
+    What stands in it and cannot be read is removed, counted, and does not keep the rest from being told.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._engine = opened(path)
+        self._sound_until = 0.0
 
     def write(
         self,
@@ -85,11 +94,29 @@ class TraceDatabase:
 
     def _run(self, step: Callable[Concatenate[sa.Connection, P], R], *given: P.args, **named: P.kwargs) -> R:
         try:
-            with self._engine.begin() as connection:
-                return step(connection, *given, **named)
-        except (sa.exc.DBAPIError, sqlite3.Error) as error:
-            what = str(getattr(error, "orig", error))
-            raise TraceStoreUnusable(str(self._path), what, is_lasting(error)) from None
+            try:
+                return self._once(step, *given, **named)
+            except Exception as error:
+                if not is_of_content(error) or not self._mend():
+                    raise
+                logger.error("%s held what could not be read (%s); it is removed", self._path, error)
+                return self._once(step, *given, **named)
+        except Exception as error:
+            what = str(getattr(error, "orig", "") or f"{type(error).__name__}: {error}")
+            raise TraceStoreUnusable(str(self._path), what, is_lasting(error)) from error
+
+    def _mend(self) -> bool:
+        """Whether anything was there that could not be read; where nothing was, it is not looked at soon."""
+        if time.monotonic() < self._sound_until:
+            return False
+        removed = self._once(mend)
+        if not removed:
+            self._sound_until = time.monotonic() + _SOUND_SECONDS
+        return removed > 0
+
+    def _once(self, step: Callable[Concatenate[sa.Connection, P], R], *given: P.args, **named: P.kwargs) -> R:
+        with self._engine.begin() as connection:
+            return step(connection, *given, **named)
 
 
 def _write(

@@ -157,12 +157,14 @@ class TraceStore:
         kept, now = list(handed.values()), self._clock()
         try:
             await self._run(lambda database: database.write(kept, rollup, counts, now))
-        except TraceStoreUnusable:
+        except Exception as error:
             for trace, because in kept:
                 if trace.trace_id not in self._traces:
                     self.keep(trace, because)
             self.add(rollup, counts)
-            return False
+            if isinstance(error, TraceStoreUnusable):
+                return False
+            raise
         self.stored += len(handed)
         self._writes += 1
         return True

@@ -27,7 +27,7 @@ def write(connection: sa.Connection, traces: Sequence[tuple[Trace, str]], now: i
     for trace, because in traces:
         id = _hex(trace)
         whole = joined(known[id], trace) if id in known else trace
-        body = _packed(whole)
+        body = packed(whole)
         rows.append(_row(whole, because, len(body), now))
         bodies.append({"id": id, "body": body})
         sessions += [{"session": session, "trace": id} for session in whole.sessions]
@@ -61,7 +61,7 @@ def find(
         wanted = wanted.where(table.start < query.until)
     if query.text is not None:
         wanted = wanted.where(sa.func.instr(table.searched, query.text.lower()) > 0)
-    return [_summary(row.summary) for row in connection.execute(wanted)]
+    return [summary(row.summary) for row in connection.execute(wanted)]
 
 
 def read(connection: sa.Connection, ids: Sequence[str]) -> list[Trace]:
@@ -82,7 +82,7 @@ def of_session(connection: sa.Connection, session: str, spans: int) -> list[Trac
         if spans <= 0:
             break
         ids.append(row.id)
-        spans -= _summary(row.summary).spans
+        spans -= summary(row.summary).spans
     return read(connection, ids)
 
 
@@ -97,22 +97,22 @@ def forget(connection: sa.Connection, ids: Sequence[str]) -> None:
 def _read(connection: sa.Connection, ids: Sequence[str]) -> Iterable[tuple[str, Trace]]:
     for part in _parts(ids):
         for row in connection.execute(sa.select(BODIES).where(BODIES.c.id.in_(part))):
-            yield row.id, _unpacked(row.id, row.body)
+            yield row.id, unpacked(row.id, row.body)
 
 
 def _row(trace: Trace, because: str, size: int, now: int) -> dict[str, Any]:
-    summary = summary_of(trace, because)
+    line = summary_of(trace, because)
     text = searched(trace.spans)[:_SEARCHED]
     return {
-        "id": summary.id,
-        "start": summary.start,
-        "seconds": summary.seconds,
-        "errors": summary.errors,
-        "models": "\n".join(summary.models),
+        "id": line.id,
+        "start": line.start,
+        "seconds": line.seconds,
+        "errors": line.errors,
+        "models": "\n".join(line.models),
         "searched": text,
         "size": size + len(text),
         "kept": now,
-        "summary": msgpack.packb(summary.to_wire()),
+        "summary": msgpack.packb(line.to_wire()),
     }
 
 
@@ -122,13 +122,15 @@ def _upsert(table: sa.Table) -> Any:
     return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values)
 
 
-def _packed(trace: Trace) -> bytes:
+def packed(trace: Trace) -> bytes:
+    """The body of a trace; `unpacked` is the inverse."""
     spans = [span.to_wire()[1:] for span in trace.spans]  # the trace's own id is the row's
     cuts = [[cut.source, cut.instance, cut.last] for cut in trace.cuts]
     return zlib.compress(msgpack.packb([spans, trace.sessions, trace.over_limit, cuts]), 1)
 
 
-def _unpacked(id: str, body: bytes) -> Trace:
+def unpacked(id: str, body: bytes) -> Trace:
+    """The trace of that id with that body."""
     spans, sessions, over_limit, cuts = msgpack.unpackb(zlib.decompress(body), strict_map_key=False)
     return Trace(
         int(id, 16),
@@ -139,7 +141,8 @@ def _unpacked(id: str, body: bytes) -> Trace:
     )
 
 
-def _summary(wire: bytes) -> TraceSummary:
+def summary(wire: bytes) -> TraceSummary:
+    """The trace in one line, as it was written."""
     return TraceSummary.from_wire(msgpack.unpackb(wire))
 
 

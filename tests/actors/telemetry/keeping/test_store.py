@@ -245,6 +245,61 @@ async def test_a_file_that_breaks_while_it_is_used_gives_way_to_memory(
     assert await found(store) == [500]
 
 
+@pytest.mark.parametrize(
+    ("damage", "left", "lost"),
+    [
+        ("UPDATE bodies SET body = x'00' WHERE id LIKE '%1'", [2], "stored_unreadable"),
+        ("UPDATE bodies SET body = 'none' WHERE id LIKE '%2'", [2, 1], "stored_unreadable"),
+        ("UPDATE traces SET summary = x'00' WHERE id LIKE '%1'", [2], "stored_unreadable"),
+        ("UPDATE models SET usage = x'00'", [2, 1], "sums_unreadable"),
+        ("UPDATE waits SET sketch = x'93'", [2, 1], "sums_unreadable"),
+        ("UPDATE spent SET cost = 'much'", [2, 1], "sums_unreadable"),
+    ],
+)
+async def test_what_cannot_be_read_is_removed_and_counted(
+    opening: Opening, tmp_path: Path, damage: str, left: list[int], lost: str
+) -> None:
+    """All else is told and added to as if it had not been there, and nothing that comes then is lost."""
+    waited = span(1, 2, attributes={names.LLMGINE_POOL: "p", names.LLMGINE_QUEUE_WAIT: 0.5})
+    store = await opening()
+    for number in (1, 2):
+        store.keep(trace(number), "ratio")
+    store.add(rolled(span(1, 1), waited), {})
+    await store.flush()
+    change(tmp_path / "telemetry.db", damage)
+    store.keep(trace(2, span(2, 9)), "ratio")
+    store.add(rolled(span(1, 1), waited), {})
+    assert await store.flush()
+    await store.stats(None, {})
+    await found(store)
+    kept = {whole.trace_id for whole in await store.read([f"{1:032x}", f"{2:032x}"])}
+    told = await store.stats(None, {})
+    assert (told.spans, told.traces[lost], store.error) == (4, 1, "")
+    assert await found(store) == left
+    assert kept == set(left)
+    assert told.total.duration.count in (1, 2)
+    assert told.queue_waits["p"].count in (1, 2)
+
+
+async def test_whatever_fails_over_writing_what_was_handed_over_stays(
+    opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of no known kind costs neither traces nor sums."""
+    store = await opening()
+
+    def broken(*given: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_write", broken)
+        store.keep(trace(1), "ratio")
+        store.add(rolled(span(1, 1)), {})
+        assert not await store.flush()
+        assert "a mistake" in store.error
+    assert await found(store) == [1]
+    assert (await store.stats(None, {})).spans == 1
+
+
 async def test_what_cannot_be_written_now_waits(opening: Opening, tmp_path: Path) -> None:
     """While another holds the file nothing is lost; it is written once the file is free."""
     store = await opening()
