@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from decimal import Decimal
@@ -23,7 +24,8 @@ _BUSY_SECONDS: Final = 2.0
 def opened(path: Path | None) -> sa.Engine:
     """The database of that file, made where it is not there; of memory where there is no path.
 
-    `TraceStoreUnusable` says why a file cannot be had and what mends it.
+    `TraceStoreUnusable` says why a file cannot be had and what mends it; where another holds it or the disk
+    is full, that is not lasting.
     """
     if path is not None:
         _make(path)
@@ -42,9 +44,10 @@ def opened(path: Path | None) -> sa.Engine:
             raw.execute("PRAGMA journal_mode = WAL")
             # A crash of the machine may cost the last moments, never the file: no commit waits for the disk.
             raw.execute("PRAGMA synchronous = NORMAL")
-    except sa.exc.DBAPIError as error:
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
         engine.dispose()
-        raise TraceStoreUnusable(str(path), str(error.orig)) from None
+        what = str(getattr(error, "orig", error))
+        raise TraceStoreUnusable(str(path), what, not _passes(error)) from None
     except TraceStoreUnusable:
         engine.dispose()
         raise
@@ -53,14 +56,22 @@ def opened(path: Path | None) -> sa.Engine:
 
 def is_lasting(error: Exception) -> bool:
     """Whether a database that failed so will fail again, however often it is tried."""
-    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY)
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY)
 
 
 def is_of_content(error: Exception) -> bool:
     """Whether it failed over what stands in the tables, and not over the file or another who holds it."""
     cause = getattr(error, "orig", error)
-    return not isinstance(cause, sqlite3.Error) or cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_ERROR
+    return not isinstance(cause, sqlite3.Error) or _code(error) == sqlite3.SQLITE_ERROR
+
+
+def _passes(error: Exception) -> bool:
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
+
+
+def _code(error: Exception) -> int:
+    code: int = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _make(path: Path) -> None:
@@ -68,7 +79,8 @@ def _make(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise TraceStoreUnusable(str(path), error.strerror or str(error)) from None
+        lasting = error.errno not in (errno.ENOSPC, errno.EDQUOT)
+        raise TraceStoreUnusable(str(path), error.strerror or str(error), lasting) from None
 
 
 def _versioned(connection: sa.Connection, path: Path | None) -> None:

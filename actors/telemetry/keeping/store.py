@@ -40,7 +40,7 @@ class TraceStore:
 
     What is handed over is written by the next `flush`, and questions find it; where that fails it stays and
     is tried again, as far as there is room. A file that cannot be used is left as it is, and memory takes
-    its place: `error` says why. All methods belong to one loop.
+    its place: `error` says why, for as long as that is so. All methods belong to one loop.
     """
 
     def __init__(self, options: TelemetryOptions, clock: Callable[[], int]) -> None:
@@ -52,6 +52,7 @@ class TraceStore:
         self._flushing = asyncio.Lock()
         self._opened = asyncio.Event()
         self._closed = False
+        self._gave_way = False  # memory has taken the file's place
         self._traces: dict[int, tuple[Trace, str]] = {}
         self._waiting = 0  # spans of these
         self._rollup = Rollup()
@@ -62,8 +63,12 @@ class TraceStore:
         self.failed = 0  # writes and questions that did not succeed
 
     async def open(self) -> None:
-        """Makes the file, or reads it; where it cannot be used, memory serves."""
-        await self._in_thread(lambda: self._open(self._options.store))
+        """Makes the file, or reads it; where it cannot be used, memory serves.
+
+        One that is held by another or has no room now is tried again with each flush and question.
+        """
+        with contextlib.suppress(TraceStoreUnusable):
+            await self._in_thread(lambda: self._step(lambda database: None))
         self._opened.set()
 
     def keep(self, trace: Trace, because: str) -> None:
@@ -189,32 +194,31 @@ class TraceStore:
     async def _run(self, step: Callable[[TraceDatabase], R]) -> R:
         if self._closed:
             raise StreamReset("away", "the telemetry actor ends")
-
-        def run() -> R:
-            assert self._database is not None
-            try:
-                return step(self._database)
-            except TraceStoreUnusable as error:
-                self._failed(error)
-                if error.lasting:
-                    self._open(None)
-                raise
-
-        return await self._in_thread(run)
+        return await self._in_thread(lambda: self._step(step))
 
     async def _in_thread(self, step: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, step)
 
-    def _open(self, path: Path | None) -> None:
+    def _step(self, step: Callable[[TraceDatabase], R]) -> R:
+        try:
+            done = step(self._database or self._open(self._options.store))
+        except TraceStoreUnusable as error:
+            self._failed(error)
+            if error.lasting:
+                self._let_go()
+                self._open(None)
+                self._gave_way = True
+            raise
+        if not self._gave_way:
+            self.error = ""
+        return done
+
+    def _open(self, path: Path | None) -> TraceDatabase:
         # SQLAlchemy is loaded here, in the telemetry actor, and not in every process that ships spans.
         from llmgine.actors.telemetry.keeping.engine import TraceDatabase
 
-        self._let_go()
-        try:
-            self._database = TraceDatabase(path)
-        except TraceStoreUnusable as error:
-            self._failed(error)
-            self._database = TraceDatabase(None)
+        self._database = TraceDatabase(path)
+        return self._database
 
     def _let_go(self) -> None:
         if self._database is not None:

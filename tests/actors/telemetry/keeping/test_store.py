@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from llmgine.actors.telemetry.keeping import TraceStore, engine
+from llmgine.actors.telemetry.keeping import TraceStore, database, engine
 from llmgine.telemetry import Cut, Rollup, Span, TelemetryOptions, Trace, TraceQuery, names
 
 SECOND = 1_000_000_000
@@ -315,7 +315,27 @@ async def test_what_cannot_be_written_now_waits(opening: Opening, tmp_path: Path
     other.close()
     assert await found(store) == [2, 1]
     assert (await store.stats(None, {})).spans == 1
-    assert store.counters()["dropped"] == 0
+    assert (store.counters()["dropped"], store.error) == (0, "")
+
+
+async def test_a_file_that_is_held_while_it_is_opened_is_used_once_it_is_free(
+    opening: Opening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes meanwhile waits, and the error is told for as long as it lasts."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.01)
+    path = tmp_path / "telemetry.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store = await opening()
+        store.keep(trace(1), "ratio")
+        store.add(rolled(span(1, 1)), {})
+        assert not await store.flush()
+        assert "tried again" in store.error
+        other.execute("ROLLBACK")
+    assert await store.flush()
+    assert store.error == ""
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM traces").fetchone() == (1,)
 
 
 async def test_what_was_written_counts_once_whatever_follows(
