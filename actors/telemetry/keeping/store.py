@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_TIDY_EVERY: Final = 10  # writes
+_TIDY: Final = 5_000_000_000  # nanoseconds after which what is too much goes, once more has come
+_TIDY_IDLE: Final = 60_000_000_000  # and where nothing has, for what grows old
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ class TraceStore:
         self._waiting = 0  # spans of these
         self._rollup = Rollup()
         self._counts: dict[str, int] = {}
-        self._writes = 0
+        self._tidied = 0  # when what was too much went the last time
+        self._grown = False  # since then
         self.stored = 0  # traces written, a trace that grew once more each time
         self.dropped = 0  # traces that found no room before the file
         self.failed = 0  # writes and questions that did not succeed
@@ -92,11 +94,10 @@ class TraceStore:
         async with self._flushing:
             if self._closed or not self._opened.is_set():
                 return False
-            if not (self._traces or self._rollup or self._counts):
-                return True
-            if not await self._write():
+            wrote = bool(self._traces or self._rollup or self._counts)
+            if wrote and not await self._write():
                 return False
-            await self._tidy()
+            await self._tidy(wrote)
             return True
 
     async def find(self, query: TraceQuery, limit: int, after: After) -> list[TraceSummary]:
@@ -171,15 +172,17 @@ class TraceStore:
                 return False
             raise
         self.stored += len(handed)
-        self._writes += 1
         return True
 
-    async def _tidy(self) -> None:
+    async def _tidy(self, wrote: bool) -> None:
         """What is too much goes, now and then; where that fails, what was written stays written."""
-        if self._writes % _TIDY_EVERY == 1:
-            now = self._clock()
-            with contextlib.suppress(TraceStoreUnusable, StreamReset):
-                await self._run(lambda database: database.tidy(self._options, now))
+        now = self._clock()
+        self._grown |= wrote
+        if now - self._tidied < (_TIDY if self._grown else _TIDY_IDLE):
+            return
+        self._tidied, self._grown = now, False
+        with contextlib.suppress(TraceStoreUnusable, StreamReset):
+            await self._run(lambda database: database.tidy(self._options, now))
 
     async def _ask(self, question: Callable[[TraceDatabase], R]) -> R:
         await self._opened.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,20 @@ async def test_kept_traces_and_sums_outlive_the_actor(net: Any, tmp_path: Path) 
     assert (await net.client().stats()).spans == 4
     found = (await net.client().sessions()).items
     assert [(one.session, one.traces, one.spans) for one in found] == [("b", 3, 3), ("a", 1, 1)]
+
+
+async def test_while_nothing_happens_nothing_is_written(net: Any, tmp_path: Path, until: Any) -> None:
+    """Settling again and again leaves the file as it is."""
+    path = tmp_path / "telemetry.db"
+    host = await net.open(options=TelemetryOptions(**FAST, store=path))
+    await work(net, "a")
+    await until(lambda: host.counters()["store"]["stored"])
+    await host.settle()
+    with closing(sqlite3.connect(path)) as other:
+        before = other.execute("PRAGMA data_version").fetchone()
+        for _ in range(3):
+            await host.settle()
+        assert other.execute("PRAGMA data_version").fetchone() == before
 
 
 async def test_what_is_not_kept_is_counted_and_in_the_sums(net: Any, tmp_path: Path) -> None:

@@ -193,6 +193,16 @@ async def test_what_is_too_much_goes_and_is_counted(
     assert await store.read([f"{1:032x}"]) == []
 
 
+async def test_what_grows_old_goes_though_nothing_comes(opening: Opening) -> None:
+    """A store that nobody adds to keeps its traces no longer than another."""
+    store = await opening(kept_seconds=30.0)
+    store.keep(trace(1), "ratio")
+    assert await found(store) == [1]
+    store._clock = lambda: 200 * SECOND
+    assert await store.flush()
+    assert await found(store) == []
+
+
 async def test_sums_that_are_too_many_lose_their_session(opening: Opening) -> None:
     """Rows are folded together and sessions forgotten; what all calls came to stays exact."""
     store = await opening(kept_sums=3)
