@@ -175,37 +175,29 @@ class Rollup:
         self.spans += 1
         hour = (span.end or 0) // HOUR * HOUR
         if span.error is not None:
-            key = hour, span.error if (hour, span.error) in self.errors or self._has_room() else OTHER
-            self.errors[key] = self.errors.get(key, 0) + 1
+            self._error((hour, span.error), 1)
         self._tally(span, 1)
         told = span.attributes
         if is_call(span):
             calls = self._calls(span, hour)
             spent = Spent.of(span)
             self.spent.setdefault(calls, Spent()).add(spent)
-            usage = self.models.setdefault(
-                (hour, calls.provider, calls.model), ModelUsage(calls.provider, calls.model)
-            )
-            usage.add(span, spent)
+            self._model((hour, calls.provider, calls.model)).add(span, spent)
         elif (wait := _number(told.get(names.LLMGINE_QUEUE_WAIT))) is not None:
-            pool = _name(told, names.LLMGINE_POOL)
-            pool = pool if (hour, pool) in self.waits or self._has_room() else OTHER
-            self.waits.setdefault((hour, pool), Sketch()).observe(wait)
+            self._wait((hour, _name(told, names.LLMGINE_POOL))).observe(wait)
 
     def take_back(self, span: Span) -> None:
         """Uncount a span that was closed for a process that lives after all."""
         self.spans -= 1
         hour = (span.end or 0) // HOUR * HOUR
         if span.error is not None:
-            self.errors[hour, span.error] = self.errors.get((hour, span.error), 0) - 1
+            self._error((hour, span.error), -1)
         self._tally(span, -1)
         if is_call(span):
             calls = self._calls(span, hour)
             spent = Spent.of(span)
             self.spent.setdefault(calls, Spent()).add(spent, -1)
-            usage = self.models.setdefault(
-                (hour, calls.provider, calls.model), ModelUsage(calls.provider, calls.model)
-            )
+            usage = self._model((hour, calls.provider, calls.model))
             usage.spent.add(spent, -1)
             if span.error is not None:
                 count_error(usage.errors, span.error, -1)
@@ -218,19 +210,34 @@ class Rollup:
         """Add another's sums."""
         self.spans += other.spans
         for calls, spent in other.spent.items():
-            self.spent.setdefault(calls, Spent()).add(spent)
+            self.spent.setdefault(self._kept(calls), Spent()).add(spent)
         for key, usage in other.models.items():
-            self.models.setdefault(key, ModelUsage(usage.provider, usage.model)).merge(usage)
+            self._model(key).merge(usage)
         for pool, sketch in other.waits.items():
-            self.waits.setdefault(pool, Sketch()).merge(sketch)
+            self._wait(pool).merge(sketch)
         for error, count in other.errors.items():
-            self.errors[error] = self.errors.get(error, 0) + count
+            self._error(error, count)
         for session, tally in other.sessions.items():
             self._session(session, tally)
 
     def _calls(self, span: Span, hour: int) -> Calls:
-        calls = Calls(hour, session_name(span), *model_of(span))
-        return calls if calls in self.spent or self._has_room() else Calls(hour, OTHER, OTHER, OTHER)
+        return self._kept(Calls(hour, session_name(span), *model_of(span)))
+
+    def _kept(self, calls: Calls) -> Calls:
+        return calls if calls in self.spent or self._has_room() else Calls(calls.hour, OTHER, OTHER, OTHER)
+
+    def _model(self, key: tuple[int, str, str]) -> ModelUsage:
+        if key not in self.models and len(self.models) >= MAX_KEYS:
+            key = key[0], OTHER, OTHER
+        return self.models.setdefault(key, ModelUsage(*key[1:]))
+
+    def _wait(self, key: tuple[int, str]) -> Sketch:
+        known = key in self.waits or self._has_room()
+        return self.waits.setdefault(key if known else (key[0], OTHER), Sketch())
+
+    def _error(self, key: tuple[int, str], count: int) -> None:
+        key = key if key in self.errors or self._has_room() else (key[0], OTHER)
+        self.errors[key] = self.errors.get(key, 0) + count
 
     def _tally(self, span: Span, sign: int) -> None:
         if session := session_name(span):

@@ -145,3 +145,20 @@ def test_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found.spent) + len(found.sessions) <= 102
     told = statistics(found)
     assert (told.total.calls, told.total.cost) == (1000, Decimal(100))
+
+
+def test_keys_are_bounded_where_sums_are_added_to_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many parts with names of their own are added, there are so many keys and all calls count."""
+    monkeypatch.setattr(rollup, "MAX_KEYS", 100)
+    whole = Rollup()
+    for number in range(400):
+        part = Rollup()
+        part.add(call(FULL, model=f"model-{number}", session=f"s{number}", error=f"e{number}"))
+        waited = {names.LLMGINE_POOL: f"p{number}", names.LLMGINE_QUEUE_WAIT: 0.2}
+        part.add(Span(1, 2, 0, names.SPAN_POOL_CALL, "client", "", "p", 0, 10, None, waited))
+        whole.merge(part)
+    assert len(whole.spent) + len(whole.sessions) + len(whole.errors) + len(whole.waits) <= 104
+    assert len(whole.models) <= 101
+    told = statistics(whole)
+    assert (told.total.calls, sum(told.errors.values())) == (400, 400)
+    assert sum(wait.count for wait in told.queue_waits.values()) == 400

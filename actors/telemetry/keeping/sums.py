@@ -46,24 +46,24 @@ _NUMBERS: Final = tuple(one.name for one in SPENT.columns if not one.primary_key
 
 def add(connection: sa.Connection, rollup: Rollup, counts: Mapping[str, int]) -> None:
     """Add sums to those that are kept."""
-    _add(connection, SESSIONS, [_tally(*item) for item in rollup.sessions.items()])
-    _add(connection, SPENT, [_spent_row(*item) for item in rollup.spent.items()])
+    add_rows(connection, SESSIONS, [_tally(*item) for item in rollup.sessions.items()])
+    add_rows(connection, SPENT, [_spent_row(*item) for item in rollup.spent.items()])
     models = [
         {"hour": hour, "provider": provider, "model": model, "usage": msgpack.packb(usage.to_wire())}
         for (hour, provider, model), usage in rollup.models.items()
     ]
-    _add(connection, MODELS, models)
+    add_rows(connection, MODELS, models)
     waits = [
         {"hour": hour, "pool": pool, "sketch": msgpack.packb(sketch.to_wire())}
         for (hour, pool), sketch in rollup.waits.items()
     ]
-    _add(connection, WAITS, waits)
+    add_rows(connection, WAITS, waits)
     errors = [
         {"hour": hour, "error": error, "number": count} for (hour, error), count in rollup.errors.items()
     ]
-    _add(connection, ERRORS, errors)
+    add_rows(connection, ERRORS, errors)
     counted = {_SPANS: rollup.spans, **counts}
-    _add(connection, COUNTS, [{"name": name, "number": count} for name, count in counted.items() if count])
+    add_rows(connection, COUNTS, [{"name": name, "number": count} for name, count in counted.items() if count])
 
 
 def sessions(
@@ -114,7 +114,9 @@ def stats(connection: sa.Connection, since: int | None, traces: Mapping[str, int
     """Everything that was counted in the hour of `since` or later."""
     hour, rollup = _hour(since), Rollup()
     for row in connection.execute(sa.select(MODELS).where(MODELS.c.hour >= hour)):
-        rollup.models[row.hour, row.provider, row.model] = ModelUsage.from_wire(msgpack.unpackb(row.usage))
+        usage = ModelUsage.from_wire(msgpack.unpackb(row.usage))
+        usage.provider, usage.model = row.provider, row.model  # it may have lost its own
+        rollup.models[row.hour, row.provider, row.model] = usage
     for row in connection.execute(sa.select(WAITS).where(WAITS.c.hour >= hour)):
         rollup.waits[row.hour, row.pool] = Sketch.from_wire(msgpack.unpackb(row.sketch))
     for row in connection.execute(sa.select(ERRORS).where(ERRORS.c.hour >= hour)):
@@ -130,7 +132,8 @@ def _hour(since: int | None) -> int:
     return -1 if since is None else since // HOUR * HOUR
 
 
-def _add(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def add_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows to those of the same keys."""
     if rows:
         statement = insert(table)
         values = {
@@ -157,13 +160,12 @@ def _spent_row(calls: Calls, spent: Spent) -> dict[str, Any]:
 
 def _spent(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[tuple[Calls, Spent]]:
     return [
-        (Calls(row.hour, row.session, row.provider, row.model), spent_of(row))
+        (Calls(row.hour, row.session, row.provider, row.model), _spent_of(row))
         for row in connection.execute(sa.select(SPENT).where(condition))
     ]
 
 
-def spent_of(row: sa.Row[Any]) -> Spent:
-    """What a row of sums holds."""
+def _spent_of(row: sa.Row[Any]) -> Spent:
     return Spent(cost=Decimal(row.cost), **{name: getattr(row, name) for name in _NUMBERS})
 
 

@@ -214,6 +214,42 @@ async def test_sums_that_are_too_many_lose_their_session(opening: Opening) -> No
     assert [one.session for one in await store.sessions("", 99, None)] == ["s10", "s9", "s8"]
 
 
+async def test_sums_stay_bounded_whatever_names_come_and_however_long(opening: Opening) -> None:
+    """Old hours become days and old names `other`; what all calls came to, and how they failed, is exact."""
+    rollup = Rollup()
+    for number in range(60):
+        told = {**CALL, names.GEN_AI_REQUEST_MODEL: f"m{number % 20}"}
+        rollup.add(span(number * 3600, 1, session="", error=f"e{number % 20}", attributes=told))
+        waited = {names.LLMGINE_POOL: f"p{number % 20}", names.LLMGINE_QUEUE_WAIT: 0.5}
+        rollup.add(span(number * 3600, 2, session="", attributes=waited))
+    store = await opening(kept_sums=8)
+    store._clock = lambda: 60 * 3600 * SECOND
+    store.add(rollup, {})
+    told = await store.stats(None, {})
+    assert (told.total.calls, told.total.cost, told.total.duration.count) == (60, Decimal("0.060"), 60)
+    assert (sum(told.errors.values()), sum(wait.count for wait in told.queue_waits.values())) == (60, 60)
+    assert len(told.models) <= 8
+    assert len(told.errors) <= 8
+    assert len(told.queue_waits) <= 8
+    assert ("other", "other") in [(one.provider, one.model) for one in told.models]
+    [row] = [row for row in await store.cost("model", None) if row.key == "other/other"]
+    assert row.calls > 40
+    recent = await store.stats(59 * 3600 * SECOND, {})
+    assert [one.model for one in recent.models] == ["m19"]
+
+
+async def test_old_hours_are_added_up_to_days_before_names_are_lost(opening: Opening) -> None:
+    """Where that makes room enough every model is still told by its name."""
+    rollup = Rollup()
+    for number in range(24):
+        rollup.add(span(number * 3600, 1, session=""))
+    store = await opening(kept_sums=8)
+    store._clock = lambda: 100 * 3600 * SECOND
+    store.add(rollup, {})
+    [model] = (await store.stats(None, {})).models
+    assert (model.model, model.calls, model.duration.count) == ("gpt-4o", 24, 24)
+
+
 @pytest.mark.parametrize("damage", ["garbage", "folder", "foreign", "newer"])
 async def test_a_file_that_cannot_be_used_is_left_and_memory_serves(
     opening: Opening, tmp_path: Path, damage: str
