@@ -3,7 +3,7 @@
 A trace is kept for a span that failed, for one that took long or a whole that did, for a chosen session, or
 because its id is among a share of all ids. As soon as there is a reason, all that has ended of the trace may
 be passed on; until then it waits. A trace is settled once nothing of it runs and it has been quiet for a
-moment, or once it has been quiet for long, whatever runs.
+moment, or once it has been quiet for long, whatever runs: what runs has taken its time until then.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Settled:
 
     trace_id: int
     because: Reason | Literal[""]
-    left_out: int = 0  # spans of it that were passed to nobody
+    released: tuple[Span, ...] = ()  # spans of it that waited and may be passed on by this
 
 
 @dataclass(slots=True)
@@ -99,15 +99,15 @@ class TailSampler:
                 break
             if not known.running or quiet >= self._grace:
                 due.append(trace_id)
-        return [self._take(trace_id) for trace_id in due]
+        return [self._take(trace_id, now) for trace_id in due]
 
-    def settle(self, trace_id: int) -> Settled | None:
+    def settle(self, trace_id: int, now: int) -> Settled | None:
         """Decide now, as the trace cannot be held any longer; None where it is settled already."""
-        return self._take(trace_id) if trace_id in self._open else None
+        return self._take(trace_id, now) if trace_id in self._open else None
 
-    def settle_all(self) -> list[Settled]:
+    def settle_all(self, now: int) -> list[Settled]:
         """Decide on everything that is open."""
-        return [self._take(trace_id) for trace_id in list(self._open)]
+        return [self._take(trace_id, now) for trace_id in list(self._open)]
 
     def because(self, trace_id: int) -> Reason | Literal[""]:
         """Why a trace is kept, as far as it is known."""
@@ -141,22 +141,26 @@ class TailSampler:
         return known
 
     def _judge(self, known: _Open, span: Span) -> None:
-        options = self._options
-        if span.error is not None and options.sample_errors:
+        if span.error is not None and self._options.sample_errors:
             known.reasons.add("error")
-        slow = options.sample_slow
-        if slow is not None and known.end - known.start >= slow * 1e9:
-            known.reasons.add("slow")
+        self._time(known, known.end)
         if self._chosen and self._is_chosen(session_name(span)):
             known.reasons.add("session")
         if span.trace_id & (2**_RANDOM_BITS - 1) >= self._threshold:
             known.reasons.add("ratio")
 
+    def _time(self, known: _Open, end: int) -> None:
+        slow = self._options.sample_slow
+        if slow is not None and end - known.start >= slow * 1e9:
+            known.reasons.add("slow")
+
     def _is_chosen(self, session: str) -> bool:
         return session in self._chosen or any(fnmatchcase(session, pattern) for pattern in self._chosen)
 
-    def _take(self, trace_id: int) -> Settled:
+    def _take(self, trace_id: int, now: int) -> Settled:
         known = self._open.pop(trace_id)
+        if known.running:
+            self._time(known, now)
         because = _first(known.reasons)
         again = trace_id in self._settled
         if because:
@@ -170,7 +174,7 @@ class TailSampler:
         self._settled.move_to_end(trace_id)
         if len(self._settled) > _SETTLED_REMEMBERED:
             self._settled.popitem(last=False)
-        return Settled(trace_id, because, len(known.waiting))
+        return Settled(trace_id, because, tuple(known.waiting) if because else ())
 
 
 def _first(reasons: Iterable[Reason]) -> Reason | Literal[""]:

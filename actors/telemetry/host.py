@@ -150,7 +150,7 @@ class TelemetryHost:
         if self._settling is not None and self._opening is not None:
             self._stop_settling()
             await asyncio.wait({self._opening}, timeout=timeout)
-            self._keep(self._sampler.settle_all())
+            self._keep(self._sampler.settle_all(self._clock()))
             await self.settle()
             await self._store.close()
         self.abandon()
@@ -193,6 +193,7 @@ class TelemetryHost:
 
     def _keep(self, settled: Iterable[Settled]) -> None:
         for verdict in settled:
+            self._export(verdict.released)
             if (trace := self.assembler.trace(verdict.trace_id)) is not None:
                 self._settled(trace, verdict.because)
 
@@ -235,15 +236,19 @@ class TelemetryHost:
         self._watchers.put(changed, self.assembler.traces_of)
         released = self._sampler.add(changed, self._clock())
         for trace in self.assembler.take_evicted():
-            settled = self._sampler.settle(trace.trace_id)
+            settled = self._sampler.settle(trace.trace_id, self._clock())
             if settled is not None:
+                released += settled.released
                 self._settled(trace, settled.because)
-        if released:
-            for export in self._exports:
-                export.put(released)
+        self._export(released)
         if spans:
             for observer in self._observers:
                 observer.spans(spans)
+
+    def _export(self, spans: Sequence[Span]) -> None:
+        if spans:
+            for export in self._exports:
+                export.put(spans)
 
     def _arrived(self, source: str, instance: int) -> None:
         self._streams[instance] += 1

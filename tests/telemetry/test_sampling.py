@@ -32,7 +32,7 @@ def test_what_nobody_has_reason_to_keep_is_dropped_and_counted() -> None:
     assert sampling.add([span(seconds=None)], 0) == []
     assert sampling.add([span()], SECOND) == []
     assert sampling.due(2 * SECOND - 1) == []
-    assert sampling.due(2 * SECOND) == [Settled(1, "", 1)]
+    assert sampling.due(2 * SECOND) == [Settled(1, "")]
     counters = sampling.counters()
     assert (counters["dropped_traces"], counters["dropped_spans"], counters["unsettled_traces"]) == (1, 1, 0)
 
@@ -84,15 +84,28 @@ def test_the_ratio_is_the_share() -> None:
 
 def test_what_runs_is_waited_for_until_the_grace_is_over() -> None:
     """A quiet trace with something running is settled by what is known, and again once more is."""
-    sampling = sampler(sample_grace=30.0)
+    sampling = sampler(sample_grace=30.0, sample_slow=None)
     sampling.add([span(number=1), span(number=2, seconds=None)], 0)
     assert sampling.due(29 * SECOND) == []
-    assert sampling.due(30 * SECOND) == [Settled(1, "", 1)]
+    assert sampling.due(30 * SECOND) == [Settled(1, "")]
     late = span(number=2, error="actor_died")
     assert sampling.add([late], 60 * SECOND) == [late]
     assert sampling.due(61 * SECOND) == [Settled(1, "error")]
     counters = sampling.counters()
     assert (counters["dropped_traces"], counters["kept_error"]) == (0, 1)
+
+
+def test_what_runs_for_long_is_slow_before_it_ends() -> None:
+    """A trace that waits for a tool is kept whole: what had ended before goes on once it is settled."""
+    sampling = sampler(sample_grace=30.0, sample_slow=10.0)
+    first = span(number=1)
+    assert sampling.add([first, span(number=2, seconds=None)], 0) == []
+    assert sampling.due(30 * SECOND) == [Settled(1, "slow", (first,))]
+    last = span(number=2, seconds=60)
+    assert sampling.add([last], 60 * SECOND) == [last]
+    assert sampling.counters()["dropped_spans"] == 0
+    sampling.add([span(3, 1), span(3, 2, seconds=None)], 0)
+    assert [settled.because for settled in sampling.settle_all(20 * SECOND)] == ["slow", "slow"]
 
 
 def test_one_that_is_kept_stays_kept() -> None:
@@ -111,8 +124,8 @@ def test_what_cannot_be_held_is_settled_at_once() -> None:
     """Whoever must forget a trace gets the verdict of what is known."""
     sampling = sampler()
     sampling.add([span(seconds=None)], 0)
-    assert sampling.settle(1) == Settled(1, "")
-    assert sampling.settle(1) is None
+    assert sampling.settle(1, SECOND) == Settled(1, "")
+    assert sampling.settle(1, SECOND) is None
 
 
 def test_switched_off_reasons_keep_nothing() -> None:
@@ -125,7 +138,7 @@ def test_what_waits_is_bounded() -> None:
     """Of one huge trace without a verdict only so many spans wait, of choices only so many hold."""
     sampling = sampler(max_trace_spans=10)
     sampling.add([span(number=number) for number in range(1, 100)], 0)
-    assert sampling.due(SECOND) == [Settled(1, "", 10)]
+    assert sampling.due(SECOND) == [Settled(1, "")]
     assert sampling.counters()["dropped_spans"] == 99
     for number in range(1500):
         sampling.choose(f"s{number}")
