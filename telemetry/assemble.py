@@ -7,6 +7,7 @@ gone are closed for it. Memory is bounded, and what had to be forgotten is count
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ from llmgine.telemetry.rollup import Rollup, session_name
 from llmgine.telemetry.sources import Source
 
 _FOLDED_REMEMBERED = 4096
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ class Assembler:
                 "spans_evicted",
                 "spans_over_limit",
                 "passed_over",
+                "refused",
                 "closed_for_source",
                 "sources_folded",
             ),
@@ -104,7 +108,7 @@ class Assembler:
                 if paused and not self._runs(record):
                     self._counts["passed_over"] += 1
                 else:
-                    self._put(Span.from_record(record, batch.source), source)
+                    self._take(record, source)
         self._counts["records"] += new
         self._counts["repeated"] += len(batch.spans) - new
         self.metrics.update(batch.instance, batch.number, batch.metrics)
@@ -209,6 +213,13 @@ class Assembler:
         ]
 
     # How it is kept.
+
+    def _take(self, record: SpanRecord, source: Source) -> None:
+        try:
+            self._put(Span.from_record(record, source.name), source)
+        except Exception:  # whatever one record holds, those around it are taken
+            self._counts["refused"] += 1
+            logger.exception("a record of %s cannot be taken", source.name)
 
     def _put(self, span: Span, source: Source) -> None:
         held = self._traces.get(span.trace_id)

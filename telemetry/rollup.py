@@ -22,6 +22,9 @@ HOUR = 3_600_000_000_000
 OTHER = "other"
 _MAX_ERROR_TYPES = 32
 _OPERATIONS = names.INFERENCE_OPERATIONS | {names.OPERATION_EMBEDDINGS}
+# What ended as its process was given up: when that was says nothing of how long it took or waited, and it
+# may yet prove to live.
+_CLOSED = frozenset({names.ACTOR_DIED, names.UNFINISHED})
 _LEAST, _MOST = Decimal("1e-15"), Decimal("1e12")  # what lies beyond is no cost, and would not add exactly
 
 
@@ -101,7 +104,7 @@ class ModelUsage:
         if span.error is not None:
             count_error(self.errors, span.error)
         told = span.attributes
-        if span.seconds is None or span.error == names.ACTOR_DIED or names.LLMGINE_BATCH_ID in told:
+        if span.seconds is None or span.error in _CLOSED or names.LLMGINE_BATCH_ID in told:
             return  # its end is when its process was given up, or its batch read
         first = _number(told.get(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK))
         self.duration.observe(span.seconds)
@@ -183,7 +186,7 @@ class Rollup:
             spent = Spent.of(span)
             self.spent.setdefault(calls, Spent()).add(spent)
             self._model((hour, calls.provider, calls.model)).add(span, spent)
-        elif (wait := _number(told.get(names.LLMGINE_QUEUE_WAIT))) is not None:
+        elif span.error not in _CLOSED and (wait := _number(told.get(names.LLMGINE_QUEUE_WAIT))) is not None:
             self._wait((hour, _name(told, names.LLMGINE_POOL))).observe(wait)
 
     def take_back(self, span: Span) -> None:
@@ -257,7 +260,8 @@ class Rollup:
 
 def is_call(span: Span) -> bool:
     """Whether a span is one call of a model, and no span around it."""
-    return span.attributes.get(names.GEN_AI_OPERATION_NAME) in _OPERATIONS
+    operation = span.attributes.get(names.GEN_AI_OPERATION_NAME)
+    return isinstance(operation, str) and operation in _OPERATIONS
 
 
 def model_of(span: Span) -> tuple[str, str]:

@@ -6,10 +6,11 @@ import random
 from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmgine.telemetry import Assembler, Batch, OpenSpan, SpanRecorder, TelemetryOptions, names
+from llmgine.telemetry import Assembler, Batch, OpenSpan, Rollup, Span, SpanRecorder, TelemetryOptions, names
 from llmgine.telemetry.sources import MAX_GAPS, Sequence
 from llmgine.telemetry.summaries import summary_of
 
@@ -183,6 +184,33 @@ def test_a_source_that_was_only_away_has_its_spans_running_again() -> None:
     assert assembler.session("s")[0].spans[0] == real
     assembler.here(away.source, away.instance, 90)
     assert assembler.session("s")[0].spans[0] == real
+
+
+def test_a_record_that_cannot_be_taken_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted, and those that came with it are there."""
+    recorder, assembler = source(), Assembler()
+    for name in ("first", "odd", "last"):
+        recorder.start(name).end()
+    add = Rollup.add
+
+    def picky(rollup: Rollup, span: Span) -> None:
+        if span.name == "odd":
+            raise TypeError(span.name)
+        add(rollup, span)
+
+    monkeypatch.setattr(Rollup, "add", picky)
+    told = [span.name for batch in drain(recorder) for span in assembler.add(batch, 0)]
+    assert told == ["first", "last"]
+    assert (assembler.counters()["refused"], assembler.counters()["lost"]) == (1, 0)
+
+
+def test_an_operation_that_is_no_text_is_no_call() -> None:
+    """Whatever an attribute holds, the span is kept and counted as other work."""
+    recorder, assembler = source(), Assembler()
+    recorder.start("odd", attributes={names.GEN_AI_OPERATION_NAME: ["chat"]}).end()
+    assert len(assembler.add(drain(recorder)[0], 0)) == 1
+    assert assembler.counters()["refused"] == 0
+    assert (assembler.rollup.spans, assembler.rollup.spent) == (1, {})
 
 
 def test_a_restarted_source_of_the_same_name_is_another_one() -> None:

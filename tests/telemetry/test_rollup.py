@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -106,6 +107,21 @@ def test_a_call_of_a_dead_process_counts_and_is_taken_back_where_it_lives() -> N
     told = statistics(found)
     assert (told.spans, told.total.calls, told.total.errors, told.errors) == (0, 0, {}, {})
     assert found.sessions["s"].spans == 0
+
+
+@pytest.mark.parametrize("error", [names.ACTOR_DIED, names.UNFINISHED])
+def test_what_was_closed_for_its_process_is_measured_once(error: str) -> None:
+    """When it ends itself after all, its time and its wait count as of one."""
+    found = Rollup()
+    waited = {names.LLMGINE_POOL: "local", names.LLMGINE_QUEUE_WAIT: 0.2}
+    pooled = Span(1, 3, 0, names.SPAN_POOL_CALL, "client", "s", "p", 0, 10, None, waited)
+    for span in (call(FULL), pooled):
+        closed = replace(span, error=error)
+        found.add(closed)
+        found.take_back(closed)
+        found.add(span)
+    told = statistics(found)
+    assert (told.total.calls, told.total.duration.count, told.queue_waits["local"].count) == (1, 1, 1)
 
 
 def test_sums_are_of_hours() -> None:
