@@ -21,6 +21,7 @@ from llmgine.telemetry.rollup import Rollup, session_name
 from llmgine.telemetry.sources import Source
 
 _FOLDED_REMEMBERED = 4096
+_TRACES_REMEMBERED = 10_000
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Assembler:
         self._folded: OrderedDict[int, None] = OrderedDict()
         self._traces: OrderedDict[int, _Held] = OrderedDict()  # the longest quiet first
         self._sessions: dict[str, dict[int, None]] = {}
+        self._forgotten: OrderedDict[int, frozenset[str]] = OrderedDict()  # sessions of traces, counted by then
         self._spans = 0
         self._finished: list[Span] = []
         self._changed: list[Span] = []
@@ -258,8 +260,9 @@ class Assembler:
     def _store(self, held: _Held, span: Span) -> bool:
         self._index(held, span)
         if len(held.spans) >= self._options.max_trace_spans:
-            held.over_limit += 1
-            self._counts["spans_over_limit"] += 1
+            if span.end is not None:  # its begin may have come apart from it, and there is no room to note it
+                held.over_limit += 1
+                self._counts["spans_over_limit"] += 1
             return False
         held.spans[span.span_id] = span
         self._spans += 1
@@ -270,7 +273,8 @@ class Assembler:
         if session and session not in held.sessions:
             held.sessions[session] = None
             self._sessions.setdefault(session, {})[span.trace_id] = None
-            self.rollup.began(session, span.start)
+            if session not in self._forgotten.get(span.trace_id, ()):
+                self.rollup.began(session, span.start)
 
     def _close(self, held: _Held, span: Span, source: Source) -> None:
         key = (span.trace_id, span.span_id)
@@ -331,6 +335,7 @@ class Assembler:
         ):
             trace_id, held = self._traces.popitem(last=False)
             self._evicted.append(_whole(trace_id, held))
+            self._forget(trace_id, held)
             self._counts["traces_evicted"] += 1
             self._counts["spans_evicted"] += len(held.spans)
             self._spans -= len(held.spans)
@@ -343,6 +348,13 @@ class Assembler:
                 del traces[trace_id]
                 if not traces:
                     del self._sessions[session]
+
+    def _forget(self, trace_id: int, held: _Held) -> None:
+        if held.sessions:
+            known = self._forgotten.pop(trace_id, frozenset())
+            self._forgotten[trace_id] = known.union(held.sessions)
+            if len(self._forgotten) > _TRACES_REMEMBERED:
+                self._forgotten.popitem(last=False)
 
 
 def _whole(trace_id: int, held: _Held) -> Trace:

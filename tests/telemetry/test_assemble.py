@@ -251,6 +251,35 @@ def test_memory_is_bounded_and_what_was_forgotten_is_counted() -> None:
     assert assembler.gone(recorder.instance, 1) == []
 
 
+def test_a_span_over_the_limit_counts_once() -> None:
+    """Also where its begin and its end come apart."""
+    recorder, assembler = source(), Assembler(TelemetryOptions(max_trace_spans=1))
+    root = recorder.start("root", session="s")
+    assembler.add(drain(recorder)[0], 0)
+    child = recorder.start("child", parent=root.context)
+    assembler.add(drain(recorder)[0], 0)
+    child.end()
+    assembler.add(drain(recorder)[0], 0)
+    assert assembler.counters()["spans_over_limit"] == 1
+    assert summary_of(assembler.traces()[0]).spans == 2
+
+
+def test_a_trace_that_comes_back_counts_once_for_its_session() -> None:
+    """What comes of a trace after it had to go from memory makes no further trace of it."""
+    recorder, assembler = source(), Assembler(TelemetryOptions(max_traces=1))
+    with recorder.start("root", session="s") as root:
+        recorder.start("child", parent=root.context, session="s").end()
+    for batch in drain(recorder):
+        assembler.add(batch, 0)
+    recorder.start("other", session="t").end()
+    assembler.add(drain(recorder)[0], 0)
+    recorder.start("late", parent=root.context, session="s").end()
+    recorder.start("later", parent=root.context, session="u").end()
+    assembler.add(drain(recorder)[0], 0)
+    sessions = assembler.rollup.sessions
+    assert {name: sessions[name].traces for name in sessions} == {"s": 1, "t": 1, "u": 1}
+
+
 def test_sources_are_bounded_and_their_counts_stay() -> None:
     """Old processes are folded together: dead ones first, and no count is lost by it."""
     assembler = Assembler(TelemetryOptions(max_sources=4))
