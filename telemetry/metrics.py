@@ -14,12 +14,14 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from llmgine.telemetry.names import (
     FORBIDDEN_LABELS,
     MESSAGING_SECONDS,
+    METRIC_BREAKER_STATE,
     METRIC_SERIES_OVERFLOW,
     METRICS,
 )
 from llmgine.telemetry.records import SeriesRecord
 
 MAX_SERIES = 512
+_STATES = frozenset({METRIC_BREAKER_STATE})  # gauges whose values are no amounts
 OVERFLOW_LABELS = (("overflow", "true"),)
 
 Labels = tuple[tuple[str, str], ...]
@@ -225,7 +227,9 @@ class MergedMetrics:
         self._sources: dict[int, dict[tuple[str, Labels], tuple[int, SeriesRecord]]] = {}
         self._folded: dict[tuple[str, Labels], Series] = {}
         self._gone: set[int] = set()
-        self.mismatched = 0  # histograms whose bounds differ between sources; the first one's bounds hold
+        self._mismatched = 0  # of sources that are folded
+        # Series whose kind or bounds differ between sources, in what was read last; the first one's hold.
+        self.mismatched = 0
 
     def update(self, instance: int, number: int, records: Iterable[SeriesRecord]) -> None:
         """Take over what a source says in its batch `number`; a later number wins."""
@@ -248,29 +252,37 @@ class MergedMetrics:
         """Forget the source one by one and keep its counters and histograms in the sums."""
         for _, record in self._sources.pop(instance, {}).values():
             if record.kind != "gauge":
-                self._merge(self._folded, record)
+                self._mismatched += not self._merge(self._folded, record)
         self._gone.discard(instance)
 
     def read(self) -> list[Series]:
-        """Every series summed over its sources, sorted by name and labels."""
-        total = dict(self._folded)
+        """Every series summed over its sources, sorted by name and labels.
+
+        Of what is told as a state, the highest of all sources holds.
+        """
+        total, self.mismatched = dict(self._folded), self._mismatched
         for instance, known in self._sources.items():
             for _, record in known.values():
                 ended = record.kind == "gauge" and instance in self._gone
-                self._merge(total, record._replace(value=0) if ended else record)
+                self.mismatched += not self._merge(total, record._replace(value=0) if ended else record)
         return [total[key] for key in sorted(total)]
 
-    def _merge(self, into: dict[tuple[str, Labels], Series], record: SeriesRecord) -> None:
+    def _merge(self, into: dict[tuple[str, Labels], Series], record: SeriesRecord) -> bool:
+        """Whether the record could be added."""
         key = (record.name, record.labels)
         held = into.get(key)
         if held is None:
             into[key] = Series(record.kind, record.name, record.labels, record.value)
-        elif held.kind != record.kind:
-            self.mismatched += 1
+            return True
+        if held.kind != record.kind:
+            return False
+        if record.name in _STATES:
+            into[key] = held._replace(value=max(held.value, record.value))
         elif record.kind != "histogram":
             into[key] = held._replace(value=held.value + record.value)
         elif tuple(held.value[2]) != tuple(record.value[2]):
-            self.mismatched += 1
+            return False
         else:
             counts = tuple(map(add, held.value[1], record.value[1]))
             into[key] = held._replace(value=(held.value[0] + record.value[0], counts, held.value[2]))
+        return True

@@ -128,10 +128,13 @@ class TelemetryHost:
 
     def counters(self) -> dict[str, Any]:
         """What was received, lost, forgotten and exported, and every metric of every source."""
+        metrics = self.assembler.metrics
+        series = [list(one) for one in metrics.read()]
+        more = {"malformed": self.malformed, "metrics_mismatched": metrics.mismatched}
         return {
-            "counters": {**self.assembler.counters(), "malformed": self.malformed},
+            "counters": {**self.assembler.counters(), **more},
             "sources": self.assembler.sources(),
-            "metrics": [list(series) for series in self.assembler.metrics.read()],
+            "metrics": series,
             "exporters": [export.counters() for export in self._exports],
             "live": self._watchers.counters(),
             "observers": self._observers.counters(),

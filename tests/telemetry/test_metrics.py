@@ -151,7 +151,22 @@ def test_histograms_of_other_bounds_are_not_mixed() -> None:
         histogram.bounds, histogram.counts = bounds, [1, 0]
         merged.update(number, 0, metrics.changed())
     assert read(merged)["h", ()][1] == (1, 0)
+    assert read(merged)["h", ()][1] == (1, 0)
     assert merged.mismatched == 1
+    merged.fold(1)
+    merged.fold(0)
+    read(merged)
+    assert merged.mismatched == 1
+
+
+def test_the_worst_state_of_all_sources_holds() -> None:
+    """Two shards whose breakers of one handler are half open make none that is open."""
+    merged = MergedMetrics()
+    for number, state in enumerate((1, 1, 0)):
+        metrics = Metrics()
+        metrics.gauge(names.METRIC_BREAKER_STATE, handler="h").set(state)
+        merged.update(number, 0, metrics.changed())
+    assert read(merged)[names.METRIC_BREAKER_STATE, (("handler", "h"),)] == 1
 
 
 def test_figures_of_another_process_are_added() -> None:
