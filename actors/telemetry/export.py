@@ -135,8 +135,7 @@ class ExportThread:
                 idle = False
                 self._offer(spans)
             elif not woken:
-                idle = True
-                self._guarded(self.exporter.idle)
+                idle = not self._guarded(self.exporter.idle)
             else:
                 break
         self._guarded(self.exporter.close)
@@ -183,11 +182,12 @@ class ExportThread:
                 self._changed.wait(left)
         return True
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: Callable[[], bool | None]) -> bool | None:
         try:
-            step()
+            return step()
         except Exception as error:  # an exporter may fail in any way
             self._note(f"{type(error).__name__}: {error}")
+            return None
 
     def _note(self, reason: str) -> None:
         if not self.last_error:

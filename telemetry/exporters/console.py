@@ -15,37 +15,46 @@ if TYPE_CHECKING:
 
 MAX_TRACES = 256
 MAX_SPANS = 500
+WITHOUT_ROOT = 10  # moments of quiet that a trace waits for its root
 BAR_COLUMNS = 32
 
 
 class ConsoleExporter:
-    """Draws each trace once its root has ended and nothing more has come for a moment."""
+    """Draws each trace once its root has ended and nothing more has come for a moment.
+
+    One whose root is elsewhere, or takes long, is drawn once it has been quiet for longer.
+    """
 
     name = "console"
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console
         self._traces: OrderedDict[int, list[Span]] = OrderedDict()
+        self._quiet: dict[int, int] = {}  # how often a trace without a root was found quiet
 
     def export(self, spans: Sequence[Span]) -> None:
         for span in spans:
+            self._quiet.pop(span.trace_id, None)
             kept = self._traces.setdefault(span.trace_id, [])
             if len(kept) < MAX_SPANS:
                 kept.append(span)
         while len(self._traces) > MAX_TRACES:
             self._draw(self._traces.popitem(last=False)[1])
 
-    def idle(self) -> None:
+    def idle(self) -> bool:
         for trace_id, spans in list(self._traces.items()):
-            if any(not span.parent_id for span in spans):
+            quiet = self._quiet[trace_id] = self._quiet.get(trace_id, 0) + 1
+            if quiet > WITHOUT_ROOT or any(not span.parent_id for span in spans):
                 del self._traces[trace_id]
                 self._draw(spans)
+        return bool(self._traces)
 
     def close(self) -> None:
         while self._traces:
             self._draw(self._traces.popitem(last=False)[1])
 
     def _draw(self, spans: list[Span]) -> None:
+        self._quiet.pop(spans[0].trace_id, None)
         if self._console is None:
             from rich.console import Console
 

@@ -36,8 +36,11 @@ class Exporter(Protocol):
         An exception loses them for this exporter alone, and is counted.
         """
 
-    def idle(self) -> None:
-        """Nothing has come for a moment: whatever waited for more may go out."""
+    def idle(self) -> bool | None:
+        """Nothing has come for a moment: whatever waited for more may go out.
+
+        True where something still waits and wants to be told of the next quiet moment too.
+        """
 
     def close(self) -> None:
         """Nothing comes any more."""

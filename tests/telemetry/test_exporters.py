@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from llmgine.telemetry import Span, TelemetryOptions, names, open_exporters, open_recorder
 from llmgine.telemetry.exporters import ConsoleExporter, JsonlExporter, OtlpExporter, OtlpJsonExporter
+from llmgine.telemetry.exporters.console import WITHOUT_ROOT
 from llmgine.telemetry.exporters.jsonl import MAX_LINE, line
 from llmgine.telemetry.opening import load_redactor
 from llmgine.telemetry.records import SpanEvent, SpanLink
@@ -239,6 +240,25 @@ def test_the_console_draws_each_trace_as_a_tree() -> None:
     exporter.export([span(5, 4, "left over")])
     exporter.close()
     assert "left over" in out.getvalue()
+
+
+def test_the_console_draws_a_trace_whose_root_is_elsewhere() -> None:
+    """It waits for longer, from the last of it on, and is drawn once."""
+    from rich.console import Console
+
+    out = io.StringIO()
+    exporter = ConsoleExporter(Console(file=out, width=120))
+    exporter.export([span(2, 1, "tool")])
+    for _ in range(WITHOUT_ROOT):
+        assert exporter.idle()
+    exporter.export([span(3, 99, "answer a request")])
+    for _ in range(WITHOUT_ROOT):
+        assert exporter.idle()
+    assert out.getvalue() == ""
+    assert not exporter.idle()
+    assert out.getvalue().count("tool") == out.getvalue().count("answer a request") == 1
+    exporter.close()
+    assert out.getvalue().count("answer a request") == 1
 
 
 def test_the_console_keeps_a_bounded_number_of_traces() -> None:

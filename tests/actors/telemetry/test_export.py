@@ -44,7 +44,8 @@ class Scripted:
             raise answer
         return answer
 
-    def idle(self) -> None: ...
+    def idle(self) -> bool | None:
+        return None
 
     def close(self) -> None: ...
 
@@ -81,6 +82,24 @@ def test_an_offer_waits_as_long_as_the_receiver_asks() -> None:
     assert export.flush(5)
     assert scripted.times[1] - scripted.times[0] >= 0.1
     assert export.close(5)
+
+
+def test_one_in_which_something_waits_is_told_of_each_quiet_moment() -> None:
+    """Until nothing waits; then it is left alone."""
+    left, done = [True, True, False], threading.Event()
+
+    class Waiting(Scripted):
+        def idle(self) -> bool:
+            more = left.pop(0)
+            if not left:
+                done.set()
+            return more
+
+    export = ExportThread(Waiting(), 100, idle_seconds=0.001)
+    export.put([span(1)])
+    assert done.wait(5)
+    assert export.close(5)
+    assert export.last_error == ""
 
 
 def test_patience_ends() -> None:
