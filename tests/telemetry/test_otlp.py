@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -191,6 +192,18 @@ def test_a_receiver_that_is_not_there_may_come(protocol: Any) -> None:
     out.close()
     assert taken is not None
     assert len(taken.again) == 1
+
+
+def test_a_request_that_cannot_be_made_is_given_up_and_tells_no_header(received: Received) -> None:
+    """Trying again would not help, and what stands in a header may be a key."""
+    made = replace(exporter(received).target, headers={"x-key": "SECRET\n"})
+    out = OtlpExporter(made)
+    taken = out.export([span()])
+    out.close()
+    assert taken is not None
+    assert (taken.refused, list(taken.again)) == (1, [])
+    assert "headers" in taken.reason
+    assert "SECRET" not in taken.reason
 
 
 def test_large_batches_go_out_in_parts(received: Received) -> None:

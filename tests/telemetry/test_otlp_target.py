@@ -113,6 +113,41 @@ def test_what_is_wrong_is_told_by_its_name(
         target(OtlpOptions(**options), environ)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Authorization: Basic c2VjcmV0==",
+        "c2VjcmV0",
+        "authorization=Basic c2VjcmV0%0A",
+        "authorization=Basic c2VjcmV0\u00e9",
+        "=c2VjcmV0",
+    ],
+)
+def test_a_line_that_is_no_header_is_told_by_its_number_alone(tmp_path: Path, line: str) -> None:
+    """A key in a wrong form is neither sent nor repeated anywhere."""
+    file = tmp_path / "headers"
+    file.write_text(f"# for the collector\nx-a=1\n\n{line}\n")
+    with pytest.raises(ValueError, match=r"line 4 of telemetry\.otlp\.headers_file") as refused:
+        target(OtlpOptions(endpoint="http://c", headers_file=file), {})
+    assert "c2VjcmV0" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["a=1,x-b=two%0Awords", "a=1,authorization: Basic=two"])
+def test_a_wrong_header_of_the_variable_is_told_by_its_number_alone(text: str) -> None:
+    """So that whoever reads the log does not read the key."""
+    with pytest.raises(ValueError, match=f"entry 2 of {BASE}HEADERS") as refused:
+        target(OtlpOptions(endpoint="http://c"), {f"{BASE}HEADERS": text})
+    assert "two" not in str(refused.value)
+
+
+def test_a_value_in_the_file_may_hold_commas_and_equal_signs(tmp_path: Path) -> None:
+    """A line is one header, whatever stands in its value."""
+    (tmp_path / "headers").write_text("Authorization=Basic YWI6Y2Q==\r\nx-list=a, b,c\r\n")
+    found = target(OtlpOptions(endpoint="http://c", headers_file=tmp_path / "headers"), {})
+    assert found is not None
+    assert found.headers == {"authorization": "Basic YWI6Y2Q==", "x-list": "a, b,c"}
+
+
 @pytest.mark.parametrize("name", ["Authorization", "x-api-key", "X-Token"])
 def test_a_secret_has_no_place_in_settings(name: str) -> None:
     """Settings travel and are shown; a header that holds a key is refused, and the value is not repeated."""

@@ -55,6 +55,11 @@ def unreachable(error: Exception) -> Answer:
     return Answer(False, again=True, reason=reason)
 
 
+def unsendable(why: str) -> Answer:
+    """The request cannot be made, now or later."""
+    return Answer(False, reason=f"the request cannot be sent: {why}")
+
+
 def pause_in(header: str | None, now: float) -> float | None:
     """The seconds in a `Retry-After` header, which holds a number or a date; None where it holds neither."""
     if not header:

@@ -7,7 +7,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Final
 
-from llmgine.telemetry.exporters.otlp.answers import Answer, accepted, http_refusal, unreachable
+from llmgine.telemetry.exporters.otlp.answers import Answer, accepted, http_refusal, unreachable, unsendable
 from llmgine.telemetry.exporters.otlp.target import Target
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class HttpSender:
                         response.status_code, response.headers.get("retry-after"), time.time()
                     )
                 return _taken(_read(response, ends))
+        except httpx2.LocalProtocolError:
+            return unsendable("it breaks the rules of HTTP; look at the headers in telemetry.otlp")
         except (httpx2.HTTPError, OSError) as error:
             return unreachable(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ from llmgine.telemetry.options import OtlpOptions
 
 _PATH: Final = "/v1/traces"
 _TRUE: Final = "true"
+_HEADERS: Final = "OTEL_EXPORTER_OTLP_HEADERS"
+_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def target(options: OtlpOptions, environ: Mapping[str, str]) -> Target | None:
         protocol,
         endpoint,
         secure,
-        {**_headers(_variable(environ, "HEADERS")), **_headers_in(options), **_lowered(options.headers)},
+        {**_headers_told(environ), **_headers_in(options.headers_file), **_headers_set(options.headers)},
         options.timeout or _seconds(_variable(environ, "TIMEOUT")) or 10.0,
         (options.compression or _variable(environ, "COMPRESSION") or "none").lower() == "gzip",
         options.certificate or _path(_variable(environ, "CERTIFICATE")),
@@ -102,29 +106,51 @@ def _grpc_endpoint(named: str, insecure: bool) -> tuple[str, bool]:
     return f"{host}:{parts.port or 4317}", secure
 
 
-def _headers(text: str | None) -> dict[str, str]:
-    """`name=value,name=value`, with both percent-encoded."""
+def _headers_told(environ: Mapping[str, str]) -> dict[str, str]:
+    """`name=value,name=value` of the variable, with both percent-encoded; an entry without a value is none."""
+    entries = (_variable(environ, "HEADERS") or "").split(",")
+    told = [(number, entry.partition("=")) for number, entry in enumerate(entries, 1)]
+    return dict(
+        _header(unquote(name.strip()), unquote(value.strip()), f"entry {number} of {_HEADERS}")
+        for number, (name, equals, value) in told
+        if equals and name.strip()
+    )
+
+
+def _headers_in(path: Path | None) -> dict[str, str]:
+    """`name=value` a line, with both percent-encoded; empty lines and those of `#` are passed over."""
     found: dict[str, str] = {}
-    for entry in (text or "").split(","):
-        name, equals, value = entry.partition("=")
-        if equals and name.strip():
-            found[unquote(name.strip()).lower()] = unquote(value.strip())
+    for number, line in enumerate(_lines_of(path), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        where = f"line {number} of telemetry.otlp.headers_file"
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise ValueError(f"{where} is not name=value")
+        found.update([_header(unquote(name.strip()), unquote(value.strip()), where)])
     return found
 
 
-def _headers_in(options: OtlpOptions) -> dict[str, str]:
-    return {} if options.headers_file is None else _headers(_text_of(options.headers_file))
-
-
-def _text_of(path: Path) -> str:
+def _lines_of(path: Path | None) -> list[str]:
     try:
-        return ",".join(path.read_text(encoding="utf-8").split("\n"))
+        return [] if path is None else path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError("telemetry.otlp.headers_file cannot be read: it is not UTF-8") from None
     except OSError as error:
         raise ValueError(f"telemetry.otlp.headers_file cannot be read: {error}") from None
 
 
-def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+def _headers_set(headers: Mapping[str, str]) -> dict[str, str]:
+    return dict(_header(*header, "a header in telemetry.otlp.headers") for header in headers.items())
+
+
+def _header(name: str, value: str, where: str) -> tuple[str, str]:
+    """The header as it is sent. What is wrong with it is told without it, for it may be a key."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{where} does not begin with the name of a header, as in authorization=Bearer …")
+    if not _VALUE.fullmatch(value):
+        raise ValueError(f"the value in {where} holds what no header can: it is printable ASCII in one line")
+    return name.lower(), value
 
 
 def _seconds(text: str | None) -> float | None:
