@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from llmgine.actors.link import StreamReset
+from llmgine.actors.telemetry import sizes
 from llmgine.actors.telemetry.keeping import TraceStore
 from llmgine.telemetry import (
     Assembler,
@@ -184,9 +185,12 @@ def _read_cursor(cursor: Any) -> tuple[int, str] | None:
 
 def _told(found: Iterable[Trace]) -> dict[str, Any]:
     """The newest traces that fit one answer; `truncated` counts the spans left out."""
-    room, kept, left_out = MAX_ANSWER_SPANS, [], 0
+    room, size, kept, left_out = MAX_ANSWER_SPANS, sizes.MAX_BYTES, [], 0
     for trace in reversed(list(found)):
-        spans = trace.spans[:room]
+        spans = [span.to_wire() for span in trace.spans[:room]]
+        fit, size = sizes.fitting(spans, size)
+        if fit < len(spans):
+            spans, size = spans[:fit], 0
         room -= len(spans)
         left_out += len(trace.spans) - len(spans)
         if spans:
@@ -194,7 +198,7 @@ def _told(found: Iterable[Trace]) -> dict[str, Any]:
                 {
                     "trace_id": f"{trace.trace_id:032x}",
                     "sessions": list(trace.sessions),
-                    "spans": [span.to_wire() for span in spans],
+                    "spans": spans,
                     "over_limit": trace.over_limit,
                     "cuts": [[cut.source, cut.instance, cut.last] for cut in trace.cuts],
                 }

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from llmgine.actors.link import Connection, NotSendable, Stream
@@ -146,11 +147,23 @@ class TelemetryShipper:
             stream = self._stream or await self._open()
             batch = self._unacknowledged[self._sent]
             self._sent += 1
-            try:
-                await stream.send(batch.pack())
-            except (NotSendable, OverflowError, TypeError, ValueError) as error:
-                self._discard(batch, error)
+            await self._send(stream, batch)
             self._fill()
+
+    async def _send(self, stream: Stream, batch: Batch) -> None:
+        """Sends a batch, in parts where it is too large; a record that cannot travel goes alone."""
+        parts = [batch]
+        while parts:
+            part = parts.pop()
+            try:
+                await stream.send(part.pack())
+            except (NotSendable, OverflowError, TypeError, ValueError) as error:
+                if not part.spans:
+                    self._discard(batch, error)
+                    return
+                if len(part.spans) == 1:
+                    self._lose(1, error)
+                parts += _halves(part)
 
     def _fill(self) -> None:
         while len(self._unacknowledged) < WINDOW:
@@ -225,12 +238,27 @@ class TelemetryShipper:
             stream.reset("broken")
 
     def _discard(self, batch: Batch, reason: object) -> None:
-        logger.warning("%s: a batch of telemetry cannot travel: %s", self.recorder.source, reason)
+        self._lose(len(batch.spans), reason)
         self._unacknowledged.remove(batch)
         self._sent = max(0, self._sent - 1)
-        self.discarded += len(batch.spans)
         self.recorder.metrics.ship_all()
         self._settle()
+
+    def _lose(self, records: int, reason: object) -> None:
+        logger.warning("%s: %d records cannot travel: %s", self.recorder.source, records, reason)
+        self.discarded += records
+
+
+def _halves(batch: Batch) -> list[Batch]:
+    """The batch in two, the later part first; of one record nothing is left but what goes with it.
+
+    The earlier part bears the number of the batch before, so that only the whole is acknowledged.
+    """
+    middle = len(batch.spans) // 2
+    earlier = replace(batch, number=max(0, batch.number - 1), spans=batch.spans[:middle], metrics=())
+    rest = batch.spans[middle:] if middle else ()
+    later = replace(batch, first=batch.next - len(rest), spans=rest)
+    return [later, earlier] if middle else [later]
 
 
 class _Flush:

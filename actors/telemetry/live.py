@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from llmgine.actors.link import Stream, StreamReset
+from llmgine.actors.telemetry import sizes
 from llmgine.telemetry import Change, Span
 
 LIVE = "telemetry.live"
@@ -24,7 +26,6 @@ class Watcher:
         self._session = session
         self._capacity = capacity
         self._waiting: deque[Span] = deque()
-        self._traces: set[int] = set()  # of the session that is watched
         self._woken = asyncio.Event()
 
     def put(self, spans: Iterable[Span], traces: Iterable[int] = ()) -> None:
@@ -42,7 +43,9 @@ class Watcher:
     async def take(self) -> list[Change]:
         """What has changed since, by trace, once anything has."""
         await self._woken.wait()
-        spans = [self._waiting.popleft() for _ in range(min(_MESSAGE_SPANS, len(self._waiting)))]
+        wires = (span.to_wire() for span in islice(self._waiting, _MESSAGE_SPANS))
+        fit, _ = sizes.fitting(wires, sizes.MAX_BYTES)
+        spans = [self._waiting.popleft() for _ in range(max(1, fit))]
         if not self._waiting:
             self._woken.clear()
         traces: dict[int, list[Span]] = {}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmgine.actors.link import StreamReset
-from llmgine.actors.telemetry import answering
+from llmgine.actors.telemetry import answering, sizes
 from llmgine.actors.telemetry.export import ExportThread
 from llmgine.telemetry import Span, names
 from llmgine.telemetry.exporters import JsonlExporter
@@ -146,6 +146,33 @@ async def test_answers_are_bounded(net: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert await shipper.flush()
     view = await net.client().session("s")
     assert (len(view.spans), view.truncated) == (5, 3)
+
+
+async def test_answers_and_what_is_watched_are_bounded_by_bytes(
+    net: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer holds what a message carries, the newest traces first, and watchers hear of all in parts."""
+    monkeypatch.setattr(sizes, "MAX_BYTES", 5000)
+    await net.open()
+    recorder, shipper = net.source("a")
+    watching = net.client().live("s")
+    heard: list[int] = []
+
+    async def watch() -> None:
+        async for change in watching:
+            heard.append(len(change.spans))
+
+    task = asyncio.ensure_future(watch())
+    await until(lambda: net.host.counters()["live"]["watchers"])
+    with recorder.start("root", session="s") as root:
+        for _ in range(7):
+            recorder.start("work", session="s", parent=root.context, attributes={"text": "x" * 1500}).end()
+    assert await shipper.flush()
+    view = await net.client().session("s")
+    assert (len(view.spans), view.truncated) == (3, 5)
+    await until(lambda: sum(heard) >= 8)
+    assert max(heard) <= 4
+    task.cancel()
 
 
 async def test_a_source_that_does_not_say_who_it_is_is_refused(net: Any) -> None:

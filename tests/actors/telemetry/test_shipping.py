@@ -241,6 +241,24 @@ async def test_a_batch_too_large_for_the_link_is_given_up(net: Any) -> None:
     assert host.assembler.counters()["records"] == 1
 
 
+async def test_a_batch_too_large_for_the_link_goes_in_parts(net: Any) -> None:
+    """What is large together travels apart; a record that no frame carries is given up alone, counted."""
+    host = await net.open(options=TelemetryOptions(max_value=200_000_000))
+    options = TelemetryOptions(flush_seconds=3600, max_value=200_000_000)
+    recorder, shipper = net.source("large", options)
+    for number in range(8):
+        size = 20_000_000 if number == 5 else 4_000_000
+        recorder.start(f"work {number}", session="s", attributes={"text": "x" * size}).end()
+    recorder.count("events_published_total", 3)
+    assert await shipper.flush(timeout=20)
+    arrived = {span.name for trace in host.assembler.session("s") for span in trace.spans}
+    assert arrived == {f"work {number}" for number in range(8)} - {"work 5"}
+    assert (shipper.discarded, host.assembler.counters()["lost"]) == (1, 1)
+    assert {series.name: series.value for series in host.assembler.metrics.read()} == {
+        "events_published_total": 3
+    }
+
+
 class Nowhere:
     """A peer that always fails in its own way."""
 
