@@ -188,6 +188,8 @@ class Rollup:
             self._model((hour, calls.provider, calls.model)).add(span, spent)
         elif span.error not in _CLOSED and (wait := _number(told.get(names.LLMGINE_QUEUE_WAIT))) is not None:
             self._wait((hour, _name(told, names.LLMGINE_POOL))).observe(wait)
+            if names.GEN_AI_REQUEST_MODEL in told:
+                self._model((hour, *model_of(span))).queue_wait.observe(wait)
 
     def take_back(self, span: Span) -> None:
         """Uncount a span that was closed for a process that lives after all."""

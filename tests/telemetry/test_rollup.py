@@ -96,6 +96,17 @@ def test_the_wait_for_a_pool_counts_by_pool() -> None:
     assert told.total.calls == 0
 
 
+def test_the_wait_for_a_pool_counts_by_model() -> None:
+    """Where the pool's call says for which model it waited, that model's calls are told with it."""
+    found = Rollup()
+    of_model = {names.GEN_AI_PROVIDER_NAME: "openai", names.GEN_AI_REQUEST_MODEL: "gpt-4o"}
+    waited = {names.LLMGINE_POOL: "openai", names.LLMGINE_QUEUE_WAIT: 0.2, **of_model}
+    found.add(Span(1, 3, 2, names.SPAN_POOL_CALL, "client", "s", "p", 0, 10, None, waited))
+    found.add(call())
+    [model] = statistics(found).models
+    assert (model.calls, model.queue_wait.count, model.duration.count) == (1, 1, 1)
+
+
 def test_a_call_of_a_dead_process_counts_and_is_taken_back_where_it_lives() -> None:
     """It failed as its process died, in no known time; when that proves wrong, nothing of it is left."""
     found = Rollup()

@@ -222,7 +222,13 @@ class Serving:
         began = now()
         await self._door.turn(call.ticket, call.ends)
         waited = now() - began
-        call.span.set({spans.LLMGINE_QUEUE_WAIT: waited})
+        call.span.set(
+            {
+                spans.LLMGINE_QUEUE_WAIT: waited,
+                spans.GEN_AI_PROVIDER_NAME: spans.provider_name(self._pool),
+                spans.GEN_AI_REQUEST_MODEL: call.request.model.removeprefix(f"{self._pool}/"),
+            }
+        )
         self._recorder.observe(spans.METRIC_QUEUE_WAIT, waited, pool=self._pool)
         left = max(call.ends - now(), 0.001)
         call.request = call.request.model_copy(update={"deadline": left})
