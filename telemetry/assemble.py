@@ -67,7 +67,7 @@ class Assembler:
         self._folded: OrderedDict[int, None] = OrderedDict()
         self._traces: OrderedDict[int, _Held] = OrderedDict()  # the longest quiet first
         self._sessions: dict[str, dict[int, None]] = {}
-        self._forgotten: OrderedDict[int, frozenset[str]] = OrderedDict()  # sessions of traces, counted by then
+        self._forgotten: OrderedDict[int, frozenset[str]] = OrderedDict()  # sessions, counted
         self._spans = 0
         self._finished: list[Span] = []
         self._changed: list[Span] = []

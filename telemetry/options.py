@@ -156,7 +156,8 @@ class TelemetryOptions(BaseModel):
     """How long a trace is kept at most; for ever if unset."""
 
     kept_sums: Count = 200_000
-    """Rows of sums, of one hour, session and model each, that are kept; older ones lose their session."""
+    """Rows of sums, of one hour, session and model each, that are kept; older ones lose their session, then
+    their hour and their name."""
 
     observers: tuple[str, ...] = ()
     """`module:name` of each observer: a class or function that is called without arguments in the telemetry

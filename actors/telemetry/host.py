@@ -121,7 +121,9 @@ class TelemetryHost:
         """Decide on the traces that are settled, and write what is kept and all sums."""
         self._keep(self._sampler.due(self._clock()))
         counted = self._sampler.counted()
-        counts = {name: more for name, count in counted.items() if (more := count - self._counted.get(name, 0))}
+        counts = {
+            name: more for name, count in counted.items() if (more := count - self._counted.get(name, 0))
+        }
         self._counted = counted
         self._store.add(self.assembler.take_rollup(), counts)
         await self._store.flush()

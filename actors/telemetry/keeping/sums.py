@@ -63,7 +63,9 @@ def add(connection: sa.Connection, rollup: Rollup, counts: Mapping[str, int]) ->
     ]
     add_rows(connection, ERRORS, errors)
     counted = {_SPANS: rollup.spans, **counts}
-    add_rows(connection, COUNTS, [{"name": name, "number": count} for name, count in counted.items() if count])
+    add_rows(
+        connection, COUNTS, [{"name": name, "number": count} for name, count in counted.items() if count]
+    )
 
 
 def sessions(

@@ -46,7 +46,7 @@ def _too_many(connection: sa.Connection, options: TelemetryOptions, now: int) ->
 
 
 def _fold(connection: sa.Connection, most: int, now: int) -> bool:
-    """Sums that are too many are added together, the oldest first; what all calls came to stays what it is."""
+    """Sums that are too many are added together, the oldest first; what all calls came to stays as it is."""
     folded = _fold_rows(connection, SPENT, most, now)
     for table in (MODELS, WAITS, ERRORS):
         folded += _fold_rows(connection, table, min(most, _MOST_NAMED), now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from llmgine.telemetry.exporters.otlp.answers import Answer, accepted, grpc_refusal, unsendable
+from llmgine.telemetry.exporters.otlp.answers import Answer, accepted, grpc_refusal
 from llmgine.telemetry.exporters.otlp.target import Target
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ class GrpcSender:
             answer = self._export(body, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             return grpc_refusal(error.code().name, error.details() or "", _retry_info(error))
-        except ValueError:  # its text repeats the headers
-            return unsendable("gRPC does not take the headers in telemetry.otlp")
         partial = answer.partial_success
         return accepted(partial.rejected_spans, partial.error_message)
 

@@ -107,7 +107,7 @@ def _grpc_endpoint(named: str, insecure: bool) -> tuple[str, bool]:
 
 
 def _headers_told(environ: Mapping[str, str]) -> dict[str, str]:
-    """`name=value,name=value` of the variable, with both percent-encoded; an entry without a value is none."""
+    """`name=value,name=value` of the variable, both percent-encoded; an entry without a value is none."""
     entries = (_variable(environ, "HEADERS") or "").split(",")
     told = [(number, entry.partition("=")) for number, entry in enumerate(entries, 1)]
     return dict(
