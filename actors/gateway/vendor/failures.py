@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from llmgine.actors.code import CodeUnavailable
 from llmgine.actors.gateway.errors import Refusal
-from llmgine.actors.gateway.failures import refusal_of
+from llmgine.actors.gateway.failures import refusal_of, wait_of
 from llmgine.actors.gateway.vendor.reading import RequestRefused
 from llmgine.actors.sessions.errors import (
     ContextError,
@@ -145,7 +144,7 @@ def failure_of(vendor: Vendor, error: Exception, request_id: str) -> Failure:
     if isinstance(error, ProviderError | Refusal):
         text = f"{error.message}; {error.hint}" if error.hint else error.message
     if isinstance(error, ProviderError | Refusal | RuntimeOverloaded) and error.retry_after is not None:
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+        headers["retry-after"] = wait_of(error.retry_after)
     if not repeatable:
         headers["x-should-retry"] = "false"
     param = error.field if isinstance(error, RequestRefused) else None
