@@ -70,7 +70,7 @@ STEP, LATER = StepStarted(1, "scripted/x"), StepStarted(2, "scripted/x")
 )
 def test_what_was_not_sent_can_be_taken_back(begun: list[TurnEvent], said: str) -> None:
     """An answer that begins anew fails only where a part of it was streamed."""
-    ended = [TextDelta(0, "two"), TurnDone(reply(TextPart(text="two")))]
+    ended: list[TurnEvent] = [TextDelta(0, "two"), TurnDone(reply(TextPart(text="two")))]
     _, response = taken(*begun, *ended, streamed=False)
     assert response.text == said
     with pytest.raises(ProviderError, match="began anew"):
