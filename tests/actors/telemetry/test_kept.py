@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 from llmgine.actors.link import StreamReset
+from llmgine.actors.telemetry.keeping import engine
 from llmgine.actors.telemetry.observing import Observation
 from llmgine.telemetry import Observer, Span, TelemetryOptions, TraceQuery, names
 
@@ -73,18 +72,19 @@ async def test_kept_traces_and_sums_outlive_the_actor(net: Any, tmp_path: Path) 
     assert [(one.session, one.traces, one.spans) for one in found] == [("b", 3, 3), ("a", 1, 1)]
 
 
-async def test_while_nothing_happens_nothing_is_written(net: Any, tmp_path: Path, until: Any) -> None:
-    """Settling again and again leaves the file as it is."""
-    path = tmp_path / "telemetry.db"
-    host = await net.open(options=TelemetryOptions(**FAST, store=path))
+async def test_while_nothing_happens_nothing_is_written(
+    net: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settling again and again does not even begin to write."""
+    host = await net.open(options=TelemetryOptions(**FAST))
     await work(net, "a")
     await until(lambda: host.counters()["store"]["stored"])
     await host.settle()
-    with closing(sqlite3.connect(path)) as other:
-        before = other.execute("PRAGMA data_version").fetchone()
-        for _ in range(3):
-            await host.settle()
-        assert other.execute("PRAGMA data_version").fetchone() == before
+    written: list[Any] = []
+    monkeypatch.setattr(engine.TraceDatabase, "write", lambda *given: written.append(given))
+    for _ in range(3):
+        await host.settle()
+    assert written == []
 
 
 async def test_what_is_not_kept_is_counted_and_in_the_sums(net: Any, tmp_path: Path) -> None:
