@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 TREE = """\
 internal the user's own
   client ask turn
-    server invoke_agent
+    internal invoke_agent
       client chat guide
         client pool call
       client chat guide

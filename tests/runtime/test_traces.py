@@ -90,11 +90,11 @@ async def test_turns_stand_below_what_is_given() -> None:
         turns = [line for line in tree(view.spans) if "invoke_agent" in line or "turn" in line]
         assert turns == [
             "client ask turn",
-            "  server invoke_agent",
+            "  internal invoke_agent",
             "client stream turn",
-            "  server invoke_agent",
+            "  internal invoke_agent",
             "client submit turn",
-            "  server invoke_agent",
+            "  internal invoke_agent",
         ]
         with pytest.raises(InvalidRequest, match="trace="):
             await session.ask("Hi", trace=7)
@@ -156,7 +156,7 @@ async def test_a_turn_that_a_handler_submits_stands_below_it() -> None:
         "  producer send Ticket",
         "    consumer process Ticket",
         "      internal take it up",
-        "        server invoke_agent",
+        "        internal invoke_agent",
         "          client chat echo",
     ]
 
