@@ -8,7 +8,7 @@ was priced; `unpriced` counts the calls whose price is not known, which a cost l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Generic, Literal, Self, TypeVar
@@ -28,7 +28,7 @@ class _Told:
 
     def to_wire(self) -> dict[str, Any]:
         """Plain values that `from_wire` turns back into an equal one."""
-        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}  # type: ignore[arg-type]
+        return {name: _plain(getattr(self, name)) for name in self.__slots__}
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
@@ -237,6 +237,8 @@ def iso(time: int | None) -> str | None:
 
 def _plain(value: Any) -> Any:
     match value:
+        case None | str() | int() | float():
+            return value
         case Decimal():
             return format(value, "f")
         case _Told():

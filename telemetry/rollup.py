@@ -77,8 +77,16 @@ class Spent:
 
     def add(self, other: Spent, sign: int = 1) -> None:
         """Add what other calls came to, or with `sign` -1 take it away."""
-        for one in _SPENT:
-            setattr(self, one, getattr(self, one) + sign * getattr(other, one))
+        self.calls += sign * other.calls
+        self.failed += sign * other.failed
+        self.input += sign * other.input
+        self.output += sign * other.output
+        self.cached += sign * other.cached
+        self.cache_write += sign * other.cache_write
+        self.reasoning += sign * other.reasoning
+        self.unmetered += sign * other.unmetered
+        self.cost += sign * other.cost
+        self.priced += sign * other.priced
 
 
 _SPENT = tuple(one.name for one in fields(Spent))

@@ -90,10 +90,11 @@ def searched(spans: Iterable[Span]) -> str:
     """What a search for text looks through: names, errors and values of attributes, in lower case."""
     found: dict[str, None] = {}
     for span in spans:
-        for value in (span.name, span.error, *span.attributes.values()):
-            if value is not None:
-                found[str(value).lower()] = None
-    return "\n".join(found)
+        found[span.name] = None
+        if span.error is not None:
+            found[span.error] = None
+        found.update(dict.fromkeys(map(str, span.attributes.values())))
+    return "\n".join(found).lower()
 
 
 def cost_row(key: str, spent: Spent) -> CostRow:

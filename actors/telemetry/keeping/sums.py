@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
 import msgpack
@@ -137,12 +138,17 @@ def _hour(since: int | None) -> int:
 def add_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add rows to those of the same keys."""
     if rows:
-        statement = insert(table)
-        values = {
-            one.name: _sum(one, statement.excluded[one.name]) for one in table.columns if not one.primary_key
-        }
-        keys = list(table.primary_key.columns)
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
+        connection.execute(_adding(table), list(rows))
+
+
+@cache
+def _adding(table: sa.Table) -> Any:
+    statement = insert(table)
+    values = {
+        one.name: _sum(one, statement.excluded[one.name]) for one in table.columns if not one.primary_key
+    }
+    keys = list(table.primary_key.columns)
+    return statement.on_conflict_do_update(index_elements=keys, set_=values)
 
 
 def _sum(column: sa.Column[Any], new: sa.ColumnElement[Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgpack
@@ -16,6 +17,9 @@ from llmgine.telemetry.summaries import joined, searched, summary_of
 
 _SEARCHED: Final = 16_384
 _MANY: Final = 500  # ids in one statement
+_COMPRESSED: Final = 4096  # bytes of a body from which on it is worth it
+_ZLIB: Final = b"\x78"  # the first byte of what is compressed; that of packed values is another
+_ADD_SESSION: Final = insert(TRACE_SESSIONS).on_conflict_do_nothing()
 
 
 def write(connection: sa.Connection, traces: Sequence[tuple[Trace, str]], now: int) -> None:
@@ -34,7 +38,7 @@ def write(connection: sa.Connection, traces: Sequence[tuple[Trace, str]], now: i
     connection.execute(_upsert(TRACES), rows)
     connection.execute(_upsert(BODIES), bodies)
     if sessions:
-        connection.execute(insert(TRACE_SESSIONS).on_conflict_do_nothing(), sessions)
+        connection.execute(_ADD_SESSION, sessions)
 
 
 def find(
@@ -116,6 +120,7 @@ def _row(trace: Trace, because: str, size: int, now: int) -> dict[str, Any]:
     }
 
 
+@cache
 def _upsert(table: sa.Table) -> Any:
     statement = insert(table)
     values = {one.name: statement.excluded[one.name] for one in table.columns if not one.primary_key}
@@ -126,12 +131,14 @@ def packed(trace: Trace) -> bytes:
     """The body of a trace; `unpacked` is the inverse."""
     spans = [span.to_wire()[1:] for span in trace.spans]  # the trace's own id is the row's
     cuts = [[cut.source, cut.instance, cut.last] for cut in trace.cuts]
-    return zlib.compress(msgpack.packb([spans, trace.sessions, trace.over_limit, cuts]), 1)
+    body: bytes = msgpack.packb([spans, trace.sessions, trace.over_limit, cuts])
+    return body if len(body) < _COMPRESSED else zlib.compress(body, 1)
 
 
 def unpacked(id: str, body: bytes) -> Trace:
     """The trace of that id with that body."""
-    spans, sessions, over_limit, cuts = msgpack.unpackb(zlib.decompress(body), strict_map_key=False)
+    whole = zlib.decompress(body) if body[:1] == _ZLIB else body
+    spans, sessions, over_limit, cuts = msgpack.unpackb(whole, strict_map_key=False)
     return Trace(
         int(id, 16),
         tuple(Span.from_wire([id, *span]) for span in spans),
