@@ -7,12 +7,13 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from llmgine.actors.gateway.errors import Conflict, NotFound
+from llmgine.actors.gateway.errors import NotFound
 from llmgine.actors.gateway.port import TurnAsk
 from llmgine.actors.gateway.shapes import ModelRow
 from llmgine.actors.sessions import SessionClient, TurnEvent
+from llmgine.actors.sessions.turns.events import is_terminal
 from llmgine.actors.store.rows import SessionRow
-from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
+from llmgine.actors.supervisor.entries import SessionNotFound
 from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Origin, StreamEvent
 from llmgine.providers.names import full_chain, known_names, resolve
 from llmgine.runtime.checks import checked_id
@@ -66,14 +67,16 @@ class ModelAnswers:
             limits=ask.limits,
             trace=ask.trace,
         )
+        ends_itself = ask.goes_on
         try:
             async with aclosing(turn.stream()) as events:
                 async for event in events:
+                    ends_itself = ends_itself or is_terminal(event)
                     yield event
         except SessionNotFound as error:
             raise NotFound(str(error)) from None
         except (GeneratorExit, asyncio.CancelledError):
-            if not ask.goes_on:
+            if not ends_itself:
                 turn.cancel_soon()
             raise
 
@@ -92,16 +95,17 @@ class ModelAnswers:
     async def _asked(self, ask: TurnAsk) -> SessionClient:
         """The session, opened where it is not; it stays from then on, and sleeps while nobody asks it."""
         driver, id = self._driver, checked_id(ask.session)
-        row = await driver.store.session(id)
-        if row is None or row.state == "closed":
+        try:
+            actor = (await driver.control.call("locate_session", id))["actor"]
+        except SessionNotFound:
+            actor = None
+            row = await driver.store.session(id)
             model = (None if row is None else row.record.get("model")) or ask.model
             if model is None:
-                raise NotFound(f"no session {id!r} is kept; one that is asked with a model is opened")
-            try:
-                await (self._open(id, model) if row is None else self._open_again(row, model))
-            except SessionConflict as error:
-                raise Conflict(str(error)) from None
-        return SessionClient(id, driver.link(id))
+                told = f"no session {id!r} is kept; one that is asked with a model is opened"
+                raise NotFound(told) from None
+            await (self._open(id, model) if row is None else self._open_again(row, model))
+        return SessionClient(id, driver.link(id, actor))
 
     async def _open_again(self, row: SessionRow, model: str) -> None:
         """Opens the session as it was opened last, with its code and what bounds it; but it stays."""

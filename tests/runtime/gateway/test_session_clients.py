@@ -11,7 +11,8 @@ import pytest
 
 from llmgine.actors.gateway.port import TurnAsk
 from llmgine.actors.gateway.vendor.calls import session_answer, whole
-from llmgine.actors.sessions import Limits, ToolCalled, Window
+from llmgine.actors.sessions import Limits, ToolCalled, TurnClient, Window
+from llmgine.actors.store.session_operations import PutSession
 from llmgine.providers import Message
 from llmgine.runtime import tool
 from llmgine.runtime.gateway.port import RuntimePort
@@ -110,6 +111,32 @@ async def test_a_closed_session_and_its_fork_are_opened_as_it_was(stage: Stage) 
         assert "order 1 is on its way" in [part.text for part in history[2].parts if hasattr(part, "text")]
     async with stage.runtime.session("bounded", **ways) as session:  # they are the same still
         assert (await session.describe())["tools"] == ["find_order"]
+
+
+async def test_a_session_whose_end_was_not_kept_is_opened_again(stage: Stage) -> None:
+    """The store may have been away when it ended; whoever asks it next finds what it holds."""
+    async with stage.runtime.session("half", model="scripted/echo") as session:
+        await session.ask("first")
+    store = stage.runtime._open().store
+    row = await store.session("half")
+    assert row is not None
+    await store.write([PutSession("half", row.epoch, {"state": "open"})])
+    client = await stage.openai(**{"x-llmgine-session": "half"})
+    await client.chat.completions.create(model="session", messages=[{"role": "user", "content": "second"}])
+    assert [message.text for message in await stage.runtime.sessions.history("half")] == [
+        *("first", "first"),
+        *("second", "second"),
+    ]
+
+
+async def test_a_turn_that_has_ended_is_not_cancelled(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has heard its last event leaves it as it is."""
+    cancelled: list[str] = []
+    monkeypatch.setattr(TurnClient, "cancel_soon", lambda turn: cancelled.append(turn.id))
+    port = RuntimePort(stage.runtime._open())
+    ask = TurnAsk("ends", [Message.user("Hi")], model="scripted/echo")
+    assert (await whole(session_answer(port, ask, streamed=False))).text == "Hi"
+    assert cancelled == []
 
 
 async def test_a_conversation_goes_on_by_its_name_or_by_its_last_answer(stage: Stage) -> None:
