@@ -60,6 +60,8 @@ from llmgine.actors.control import (
     RuntimeExists,
     RuntimeNotFound,
     RuntimeStopping,
+    SessionConflict,
+    SessionNotFound,
     StartFailed,
 )
 from llmgine.actors.handlers import DeploymentRefused, HandlerBus
@@ -150,7 +152,6 @@ from llmgine.actors.store import (
     StoreUnavailable,
     UnknownApproval,
 )
-from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
 from llmgine.actors.telemetry import TelemetryError, TelemetryOff
 from llmgine.providers import (
     AudioPart,

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from llmgine.actors.control import SessionConflict
 from llmgine.actors.sessions import ContextError, ContextStore
 from llmgine.actors.sessions.journal.loading import load
 from llmgine.actors.sessions.journal.state import SessionState
 from llmgine.actors.store import Fenced, StoreClient, StoreDamaged, StoreError
 from llmgine.actors.store.session_operations import Activate, DropSession, PutBlob, PutSession, PutSnapshot
-from llmgine.actors.supervisor.entries import SessionConflict
 from llmgine.providers import InvalidRequest
 
 FORMAT: Final = "llmgine.session"

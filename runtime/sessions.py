@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
+from llmgine.actors.control import SessionNotFound
 from llmgine.actors.store import SessionFilter
 from llmgine.actors.store.rows import TurnRow
-from llmgine.actors.supervisor.entries import SessionNotFound
 from llmgine.providers import InvalidRequest, Message
 from llmgine.runtime import session_copies as copies
 from llmgine.runtime.checks import checked_id, checked_kind, checked_number

@@ -12,6 +12,8 @@ from llmgine.actors.control.errors import (
     RuntimeExists,
     RuntimeNotFound,
     RuntimeStopping,
+    SessionConflict,
+    SessionNotFound,
     StartFailed,
     TaskFailed,
 )
@@ -42,6 +44,8 @@ __all__ = [
     "RuntimeExists",
     "RuntimeNotFound",
     "RuntimeStopping",
+    "SessionConflict",
+    "SessionNotFound",
     "SpawnOptions",
     "StartFailed",
     "TaskFailed",

@@ -11,6 +11,8 @@ LlmgineError
     ├── RuntimeExists      a runtime of that name already runs
     ├── RuntimeNotFound    no runtime of that name runs where it was looked for
     ├── RuntimeStopping    the runtime is going away and takes nothing new
+    ├── SessionConflict    the session is open with other tools or another system prompt
+    ├── SessionNotFound    no session of that id is open
     ├── RayUnavailable     Ray could not be started or reached; says what to do
     └── NotSupported       a setting or an argument that this version does not serve
 """
@@ -58,6 +60,14 @@ class RuntimeNotFound(ControlError):
 
 class RuntimeStopping(ControlError):
     """The runtime is going away and takes nothing new."""
+
+
+class SessionConflict(ControlError):
+    """The session is open with other tools or another system prompt than asked for."""
+
+
+class SessionNotFound(ControlError):
+    """No session of that id is open."""
 
 
 class RayUnavailable(ControlError):

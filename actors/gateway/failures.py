@@ -14,6 +14,7 @@ from llmgine.actors.control import (
     ControlError,
     RuntimeNotFound,
     RuntimeStopping,
+    SessionNotFound,
     StartFailed,
 )
 from llmgine.actors.gateway.errors import (
@@ -83,6 +84,7 @@ _BY_CLASS: Mapping[type[LlmgineError], type[Refusal]] = {
     ActorGone: NotReady,
     ClusterGone: NotReady,
     StartFailed: NotReady,
+    SessionNotFound: NotFound,
     ControlError: Conflict,
     NotSendable: Unprocessable,
     LinkError: NotReady,

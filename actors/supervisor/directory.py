@@ -11,16 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from llmgine.actors.control.errors import RuntimeStopping
+from llmgine.actors.control.errors import RuntimeStopping, SessionConflict, SessionNotFound
 from llmgine.actors.supervisor.entries import (
     PARENT,
     Decision,
     DropClient,
     EndRuntime,
     EndSession,
-    SessionConflict,
     SessionEntry,
-    SessionNotFound,
     holder,
 )
 

@@ -1,26 +1,11 @@
-"""What the supervisor knows of one session, and what it can decide to do.
-
-LlmgineError
-└── ControlError
-    ├── SessionConflict    the session is open with other tools or another system prompt
-    └── SessionNotFound    no session of that id is open
-"""
+"""What the supervisor knows of one session, and what it can decide to do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
-from llmgine.actors.control.errors import ControlError
 from llmgine.actors.supervisor.hosts import Placement, Wish
-
-
-class SessionConflict(ControlError):
-    """The session is open with other tools or another system prompt than asked for."""
-
-
-class SessionNotFound(ControlError):
-    """No session of that id is open."""
 
 
 @dataclass(frozen=True, slots=True)

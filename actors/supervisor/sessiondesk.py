@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from llmgine.actors.bus import BusClient, Event
-from llmgine.actors.control import ControlOptions, Lanes, StartFailed
+from llmgine.actors.control import ControlOptions, Lanes, SessionNotFound, StartFailed
 from llmgine.actors.sessions import (
     SessionEnded,
     SessionLost,
@@ -20,7 +20,7 @@ from llmgine.actors.sessions import (
 )
 from llmgine.actors.sessions.hosting.code import SessionCode
 from llmgine.actors.supervisor.directory import Directory
-from llmgine.actors.supervisor.entries import EndSession, SessionEntry, SessionNotFound
+from llmgine.actors.supervisor.entries import EndSession, SessionEntry
 from llmgine.actors.supervisor.lodging import Lodging
 from llmgine.actors.supervisor.sessionrecords import SessionRecords, told
 from llmgine.actors.supervisor.subscriptiondesk import SubscriptionDesk

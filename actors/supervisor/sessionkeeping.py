@@ -7,12 +7,13 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from llmgine.actors.control import SessionNotFound
 from llmgine.actors.sessions import RuntimeOverloaded
 from llmgine.actors.store.awaited import read_once_there
 from llmgine.actors.store.queries import SessionFilter
 from llmgine.actors.store.rows import SessionRow
 from llmgine.actors.supervisor.directory import FINISHED, Directory
-from llmgine.actors.supervisor.entries import EndSession, SessionNotFound
+from llmgine.actors.supervisor.entries import EndSession
 from llmgine.actors.supervisor.hostdesk import HostDesk
 from llmgine.actors.supervisor.lodging import Lodging
 from llmgine.actors.supervisor.sessiondesk import SessionDesk

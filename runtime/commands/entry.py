@@ -118,10 +118,9 @@ def _told(error: Exception) -> tuple[int, str]:
 
 def _code(error: LlmgineError) -> int:
     from llmgine.actors.bus.errors import UnknownLetter
-    from llmgine.actors.control import RuntimeNotFound
+    from llmgine.actors.control import RuntimeNotFound, SessionNotFound
     from llmgine.actors.sessions import UnknownTurn
     from llmgine.actors.store import UnknownApproval
-    from llmgine.actors.supervisor.entries import SessionNotFound
 
     if isinstance(error, RuntimeNotFound):
         return NO_RUNTIME

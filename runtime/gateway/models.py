@@ -7,13 +7,13 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from llmgine.actors.control import SessionNotFound
 from llmgine.actors.gateway.errors import NotFound
 from llmgine.actors.gateway.port import TurnAsk
 from llmgine.actors.gateway.shapes import ModelRow
 from llmgine.actors.sessions import SessionClient, TurnEvent
 from llmgine.actors.sessions.turns.events import is_terminal
 from llmgine.actors.store.rows import SessionRow
-from llmgine.actors.supervisor.entries import SessionNotFound
 from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Origin, StreamEvent
 from llmgine.providers.names import full_chain, known_names, resolve
 from llmgine.runtime.checks import checked_id
@@ -73,8 +73,6 @@ class ModelAnswers:
                 async for event in events:
                     ends_itself = ends_itself or is_terminal(event)
                     yield event
-        except SessionNotFound as error:
-            raise NotFound(str(error)) from None
         except (GeneratorExit, asyncio.CancelledError):
             if not ends_itself:
                 turn.cancel_soon()

@@ -23,7 +23,6 @@ from llmgine.actors.link import LinkError
 from llmgine.actors.sessions.journal.loading import request_of
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.actors.store.rows import TurnRow as StoredTurn
-from llmgine.actors.supervisor.entries import SessionNotFound
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.providers import Message
 from llmgine.runtime.driver import Driver
@@ -53,10 +52,7 @@ class SessionAnswers:
 
     async def session(self, id: str) -> SessionDetail:
         sessions = Sessions(self._driver)
-        try:
-            info = await sessions.show(id)
-        except SessionNotFound as error:
-            raise NotFound(str(error)) from None
+        info = await sessions.show(id)
         turns = [
             TurnRow(id=turn.id, state=turn.state, trace=turn.trace, created=turn.created, ended=turn.ended)
             for turn in await sessions.turns(id)
@@ -69,7 +65,7 @@ class SessionAnswers:
             raise NotFound(f"no session {id!r} is kept in this runtime")
 
     async def messages(self, id: str, cursor: str | None, limit: int) -> Page[MessageRow]:
-        history = await self._history(id)
+        history = await Sessions(self._driver).history(id)
         first = page_number(cursor) or 0
         begun = {place: turn for turn, place in (await self._places(id, history)).items()}
         told = [
@@ -102,7 +98,7 @@ class SessionAnswers:
                 f"turn {turn_id!r} went on from results of its client's tools, which are no prompt",
                 hint="replay the turn that made the calls",
             )
-        at = turn_places(await self._history(id), _prompts(asked)).get(turn_id)
+        at = turn_places(await Sessions(self._driver).history(id), _prompts(asked)).get(turn_id)
         if request is None or at is None:
             raise Unprocessable(f"the prompt of turn {turn_id!r} is not in the conversation any more")
         return TurnAsk(
@@ -130,12 +126,6 @@ class SessionAnswers:
             if page.next is None:
                 raise NotFound(f"session {id!r} has no turn {turn_id!r}")
             before = page.next
-
-    async def _history(self, id: str) -> tuple[Message, ...]:
-        try:
-            return await Sessions(self._driver).history(id)
-        except SessionNotFound as error:
-            raise NotFound(str(error)) from None
 
     async def _summaries(self, ids: list[str]) -> dict[str, SessionSummary]:
         """What telemetry knows of these sessions; nothing where it is off or away."""

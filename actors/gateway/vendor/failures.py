@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from llmgine.actors.code import CodeUnavailable
-from llmgine.actors.gateway.errors import Refusal
 from llmgine.actors.gateway.failures import refusal_of, wait_of
 from llmgine.actors.gateway.vendor.reading import RequestRefused
 from llmgine.actors.sessions.errors import (
@@ -20,13 +19,11 @@ from llmgine.actors.sessions.errors import (
     TurnCancelled,
     TurnDeadline,
     TurnError,
-    UnknownTurn,
     WindowTooSmall,
 )
 from llmgine.actors.store import StoreError
 from llmgine.providers.errors import (
     ErrorKind,
-    InvalidRequest,
     LlmgineError,
     MissingKey,
     ModelNotInstalled,
@@ -55,7 +52,6 @@ _SERVER: Final = _Told(500, "server_error", None, "api_error")
 _UPSTREAM: Final = _Told(502, "server_error", None, "api_error")
 _LATE: Final = _Told(504, "server_error", "timeout", "timeout_error")
 _NO_MODEL: Final = _Told(404, "invalid_request_error", "model_not_found", "not_found_error")
-_NOT_FOUND: Final = _Told(404, "invalid_request_error", "not_found", "not_found_error")
 _RATE: Final = _Told(429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error")
 
 # A key that the provider refuses is ours, not the client's: to the client it is a fault of the gateway.
@@ -83,27 +79,17 @@ _KINDS: Final = {
     ErrorKind.INTERNAL: _SERVER,
 }
 
-_BUSY: Final = _Told(409, "invalid_request_error", "conversation_locked", "invalid_request_error")
-# The first class that fits.
+# What is told otherwise than its refusal would be; the first class that fits.
 _CLASSES: Final[tuple[tuple[type[LlmgineError], _Told], ...]] = (
     (UnknownModel, _NO_MODEL),
     (ModelNotInstalled, _NO_MODEL),
     (MissingKey, _SERVER),
-    (SessionBusy, _BUSY),
-    (SessionOverloaded, _RATE),
-    (RuntimeOverloaded, _OVERLOADED),
     (SessionLost, _LATE),
-    (SessionError, _BUSY),
-    (UnknownTurn, _NOT_FOUND),
     (WindowTooSmall, _KINDS[ErrorKind.CONTEXT_LENGTH]),
-    (ContextError, _WRONG),
     (LimitReached, _Told(400, "invalid_request_error", "limit_reached", "invalid_request_error")),
     (TurnDeadline, _LATE),
     (TurnCancelled, _KINDS[ErrorKind.CANCELLED]),
-    (TurnError, _SERVER),
     (CodeUnavailable, _SERVER),
-    (OutputInvalid, _UPSTREAM),
-    (InvalidRequest, _WRONG),
 )
 # A turn that ended so was taken on, or may have been: its tools have run, and asked again they run again.
 _TAKEN_ON: Final = (TurnError, SessionError, ContextError, OutputInvalid, StoreError)
@@ -112,8 +98,8 @@ _TURNED_AWAY: Final = (SessionBusy, SessionOverloaded, RuntimeOverloaded)
 _BY_STATUS: Final = {
     401: _Told(401, "authentication_error", "invalid_api_key", "authentication_error"),
     403: _KINDS[ErrorKind.PERMISSION],
-    404: _NOT_FOUND,
-    409: _BUSY,
+    404: _Told(404, "invalid_request_error", "not_found", "not_found_error"),
+    409: _Told(409, "invalid_request_error", "conversation_locked", "invalid_request_error"),
     405: _Told(405, "invalid_request_error", None, "invalid_request_error"),
     408: _Told(408, "timeout_error", "timeout", "timeout_error"),
     413: _Told(413, "invalid_request_error", "request_too_large", "request_too_large"),
@@ -136,16 +122,12 @@ class Failure:
 
 def failure_of(vendor: Vendor, error: Exception, request_id: str) -> Failure:
     """The answer to a request that ended with this error; what is none of ours is told without its text."""
-    told, repeatable = _told(error), _is_repeatable(error)
-    if told is None:
-        error = refusal_of(error)
-        told = _BY_STATUS.get(error.status) or replace(_WRONG, status=error.status)
-    text, headers = str(error), dict[str, str]()
-    if isinstance(error, ProviderError | Refusal):
-        text = f"{error.message}; {error.hint}" if error.hint else error.message
-    if isinstance(error, ProviderError | Refusal | RuntimeOverloaded) and error.retry_after is not None:
-        headers["retry-after"] = wait_of(error.retry_after)
-    if not repeatable:
+    refusal, headers = refusal_of(error), dict[str, str]()
+    told = _told(error) or _BY_STATUS.get(refusal.status) or replace(_WRONG, status=refusal.status)
+    text = f"{refusal.message}; {refusal.hint}" if refusal.hint else refusal.message
+    if refusal.retry_after is not None:
+        headers["retry-after"] = wait_of(refusal.retry_after)
+    if not _is_repeatable(error):
         headers["x-should-retry"] = "false"
     param = error.field if isinstance(error, RequestRefused) else None
     code = error.code if isinstance(error, RequestRefused) else None
@@ -160,7 +142,7 @@ def _is_repeatable(error: Exception) -> bool:
 
 
 def _told(error: Exception) -> _Told | None:
-    """How this error is told; None for one that is told as any other interface would."""
+    """How this error is told; None for one that is told as its refusal."""
     if isinstance(error, ProviderError):
         return _KINDS[error.kind]
     return next((told for kind, told in _CLASSES if isinstance(error, kind)), None)

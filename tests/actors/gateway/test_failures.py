@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import pytest
 
+from llmgine.actors.control import SessionConflict, SessionNotFound
 from llmgine.actors.gateway.failures import refusal_of
 from llmgine.actors.gateway.vendor.failures import Vendor, failure_of
 from llmgine.actors.link import NotSendable
 from llmgine.actors.sessions import CodeUnavailable, RuntimeOverloaded, SessionBusy, SessionOverloaded
 from llmgine.actors.sessions.errors import ContextError, SessionError, TurnError
-from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
 from llmgine.providers.errors import LlmgineError, OutputInvalid
 
 
@@ -45,6 +45,8 @@ def test_what_a_session_or_turn_fails_with_is_told(kind: type[LlmgineError]) -> 
     [
         (TurnError("x"), "turn_failed"),
         (SessionBusy("x"), "conflict"),
+        (SessionConflict("x"), "conflict"),
+        (SessionNotFound("x"), "not_found"),
         (SessionOverloaded("x"), "too_many_requests"),
         (ContextError("x"), "unprocessable"),
         (NotSendable("x"), "unprocessable"),

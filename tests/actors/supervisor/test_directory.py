@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from llmgine.actors.control import RuntimeStopping
+from llmgine.actors.control import RuntimeStopping, SessionConflict, SessionNotFound
 from llmgine.actors.supervisor.directory import FINISHED, Directory, Leases
 from llmgine.actors.supervisor.entries import (
     DropClient,
     EndRuntime,
     EndSession,
-    SessionConflict,
-    SessionNotFound,
 )
 
 LEASES = Leases(owner=10.0, sessions=30.0, subscriptions=60.0)

@@ -9,11 +9,10 @@ from typing import Any, cast
 import pytest
 
 from llmgine.actors.bus import Event
-from llmgine.actors.control import ActorGone, ControlOptions, StartFailed
+from llmgine.actors.control import ActorGone, ControlOptions, SessionConflict, SessionNotFound, StartFailed
 from llmgine.actors.sessions import SessionLost, SessionOptions, SessionPassivated, SessionWoken
 from llmgine.actors.store.rows import SessionRow
 from llmgine.actors.supervisor.directory import Directory, Leases
-from llmgine.actors.supervisor.entries import SessionConflict, SessionNotFound
 from llmgine.actors.supervisor.hostdesk import HostDesk
 from llmgine.actors.supervisor.lodging import Lodging
 from llmgine.actors.supervisor.sessiondesk import SessionDesk
