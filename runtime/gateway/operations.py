@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 from llmgine.actors.bus.letters import DeadLetter, to_plain
-from llmgine.actors.control import names
 from llmgine.actors.gateway.errors import NotFound
 from llmgine.actors.gateway.shapes import (
     ActorRow,
@@ -28,23 +26,23 @@ from llmgine.actors.gateway.shapes import (
     ScheduleRow,
     Tokens,
 )
-from llmgine.actors.link import LinkError
 from llmgine.actors.pools.errors import PoolNotReady
 from llmgine.actors.store import StoreError
 from llmgine.actors.store.queries import LetterFilter, SessionFilter
 from llmgine.actors.store.rows import ApprovalState
-from llmgine.actors.telemetry import TelemetryClient
 from llmgine.runtime.approvals import Approval, Approvals
 from llmgine.runtime.bus import Bus
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.gateway.cursors import page_number
 from llmgine.runtime.gateway.masking import masked
-from llmgine.runtime.gateway.traces import tokens
-from llmgine.runtime.pool_statistics import PoolActor, PoolStatistics
+from llmgine.runtime.gateway.traces import AWAY, telemetry_of, tokens
+from llmgine.runtime.pool_statistics import PoolStatistics
 from llmgine.runtime.pools import PoolHandle, Pools
 
 # Seconds that a request waits for a pool to follow; it goes on afterwards.
 _WAIT = 5.0
+# Seconds that the outcome of a replay is waited for: fewer than those after which browsers give up.
+_REPLAY = 20.0
 # Approvals that are counted at most.
 _COUNTED = 100
 
@@ -70,7 +68,7 @@ class OperationAnswers:
             breakers_open=bus["circuit_breakers_open"],
             queue_size=bus["queue_size"],
             bus=_numbers(bus),
-            pools=await self.pools(),
+            pools=await self._used_pools(),
             tokens=used,
             cost=cost,
         )
@@ -90,11 +88,9 @@ class OperationAnswers:
 
     async def _used(self) -> tuple[Tokens, Decimal | None]:
         """What all model calls came to; nothing where telemetry is off or away."""
-        if not self._driver.settings.telemetry.enabled:
-            return Tokens(), None
         try:
-            stats = await TelemetryClient(self._driver.ground.peer(names.TELEMETRY)).stats()
-        except LinkError:
+            stats = await telemetry_of(self._driver).stats()
+        except AWAY:
             return Tokens(), None
         return tokens(stats.total.tokens), stats.total.cost
 
@@ -133,7 +129,7 @@ class OperationAnswers:
         )
 
     async def replay_letter(self, id: str) -> Replayed:
-        (answer,) = await Bus(self._driver).dead_letters.replay(id, timeout=30.0)
+        (answer,) = await Bus(self._driver).dead_letters.replay(id, timeout=_REPLAY)
         return Replayed(id=answer.id, handled=answer.handled, attempts=answer.attempts, text=answer.text)
 
     async def discard_letter(self, id: str) -> None:
@@ -156,8 +152,11 @@ class OperationAnswers:
     # Pools
 
     async def pools(self) -> list[PoolRow]:
-        found = await Pools(self._driver.control, self._driver.settings.providers).statistics()
-        return [_pool(one) for _, one in sorted(found.items())]
+        used = {row.provider: row for row in await self._used_pools()}
+        return [used.get(name) or PoolRow(provider=name) for name in self._pools()]
+
+    async def _used_pools(self) -> list[PoolRow]:
+        return [_pool(one) for one in (await self._pools().statistics()).values()]
 
     async def scale(self, pool: str, size: int) -> PoolRow:
         handle = self._pool(pool)
@@ -174,29 +173,19 @@ class OperationAnswers:
             pass  # it goes on
 
     def _pool(self, name: str) -> PoolHandle:
-        pools = Pools(self._driver.control, self._driver.settings.providers)
+        pools = self._pools()
         if name not in pools:
             raise NotFound(f"no provider is called {name[:64]!r}")
         return pools[name]
 
+    def _pools(self) -> Pools:
+        return Pools(self._driver.control, self._driver.settings.providers)
+
     # What is kept for later, and what was set
 
     async def schedules(self) -> list[ScheduleRow]:
-        return [
-            ScheduleRow(
-                id=one.id,
-                type=one.type,
-                session=one.session,
-                next_at=one.next_at,
-                fired=one.fired,
-                every=one.every,
-                cron=one.cron,
-                zone=one.zone,
-                until=one.until,
-                misfire=one.misfire,
-            )
-            for one in await self._driver.schedules.scheduled()
-        ]
+        found = await self._driver.schedules.scheduled()
+        return [ScheduleRow.model_validate(one, from_attributes=True) for one in found]
 
     async def settings(self) -> dict[str, Any]:
         shown: dict[str, Any] = masked(self._driver.settings.to_wire())
@@ -255,11 +244,5 @@ def _pool(found: PoolStatistics) -> PoolRow:
     return PoolRow(
         **{**told, "quota": to_plain(found.quota), "changes": to_plain(found.changes)},
         scaling=None if found.scaling is None else list(found.scaling),
-        actors=[_actor(one) for one in found.actors],
-    )
-
-
-def _actor(found: PoolActor) -> PoolActorRow:
-    return PoolActorRow(
-        **{one.name: getattr(found, one.name) for one in dataclasses.fields(found) if one.name != "parts"}
+        actors=[PoolActorRow.model_validate(one, from_attributes=True) for one in found.actors],
     )

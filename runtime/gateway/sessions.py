@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from llmgine.actors.control import names
 from llmgine.actors.gateway.errors import NotFound, Unprocessable
 from llmgine.actors.gateway.port import TurnAsk
 from llmgine.actors.gateway.shapes import (
@@ -19,21 +18,17 @@ from llmgine.actors.gateway.shapes import (
     TurnRow,
     Waterfall,
 )
-from llmgine.actors.link import LinkError
 from llmgine.actors.sessions.journal.loading import request_of
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.actors.store.rows import TurnRow as StoredTurn
-from llmgine.actors.telemetry import TelemetryClient
 from llmgine.providers import Message
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.gateway.cursors import page_number
 from llmgine.runtime.gateway.places import turn_places
-from llmgine.runtime.gateway.traces import tokens, waterfall_of
+from llmgine.runtime.gateway.traces import AWAY, telemetry_of, tokens, waterfall_of
 from llmgine.runtime.sessions import SessionInfo, Sessions
 from llmgine.telemetry import SessionSummary
 from llmgine.telemetry.answers import ModelStats
-
-logger = logging.getLogger(__name__)
 
 # Turns whose beginnings are told with the messages.
 _NEWEST = 20
@@ -53,10 +48,7 @@ class SessionAnswers:
     async def session(self, id: str) -> SessionDetail:
         sessions = Sessions(self._driver)
         info = await sessions.show(id)
-        turns = [
-            TurnRow(id=turn.id, state=turn.state, trace=turn.trace, created=turn.created, ended=turn.ended)
-            for turn in await sessions.turns(id)
-        ]
+        turns = [TurnRow.model_validate(one, from_attributes=True) for one in await sessions.turns(id)]
         known = (await self._summaries([id])).get(id)
         return SessionDetail(**_fields(info), **_told(known), newest_turns=turns, usage=await self._usage(id))
 
@@ -88,7 +80,9 @@ class SessionAnswers:
 
     async def waterfall(self, id: str) -> Waterfall:
         await self.check_session(id)
-        return waterfall_of(await self._telemetry().session(id))
+        if not self._driver.settings.telemetry.enabled:
+            return Waterfall(name=id, rows=[], truncated=0, now=datetime.now(UTC))
+        return waterfall_of(await telemetry_of(self._driver).session(id))
 
     async def fork_before(self, id: str, turn_id: str) -> TurnAsk:
         asked = await self._asked_since(id, turn_id)
@@ -129,25 +123,19 @@ class SessionAnswers:
 
     async def _summaries(self, ids: list[str]) -> dict[str, SessionSummary]:
         """What telemetry knows of these sessions; nothing where it is off or away."""
-        if not ids or not self._driver.settings.telemetry.enabled:
+        if not ids:
             return {}
         try:
-            page = await self._telemetry().sessions(limit=len(ids), ids=ids)
-        except LinkError as error:
-            logger.info("telemetry does not tell of sessions: %s", error)
+            page = await telemetry_of(self._driver).sessions(limit=len(ids), ids=ids)
+        except AWAY:
             return {}
         return {one.session: one for one in page.items}
 
     async def _usage(self, id: str) -> list[ModelUsage]:
-        if not self._driver.settings.telemetry.enabled:
-            return []
         try:
-            return [_usage(told) for told in await self._telemetry().usage(id)]
-        except LinkError:
+            return [_usage(told) for told in await telemetry_of(self._driver).usage(id)]
+        except AWAY:
             return []
-
-    def _telemetry(self) -> TelemetryClient:
-        return TelemetryClient(self._driver.ground.peer(names.TELEMETRY))
 
 
 def _told_of(row: StoredTurn) -> bool:

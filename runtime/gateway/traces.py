@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from llmgine.actors.control import names
-from llmgine.actors.gateway.errors import NotFound
+from llmgine.actors.gateway.errors import NotFound, NotReady
 from llmgine.actors.gateway.port import TraceChoice
 from llmgine.actors.gateway.shapes import CostRow, CostTable, Page, SpanRow, Tokens, TraceRow, Waterfall
+from llmgine.actors.link import LinkError
 from llmgine.actors.telemetry import TelemetryClient
 from llmgine.actors.telemetry.query import View
 from llmgine.runtime.driver import Driver
@@ -16,6 +17,8 @@ from llmgine.telemetry import Row, TraceQuery, TraceSummary
 from llmgine.telemetry import Tokens as Counted
 from llmgine.telemetry.answers import CostBy
 
+# What says that telemetry is off, or away.
+AWAY = (NotReady, LinkError)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,17 +37,17 @@ class TraceAnswers:
             nanoseconds(choice.since),
             nanoseconds(choice.until),
         )
-        page = await self._traces().traces(asked, limit=limit, cursor=cursor)
+        page = await telemetry_of(self._driver).traces(asked, limit=limit, cursor=cursor)
         return Page[TraceRow](items=[_trace(one) for one in page.items], next=page.next)
 
     async def trace(self, id: str) -> Waterfall:
-        view = await self._traces().trace(id)
+        view = await telemetry_of(self._driver).trace(id)
         if not view.spans:
             raise NotFound(f"no trace {id[:64]!r} is kept")
         return waterfall_of(view)
 
     async def cost(self, by: CostBy, since: datetime | None) -> CostTable:
-        rows = await self._traces().cost(by, nanoseconds(since))
+        rows = await telemetry_of(self._driver).cost(by, nanoseconds(since))
         told = [
             CostRow(
                 key=row.key, calls=row.calls, tokens=tokens(row.tokens), cost=row.cost, unpriced=row.unpriced
@@ -54,8 +57,12 @@ class TraceAnswers:
         costs = [row.cost for row in told if row.cost is not None]
         return CostTable(by=by, rows=told, total=sum(costs, Decimal(0)) if costs else None)
 
-    def _traces(self) -> TelemetryClient:
-        return TelemetryClient(self._driver.ground.peer(names.TELEMETRY))
+
+def telemetry_of(driver: Driver) -> TelemetryClient:
+    """Whom to ask what telemetry keeps; `NotReady` where it is off."""
+    if not driver.settings.telemetry.enabled:
+        raise NotReady("telemetry is off", hint="a runtime launched with telemetry.enabled keeps traces")
+    return TelemetryClient(driver.ground.peer(names.TELEMETRY))
 
 
 def waterfall_of(view: View) -> Waterfall:

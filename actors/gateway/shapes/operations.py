@@ -41,15 +41,15 @@ class PoolRow(Shape):
     """One pool; `size` actors are wanted. One that nobody has used yet has none."""
 
     provider: str
-    size: int
-    ready: int
-    starting: int
-    draining: int
-    in_flight: int
-    waiting: int
-    max_in_flight: int
-    done: int
-    failed: int
+    size: int = 0
+    ready: int = 0
+    starting: int = 0
+    draining: int = 0
+    in_flight: int = 0
+    waiting: int = 0
+    max_in_flight: int = 0
+    done: int = 0
+    failed: int = 0
     usable: float | None = None
     """How many calls at once the keys' quotas have room for; null where that is not known."""
     scaling: list[int] | None = None

@@ -285,10 +285,15 @@ async def letters(client: httpx2.AsyncClient, count: int) -> bool:
 async def test_a_pool_is_scaled_and_drained(
     runtime: Runtime, client: httpx2.AsyncClient, eventually: Eventually
 ) -> None:
-    """One that is not known is not found."""
+    """Every provider has one, at rest until it is used; one that is not known is not found."""
+    rows = (await got(client, "pools"))["items"]
+    assert {"anthropic", "scripted"} <= {row["provider"] for row in rows}
+    assert {row["size"] for row in rows} == {0}
     scaled = await done(client, "pools/scripted/scale", size=2)
     assert (scaled["size"], scaled["ready"], len(scaled["actors"])) == (2, 2, 2)
-    assert [row["provider"] for row in (await got(client, "pools"))["items"]] == ["scripted"]
+    rows = (await got(client, "pools"))["items"]
+    assert [row["provider"] for row in rows if row["size"]] == ["scripted"]
+    assert [row["provider"] for row in (await got(client, "overview"))["pools"]] == ["scripted"]
     await done(client, "pools/scripted/drain")
     missing = await client.post("/api/v1/pools/none/scale", json={"size": 1})
     assert missing.status_code == 404
@@ -306,6 +311,19 @@ async def test_the_whole_is_shown_without_secrets(runtime: Runtime, client: http
     settings = (await got(client, "settings"))["settings"]
     assert settings["gateway"]["port"] == 0
     assert MASK not in str(settings["bus"])
+
+
+async def test_without_telemetry_a_session_is_shown(clean_environ: object, eventually: Eventually) -> None:
+    """With no spans; whoever asks for traces hears what is missing."""
+    settings = {**SETTINGS, "telemetry": {"enabled": False}}
+    async with Runtime.in_process(settings) as runtime, asking(runtime, eventually) as client:
+        async with runtime.session("s-1", model="scripted/echo"):
+            assert (await got(client, "sessions/s-1/waterfall"))["rows"] == []
+            assert (await got(client, "sessions/s-1"))["usage"] == []
+            assert [row["tokens"] for row in (await got(client, "sessions"))["items"]] == [None]
+        for path in ("traces", f"traces/{TRACE}", "cost"):
+            answer = await client.get(f"/api/v1/{path}")
+            assert (answer.status_code, "telemetry.enabled" in answer.text) == (503, True), path
 
 
 async def test_what_cannot_be_asked_is_told_as_such(client: httpx2.AsyncClient) -> None:
