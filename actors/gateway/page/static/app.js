@@ -231,13 +231,17 @@ export class App {
   }
 
   #banner() {
+    const lost = this.live.state === "lost";
+    const [unseen] = this.live.unseen.values();
     return (
-      this.live.state === "lost" &&
+      (lost || unseen) &&
       h(
         "div",
         { class: "banner", role: "alert", key: "banner" },
-        "The connection to the gateway is lost; what you see may be old. Trying again.",
-        h("button", { class: "button small", onclick: this.#retry }, "Try now"),
+        lost
+          ? "The connection to the gateway is lost; what you see may be old. Trying again."
+          : `Not all can be seen now, and what you see may be old: ${unseen}`,
+        lost && h("button", { class: "button small", onclick: this.#retry }, "Try now"),
       )
     );
   }

@@ -21,6 +21,8 @@ export class Live {
     this.watchers = new Map();
     /** @type {Set<(state: LiveState, retryAt: number) => void>} */
     this.listeners = new Set();
+    /** @type {Map<string, string>} why a topic cannot be seen now */
+    this.unseen = new Map();
     /** @type {LiveState} */
     this.state = "connecting";
     this.retryAt = 0;
@@ -49,6 +51,7 @@ export class Live {
       watchers.delete(then);
       if (watchers.size === 0 && this.watchers.get(topic) === watchers) {
         this.watchers.delete(topic);
+        this.unseen.delete(topic);
         this.#reopenSoon();
       }
     };
@@ -141,11 +144,13 @@ export class Live {
     } else if (this.state === "resting") this.retry();
   }
 
-  // What could not be looked at comes as an error; the next look may tell again.
-  /** @param {{topic: string, data?: any}} change */
-  #deliver(change) {
-    if (change.data === undefined) return;
-    for (const then of [...(this.watchers.get(change.topic) ?? [])]) then(change.data);
+  // What could not be looked at comes as an error; the next look may tell again. Screens tell what is not there.
+  /** @param {{topic: string, data?: any, error?: {type: string, message: string}}} change */
+  #deliver({ topic, data, error }) {
+    const unseen = error && error.type !== "not_found";
+    if (unseen) this.unseen.set(topic, error.message);
+    if (unseen || this.unseen.delete(topic)) this.#tell(this.state);
+    if (!error) for (const then of [...(this.watchers.get(topic) ?? [])]) then(data);
   }
 
   /** @param {LiveState} state */

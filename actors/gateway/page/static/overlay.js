@@ -69,18 +69,10 @@ export function ask({ title, content, action, bad = false, wide = false }) {
  * @param {{bad?: boolean, hint?: string}} [more]
  */
 export function toast(text, { bad = false, hint = "" } = {}) {
-  let place = document.querySelector(".toasts");
-  if (!place) {
-    place = document.createElement("div");
-    place.className = "toasts";
-    place.setAttribute("role", "status");
-    place.setAttribute("aria-live", "polite");
-    document.body.append(place);
-  }
   const node = document.createElement("div");
   node.className = bad ? "toast bad" : "toast";
   render(node, h("div", null, h("div", null, text), hint && h("div", { class: "aside" }, hint)));
-  place.append(node);
+  document.querySelector(".toasts")?.append(node);
   setTimeout(() => node.remove(), bad ? SHOWN * 2 : SHOWN);
 }
 

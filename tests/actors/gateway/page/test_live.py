@@ -20,12 +20,13 @@ SETTINGS: dict[str, Any] = {
     "gateway": {"enabled": True, "port": 0},
     "control": {"stop_grace": 1},
     "providers": {
+        "endpoints": {"spare": {"kind": "scripted"}},
         "scripts": {
             "clerk": {"replies": [CALLS, {"text": "It is paid."}]},
             "kind": {"replies": [{"text": "With pleasure."}]},
             "curt": {"replies": [{"text": "No."}]},
             "slow": {"replies": [{"text": "word " * 400, "delay": 0.05}]},
-        }
+        },
     },
 }
 
@@ -99,7 +100,7 @@ async def test_a_session_is_asked_and_a_turn_replayed(runtime: Runtime, url: str
 
 async def test_a_turn_is_stopped(runtime: Runtime, url: str, opened: Opens) -> None:
     """What the model says shows up as it is said, also to who comes back, until one has had enough."""
-    async with runtime.session("long", model="scripted/slow", stay=True):
+    async with runtime.session("long", model="scripted/slow", stay=True) as session:
         page = await opened(f"{url}/#/session/long")
         field = page.get_by_label("Message to the session")
         await field.fill("Tell me all")
@@ -114,6 +115,8 @@ async def test_a_turn_is_stopped(runtime: Runtime, url: str, opened: Opens) -> N
         await page.get_by_role("button", name="Stop").click()
         await expect(page.get_by_role("alert")).to_contain_text("stopped")
         await expect(page.get_by_role("button", name="Send")).to_be_visible()
+        await session.ask("And you?", model="scripted/kind")
+        await expect(log.get_by_text("With pleasure.")).to_be_visible()
 
 
 async def test_a_dead_letter_is_replayed(runtime: Runtime, url: str, opened: Opens) -> None:
@@ -194,7 +197,7 @@ async def test_an_approval_is_denied_by_key(runtime: Runtime, url: str, opened: 
 
 
 async def test_a_pool_is_scaled(runtime: Runtime, url: str, opened: Opens) -> None:
-    """A pool gets as many actors as the page asks for, and the page shows each."""
+    """A pool gets as many actors as the page asks for, and the page shows each; one at rest starts so."""
     async with runtime.session("one", model="scripted/kind") as session:
         await session.ask("Hello")
     page = await opened(f"{url}/#/pools")
@@ -207,6 +210,27 @@ async def test_a_pool_is_scaled(runtime: Runtime, url: str, opened: Opens) -> No
     await expect(pool.get_by_role("row").filter(has_text="provider-scripted")).to_have_count(3)
     await expect(pool.get_by_text("3 ready")).to_be_visible()
     assert (await runtime.pools["scripted"].statistics()).ready == 3
+    resting = page.get_by_role("group", name="Size of spare")
+    await resting.get_by_role("button", name="One actor more").click()
+    await resting.get_by_role("button", name="Scale", exact=True).click()
+    await expect(page.get_by_role("region", name="Pool spare").get_by_text("1 ready")).to_be_visible()
+
+
+async def test_a_session_is_shown_without_telemetry(clean_environ: object, opened: Opens) -> None:
+    """What is said in it shows up, and there are no spans beside it."""
+    settings = {**SETTINGS, "telemetry": {"enabled": False}}
+    async with (
+        Runtime.in_process(settings) as runtime,
+        runtime.session("bare", model="scripted/kind", stay=True) as session,
+    ):
+        page = await opened(f"{await runtime.gateway.url()}/#/session/bare")
+        await page.get_by_label("Message to the session").fill("Hello")
+        await page.get_by_role("button", name="Send").click()
+        log = page.get_by_role("log")
+        await expect(log.get_by_text("With pleasure.")).to_have_count(1)
+        await session.ask("Again")
+        await expect(log.get_by_text("With pleasure.")).to_have_count(2)
+        await expect(page.get_by_role("alert")).to_have_count(0)
 
 
 async def test_the_whole_and_the_bus_are_told(runtime: Runtime, url: str, opened: Opens) -> None:

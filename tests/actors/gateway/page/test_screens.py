@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
+from llmgine.actors.gateway.errors import NotReady
+from llmgine.actors.gateway.shapes import BusState
 from tests.actors.gateway.fakes import FakePort
 from tests.actors.gateway.page.conftest import Opens, Serves, shoot
 from tests.actors.gateway.page.shown import TRACE
@@ -105,6 +107,26 @@ async def test_what_is_not_there_is_told(gateway: str, opened: Opens, complaints
     await expect(page.get_by_role("alert")).to_contain_text("there is no session 'nobody'")
     assert complaints
     complaints.clear()
+
+
+async def test_what_cannot_be_seen_now_is_told(serve: Serves, opened: Opens) -> None:
+    """A page that is connected says so where the gateway cannot look, until it can again."""
+
+    class Away(FakePort):
+        away = False
+
+        async def bus(self) -> BusState:
+            if self.away:
+                raise NotReady("the routers are away")
+            return await super().bus()
+
+    port = Away()
+    page = await opened(f"{await serve(port)}/#/bus")
+    await expect(page.get_by_text("No handler is registered")).to_be_visible()
+    port.away = True
+    await expect(page.get_by_role("alert")).to_contain_text("the routers are away")
+    port.away = False
+    await expect(page.get_by_role("alert")).to_have_count(0)
 
 
 async def lightness(page: Page) -> float:

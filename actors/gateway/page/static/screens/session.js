@@ -48,7 +48,7 @@ export class Session {
     this.waterfall = new WaterfallView(
       app,
       scope,
-      "Spans show up with the session's next turn; telemetry keeps only the latest.",
+      "Spans show up with the session's next turn where telemetry is on; it keeps only the latest.",
     );
     this.refresh = paced(() => this.#load(), GAP);
     scope.watch(`session:${this.id}`, (detail) => {
@@ -106,7 +106,10 @@ export class Session {
 
   #conversation() {
     const { turn } = this;
-    const told = turn ? this.messages.filter((one) => one.number < turn.from) : this.messages;
+    // Once a turn has failed, what is kept of it, or was said after it, goes before what was heard of it.
+    const gone = turn?.failure && this.messages.some((one) => one.number >= turn.from);
+    const drawn = gone ? null : turn;
+    const told = drawn ? this.messages.filter((one) => one.number < drawn.from) : this.messages;
     const quiet = this.loaded && !told.length && !turn;
     return h(
       "section",
@@ -126,7 +129,7 @@ export class Session {
           "ol",
           null,
           told.map((one) => message(one, this.#turnTools(one))),
-          turn?.draw(),
+          drawn?.draw(),
         ),
         turn?.failure && problem(turn.failure),
       ),
@@ -186,15 +189,12 @@ export class Session {
   async #load() {
     await this.scope.load(async () => {
       const { signal } = this.scope;
-      const [detail, spans] = await Promise.all([
-        get(["sessions", this.id], {}, signal),
-        get(["sessions", this.id, "waterfall"], {}, signal),
-        this.#loadMessages(),
-      ]);
+      const [detail] = await Promise.all([get(["sessions", this.id], {}, signal), this.#loadMessages()]);
       this.detail = detail;
-      this.waterfall.set(spans);
       this.loaded = true;
       if (this.turn?.over && !this.turn.failure) this.turn = null;
+      // Last, for telemetry may be away.
+      this.waterfall.set(await get(["sessions", this.id, "waterfall"], {}, signal));
     });
   }
 
