@@ -21,7 +21,8 @@ from llmgine.actors.gateway.shapes import (
 from llmgine.actors.sessions.journal.loading import request_of
 from llmgine.actors.sessions.turns.turn import TurnRequest
 from llmgine.actors.store.rows import TurnRow as StoredTurn
-from llmgine.providers import Message
+from llmgine.providers import AnyPart, Message, ToolResultPart
+from llmgine.providers.contracts import MediaPart
 from llmgine.runtime.driver import Driver
 from llmgine.runtime.gateway.cursors import page_number
 from llmgine.runtime.gateway.places import turn_places
@@ -65,7 +66,7 @@ class SessionAnswers:
                 number=number,
                 role=message.role,
                 turn=begun.get(number),
-                parts=[part.model_dump(mode="json", exclude_defaults=False) for part in message.parts],
+                parts=[_shown(part) for part in message.parts],
             )
             for number, message in enumerate(history[first : first + limit], first)
         ]
@@ -136,6 +137,16 @@ class SessionAnswers:
             return [_usage(told) for told in await telemetry_of(self._driver).usage(id)]
         except AWAY:
             return []
+
+
+def _shown(part: AnyPart) -> dict[str, Any]:
+    """The part without the bytes of media, which may be millions and are looked at by nobody."""
+    hidden: Any = None
+    if isinstance(part, MediaPart):
+        hidden = {"data"}
+    elif isinstance(part, ToolResultPart):
+        hidden = {"content": {"__all__": {"data"}}}
+    return part.model_dump(mode="json", exclude=hidden)
 
 
 def _told_of(row: StoredTurn) -> bool:

@@ -63,7 +63,10 @@ class SessionDetail(SessionRow):
 
 
 class MessageRow(Shape):
-    """One message of the conversation, by its number from 0; parts are as llmgine's contracts have them."""
+    """One message of the conversation, by its number from 0.
+
+    Parts are as llmgine's contracts have them, but without the bytes of media.
+    """
 
     number: int
     role: str

@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from llmgine.actors.gateway import GatewayError
 from llmgine.actors.supervisor import gatewaydesk
+from llmgine.providers import ImagePart, Message, TextPart
 from llmgine.runtime import Event, RetryPolicy, Runtime, tool
 from llmgine.runtime.gateway.masking import MASK
 from tests.runtime.looks import cluster_of
@@ -30,6 +31,7 @@ SETTINGS: dict[str, Any] = {
     "control": {"stop_grace": 2},
     "providers": {
         "scripts": {
+            "draws": {"replies": [{"tool_calls": [{"name": "draw"}]}, {}]},
             "story": {"replies": [{"text": STORY, "delay": 0.02}]},
             "pays": {
                 "replies": [{"tool_calls": [{"name": "pay", "arguments": {"amount": 3}}]}, {"text": "paid"}]
@@ -169,6 +171,26 @@ async def test_messages_come_by_pages(runtime: Runtime, client: httpx2.AsyncClie
     assert [one["number"] for one in page["items"]] == [0, 1, 2]
     rest = await got(client, "sessions/s-1/messages", cursor=page["next"])
     assert ([one["number"] for one in rest["items"]], rest["next"]) == ([3], None)
+
+
+async def test_messages_come_without_the_bytes_of_media(runtime: Runtime, client: httpx2.AsyncClient) -> None:
+    """They may be millions, each time that somebody looks; what else is known of them is told."""
+
+    @tool
+    def draw() -> list[Any]:
+        """Draws."""
+        return [TextPart(text="there"), ImagePart(data=b"drawn")]
+
+    async with runtime.session("s-1", model="scripted/draws", tools=[draw]) as session:
+        await session.ask(Message.user("Look", ImagePart(data=b"seen", media_type="image/webp")))
+    user, _, drawn, _ = (await got(client, "sessions/s-1/messages"))["items"]
+    seen = user["parts"][1]
+    assert (seen["type"], seen["media_type"], "data" in seen) == ("image", "image/webp", False)
+    (result,) = drawn["parts"]
+    assert [(part["type"], "data" in part) for part in result["content"]] == [
+        ("text", False),
+        ("image", False),
+    ]
 
 
 async def test_a_closed_session_is_opened_by_a_turn(runtime: Runtime, client: httpx2.AsyncClient) -> None:
