@@ -23,7 +23,7 @@ from llmgine.actors.gateway.tally import Tally
 from llmgine.actors.gateway.vendor.calls import Answer, model_answer, session_answer, whole
 from llmgine.actors.gateway.vendor.failures import Vendor, failure_of
 from llmgine.actors.gateway.vendor.frames import Frame, Telling
-from llmgine.actors.gateway.vendor.reading import Asked, Fields, RequestRefused
+from llmgine.actors.gateway.vendor.reading import Asked, Fields, RequestRefused, on_unsupported
 from llmgine.actors.gateway.vendor.sessions import OWN_MODEL, ask_of
 from llmgine.actors.gateway.vendor.wires import Answering, Wire, turn_of_response
 from llmgine.providers.contracts import Origin
@@ -33,7 +33,6 @@ from llmgine.telemetry import TraceContext
 logger = logging.getLogger(__name__)
 
 SESSION: Final = "x-llmgine-session"
-UNSUPPORTED: Final = "x-llmgine-on-unsupported"
 
 Respond = Callable[[GatewayPort, Request], Awaitable[Response]]
 
@@ -184,10 +183,7 @@ def _check_reach(request: Request, session: str | None) -> None:
 
 
 def _with_headers(asked: Asked, headers: Mapping[str, str]) -> Asked:
-    wanted = headers.get(UNSUPPORTED, "error")
-    if wanted not in ("error", "adjust"):
-        raise RequestRefused(f"{UNSUPPORTED} is error or adjust, not {wanted[:50]!r}", field=UNSUPPORTED)
-    told = {"on_unsupported": wanted, "idempotency_key": _key(headers)}
+    told = {"on_unsupported": on_unsupported(headers), "idempotency_key": _key(headers)}
     return replace(asked, request=asked.request.model_copy(update=told))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from llmgine.providers.contracts import LLMRequest, Origin
 from llmgine.providers.errors import InvalidRequest
+
+UNSUPPORTED: Final = "x-llmgine-on-unsupported"
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -137,17 +139,36 @@ class Fields:
             self.refuse(name, "it is not known here", "unknown_parameter")
 
 
+def on_unsupported(headers: Mapping[str, str]) -> Literal["error", "adjust"]:
+    """What becomes of that which a model does not take: it is refused, or left out."""
+    match headers.get(UNSUPPORTED, "error"):
+        case "error" | "adjust" as wanted:
+            return wanted
+        case other:
+            reason = f"{UNSUPPORTED} is error or adjust, not {other[:50]!r}"
+            raise RequestRefused(reason, field=UNSUPPORTED)
+
+
 def vendor_options(
-    fields: Fields, api: str, target: Origin | None, *, labels: Collection[str], harmless: Mapping[str, Any]
+    fields: Fields,
+    api: str,
+    target: Origin | None,
+    headers: Mapping[str, str],
+    *,
+    labels: Collection[str],
+    harmless: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
     """What is left of a request, as options of the vendor's own protocol.
 
     For a model behind another protocol it is refused, but for `labels`, which say nothing of the answer, and
-    fields whose value is the `harmless` one, which asks for nothing.
+    fields whose value is the `harmless` one, which asks for nothing. All of it is left out where the headers
+    ask for that.
     """
-    left = fields.rest()
+    left, unsupported = fields.rest(), on_unsupported(headers)
     if target is not None and target.api == api:
         return {api: left} if left else {}
+    if unsupported == "adjust":
+        return {}
     for name, value in left.items():
         if name not in labels and not (name in harmless and harmless[name] == value):
             reason = f"only models behind {api} take it, and this one is not behind it; leave it out"

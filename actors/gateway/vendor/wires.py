@@ -56,7 +56,7 @@ class ChatWire:
     vendor: ClassVar[Vendor] = "openai"
 
     def read(self, body: Any, target: Origin | None, headers: Mapping[str, str]) -> Asked:
-        return read_chat(body, target)
+        return read_chat(body, target, headers)
 
     def whole(self, answer: LLMResponse, of: Answering) -> dict[str, Any]:
         return completion(answer, id=f"chatcmpl-{of.id}", created=of.created, model=of.model)
@@ -71,7 +71,7 @@ class ResponsesWire:
     vendor: ClassVar[Vendor] = "openai"
 
     def read(self, body: Any, target: Origin | None, headers: Mapping[str, str]) -> Asked:
-        return read_responses(body, target)
+        return read_responses(body, target, headers)
 
     def whole(self, answer: LLMResponse, of: Answering) -> dict[str, Any]:
         return response(answer, self._head(of))

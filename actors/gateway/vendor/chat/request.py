@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from llmgine.actors.gateway.vendor.chat.conversation import messages_of
@@ -35,7 +36,7 @@ _NAMES: Final = {
 }
 
 
-def read_chat(body: Any, target: Origin | None) -> Asked:
+def read_chat(body: Any, target: Origin | None, headers: Mapping[str, str]) -> Asked:
     """What the request asks for; `RequestRefused` for what cannot be asked of the model behind `target`."""
     fields = Fields(body)
     request = _fields(fields, target)
@@ -50,7 +51,7 @@ def read_chat(body: Any, target: Origin | None) -> Asked:
         options.done()
     _refuse_others(fields)
     own = request["provider_options"]
-    rest = vendor_options(fields, _API, target, labels=_LABELS, harmless=_HARMLESS)
+    rest = vendor_options(fields, _API, target, headers, labels=_LABELS, harmless=_HARMLESS)
     request["provider_options"] = {_API: own | rest.get(_API, {})} if own or rest else None
     return Asked(made(LLMRequest, request, _NAMES), stream=stream, include_usage=include_usage)
 

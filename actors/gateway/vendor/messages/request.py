@@ -74,7 +74,7 @@ def _read(fields: Fields, target: Origin | None, headers: Mapping[str, str]) -> 
     marks.top(fields)
     request["cache"] = marks.hints
     stream = fields.flag("stream") or False
-    rest = vendor_options(fields, _API, target, labels=_LABELS, harmless=_HARMLESS)
+    rest = vendor_options(fields, _API, target, headers, labels=_LABELS, harmless=_HARMLESS)
     if own or rest:
         request["provider_options"] = {_API: own | rest.get(_API, {})}
     if target is not None and target.api == _API and (beta := headers.get("anthropic-beta")):

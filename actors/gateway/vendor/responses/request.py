@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from llmgine.actors.gateway.vendor.chat.request import any_object, choice_of, schema_of, tool_of
@@ -38,7 +39,7 @@ _ECHOED: Final[dict[str, Any]] = {
 }
 
 
-def read_responses(body: Any, target: Origin | None) -> Asked:
+def read_responses(body: Any, target: Origin | None, headers: Mapping[str, str]) -> Asked:
     """What the request asks for; `RequestRefused` for what cannot be asked of the model behind `target`."""
     fields = Fields(body)
     told = {name: body[name] for name in _ECHOED if body.get(name) is not None}
@@ -68,7 +69,7 @@ def read_responses(body: Any, target: Origin | None) -> Asked:
         if target is None or target.api != _API:
             fields.refuse("include", f"only models behind {_API} tell of {others[0]}", "unsupported_value")
     fields.leave("store", "stream_options")
-    rest = vendor_options(fields, _API, target, labels=_LABELS, harmless=_HARMLESS)
+    rest = vendor_options(fields, _API, target, headers, labels=_LABELS, harmless=_HARMLESS)
     if own or rest:
         request["provider_options"] = {_API: own | rest.get(_API, {})}
     return Asked(

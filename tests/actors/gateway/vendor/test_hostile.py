@@ -73,7 +73,7 @@ MESSAGES = {
 READERS: dict[str, Any] = {
     "openai-chat": (read_chat, CHAT),
     "openai-responses": (read_responses, RESPONSES),
-    "anthropic-messages": (lambda body, target: read_messages(body, target, {}), MESSAGES),
+    "anthropic-messages": (read_messages, MESSAGES),
 }
 ODD = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -109,4 +109,4 @@ def test_whatever_stands_anywhere_is_read_or_refused(api: str, data: st.DataObje
     spoken = data.draw(st.sampled_from([api, "scripted"]))
     changed = put(body, data.draw(st.sampled_from(places(body))), data.draw(ODD))
     with contextlib.suppress(RequestRefused):
-        read(changed, Origin(provider="p", api=spoken, model="m"))
+        read(changed, Origin(provider="p", api=spoken, model="m"), {})

@@ -53,10 +53,10 @@ WIRES: dict[str, tuple[Wire, Codec, Any, Any]] = {
     "responses": (ResponsesWire(), OpenAIResponsesCodec(), Response, ResponseStreamEvent),
     "messages": (MessagesWire(), AnthropicMessagesCodec(), AnthropicMessage, RawMessageStreamEvent),
 }
-READERS: dict[str, Callable[[Any, Origin], Asked]] = {
+READERS: dict[str, Callable[[Any, Origin, dict[str, str]], Asked]] = {
     "openai-chat": read_chat,
     "openai-responses": read_responses,
-    "anthropic-messages": lambda body, target: read_messages(body, target, {}),
+    "anthropic-messages": read_messages,
 }
 # What a vendor has no word for is told as the nearest one.
 SAME_REASON = {FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS}
@@ -140,10 +140,11 @@ def test_a_request_goes_through_as_it_came(exchange: Exchange) -> None:
     origin = Origin(provider=exchange.target.provider, api=exchange.wire, model=exchange.model)
     read = READERS[exchange.wire]
     try:
-        asked = read(exchange.request, origin)
+        asked = read(exchange.request, origin, {})
     except RequestRefused as refused:
         pytest.skip(f"it is refused by name: {refused}")
-    asked_again = read(from_json(to_json(exchange.codec.encode(asked.request, exchange.target).body)), origin)
+    written = from_json(to_json(exchange.codec.encode(asked.request, exchange.target).body))
+    asked_again = read(written, origin, {})
     first, second = asked.request, asked_again.request
     assert second.model == first.model
     assert [tool.name for tool in second.tools] == [tool.name for tool in first.tools]

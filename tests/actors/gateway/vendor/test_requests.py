@@ -10,7 +10,7 @@ import pytest
 from llmgine.actors.gateway.vendor.chat.request import read_chat
 from llmgine.actors.gateway.vendor.embeddings import read_embedding
 from llmgine.actors.gateway.vendor.messages.request import read_messages
-from llmgine.actors.gateway.vendor.reading import RequestRefused
+from llmgine.actors.gateway.vendor.reading import UNSUPPORTED, RequestRefused
 from llmgine.actors.gateway.vendor.responses.request import read_responses
 from llmgine.actors.gateway.vendor.seals import sealed
 from llmgine.providers.contracts import (
@@ -38,11 +38,11 @@ PNG = base64.b64encode(b"png").decode()
 
 def chat(target: Origin = ELSEWHERE, **fields: Any) -> LLMRequest:
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return read_chat(body, target).request
+    return read_chat(body, target, {}).request
 
 
 def responses(target: Origin = ELSEWHERE, **fields: Any) -> LLMRequest:
-    return read_responses({"model": "m", "input": "Hi", **fields}, target).request
+    return read_responses({"model": "m", "input": "Hi", **fields}, target, {}).request
 
 
 def messages(target: Origin = ELSEWHERE, **fields: Any) -> LLMRequest:
@@ -89,6 +89,18 @@ def test_fields_of_the_vendors_own_go_along_to_it_alone() -> None:
     assert asked.provider_options["anthropic-messages"]["tools"][0]["name"] == "web_search"
     assert asked.extra_headers == {"anthropic-beta": "b-1"}
     assert messages().extra_headers == {}
+
+
+@pytest.mark.parametrize("read", [read_chat, read_responses, read_messages])
+def test_what_a_model_does_not_take_is_left_out_where_the_client_says_so(read: Any) -> None:
+    """By a header; other words than its two are refused."""
+    said: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
+    said = {"input": "Hi"} if read is read_responses else said
+    body = {"model": "m", "max_output_tokens" if "input" in said else "max_tokens": 9, **said, "surprise": 1}
+    assert read(body, ELSEWHERE, {UNSUPPORTED: "adjust"}).request.provider_options == {}
+    for wanted in ("error", "perhaps"):
+        with pytest.raises(RequestRefused):
+            read(body, ELSEWHERE, {UNSUPPORTED: wanted})
 
 
 @pytest.mark.parametrize(
