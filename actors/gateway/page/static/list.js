@@ -48,7 +48,9 @@ export class List {
     this.node.className = `list fill ${options.bare ? "" : "card"} ${options.onOpen ? "clickable" : ""}`;
     this.head = document.createElement("div");
     this.head.className = "list-head";
-    this.head.setAttribute("aria-hidden", "true");
+    this.head.id = `${this.id}-head`;
+    this.head.setAttribute("role", "row");
+    this.head.setAttribute("aria-rowindex", "1");
     this.scroll = document.createElement("div");
     this.scroll.className = "list-scroll";
     this.scroll.tabIndex = 0;
@@ -132,11 +134,17 @@ export class List {
     render(
       this.head,
       columns.map((column) =>
-        h("span", { class: column.number ? "number" : "" }, column.head?.() ?? column.title),
+        h(
+          "span",
+          { role: "columnheader", class: column.number ? "number" : "" },
+          column.head?.() ?? column.title,
+        ),
       ),
     );
     this.head.hidden = !this.rows.length;
-    this.scroll.setAttribute("aria-rowcount", String(this.total));
+    // The head stands beside what scrolls, and is the grid's first row to those who listen.
+    this.scroll.setAttribute("aria-owns", `${this.head.id} ${this.id}-rows`);
+    this.scroll.setAttribute("aria-rowcount", String(this.total + 1));
     const active = this.at >= 0 ? this.#rowId(this.at) : null;
     if (active) this.scroll.setAttribute("aria-activedescendant", active);
     else this.scroll.removeAttribute("aria-activedescendant");
@@ -158,18 +166,14 @@ export class List {
           id: this.#rowId(index),
           role: "row",
           class: `list-row ${tone?.(row) ?? ""}`,
-          "aria-rowindex": index + 1,
+          "aria-rowindex": index + 2,
           "aria-selected": index === this.at ? "true" : "false",
           style: { height: `${this.height}px`, transform: `translateY(${index * this.height}px)` },
           onclick: () => this.#clicked(index),
           ondblclick: () => this.options.onTwice?.(row),
         },
         columns.map((column) =>
-          h(
-            "div",
-            { role: "gridcell", class: column.number ? "number" : "", "aria-label": null },
-            column.cell(row),
-          ),
+          h("div", { role: "gridcell", class: column.number ? "number" : "" }, column.cell(row)),
         ),
       );
     });
@@ -177,7 +181,7 @@ export class List {
       this.scroll,
       h(
         "div",
-        { class: "list-space", role: "rowgroup", style: { height: `${this.rows.length * this.height}px` } },
+        { class: "list-space", id: `${this.id}-rows`, role: "rowgroup", style: { height: `${this.rows.length * this.height}px` } },
         shown,
       ),
     );

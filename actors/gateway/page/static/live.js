@@ -19,13 +19,12 @@ export class Live {
   constructor() {
     /** @type {Map<string, Set<(data: any) => void>>} */
     this.watchers = new Map();
-    /** @type {Set<(state: LiveState, retryAt: number) => void>} */
+    /** @type {Set<() => void>} */
     this.listeners = new Set();
     /** @type {Map<string, string>} why a topic cannot be seen now */
     this.unseen = new Map();
     /** @type {LiveState} */
     this.state = "connecting";
-    this.retryAt = 0;
     this.wait = FIRST_WAIT;
     /** @type {AbortController | null} */
     this.connection = null;
@@ -57,10 +56,10 @@ export class Live {
     };
   }
 
-  /** @param {(state: LiveState, retryAt: number) => void} then */
+  /** Calls `then` when the state may be another. @param {() => void} then */
   onState(then) {
     this.listeners.add(then);
-    then(this.state, this.retryAt);
+    then();
   }
 
   /** Tries again now. */
@@ -128,7 +127,6 @@ export class Live {
 
   #lost() {
     this.#close();
-    this.retryAt = Date.now() + this.wait;
     this.#tell("lost");
     this.timer = setTimeout(() => this.#open(), this.wait);
     this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
@@ -156,6 +154,6 @@ export class Live {
   /** @param {LiveState} state */
   #tell(state) {
     this.state = state;
-    this.listeners.forEach((then) => then(state, this.retryAt));
+    this.listeners.forEach((then) => then());
   }
 }

@@ -7,7 +7,6 @@ const FIGURES = (overview) => ({
   events: total(overview.bus, "events_processed_total", "commands_processed_total"),
   failures: total(overview.bus, "events_failed_total", "commands_failed_total"),
   calls: overview.pools.reduce((/** @type {number} */ sum, /** @type {any} */ pool) => sum + pool.done, 0),
-  tokens: overview.tokens.input + overview.tokens.output,
 });
 
 export class Rates {
@@ -24,8 +23,6 @@ export class Rates {
     const at = Date.parse(overview.now) / 1000;
     const figures = FIGURES(overview);
     this.history.add("sessions", overview.sessions);
-    this.history.add("pending", overview.turns_pending);
-    this.history.add("queue", overview.queue_size);
     this.history.add("cost", overview.cost === null ? null : Number(overview.cost));
     const before = this.before;
     if (before && at > before.at) {

@@ -82,6 +82,16 @@ async def test_what_a_listener_needs(gateway: str, opened: Opens) -> None:
     await expect(page.get_by_role("main")).to_be_focused()
 
 
+async def test_the_columns_of_a_list_are_named(gateway: str, opened: Opens) -> None:
+    """Whoever listens hears what a number in a row is, as the head of the list says it."""
+    page = await opened(f"{gateway}/#/sessions")
+    grid = page.get_by_role("grid", name="Sessions")
+    await expect(grid.get_by_role("row").first).to_be_visible()
+    told = await grid.aria_snapshot()
+    assert '- row "Session State Model Turns Messages' in told
+    assert '- columnheader "Turns"' in told
+
+
 async def test_colours_can_be_read(gateway: str, opened: Opens) -> None:
     """Every text stands out from its ground by 4.5 to 1, light and dark."""
     for scheme in ("light", "dark"):
