@@ -27,7 +27,7 @@ from llmgine.telemetry import current_trace
 
 
 class SessionQuery(Paged):
-    """`query` is part of a session's id, model or state."""
+    """`query` is part of a session's id."""
 
     query: str = Field(default="", max_length=200)
 

@@ -70,7 +70,7 @@ export class Sessions {
       head(
         "Sessions",
         known === undefined ? " " : `${plural(known, "session")} open`,
-        search("Search by id, model or state", this.query, this.#search),
+        search("Search by id", this.query, this.#search),
       ),
       body(this.scope, true, this.list.view, this.#foot()),
     ];
@@ -93,11 +93,7 @@ export class Sessions {
   #empty() {
     if (!this.pages.answered) return empty("sessions", "Asking the runtime …");
     if (this.query)
-      return empty(
-        "search",
-        "No session fits",
-        "Part of an id, of a model's name or of a state is searched for.",
-      );
+      return empty("search", "No session fits", "Part of an id is searched for.");
     return empty(
       "sessions",
       "No sessions yet",
