@@ -57,9 +57,9 @@ class GatewayActor(ObservedActor):
         await self._came_in.wait()
 
     async def _join(self) -> None:
-        opens = await asyncio.to_thread(self._cargo.load)
         while not self._leaving.is_set():
             try:
+                opens = await asyncio.to_thread(self._cargo.load)
                 async with opens(self.boot) as port:
                     self._port = port
                     self._came_in.set()

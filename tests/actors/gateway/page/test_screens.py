@@ -7,7 +7,7 @@ from playwright.async_api import Page, expect
 
 from llmgine.actors.gateway.errors import NotReady
 from llmgine.actors.gateway.shapes import BusState
-from tests.actors.gateway.fakes import FakePort
+from tests.actors.gateway.fakes import FakePort, approval
 from tests.actors.gateway.page.conftest import Opens, Serves, shoot
 from tests.actors.gateway.page.shown import TRACE
 
@@ -127,6 +127,20 @@ async def test_what_cannot_be_seen_now_is_told(serve: Serves, opened: Opens) -> 
     await expect(page.get_by_role("alert")).to_contain_text("the routers are away")
     port.away = False
     await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_of_many_approvals_the_last_are_shown(serve: Serves, opened: Opens) -> None:
+    """Those that wait come in the order of their waiting; of all, the newest stand on top."""
+    port = FakePort()
+    names = [f"tool-{number:03}" for number in range(120)]
+    port.approval_rows = {name: approval(name, tool=name) for name in names}
+    page = await opened(f"{await serve(port)}/#/approvals")
+    tools = page.get_by_role("heading", level=2)
+    await expect(tools.first).to_have_text("tool-000")
+    await expect(tools).to_have_count(100)
+    await page.get_by_role("button", name="All").click()
+    await expect(tools.first).to_have_text("tool-119")
+    await expect(page.get_by_text("The first 100 are shown.")).to_be_visible()
 
 
 async def lightness(page: Page) -> float:

@@ -10,6 +10,7 @@ import { paced } from "../scope.js";
 import { body, chip, head, segments } from "./parts.js";
 
 const SHOWN = 100;
+const PAGE = 500;
 
 export class Approvals {
   title = "Approvals";
@@ -160,9 +161,20 @@ export class Approvals {
 
   #load() {
     return this.scope.load(async () => {
-      const page = await get(["approvals"], { state: this.state, limit: SHOWN }, this.scope.signal);
-      this.rows = page.items;
-      this.more = page.next !== null;
+      // Who has waited longest comes first; of all that were asked, the last.
+      const { state } = this;
+      /** @type {any[]} */
+      let rows = [];
+      let cursor = null;
+      do {
+        const page = await get(["approvals"], { state, cursor, limit: PAGE }, this.scope.signal);
+        rows = [...rows, ...page.items];
+        cursor = page.next;
+      } while (state === "all" && cursor !== null);
+      if (state !== this.state) return;
+      if (state === "all") rows.reverse();
+      this.rows = rows.slice(0, SHOWN);
+      this.more = rows.length > SHOWN;
     });
   }
 
