@@ -54,7 +54,7 @@ def endpoint(
             response = await _while_connected(request, respond(port(), request))
         except Exception as error:
             tally.add(reason_of(error))
-            failure = failure_of(whose, error, named[1])
+            failure = failure_of(whose, error, named[1], keyed=_key(request.headers) is not None)
             response = JSONResponse(failure.body, failure.status, failure.headers)
         response.headers[named[0]] = named[1]
         return response

@@ -120,14 +120,17 @@ class Failure:
     headers: dict[str, str]
 
 
-def failure_of(vendor: Vendor, error: Exception, request_id: str) -> Failure:
-    """The answer to a request that ended with this error; what is none of ours is told without its text."""
+def failure_of(vendor: Vendor, error: Exception, request_id: str, *, keyed: bool = False) -> Failure:
+    """The answer to a request that ended with this error; what is none of ours is told without its text.
+
+    One that is `keyed` finds its turn again where that goes on.
+    """
     refusal, headers = refusal_of(error), dict[str, str]()
     told = _told(error) or _BY_STATUS.get(refusal.status) or replace(_WRONG, status=refusal.status)
     text = f"{refusal.message}; {refusal.hint}" if refusal.hint else refusal.message
     if refusal.retry_after is not None:
         headers["retry-after"] = wait_of(refusal.retry_after)
-    if not _is_repeatable(error):
+    if not (_is_repeatable(error) or (keyed and isinstance(error, SessionLost))):
         headers["x-should-retry"] = "false"
     param = error.field if isinstance(error, RequestRefused) else None
     code = error.code if isinstance(error, RequestRefused) else None

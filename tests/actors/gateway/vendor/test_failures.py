@@ -92,6 +92,12 @@ def test_a_turn_that_was_taken_on_is_not_sent_again_by_libraries(kind: type[Llmg
     assert failure.body["error"]["message"] == "what happened"
 
 
+def test_a_turn_that_goes_on_is_found_again_by_its_key() -> None:
+    """Of a session that could not be reached a library may ask again, where that is no new turn."""
+    assert "x-should-retry" not in failure_of("openai", SessionLost("x"), "r", keyed=True).headers
+    assert failure_of("openai", TurnError("x"), "r", keyed=True).headers == {"x-should-retry": "false"}
+
+
 @pytest.mark.parametrize(
     ("error", "openai", "anthropic"),
     [
