@@ -40,7 +40,7 @@ def settings(clean_environ: Path, monkeypatch: pytest.MonkeyPatch, eventually: A
                     stored = "store" not in made["telemetry"] or all(one.kept_because for one in page.items)
                     called = (await runtime.telemetry.stats()).total.calls > 0
                     whole = all(one.spans == SPANS and not one.running for one in page.items)
-                    return called and stored and whole
+                    return bool(page.items) and called and stored and whole
 
                 await eventually(told)
             yield runtime
