@@ -95,7 +95,8 @@ class TraceStore:
             if self._closed or not self._opened.is_set():
                 return False
             wrote = bool(self._traces or self._rollup or self._counts)
-            if wrote and not await self._write():
+            # What waits is in the hands of the thread then: who gives up must not take it along.
+            if wrote and not await asyncio.shield(self._write()):
                 return False
             await self._tidy(wrote)
             return True

@@ -63,7 +63,7 @@ class Net:
         return peer
 
     def client(self) -> TelemetryClient:
-        return TelemetryClient(self.peer("driver"))
+        return TelemetryClient(self.peer("driver"), timeout=20)
 
     async def close(self) -> None:
         for shipper in self.shippers:

@@ -47,7 +47,7 @@ def observed(observer: Observer) -> Observation:
 async def work(net: Any, session: str, error: str | None = None) -> None:
     recorder, shipper = net.source(f"source of {session}")
     recorder.start("chat gpt-4o", session=session, attributes=dict(CALL)).end(error=error)
-    assert await shipper.close()
+    assert await shipper.close(timeout=20)
 
 
 async def test_kept_traces_and_sums_outlive_the_actor(net: Any, tmp_path: Path) -> None:

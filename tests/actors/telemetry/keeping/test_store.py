@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from decimal import Decimal
@@ -101,6 +103,34 @@ async def test_more_of_a_trace_is_added_to_what_is_kept(opening: Opening) -> Non
     [whole] = await store.read([f"{7:032x}"])
     assert (len(whole.spans), whole.spans[1], whole.sessions) == (2, ended, ("a", "b"))
     assert await found(store, session="a") == await found(store, session="b") == [7]
+
+
+async def test_a_question_that_is_given_up_loses_nothing(
+    opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waited for the file is written, though who asked, and so began to write it, waits no more."""
+    store = await opening()
+    busy, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> list[Any]:
+        busy.set()
+        go_on.wait(10)
+        return []
+
+    monkeypatch.setattr(engine.TraceDatabase, "cost", slow)
+    first = asyncio.create_task(store.cost("model", None))
+    await asyncio.to_thread(busy.wait, 10)
+    store.keep(trace(1), "ratio")
+    store.add(rolled(span(1, 1)), {})
+    given_up = asyncio.create_task(store.usage("s"))
+    while store.counters()["waiting"]:
+        await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait({given_up})
+    go_on.set()
+    await first
+    assert await found(store) == [1]
+    assert [one.spent.calls for one in await store.usage("s")] == [1]
 
 
 async def test_traces_are_found_by_all_that_is_asked(opening: Opening) -> None:
