@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -192,6 +193,42 @@ def test_a_receiver_that_is_not_there_may_come(protocol: Any) -> None:
     out.close()
     assert taken is not None
     assert len(taken.again) == 1
+
+
+def test_a_receiver_may_take_its_time_to_answer_a_connection() -> None:
+    """One that is far away, or busy, is not taken for one that is not there."""
+    with grpc_receiver() as received, far_away(received.address, 0.2) as address:
+        out = exporter(replace(received, address=address))
+        assert out.export([span()]) is None
+        out.close()
+        assert len(received.spans) == 1
+
+
+@contextmanager
+def far_away(address: str, seconds: float) -> Iterator[str]:
+    """The address of a receiver behind a wire on which all that it says comes so much later."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection((host, int(port))) as far:
+        server.settimeout(10)
+
+        def carry(one: socket.socket, other: socket.socket) -> None:
+            with suppress(OSError):  # either side may hang up first
+                while data := one.recv(65_536):
+                    threading.Event().wait(seconds)
+                    other.sendall(data)
+                other.shutdown(socket.SHUT_WR)
+
+        def accept() -> None:
+            with server.accept()[0] as near:
+                there = threading.Thread(target=carry, args=(near, far))
+                there.start()
+                carry(far, near)
+                there.join()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
 
 
 def test_a_request_that_cannot_be_made_is_given_up_and_tells_no_header(received: Received) -> None:

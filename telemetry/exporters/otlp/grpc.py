@@ -17,7 +17,6 @@ _DETAILS: Final = "grpc-status-details-bin"
 _CHANNEL: Final = (
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.primary_user_agent", "llmgine"),
 )
