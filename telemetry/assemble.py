@@ -117,11 +117,17 @@ class Assembler:
         self._bound()
         return self._take_finished()
 
-    def here(self, source: str, instance: int, now: int) -> None:
-        """The source can be heard: if it was given up, its running spans run again."""
+    def here(self, source: str, instance: int, now: int, before: int = 0) -> None:
+        """The source can be heard: if it was given up, its running spans run again.
+
+        One that is new here has had so many records taken `before`, by another assembler.
+        """
         if instance in self._folded:
             return
+        is_new = instance not in self._sources
         known = self._source(source, instance, now)
+        if is_new:
+            known.before = before
         if known.gone is None:
             return
         known.gone = known.error = None
@@ -189,7 +195,7 @@ class Assembler:
         """What was received, lost and forgotten, and what is held now."""
         sources = self._sources.values()
         counts = dict(self._counts)
-        counts["lost"] += sum(source.sequence.missing for source in sources)
+        counts["lost"] += sum(source.lost for source in sources)
         counts["reported_lost"] += sum(source.reported for source in sources)
         return counts | {
             "traces": len(self._traces),
@@ -207,7 +213,7 @@ class Assembler:
                 "source": source.name,
                 "instance": source.instance,
                 "received": source.sequence.received,
-                "lost": source.sequence.missing,
+                "lost": source.lost,
                 "running": len(source.running),
                 "gone": source.gone,
             }
@@ -321,7 +327,7 @@ class Assembler:
             self._traces[trace_id].owners.pop(span_id, None)
         del self._sources[source.instance]
         self.metrics.fold(source.instance)
-        self._counts["lost"] += source.sequence.missing
+        self._counts["lost"] += source.lost
         self._counts["reported_lost"] += source.reported
         self._counts["sources_folded"] += 1
         self._folded[source.instance] = None

@@ -67,3 +67,9 @@ class Source:
     error: str | None = None  # what its running spans are closed with
     running: dict[tuple[int, int], None] = field(default_factory=dict)
     closed: dict[tuple[int, int], None] = field(default_factory=dict)  # by its going, not by itself
+    before: int = 0  # records that went to whoever assembled before
+
+    @property
+    def lost(self) -> int:
+        """How many of its records have come to nobody."""
+        return max(0, self.sequence.missing - self.before)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from llmgine.actors.link import Connection, NotSendable, Stream
 from llmgine.telemetry import Batch, SpanRecorder, TelemetryOptions
 
-SPANS = "spans"  # the stream's kind
+SPANS = "spans"  # the stream's kind; its header is [source, instance, records that have arrived]
 HELLO = "hello"  # [HELLO, the telemetry actor's instance]
 ACK = "ack"  # [ACK, number of the last batch taken]
 REFUSED = "refused"  # [REFUSED, reason]: the batch after the last acknowledged one cannot be read
@@ -65,6 +65,7 @@ class TelemetryShipper:
         self._unacknowledged: deque[Batch] = deque()
         self._sent = 0  # how many of these have been sent on the present stream
         self._last = -1  # number of the last batch drained
+        self._arrived = 0  # records that were acknowledged
         self._reopen = False
         self._flushes: list[_Flush] = []
         self._server: int | None = None
@@ -187,7 +188,7 @@ class TelemetryShipper:
 
     async def _open(self) -> Stream:
         connection = await self._peer.connection()
-        stream = connection.open(SPANS, [self.recorder.source, self.recorder.instance])
+        stream = connection.open(SPANS, [self.recorder.source, self.recorder.instance, self._arrived])
         self._stream, self._sent, self._reopen = stream, 0, False
         self._reader = asyncio.create_task(self._read(stream), name="read acknowledgements of telemetry")
         return stream
@@ -212,7 +213,7 @@ class TelemetryShipper:
             self._failures = 0
             was_full = len(self._unacknowledged) == WINDOW
             while self._unacknowledged and self._unacknowledged[0].number <= value:
-                self._unacknowledged.popleft()
+                self._arrived += len(self._unacknowledged.popleft().spans)
                 self._sent = max(0, self._sent - 1)
             self._settle()
             if self._flushes or was_full:

@@ -85,8 +85,8 @@ class TelemetryHost:
 
     async def receive(self, stream: Stream) -> None:
         """One source's batches, acknowledged by number once they are taken."""
-        source, instance = _source(stream.header)
-        self._arrived(source, instance)
+        source, instance, before = _source(stream.header)
+        self._arrived(source, instance, before)
         error: str | None = None
         try:
             await stream.send([HELLO, self.instance])
@@ -255,11 +255,11 @@ class TelemetryHost:
             for export in self._exports:
                 export.put(spans)
 
-    def _arrived(self, source: str, instance: int) -> None:
+    def _arrived(self, source: str, instance: int, before: int) -> None:
         self._streams[instance] += 1
         if timer := self._grace.pop(instance, None):
             timer.cancel()
-        self.assembler.here(source, instance, self._clock())
+        self.assembler.here(source, instance, self._clock(), before)
         self._ended([])
 
     def _left(self, instance: int, error: str | None) -> None:
@@ -281,8 +281,8 @@ class TelemetryHost:
         self._ended(self.assembler.gone(instance, broke))
 
 
-def _source(header: Any) -> tuple[str, int]:
+def _source(header: Any) -> tuple[str, int, int]:
     match header:
-        case [str(source), int(instance)]:
-            return source, instance
-    raise StreamReset("malformed", "the header of spans is [source, instance]")
+        case [str(source), int(instance), int(before)]:
+            return source, instance, before
+    raise StreamReset("malformed", "the header of spans is [source, instance, records that have arrived]")

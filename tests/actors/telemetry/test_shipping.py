@@ -123,6 +123,25 @@ async def test_a_restarted_telemetry_actor_is_told_every_metric_again(net: Any) 
     assert values == {"events_published_total": 41, "commands_sent_total": 1}
 
 
+async def test_what_came_before_a_restart_is_not_lost(net: Any) -> None:
+    """Another life of the telemetry actor misses what was dropped, and nothing that the one before has had."""
+    small = TelemetryOptions(flush_seconds=0.001, ring=10)
+    await net.open()
+    recorder, shipper = net.source("steady", small)
+    for number in range(45):
+        recorder.start("work").end()
+        if number < 30:
+            assert await shipper.flush(timeout=10)
+    assert await shipper.flush(timeout=10)
+    await net.kill()
+    host = await net.open()
+    recorder.start("work").end()
+    assert await shipper.flush(timeout=10)
+    [source] = host.assembler.sources()
+    assert (source["received"], source["lost"]) == (1, 5)
+    assert recorder.lost == host.assembler.counters()["lost"] == 5
+
+
 async def test_gauges_return_to_zero_when_their_source_leaves(net: Any, until: Any) -> None:
     """A process that left holds no queue."""
     host = await net.open()
