@@ -124,7 +124,7 @@ async def test_a_restarted_telemetry_actor_is_told_every_metric_again(net: Any) 
 
 
 async def test_what_came_before_a_restart_is_not_lost(net: Any) -> None:
-    """Another life of the telemetry actor misses what was dropped, and nothing that the one before has had."""
+    """Another life of the telemetry actor misses what was dropped, and nothing that the one before had."""
     small = TelemetryOptions(flush_seconds=0.001, ring=10)
     await net.open()
     recorder, shipper = net.source("steady", small)
