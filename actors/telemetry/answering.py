@@ -72,9 +72,10 @@ class Answering:
                 self._hand_over()
                 rows = await self._store.cost(by, since)
                 return {"rows": [row.to_wire() for row in rows]}
-            case {"export": str(id), "format": "jsonl" | "otlp-json" as format}:
+            case {"export": str(id), "format": "jsonl" | "otlp-json" as format, "after": [int(start), int(span)]}:
                 found = await self._trace(id)
-                return {"export": await asyncio.to_thread(self._exported, found, format) if found else ""}
+                ended = _ended_after((start, span), found.spans if found else ())
+                return await asyncio.to_thread(self._exported, ended, format)
         raise StreamReset("bad_request", QUESTIONS)
 
     async def statistics(self, since: int | None) -> Stats:
@@ -132,16 +133,28 @@ class Answering:
             return kept if held is None else joined(kept, held)
         return held
 
-    def _exported(self, trace: Trace, format: ExportFormat) -> str:
-        """What has ended of a trace, as lines of that format."""
-        spans = [span for span in trace.spans if span.end is not None]
-        if format == "otlp-json":
-            return request_line(self._encoder(), spans).decode("ascii")
-        return "".join(line(span).decode("ascii") for span in spans)
+    def _exported(self, spans: Sequence[Span], format: ExportFormat) -> dict[str, Any]:
+        """As many of these as fit one answer, as lines of that format, and after which more are to follow."""
+        # As JSON spans may be several times as large.
+        fit, _ = sizes.fitting((span.to_wire() for span in spans), sizes.MAX_BYTES // 4)
+        part = spans[: max(1, fit)]
+        more = [part[-1].start, part[-1].span_id] if len(part) < len(spans) else None
+        if not part:
+            text = b""
+        elif format == "otlp-json":
+            text = request_line(self._encoder(), part)
+        else:
+            text = b"".join(map(line, part))
+        return {"export": text.decode("ascii"), "next": more}
 
     def _hand_over(self) -> None:
         """What has ended by now is in the sums that are asked for."""
         self._store.add(self._assembler.take_rollup(), {})
+
+
+def _ended_after(after: tuple[int, int], spans: Iterable[Span]) -> list[Span]:
+    """What has ended of a trace, after the span of that start and id."""
+    return [span for span in spans if span.end is not None and (span.start, span.span_id) > after]
 
 
 def _spans_of(session: str, found: Iterable[Trace]) -> Iterable[Span]:

@@ -106,8 +106,11 @@ class TelemetryClient:
 
     async def export(self, trace_id: str, format: ExportFormat = "otlp-json") -> str:
         """One trace as text of that format; empty where it is not kept."""
-        answer = await self._ask({"export": trace_id, "format": format})
-        return str(answer["export"])
+        text, after = "", [0, 0]
+        while after is not None:
+            answer = await self._ask({"export": trace_id, "format": format, "after": after})
+            text, after = text + answer["export"], answer["next"]
+        return text
 
     async def live(
         self, session: str | None = None, *, watching: Callable[[], None] | None = None

@@ -176,6 +176,23 @@ async def test_answers_and_what_is_watched_are_bounded_by_bytes(
     await asyncio.wait({task})
 
 
+async def test_a_trace_of_any_size_is_exported(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In as many answers as it takes, each span once; what runs is not told."""
+    monkeypatch.setattr(sizes, "MAX_BYTES", 20_000)
+    await net.open()
+    recorder, shipper = net.source("a")
+    root = recorder.start("root")
+    for number in range(9):
+        recorder.start(f"work {number}", parent=root.context, attributes={"text": "x" * 2000}).end()
+    assert await shipper.flush()
+    id_ = f"{root.trace_id:032x}"
+    told = [json.loads(line) for line in (await net.client().export(id_, "jsonl")).splitlines()]
+    assert [span["name"] for span in told] == [f"work {number}" for number in range(9)]
+    requests = (await net.client().export(id_)).splitlines()
+    spans = [json.loads(one)["resourceSpans"][0]["scopeSpans"][0]["spans"] for one in requests]
+    assert [len(part) for part in spans] == [2, 2, 2, 2, 1]
+
+
 async def test_a_source_that_does_not_say_who_it_is_is_refused(net: Any) -> None:
     """A stream of spans without a proper header is reset and leaves no trace."""
     host = await net.open()
