@@ -72,7 +72,11 @@ class Answering:
                 self._hand_over()
                 rows = await self._store.cost(by, since)
                 return {"rows": [row.to_wire() for row in rows]}
-            case {"export": str(id), "format": "jsonl" | "otlp-json" as format, "after": [int(start), int(span)]}:
+            case {
+                "export": str(id),
+                "format": "jsonl" | "otlp-json" as format,
+                "after": [int(start), int(span)],
+            }:
                 found = await self._trace(id)
                 ended = _ended_after((start, span), found.spans if found else ())
                 return await asyncio.to_thread(self._exported, ended, format)

@@ -100,7 +100,10 @@ class TelemetryClient:
         return Stats.from_wire((await self._ask({"stats": since}))["stats"])
 
     async def cost(self, by: CostBy = "session", since: int | None = None) -> tuple[CostRow, ...]:
-        """What all calls came to, of all time or since that hour, the dearest first."""
+        """What all calls came to, of all time or since that hour, the dearest first.
+
+        Past 10,000 sessions the cheaper ones are told as one, `other`.
+        """
         answer = await self._ask({"cost": by, "since": since})
         return tuple(map(CostRow.from_wire, answer["rows"]))
 

@@ -22,7 +22,7 @@ from llmgine.actors.telemetry.keeping.tables import (
 )
 from llmgine.telemetry import CostRow, Rollup, SessionSummary, Stats
 from llmgine.telemetry.answers import CostBy
-from llmgine.telemetry.rollup import HOUR, Calls, ModelUsage, Spent
+from llmgine.telemetry.rollup import HOUR, OTHER, Calls, ModelUsage, Spent
 from llmgine.telemetry.sketch import Sketch
 from llmgine.telemetry.summaries import (
     cost_of,
@@ -34,6 +34,7 @@ from llmgine.telemetry.summaries import (
     unpriced_of,
 )
 
+MOST_ROWS: Final = 10_000  # of one answer on costs
 _SPANS: Final = "spans"
 _ADDING: Final = {
     "cost": "decimal_add",
@@ -105,10 +106,17 @@ def of_session(connection: sa.Connection, session: str) -> list[ModelUsage]:
 
 
 def cost(connection: sa.Connection, by: CostBy, since: int | None) -> list[CostRow]:
-    """What calls came to that ended in the hour of `since` or later, the dearest first."""
+    """What calls came to that ended in the hour of `since` or later, the dearest first.
+
+    Past MOST_ROWS all cheaper ones share `other`.
+    """
     rows: dict[str, Spent] = {}
     for calls, of_calls in _spent(connection, SPENT.c.hour >= _hour(since)):
         rows.setdefault(key_of(by, calls), Spent()).add(of_calls)
+    if len(rows) > MOST_ROWS:
+        dearest = sorted(rows, key=lambda key: (-rows[key].cost, key))
+        rest = total_of([rows.pop(key) for key in dearest[MOST_ROWS - 1 :]])
+        rows.setdefault(OTHER, Spent()).add(rest)
     told = [cost_row(key, of_key) for key, of_key in rows.items()]
     return sorted(told, key=lambda row: (-(row.cost or Decimal(0)), row.key))
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from llmgine.actors.telemetry.keeping import TraceStore, database, engine
+from llmgine.actors.telemetry.keeping import TraceStore, database, engine, sums
 from llmgine.telemetry import Cut, Rollup, Span, TelemetryOptions, Trace, TraceQuery, names
 
 SECOND = 1_000_000_000
@@ -132,6 +132,18 @@ async def test_a_question_that_is_given_up_loses_nothing(
     await first
     assert await found(store) == [1]
     assert [one.spent.calls for one in await store.usage("s")] == [1]
+
+
+async def test_costs_of_very_many_are_told_in_one_answer(
+    opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dearest by name, and all others as one; together they are what all came to."""
+    monkeypatch.setattr(sums, "MOST_ROWS", 3)
+    store = await opening()
+    names_ = ["a", "b", "b", "other", "c", "c", "c", "d"]
+    store.add(rolled(*(span(1, number, session=name) for number, name in enumerate(names_))), {})
+    told = [(row.key, row.calls, row.cost) for row in await store.cost("session", None)]
+    assert told == [("c", 3, Decimal("0.003")), ("other", 3, Decimal("0.003")), ("b", 2, Decimal("0.002"))]
 
 
 async def test_traces_are_found_by_all_that_is_asked(opening: Opening) -> None:
