@@ -121,7 +121,8 @@ class TelemetryOptions(BaseModel):
     """How long a trace must have been quiet, with nothing of it running, until it is decided upon."""
 
     sample_grace: Seconds = 30.0
-    """How long a trace of which something runs may be quiet until it is decided upon by what is known."""
+    """How long a trace of which something runs may be quiet until it is kept by what is known, where there is
+    a reason to keep it."""
 
     max_traces: Count = 2000
     """Traces kept in memory; the ones that have been quiet the longest go first, counted."""

@@ -3,7 +3,8 @@
 A trace is kept for a span that failed, for one that took long or a whole that did, for a chosen session, or
 because its id is among a share of all ids. As soon as there is a reason, all that has ended of the trace may
 be passed on; until then it waits. A trace is settled once nothing of it runs and it has been quiet for a
-moment, or once it has been quiet for long, whatever runs: what runs has taken its time until then.
+moment; with a reason also once it has been quiet for long, whatever runs. What runs takes its time, so it may
+become slow in silence, and nothing of it is given up as long as it can be held.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ class TailSampler:
             quiet = now - known.changed
             if quiet < self._settle:
                 break
-            if not known.running or quiet >= self._grace:
+            if known.running:
+                self._time(known, now)
+            if not known.running or (quiet >= self._grace and known.reasons):
                 due.append(trace_id)
         return [self._take(trace_id, now) for trace_id in due]
 

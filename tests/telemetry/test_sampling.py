@@ -83,16 +83,28 @@ def test_the_ratio_is_the_share() -> None:
 
 
 def test_what_runs_is_waited_for_until_the_grace_is_over() -> None:
-    """A quiet trace with something running is settled by what is known, and again once more is."""
-    sampling = sampler(sample_grace=30.0, sample_slow=None)
-    sampling.add([span(number=1), span(number=2, seconds=None)], 0)
+    """A quiet trace with a reason is settled by what is known, whatever runs, and again once more is."""
+    sampling = sampler(sample_grace=30.0)
+    sampling.add([span(number=1, error="timeout"), span(number=2, seconds=None)], 0)
     assert sampling.due(29 * SECOND) == []
-    assert sampling.due(30 * SECOND) == [Settled(1, "")]
-    late = span(number=2, error="actor_died")
+    assert sampling.due(30 * SECOND) == [Settled(1, "error")]
+    late = span(number=2)
     assert sampling.add([late], 60 * SECOND) == [late]
     assert sampling.due(61 * SECOND) == [Settled(1, "error")]
+    assert sampling.counters()["kept_error"] == 1
+
+
+def test_what_runs_without_a_reason_is_not_given_up() -> None:
+    """However long it is quiet: when it fails in the end, all that had ended before goes on."""
+    sampling = sampler(sample_grace=30.0, sample_slow=None)
+    first = span(number=1)
+    sampling.add([first, span(number=2, seconds=None)], 0)
+    assert sampling.due(1000 * SECOND) == []
+    late = span(number=2, error="actor_died")
+    assert sampling.add([late], 1001 * SECOND) == [first, late]
+    assert sampling.due(1002 * SECOND) == [Settled(1, "error")]
     counters = sampling.counters()
-    assert (counters["dropped_traces"], counters["kept_error"]) == (0, 1)
+    assert (counters["dropped_traces"], counters["dropped_spans"], counters["kept_error"]) == (0, 0, 1)
 
 
 def test_what_runs_for_long_is_slow_before_it_ends() -> None:
