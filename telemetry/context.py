@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import random
 import re
+from math import log1p
 from typing import NamedTuple
 
 WIRE_SIZE = 25
 SAMPLED = 1
+RANDOM_BITS = 56  # of a trace id, by the W3C's second level of trace contexts
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 
@@ -69,3 +71,14 @@ class TraceContext(NamedTuple):
         if len(wire) != WIRE_SIZE:
             raise ValueError(f"a trace context has {WIRE_SIZE} bytes, not {len(wire)}")
         return cls(int.from_bytes(wire[:16], "big"), int.from_bytes(wire[16:24], "big"), wire[24])
+
+
+def next_root(one_in: int) -> tuple[int, TraceContext]:
+    """Of roots that each draw an id, how many it takes until one is among that share of ids, and that one.
+
+    The share are the highest ids, which whoever samples by trace id keeps first. So a root that is passed
+    over costs no id, and nobody can tell.
+    """
+    passed_over = log1p(-random_bits(53) / 2**53) / log1p(-1 / one_in) if one_in > 1 else 0
+    drawn = 2**RANDOM_BITS - 1 - random_bits(RANDOM_BITS) // one_in
+    return 1 + int(passed_over), TraceContext(random_bits(128 - RANDOM_BITS) << RANDOM_BITS | drawn, 0)

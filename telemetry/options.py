@@ -102,7 +102,8 @@ class TelemetryOptions(BaseModel):
     """Characters of one attribute that holds a conversation; a longer one loses its oldest messages."""
 
     sample_loose: Annotated[int, Field(ge=0)] = 1000
-    """Of the traces that begin with an event on the bus, one in this many makes spans; 0 means none."""
+    """Of the traces that begin with an event on the bus, one in this many makes spans, by trace id; 0 means
+    none."""
 
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the traces that are kept where nothing else speaks for them, chosen by trace id. Sums count

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
+from llmgine.telemetry.context import RANDOM_BITS
 from llmgine.telemetry.options import TelemetryOptions
 from llmgine.telemetry.records import Span
 from llmgine.telemetry.rollup import session_name
@@ -22,7 +23,6 @@ from llmgine.telemetry.rollup import session_name
 Reason = Literal["error", "slow", "session", "ratio"]
 REASONS: tuple[Reason, ...] = get_args(Reason)  # the one that says the most first
 
-_RANDOM_BITS = 56  # of a trace id, by the W3C's second level of trace contexts
 _SETTLED_REMEMBERED = 10_000
 _MAX_CHOSEN = 1000
 
@@ -51,7 +51,7 @@ class TailSampler:
 
     def __init__(self, options: TelemetryOptions | None = None) -> None:
         self._options = options or TelemetryOptions()
-        self._threshold = round((1 - self._options.sample_ratio) * 2**_RANDOM_BITS)
+        self._threshold = round((1 - self._options.sample_ratio) * 2**RANDOM_BITS)
         self._settle = int(self._options.sample_settle * 1e9)
         self._grace = int(self._options.sample_grace * 1e9)
         self._open: OrderedDict[int, _Open] = OrderedDict()  # the longest quiet first
@@ -149,7 +149,7 @@ class TailSampler:
         self._time(known, known.end)
         if self._chosen and self._is_chosen(session_name(span)):
             known.reasons.add("session")
-        if span.trace_id & (2**_RANDOM_BITS - 1) >= self._threshold:
+        if span.trace_id & (2**RANDOM_BITS - 1) >= self._threshold:
             known.reasons.add("ratio")
 
     def _time(self, known: _Open, end: int) -> None:

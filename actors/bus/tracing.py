@@ -26,7 +26,7 @@ from llmgine.telemetry import (
     current_trace,
     names,
 )
-from llmgine.telemetry.context import random_bits
+from llmgine.telemetry.context import next_root
 from llmgine.telemetry.current import Scope, enter, leave
 
 _OWN = "llmgine."
@@ -63,13 +63,15 @@ class Hop(NamedTuple):
 
 
 class Tracing:
-    """The hops of one process, in its recorder; of loose messages one in `one_in` is traced, 0 for none."""
+    """The hops of one process, in its recorder; of loose messages one in `one_in` is traced, by trace id.
+
+    0 is for none. The next one is known beforehand: `left` counts the messages down to it.
+    """
 
     def __init__(self, recorder: SpanRecorder, one_in: int) -> None:
         self._recorder = recorder
         self._one_in = one_in
-        # So many loose messages more, until one is traced; the first of a process is as likely as any.
-        self.left = 1 + random_bits(64) % one_in if one_in else _NEVER
+        self.left, self._root = next_root(one_in) if one_in else (_NEVER, None)
 
     def measures(self, kind: str) -> tuple[Histogram, ...]:
         """Of how long handlers of that kind take: in the bus's own name, and in the conventions'."""
@@ -97,7 +99,8 @@ class Tracing:
         if context is None:
             if self.left > 0:
                 return None, None
-            self.left = 1 + random_bits(64) % (2 * self._one_in - 1)
+            context = self._root
+            self.left, self._root = next_root(self._one_in)
             if own:
                 return None, None
         elif own or not context.sampled:
