@@ -127,6 +127,11 @@ class ProviderError(LlmgineError):
         self.hint = hint
         self.rate_limits = tuple(rate_limits)
 
+    @property
+    def error_type(self) -> str:
+        """What it is called in spans and figures."""
+        return self.kind.value
+
     def __str__(self) -> str:
         """Who failed, what it said, with which status, and what mends it, as far as each is known."""
         whom = "/".join(part for part in (self.provider, self.model) if part)

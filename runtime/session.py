@@ -22,7 +22,6 @@ from llmgine.actors.bus import (
     Subscription,
 )
 from llmgine.actors.control import RuntimeNotFound, RuntimeStopping
-from llmgine.actors.pools.client.spans import error_kind
 from llmgine.actors.sessions import (
     Engine,
     Found,
@@ -66,7 +65,7 @@ from llmgine.runtime.placing import Placement, placed
 from llmgine.runtime.schedules import ScheduledEvent, ScheduleOptions
 from llmgine.runtime.scoped_bus import ScopedBus
 from llmgine.runtime.spans import asked
-from llmgine.telemetry import OpenSpan, TraceContext, names
+from llmgine.telemetry import OpenSpan, TraceContext, error_type, names
 
 # What a wrong value is answered with.
 _LIMITS = "Limits(steps=4)"
@@ -248,7 +247,7 @@ class Session:
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, TurnFailed):
-                        span.end(error=error_kind(event.error), message=str(event.error))
+                        span.end(error=error_type(event.error), message=str(event.error))
                     elif isinstance(event, TurnDone):
                         span.set({names.LLMGINE_TURN_ID: event.reply.turn_id})
                         span.end()

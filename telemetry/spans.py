@@ -175,20 +175,28 @@ class OpenSpan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
+        if error is None:
             self.end()
         else:
-            self.end(error=error_type(kind), message=error_text(error) if self._recorder.content else "")
+            self.end(error=error_type(error), message=error_text(error) if self._recorder.content else "")
 
 
-def error_type(kind: type[BaseException]) -> str:
-    """The value of `error.type` for an exception class; its text is not told, it may hold content."""
-    if kind.__name__ in ("CancelledError", "GeneratorExit"):
-        return CANCELLED
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+def error_type(error: BaseException) -> str:
+    """The value of `error.type` for an error: its own `error_type` where it has one, else its class.
+
+    Its text is not told, it may hold content.
+    """
+    try:
+        own = getattr(error, "error_type", None)
+    except Exception:  # its own class may fail at that
+        own = None
+    if isinstance(own, str):
+        return own
+    name = type(error).__name__
+    return CANCELLED if name in ("CancelledError", "GeneratorExit") else name
 
 
-def error_text(error: BaseException | None) -> str:
+def error_text(error: BaseException) -> str:
     """What an exception says; its own class may fail at that."""
     try:
         return str(error)

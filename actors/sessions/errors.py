@@ -101,6 +101,8 @@ class TurnError(LlmgineError):
 class TurnCancelled(TurnError):
     """The turn was cancelled; what had been answered stays in the conversation."""
 
+    error_type = "cancelled"  # in spans and figures, as of everything that was cut off
+
 
 class TurnDeadline(TurnError):
     """The turn's time was up; what had been answered stays in the conversation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from decimal import Decimal
@@ -87,7 +88,29 @@ def test_a_block_that_raises_ends_its_span_with_the_kind_of_error() -> None:
     assert [span.error for span in spans(batch)] == ["ValueError", names.CANCELLED]
     assert batch is not None
     assert b"secret words" not in batch.pack()
-    assert error_type(MalformedBatch) == "llmgine.telemetry.records.MalformedBatch"
+    assert error_type(MalformedBatch()) == "MalformedBatch"
+
+
+class TooLate(Exception):
+    """It says itself what it is called."""
+
+    error_type = "timeout"
+
+
+class Unspeakable(Exception):
+    """It cannot even be asked what it is called."""
+
+    def __getattr__(self, name: str) -> str:
+        raise RuntimeError(name)
+
+
+def test_an_error_has_one_name_wherever_it_ends_a_span() -> None:
+    """Its own word, as a failed model call has one, else its class."""
+    source = recorder()
+    for error in (TooLate(), Unspeakable()):
+        with pytest.raises(type(error)), source.start("work"):
+            raise error
+    assert [span.error for span in spans(source.drain())] == ["timeout", "Unspeakable"]
 
 
 def test_a_full_ring_drops_the_oldest_and_counts_it() -> None:
@@ -236,6 +259,8 @@ def test_attributes_may_hold_anything() -> None:
     assert "RuntimeError" in attributes["hostile"]
     assert len(attributes["long"]) < 4200
     assert attributes["5"] == "key"
+    assert attributes["nan"] == "nan"
+    assert json.loads(json.dumps(attributes, allow_nan=False))["cyclic"]
 
 
 class Unreadable(dict[str, Any]):

@@ -20,8 +20,7 @@ from llmgine.providers import (
     StreamEvent,
 )
 from llmgine.providers.contracts import Usage
-from llmgine.providers.errors import ErrorKind, ProviderError
-from llmgine.telemetry import Histogram, OpenSpan, SpanRecorder, TraceContext, names
+from llmgine.telemetry import Histogram, OpenSpan, SpanRecorder, TraceContext, error_type, names
 
 Servers = Callable[[str], tuple[str, int] | None]
 """Host and port of a provider's server, by the provider's name; None where no server is asked."""
@@ -80,7 +79,7 @@ class ModelSpan:
                 self._span.end()
             case Failed(error, _, usage):
                 self.used(usage)
-                self._span.end(error=error_kind(error), message=str(error))
+                self._span.end(error=error_type(error), message=str(error))
             case Reset():
                 self.restarted()
             case PartDone():
@@ -213,20 +212,11 @@ def ended(span: OpenSpan) -> Iterator[None]:
         yield
     except BaseException as error:
         content = span.recorder.content
-        span.end(error=error_kind(error), message=str(error) if content else "")
+        span.end(error=error_type(error), message=str(error) if content else "")
         raise
     finally:
         span.end()
         _measured(span)
-
-
-def error_kind(error: BaseException) -> str:
-    """A short word of low cardinality for an error."""
-    if isinstance(error, ProviderError):
-        return error.kind.value
-    if type(error).__name__ in ("CancelledError", "TurnCancelled", "GeneratorExit"):
-        return ErrorKind.CANCELLED.value
-    return type(error).__name__
 
 
 def usage_attributes(usage: Usage) -> dict[str, int]:

@@ -39,7 +39,7 @@ from llmgine.providers.calls.hints import hint_for
 from llmgine.providers.clients.routes import server_of
 from llmgine.providers.events import to_wire
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
-from llmgine.telemetry import OpenSpan, SpanRecorder, TraceContext
+from llmgine.telemetry import OpenSpan, SpanRecorder, TraceContext, error_type
 from llmgine.telemetry import names as spans
 
 logger = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class Serving:
         except LlmgineError as error:
             await stream.send(wire.failure_to_wire(error))
             stream.finish()
-            return error.kind.value if isinstance(error, ProviderError) else type(error).__name__
+            return error_type(error)
         await stream.send([wire.ACCEPTED, self._door.load])
         ends = began + (request.deadline or self._endpoint.timeouts.total)
         until, span = min(ends, ticket.expires), self._span(session, trace)

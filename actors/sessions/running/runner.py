@@ -36,7 +36,7 @@ from llmgine.actors.sessions.running.clock import TurnClock
 from llmgine.actors.sessions.running.engines import CallModel, Finish, RunTools, Step, TurnView
 from llmgine.actors.sessions.running.observer import TurnObserver, TurnSummary
 from llmgine.actors.sessions.running.resuming import resume
-from llmgine.actors.sessions.running.spans import TurnSpans, error_kind
+from llmgine.actors.sessions.running.spans import TurnSpans
 from llmgine.actors.sessions.running.steps import Conversation, ModelCaller, Steps, Turn
 from llmgine.actors.sessions.running.telling import Telling
 from llmgine.actors.sessions.running.views import Views
@@ -46,7 +46,7 @@ from llmgine.actors.sessions.turns.steering import Steering
 from llmgine.actors.sessions.turns.turn import TurnRequest, TurnTally, served_by
 from llmgine.providers.contracts import Message, ToolCallPart, ToolSpec, Usage
 from llmgine.providers.errors import InvalidRequest, LlmgineError
-from llmgine.telemetry import names
+from llmgine.telemetry import error_type, names
 
 # An engine of the user's own that never finishes is stopped here.
 _ENGINE_STEPS = 10_000
@@ -109,7 +109,7 @@ class TurnRunner:
                 turn.steering = steering or turn.steering
                 await self._end(turn, await self._outcome(turn, until, deadline, seconds), began)
         except BaseException as error:
-            kind = SessionMoved.__name__ if self._journal.closed else error_kind(error)
+            kind = SessionMoved.__name__ if self._journal.closed else error_type(error)
             spans.end(TurnTally() if turn is None else turn.tally, kind)
             raise
 
@@ -262,7 +262,7 @@ class TurnRunner:
         turn.emit(event)
         tally = turn.tally
         model = turn.view.model if tally.last is None else served_by(tally.last)
-        kind = None if error is None else error_kind(error)
+        kind = None if error is None else error_type(error)
         turn.spans.end(tally, kind)
         self._observer.turn_completed(
             TurnSummary(

@@ -11,7 +11,6 @@ from llmgine.actors.pools.client.spans import (
     ModelSpan,
     Servers,
     ended,
-    error_kind,
     model_call,
     unknown_server,
 )
@@ -20,7 +19,7 @@ from llmgine.providers.contracts import LLMRequest, ToolCallPart, ToolResultPart
 from llmgine.telemetry import OpenSpan, SpanRecorder, TraceContext, names
 from llmgine.telemetry.current import standing_in
 
-__all__ = ["ModelSpan", "ToolSpan", "TurnSpans", "error_kind"]
+__all__ = ["ModelSpan", "ToolSpan", "TurnSpans"]
 
 _TOOL_ERROR = "tool_error"
 
