@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -101,8 +102,10 @@ def plain(value: Any, limit: int, depth: int = 0, mask: Mask = mask_secrets) -> 
         masked = _encodable(mask(value[: 2 * limit]))
         missing = len(value) - 2 * limit
         return cut(masked, limit) if missing <= 0 else f"{masked[:limit]}… [{missing + limit} more]"
-    if value is None or kind is bool or kind is float:
+    if value is None or kind is bool:
         return value
+    if kind is float:
+        return value if math.isfinite(value) else str(value)
     if kind is int:
         return value if value in _INT64 else cut(_text(value), limit)
     if isinstance(value, list | tuple | set | frozenset | Mapping) and depth < _MAX_DEPTH:

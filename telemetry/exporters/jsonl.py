@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from llmgine.telemetry.exporters.lines import LineFile
 from llmgine.telemetry.records import Span
@@ -54,7 +53,7 @@ def line(span: Span) -> bytes:
         "end_time_unix_nano": span.end,
         "seconds": span.seconds,
         "error_type": span.error,
-        "attributes": _json(plain(span.attributes, MAX_VALUE)),
+        "attributes": plain(span.attributes, MAX_VALUE),
         "links": [
             {"trace_id": f"{link.trace_id:032x}", "span_id": f"{link.span_id:016x}"} for link in span.links
         ],
@@ -62,7 +61,7 @@ def line(span: Span) -> bytes:
             {
                 "time_unix_nano": event.time,
                 "name": event.name,
-                "attributes": _json(plain(event.attributes, MAX_VALUE)),
+                "attributes": plain(event.attributes, MAX_VALUE),
             }
             for event in span.events
         ],
@@ -73,14 +72,3 @@ def line(span: Span) -> bytes:
         fields["links"] = fields["events"] = []
         text = json.dumps(fields, allow_nan=False)
     return text.encode("ascii") + b"\n"
-
-
-def _json(value: Any) -> Any:
-    """A plain value with what JSON has no number for written as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, list):
-        return [_json(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _json(item) for key, item in value.items()}
-    return value
