@@ -71,7 +71,7 @@ class Tracing:
     def __init__(self, recorder: SpanRecorder, one_in: int) -> None:
         self._recorder = recorder
         self._one_in = one_in
-        self.left, self._root = next_root(one_in) if one_in else (_NEVER, None)
+        self.left, self._root = next_root(one_in) if one_in else (_NEVER, TraceContext.new())
 
     def measures(self, kind: str) -> tuple[Histogram, ...]:
         """Of how long handlers of that kind take: in the bus's own name, and in the conventions'."""

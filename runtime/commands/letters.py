@@ -11,7 +11,7 @@ import typer
 
 from llmgine.runtime.commands.asking import ask
 from llmgine.runtime.commands.grouping import group
-from llmgine.runtime.commands.moments import moment_or_ago
+from llmgine.runtime.commands.moments import moment
 from llmgine.runtime.commands.output import AsJson, UsageRefused, clock, done, facts, table, write, write_json
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
@@ -42,7 +42,7 @@ def _chosen(
     if reason is not None and reason not in REASONS:
         raise UsageRefused(f"--reason {reason!r}: use one of {', '.join(REASONS)}")
     chosen = {"handler": handler, "reason": reason, "session": session, "type": type_}
-    return {**chosen, "since": None if since is None else moment_or_ago(since)}
+    return {**chosen, "since": None if since is None else moment(since)}
 
 
 def _check_choice(verb: str, ids: list[str] | None, chosen: dict[str, Any], every: bool) -> None:

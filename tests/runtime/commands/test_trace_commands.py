@@ -64,7 +64,14 @@ def test_traces_are_listed(capsys: Out) -> None:
     assert execute(["traces", "--json", "-s", "talk", "--since", "1h", "--slow", "0", "-m", "echo"]) == 0
     (one,) = lines(capsys)
     assert (one["session"], one["models"], one["running"]) == ("talk", ["scripted/echo"], 0)
-    for none in (["-s", "other"], ["--errors"], ["--slow", "3600"], ["-m", "gpt"], ["--until", "1h"]):
+    for none in (
+        ["-s", "other"],
+        ["--errors"],
+        ["--slow", "3600"],
+        ["-m", "gpt"],
+        ["--until", "1h"],
+        ["--since", "9999-12-31"],
+    ):
         assert execute(["traces", "ls", *none]) == 0
         assert capsys.readouterr().out == "no traces\n"
 

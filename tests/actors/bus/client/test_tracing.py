@@ -17,6 +17,7 @@ from llmgine.actors.sessions.messages import TurnStarted
 from llmgine.telemetry import Span, SpanRecorder, TelemetryOptions, TraceContext, current_trace, names, span
 from llmgine.telemetry.current import recorded
 from llmgine.telemetry.sampling import TailSampler
+from llmgine.telemetry.spans import OpenSpan
 from tests.actors.bus.client.conftest import House
 
 Until = Callable[..., Any]
@@ -291,7 +292,7 @@ async def test_what_cannot_be_sent_leaves_no_open_span(house: House) -> None:
 def test_loose_messages_are_traced_by_trace_id() -> None:
     """One in so many is the root of a trace whose id is among the same share of all ids."""
     recorder = SpanRecorder("here")
-    tracing, traced, sent = Tracing(recorder, 4), [], 0
+    tracing, traced, sent = Tracing(recorder, 4), list[OpenSpan](), 0
     while len(traced) < 500:
         sent += 1
         tracing.left -= 1
