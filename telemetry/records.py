@@ -52,7 +52,7 @@ class Batch:
 
     Records are numbered from 0 by source and instance, `first` is the number of this batch's first
     one. Records that a full ring dropped take numbers too, so a gap is a loss; `lost` is their total
-    so far. `number` counts batches, for metrics, where the later value holds.
+    so far. `number` counts batches from 1, for metrics, where the later value holds.
     """
 
     source: str

@@ -380,7 +380,7 @@ class SpanRecorder:
         self._told_lost = lost
         self._next = first + len(records)
         self._batches += 1
-        return Batch(self.source, self.instance, self._batches - 1, first, lost, tuple(records), changed)
+        return Batch(self.source, self.instance, self._batches, first, lost, tuple(records), changed)
 
     def _record(self, span: OpenSpan) -> SpanRecord:
         name, session, attributes = span.name, span.session, span.attributes

@@ -64,7 +64,7 @@ class TelemetryShipper:
         self._stream: Stream | None = None
         self._unacknowledged: deque[Batch] = deque()
         self._sent = 0  # how many of these have been sent on the present stream
-        self._last = -1  # number of the last batch drained
+        self._last = 0  # number of the last batch drained
         self._arrived = 0  # records that were acknowledged
         self._reopen = False
         self._flushes: list[_Flush] = []

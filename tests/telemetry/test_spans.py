@@ -159,7 +159,7 @@ def test_drains_are_numbered_without_gaps() -> None:
     seen = []
     while (batch := source.drain(3)) is not None:
         seen.append((batch.number, batch.first, len(batch.spans)))
-    assert seen == [(0, 0, 3), (1, 3, 3), (2, 6, 3), (3, 9, 1)]
+    assert seen == [(1, 0, 3), (2, 3, 3), (3, 6, 3), (4, 9, 1)]
 
 
 def test_whoever_ships_is_told_at_the_mark_once() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmgine.actors.link import Connection, LinkError, NotSendable
 from llmgine.actors.telemetry import TelemetryClient, TelemetryShipper
-from llmgine.actors.telemetry.client import BATCH_RECORDS, WINDOW
+from llmgine.actors.telemetry.client import BATCH_RECORDS, WINDOW, _halves
 from llmgine.telemetry import Batch, SpanRecorder, TelemetryOptions, names
 
 
@@ -269,6 +269,18 @@ async def test_a_batch_too_large_for_the_link_goes_in_parts(net: Any) -> None:
     recorder.start("small", session="s").end()
     assert await shipper.flush()
     assert host.assembler.counters()["records"] == 8
+
+
+def test_a_part_of_a_batch_is_not_taken_for_the_whole() -> None:
+    """Whoever hears that the earlier part has arrived still holds the rest, of the very first batch too."""
+    recorder = SpanRecorder("large")
+    for _ in range(3):
+        recorder.start("work").end()
+    batch = recorder.drain()
+    assert batch is not None
+    later, earlier = _halves(batch)
+    assert earlier.number < later.number == batch.number
+    assert [(part.first, len(part.spans)) for part in (earlier, later)] == [(0, 1), (1, 2)]
 
 
 class Nowhere:
