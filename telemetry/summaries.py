@@ -17,6 +17,7 @@ from llmgine.telemetry.answers import (
     TraceSummary,
 )
 from llmgine.telemetry.assemble import Trace
+from llmgine.telemetry.names import ACTOR_DIED
 from llmgine.telemetry.records import Span
 from llmgine.telemetry.rollup import SKETCHES, Calls, ModelUsage, Rollup, Spent, by_model, is_call, model_of
 from llmgine.telemetry.sketch import Sketch
@@ -59,17 +60,22 @@ def summary_of(trace: Trace, kept_because: str = "") -> TraceSummary:
 
 
 def joined(one: Trace, other: Trace) -> Trace:
-    """What both know of one trace; an end wins over a start, and the other over the one."""
+    """What both know of one trace; an end wins over a start, and the other over the one.
+
+    A process that the one took for dead lives where all that it was cut off from has ended by itself.
+    """
     spans = {span.span_id: span for span in one.spans}
     for span in other.spans:
         if span.span_id not in spans or span.end is not None:
             spans[span.span_id] = span
+    died = {span.source for span in spans.values() if span.error == ACTOR_DIED}
+    cuts = (*(cut for cut in one.cuts if cut.source in died), *other.cuts)
     return Trace(
         one.trace_id,
         tuple(sorted(spans.values(), key=lambda span: (span.start, span.span_id))),
         tuple(sorted({*one.sessions, *other.sessions})),
         max(one.over_limit, other.over_limit),
-        tuple({cut.instance: cut for cut in (*one.cuts, *other.cuts)}.values()),
+        tuple({cut.instance: cut for cut in cuts}.values()),
     )
 
 

@@ -105,6 +105,19 @@ async def test_more_of_a_trace_is_added_to_what_is_kept(opening: Opening) -> Non
     assert await found(store, session="a") == await found(store, session="b") == [7]
 
 
+async def test_a_process_that_came_back_leaves_no_mark(opening: Opening) -> None:
+    """A trace is incomplete for as long as something in it is taken for dead."""
+    store = await opening()
+    for number in (7, 8):
+        died = span(number, 1, error=names.ACTOR_DIED)
+        store.keep(trace(number, died, cuts=(Cut("a", 5, 12),)), "error")
+    await store.flush()
+    store.keep(trace(7, span(7, 1, seconds=9)), "error")
+    store.keep(trace(8, span(8, 2)), "error")
+    told = await store.find(TraceQuery(), 10, None)
+    assert [(one.id[-1], one.incomplete) for one in told] == [("8", True), ("7", False)]
+
+
 async def test_a_question_that_is_given_up_loses_nothing(
     opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
