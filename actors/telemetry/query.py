@@ -134,15 +134,22 @@ class TelemetryClient:
             stream.reset("done")
 
     async def keep(self, session: str) -> None:
-        """Keep every trace of a session from now on, whatever is sampled; `*` stands for anything."""
+        """Keep every trace of a session from now on, whatever is sampled; `*` stands for anything.
+
+        It holds until the telemetry actor starts again; `telemetry.sample_sessions` holds for ever.
+        """
         await self._ask({"keep": session})
 
     async def pause(self) -> None:
-        """Observe nothing more: what begins from now on is neither kept, summed, exported nor told."""
+        """Take in no more spans: what begins from now on is neither kept, summed, exported nor told.
+
+        It holds in the telemetry actor, until that starts again. Processes go on recording, and metrics go on;
+        where nothing shall be recorded at all, launch with telemetry.enabled off.
+        """
         await self._ask({"pause": True})
 
     async def resume(self) -> None:
-        """Observe again."""
+        """Take in spans again; of those that began meanwhile the ones that end from now on."""
         await self._ask({"pause": False})
 
     async def counters(self) -> dict[str, Any]:
