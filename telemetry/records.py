@@ -115,6 +115,7 @@ def _span_record(wire: tuple[Any, ...]) -> SpanRecord:
     if not (
         tuple(map(type, wire[:8])) == _SPAN_TYPES
         and len(record.trace_id) == 16
+        and not (record.start | record.end) >> 63  # neither below zero nor beyond what a database takes
         and 0 <= record.kind < len(SPAN_KINDS)
         and type(record.error) in _TEXT_OR_NONE
         and type(record.attributes) in _MAP_OR_NONE
@@ -130,7 +131,8 @@ def _is_link(trace_id: Any, span_id: Any) -> bool:
 
 
 def _is_event(time: Any, name: Any, attributes: Any) -> bool:
-    return isinstance(time, int) and isinstance(name, str) and isinstance(attributes, dict | None)
+    in_time = isinstance(time, int) and not time >> 63
+    return in_time and isinstance(name, str) and isinstance(attributes, dict | None)
 
 
 def _series_record(wire: tuple[Any, ...]) -> SeriesRecord:

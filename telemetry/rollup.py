@@ -25,6 +25,7 @@ _OPERATIONS = names.INFERENCE_OPERATIONS | {names.OPERATION_EMBEDDINGS}
 # What ended as its process was given up: when that was says nothing of how long it took or waited, and it
 # may yet prove to live.
 _CLOSED = frozenset({names.ACTOR_DIED, names.UNFINISHED})
+_MOST_TOKENS = 10**15  # of one call; whoever says more is mistaken, and sums have 64 bits
 _LEAST, _MOST = Decimal("1e-15"), Decimal("1e12")  # what lies beyond is no cost, and would not add exactly
 
 
@@ -320,7 +321,7 @@ def _name(attributes: dict[str, Any], key: str) -> str:
 def _count(attributes: dict[str, Any], *keys: str) -> int:
     for key in keys:
         value = attributes.get(key)
-        if isinstance(value, int) and value >= 0:
+        if isinstance(value, int) and 0 <= value < _MOST_TOKENS:
             return int(value)
     return 0
 

@@ -143,8 +143,8 @@ class TelemetryClient:
     async def pause(self) -> None:
         """Take in no more spans: what begins from now on is neither kept, summed, exported nor told.
 
-        It holds in the telemetry actor, until that starts again. Processes go on recording, and metrics go on;
-        where nothing shall be recorded at all, launch with telemetry.enabled off.
+        It holds in the telemetry actor, until that starts again. Processes go on recording, and metrics go
+        on; where nothing shall be recorded at all, launch with telemetry.enabled off.
         """
         await self._ask({"pause": True})
 

@@ -75,6 +75,13 @@ def test_no_cost_that_is_none_is_added(cost: Any) -> None:
     assert model.cost is None
 
 
+def test_no_number_of_tokens_that_is_none_is_added() -> None:
+    """One that nobody can have used, or below zero, would spoil the sum of all others."""
+    wrong = {names.GEN_AI_USAGE_INPUT_TOKENS: 2**63, names.GEN_AI_USAGE_OUTPUT_TOKENS: -5}
+    [model] = map(stats_of, usage_of([call(FULL), call(wrong)]))
+    assert (model.calls, model.tokens.input, model.tokens.output) == (2, 100, 10)
+
+
 def test_only_model_calls_that_ended_count_as_calls() -> None:
     """Turns, tools and running calls add no usage; turns and tools are counted as spans of their session."""
     turn = call({names.GEN_AI_OPERATION_NAME: names.OPERATION_INVOKE_AGENT}, error="timeout")

@@ -364,10 +364,13 @@ def test_bytes_that_are_no_batch_are_refused(wire: bytes) -> None:
 def test_malformed_records_are_refused() -> None:
     """A batch with a record of another shape is refused as a whole."""
     good = (b"t" * 16, 1, 0, "n", 0, "", 1, 2, None, None)
-    for index, bad in ((0, b"short"), (1, "x"), (3, 5), (4, 77), (9, [])):
+    for index, bad in ((0, b"short"), (1, "x"), (3, 5), (4, 77), (6, -1), (7, 2**63), (9, [])):
         record: tuple[Any, ...] = (*good[:index], bad, *good[index + 1 :])
         with pytest.raises(MalformedBatch):
             Batch.unpack(Batch("s", 1, 0, 0, 0, (record,)).pack())  # type: ignore[arg-type]
+    for time in (-1, 2**63):
+        with pytest.raises(MalformedBatch):
+            Batch.unpack(Batch("s", 1, 0, 0, 0, ((*good, None, ((time, "e", None),)),)).pack())  # type: ignore[arg-type]
     for series in (("counter", "n", (), "text"), ("other", "n", (), 1), ("histogram", "n", (), 3)):
         with pytest.raises(MalformedBatch):
             Batch.unpack(Batch("s", 1, 0, 0, 0, (), (series,)).pack())  # type: ignore[arg-type]
