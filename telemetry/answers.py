@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -19,6 +19,8 @@ CostBy = Literal["session", "model", "provider"]
 ExportFormat = Literal["otlp-json", "jsonl"]
 
 T = TypeVar("T")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Told:
@@ -233,6 +235,13 @@ def page_to_wire(items: tuple[Any, ...], next: str | None) -> dict[str, Any]:
 def iso(time: int | None) -> str | None:
     """Nanoseconds as ISO 8601 in UTC, with microseconds."""
     return None if time is None else datetime.fromtimestamp(time / 1e9, UTC).isoformat()
+
+
+def nanoseconds(moment: datetime | None) -> int | None:
+    """A moment as nanoseconds since 1970, cut to microseconds; one that 64 bits do not reach is the last."""
+    if moment is None:
+        return None
+    return max(0, min((moment - _EPOCH) // timedelta(microseconds=1) * 1_000, 2**63 - 1))
 
 
 def _plain(value: Any) -> Any:

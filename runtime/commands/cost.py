@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,17 +32,14 @@ def cost(
     Example: `llmgine cost --by session --since 24h`
     """
     key, start = _key(by), nanoseconds(since)
-    found = sorted(
-        ask_telemetry(name, lambda telemetry: telemetry.cost(key, start)),
-        key=lambda row: (-(row.cost or Decimal(0)), row.key),
-    )
+    found = ask_telemetry(name, lambda telemetry: telemetry.cost(key, start))
     if as_json:
         write_json(*(row.to_json() for row in found))
     else:
         show_cost(by, found)
 
 
-def show_cost(by: str, found: list[CostRow]) -> None:
+def show_cost(by: str, found: Sequence[CostRow]) -> None:
     """A row for each, and their sum."""
     if not found:
         write("no model calls\n")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from llmgine.runtime.commands.output import UsageRefused
 
 _AGO = re.compile(r"(\d+)([smhd])")
-_LATEST = 2**63 - 1
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -28,6 +27,6 @@ def moment(text: str, option: str = "--since") -> datetime:
 
 def nanoseconds(text: str | None, option: str = "--since") -> int | None:
     """The same as nanoseconds since 1970, as far as 64 bits go."""
-    if text is None:
-        return None
-    return max(0, min(int(moment(text, option).timestamp() * 1_000_000) * 1_000, _LATEST))
+    from llmgine.telemetry.answers import nanoseconds as since_1970
+
+    return since_1970(None if text is None else moment(text, option))

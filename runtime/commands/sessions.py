@@ -19,7 +19,6 @@ from llmgine.runtime.commands.output import (
     clock,
     done,
     facts,
-    note,
     table,
     write,
     write_json,
@@ -159,7 +158,7 @@ def export(
     as_json: AsJson = False,
     name: RuntimeName = DEFAULT_RUNTIME,
 ) -> None:
-    """Write a session's history as JSON, indented; with --json, on one line.
+    """Write a session's history as JSON, indented; with --json, on one line, and of the file is told so, too.
 
     Example: `llmgine sessions export support-7 support-7.json`
     """
@@ -172,7 +171,7 @@ def export(
         write(data + "\n")
     else:
         file.write_text(data, encoding="utf-8")
-        note(f"written to {file}")
+        done(f"written to {file}", as_json=as_json, id=id_, file=str(file))
 
 
 @sessions.command("import")

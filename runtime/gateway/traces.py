@@ -15,7 +15,7 @@ from llmgine.actors.telemetry.query import View
 from llmgine.runtime.driver import Driver
 from llmgine.telemetry import Row, TraceQuery, TraceSummary
 from llmgine.telemetry import Tokens as Counted
-from llmgine.telemetry.answers import CostBy
+from llmgine.telemetry.answers import CostBy, nanoseconds
 
 # What says that telemetry is off, or away.
 AWAY = (NotReady, LinkError)
@@ -82,10 +82,6 @@ def tokens(counted: Counted) -> Tokens:
 def moment(time: int) -> datetime:
     """Nanoseconds since 1970 as a time in UTC, cut to microseconds."""
     return _EPOCH + timedelta(microseconds=time // 1_000)
-
-
-def nanoseconds(time: datetime | None) -> int | None:
-    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1) * 1_000
 
 
 def _row(row: Row) -> SpanRow:

@@ -78,8 +78,8 @@ def test_a_session_is_closed_and_deleted(capsys: Out) -> None:
 def test_a_session_goes_out_and_comes_in(capsys: Out, tmp_path: Path) -> None:
     """Through a file, or standard output, under an id of choice or a new one."""
     file = tmp_path / "talk.json"
-    assert execute(["sessions", "export", "talk", str(file)]) == 0
-    capsys.readouterr()
+    assert execute(["sessions", "export", "talk", str(file), "--json"]) == 0
+    assert lines(capsys) == [{"id": "talk", "file": str(file)}]
     assert execute(["sessions", "export", "talk"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(file.read_text())
     assert execute(["sessions", "import", str(file), "--id", "copy"]) == 0
