@@ -11,7 +11,6 @@ from typing import Any
 from llmgine.actors.link import Stream, StreamReset
 from llmgine.actors.telemetry import sizes
 from llmgine.telemetry import Change, Span
-from llmgine.telemetry.rollup import session_name
 
 LIVE = "telemetry.live"
 MAX_WATCHERS = 256
@@ -32,7 +31,7 @@ class Watcher:
     def put(self, spans: Iterable[Span], traces: Iterable[int] = ()) -> None:
         """Changes of any session; `traces` are those in which the watched session took part before."""
         for span in spans:
-            if self._session not in (None, session_name(span)) and span.trace_id not in traces:
+            if self._session is not None and span.session != self._session and span.trace_id not in traces:
                 continue
             if len(self._waiting) >= self._capacity:
                 self._waiting.popleft()

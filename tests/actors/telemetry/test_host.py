@@ -106,14 +106,14 @@ async def test_questions_are_answered(net: Any) -> None:
 
 
 async def test_who_watches_is_told_of_begin_and_end(net: Any, until: Any) -> None:
-    """A watcher of one session gets its spans, however they name it, as they begin and end; no other's."""
+    """A watcher of one session gets its spans as they begin and end, and no other session's."""
     await net.open()
     recorder, shipper = net.source("a")
     watching = net.client().live("s")
     first = asyncio.ensure_future(anext(watching))
     await until(lambda: net.host.counters()["live"]["watchers"])
     recorder.start("other work", session="t").end()
-    span = recorder.start("work", attributes={names.GEN_AI_CONVERSATION_ID: "s"})
+    span = recorder.start("work", session="s")
     assert await shipper.flush()
     [begun] = (await first).spans
     assert (begun.name, begun.end) == ("work", None)
