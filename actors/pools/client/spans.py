@@ -21,6 +21,7 @@ from llmgine.providers import (
 )
 from llmgine.providers.contracts import Usage
 from llmgine.telemetry import Histogram, OpenSpan, SpanRecorder, TraceContext, error_type, names
+from llmgine.telemetry.spans import error_text
 
 Servers = Callable[[str], tuple[str, int] | None]
 """Host and port of a provider's server, by the provider's name; None where no server is asked."""
@@ -212,7 +213,7 @@ def ended(span: OpenSpan) -> Iterator[None]:
         yield
     except BaseException as error:
         content = span.recorder.content
-        span.end(error=error_type(error), message=str(error) if content else "")
+        span.end(error=error_type(error), message=error_text(error) if content else "")
         raise
     finally:
         span.end()

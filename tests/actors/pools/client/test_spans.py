@@ -287,3 +287,20 @@ def test_embeddings() -> None:
     span = called(SpanRecorder("test"), request=request)
     assert span.name == "embeddings small"
     assert span.attributes["gen_ai.embeddings.dimension.count"] == 64
+
+
+class Mute(Exception):
+    """Its text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_an_error_without_text_passes_through() -> None:
+    """What is raised in the call is raised out of it, whatever its own class does when it is told."""
+    recorder = SpanRecorder("s", content=True)
+    with pytest.raises(Mute), model_call(recorder, ASKED, parent=None):
+        raise Mute
+    batch = recorder.drain()
+    assert batch is not None
+    assert [record.error for record in batch.spans] == ["Mute"]
