@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn
 
 # Ray reads both when it is imported, and so do the processes that tests start.
@@ -18,6 +18,9 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import hypothesis
 import pytest
+import pytest_asyncio
+
+from tests.scripts import SCRIPTS
 
 # How long an example takes says how busy the machine is, no more.
 hypothesis.settings.register_profile(
@@ -27,6 +30,9 @@ hypothesis.settings.load_profile("suite")
 
 # A script's shell ignores Ctrl-C for what it starts in the background, and all processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Of the gateway of the runtime that tests share.
+TOKEN = "the token of whoever launched it"
 
 _attempts: list[str] = []
 _dashboards: list[str] = []
@@ -135,6 +141,34 @@ def ray_cluster() -> Any:
     _dashboards.append(context.dashboard_url)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def shared_runtime(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """Joins the one runtime that is on that Ray for this run; each file does, with a driver of its own.
+
+    Whoever joins it ends the sessions that it lets stay, and leaves each pool with one actor.
+    """
+    from llmgine.runtime import Runtime
+
+    folder = tmp_path_factory.mktemp("shared")
+    (folder / "token").write_text(TOKEN)
+    settings = {
+        "data_dir": folder,
+        "gateway": {"enabled": True, "port": 0, "token_file": folder / "token"},
+        "telemetry": {"death_grace": 0.5},
+        "providers": {"scripts": SCRIPTS},
+    }
+    async with Runtime.launch(settings, name="shared", detached=True):
+        pass
+    yield lambda: Runtime.connect(ray_cluster, name="shared")
+    await (await Runtime.connect(ray_cluster, name="shared")).stop()
+
+
+@pytest.fixture(scope="module", params=["in process", pytest.param("on Ray", marks=pytest.mark.cluster)])
+def on_ray(request: pytest.FixtureRequest) -> Any:
+    """For what holds in one process and on Ray alike: None at first, then joins the shared runtime."""
+    return None if request.param == "in process" else request.getfixturevalue("shared_runtime")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A runtime that the tests of a file share, and drivers as processes of their own."""
+"""The runtime that tests share, as a file has it, and drivers as processes of their own."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def new_name() -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def runtime(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runtime]:
-    """One for the whole file: whoever uses it removes its handlers and ends its sessions."""
-    async with Runtime.launch({"data_dir": tmp_path_factory.mktemp("data")}, name=new_name()) as opened:
+async def runtime(shared_runtime: Callable[[], Runtime]) -> AsyncIterator[Runtime]:
+    """The one that files share, joined for the whole file; who uses it removes handlers and ends sessions."""
+    async with shared_runtime() as opened:
         yield opened
 
 

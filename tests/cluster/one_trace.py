@@ -17,16 +17,9 @@ from typing import Any, NamedTuple
 from llmgine.actors.telemetry import View
 from llmgine.runtime import Command, Event, Runtime, ToolContext, answers, on, span, tool, traceparent
 from llmgine.telemetry import Span, TraceContext
+from tests.scripts import SCRIPTS
 
-_CALLS = [
-    {"name": name, "arguments": arguments}
-    for name, arguments in (("look", {"place": "cellar"}), ("apart", {}), ("far", {}))
-]
-SETTINGS: dict[str, Any] = {
-    "providers": {
-        "scripts": {"guide": {"replies": [{"tool_calls": _CALLS}, {"text": "It is in the cellar."}]}}
-    }
-}
+SETTINGS: dict[str, Any] = {"providers": {"scripts": SCRIPTS}}
 
 
 class Looked(Event):

@@ -15,14 +15,10 @@ import pytest
 
 from llmgine.runtime import Runtime, ToolContext, tool
 from llmgine.telemetry import Cut, Span, names
-from tests.cluster.conftest import new_name
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 Eventually = Callable[..., Any]
-
-FLUSH = 0.1
-CALL = {"tool_calls": [{"name": "work", "arguments": {}}]}
 
 
 def is_there(book: Path) -> bool:
@@ -48,20 +44,13 @@ def worker(book: Path) -> Any:
 
 
 async def test_a_session_process_killed_in_mid_turn(
-    ray_cluster: str, tmp_path: Path, eventually: Eventually
+    runtime: Runtime, tmp_path: Path, eventually: Eventually
 ) -> None:
     """Its open spans are closed as `actor_died`, the trace says where it was cut off, and what is missing is
     younger than one flush; the turn goes on elsewhere, in the same trace."""
     book = tmp_path / "book"
-    settings = {
-        "data_dir": tmp_path / "data",
-        "telemetry": {"death_grace": 0.5, "flush_seconds": FLUSH},
-        "providers": {"scripts": {"works": {"replies": [CALL, {"text": "done"}]}}},
-    }
-    async with (
-        Runtime.launch(settings, name=new_name()) as runtime,
-        runtime.session(model="scripted/works", tools=[worker(book)]) as session,
-    ):
+    flush = runtime.settings.telemetry.flush_seconds
+    async with runtime.session(model="scripted/works", tools=[worker(book)]) as session:
         turn = await session.submit("Go")
         await eventually(lambda: book.exists() and len(book.read_text().splitlines()) > 60)
         pid = int(book.read_text().split()[0])
@@ -96,7 +85,7 @@ async def test_a_session_process_killed_in_mid_turn(
     kept = {one.name for one in spans if one.name.startswith("step") and one.error is None}
     missing = [float(at) for _, number, at in noted if f"step {number}" not in kept]
     assert kept
-    assert all(at > killed - FLUSH - 2 * late - 0.05 for at in missing), (killed, missing, late)
+    assert all(at > killed - flush - 2 * late - 0.05 for at in missing), (killed, missing, late)
 
     # The turn has gone on below the same span of its driver.
     turns = [one for one in spans if one.name == "invoke_agent"]

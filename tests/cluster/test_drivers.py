@@ -79,3 +79,4 @@ async def test_a_turn_outlives_the_driver_that_submitted_it(
     turn_id = await asyncio.to_thread(output_of, start_driver(SUBMIT, name, folder="one"))
     text = await asyncio.to_thread(output_of, start_driver(READ, name, turn_id, folder="two"))
     assert text == "an answer that is read by somebody else"
+    await runtime.sessions.delete("kept")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from llmgine.actors.control import Boot, NameTaken, SpawnOptions
-from llmgine.actors.control.ray_cluster import RayCluster, RayWorld
+from llmgine.actors.control.ray_cluster import RayWorld
 from llmgine.actors.supervisor.actor import SupervisorActor
 from llmgine.runtime import Event, Runtime, RuntimeExists, SessionEnded, tool
 from tests.faults.death import descendants
@@ -101,28 +102,43 @@ async def test_the_supervisor_can_be_killed(runtime: Runtime, eventually: Eventu
     await pings.remove()
 
 
+class Gate:
+    """What a session's code can hold: whoever loads it says so, and waits until it may go on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.reached, self.open = folder / "reached", folder / "open"
+
+    def __reduce__(self) -> Any:
+        return through_gate, (str(self.reached), str(self.open))
+
+
+def through_gate(reached: str, opened: str) -> str:
+    Path(reached).touch()
+    while not Path(opened).exists():
+        time.sleep(0.02)
+    return reached
+
+
 async def test_the_supervisor_can_be_killed_while_a_session_opens(
-    runtime: Runtime, eventually: Eventually
+    runtime: Runtime, tmp_path: Path, eventually: Eventually
 ) -> None:
     """The opening is begun anew by its next life, and the session lives once."""
-    cluster = RayCluster(runtime.name)
+    gate = Gate(tmp_path)
 
-    async def another_starts() -> bool:
-        return await hosts() - before != set()
+    @tool
+    def through() -> str:
+        """Says where it has been."""
+        return str(gate)
 
-    async def hosts() -> set[str]:
-        return {name for name in await cluster.names() if name.startswith("host-")}
-
-    async with runtime.session("warm", model="scripted/echo"):
-        before = await hosts()
-        pid = await pid_of(runtime, "supervisor")
-        opening = asyncio.create_task(runtime.session("s", model="scripted/echo").open())
-        await eventually(another_starts)
-        os.kill(pid, signal.SIGKILL)
-        session = await opening
-        assert (await session.ask("hello")).text == "hello"
-        assert [entry["session_id"] for entry in (await runtime.status())["sessions"]].count("s") == 1
-        await session.leave()
+    pid = await pid_of(runtime, "supervisor")
+    opening = asyncio.create_task(runtime.session("s", model="scripted/echo", tools=[through]).open())
+    await eventually(gate.reached.exists)
+    os.kill(pid, signal.SIGKILL)
+    gate.open.touch()
+    session = await opening
+    assert (await session.ask("hello")).text == "hello"
+    assert [entry["session_id"] for entry in (await runtime.status())["sessions"]].count("s") == 1
+    await session.leave()
 
 
 async def test_a_woken_session_has_the_code_that_it_left(runtime: Runtime, eventually: Eventually) -> None:
@@ -165,7 +181,8 @@ LAUNCH = """
     from llmgine.runtime import Runtime
 
     async def main():
-        async with Runtime.launch({"control": {"owner_grace": 1.0}}, name=sys.argv[1]) as runtime:
+        settings = {"control": {"owner_grace": 1.0}, "sessions": {"warm": 0}}
+        async with Runtime.launch(settings, name=sys.argv[1]) as runtime:
             async with runtime.session("s", model="scripted/echo") as session:
                 await session.ask("hello")
                 print(json.dumps([actor["pid"] for actor in (await runtime.status())["actors"]]), flush=True)

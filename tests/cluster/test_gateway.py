@@ -14,22 +14,11 @@ import pytest
 import pytest_asyncio
 
 from llmgine.runtime import Runtime
-from tests.cluster.conftest import new_name
+from tests.conftest import TOKEN
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 Eventually = Callable[..., Any]
-
-TOKEN = "the token of whoever launched it"
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def runtime(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runtime]:
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "token").write_text(TOKEN)
-    gateway = {"enabled": True, "port": 0, "token_file": folder / "token"}
-    async with Runtime.launch({"data_dir": folder, "gateway": gateway}, name=new_name()) as opened:
-        yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
 
 from llmgine.runtime import Runtime, TraceContext
-from tests.cluster.conftest import new_name
 from tests.cluster.one_trace import SETTINGS, one_turn, tree, whole
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,22 +43,11 @@ internal the user's own
 HERE = TREE.replace("        internal run far\n          internal work", "        internal work")
 
 
-@pytest_asyncio.fixture(
-    loop_scope="module",
-    scope="module",
-    params=["in process", pytest.param("on Ray", marks=pytest.mark.cluster)],
-)
-async def told(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[tuple[Runtime, str]]:
-    if request.param == "in process":
-        async with Runtime.in_process(SETTINGS) as opened:
-            yield opened, HERE
-        return
-    request.getfixturevalue("ray_cluster")
-    settings = {**SETTINGS, "data_dir": tmp_path_factory.mktemp("data")}
-    async with Runtime.launch(settings, name=new_name()) as opened:
-        yield opened, TREE
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def told(on_ray: Callable[[], Runtime] | None) -> AsyncIterator[tuple[Runtime, str]]:
+    entered = on_ray() if on_ray else Runtime.in_process(SETTINGS)
+    async with entered as opened:
+        yield opened, TREE if on_ray else HERE
 
 
 async def test_one_trace_over_all_processes(told: tuple[Runtime, str]) -> None:

@@ -5,30 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import pytest_asyncio
 
 from llmgine.runtime import Done, Failed, PoolNotReady, Runtime, TextDelta
-from tests.cluster.conftest import new_name
+from tests.scripts import STORY
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 Eventually = Callable[..., Any]
-
-WORDS = " ".join(str(number) for number in range(60))
-STORY = {"story": {"replies": [{"text": WORDS, "delay": 0.02}]}}
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def runtime(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runtime]:
-    settings = {"data_dir": tmp_path_factory.mktemp("data"), "providers": {"scripts": STORY}}
-    async with Runtime.launch(settings, name=new_name()) as opened:
-        yield opened
 
 
 class Stream:
@@ -64,7 +53,7 @@ class Load:
         while self._going:
             stream = Stream(runtime)
             await stream.reading
-            assert stream.text == WORDS
+            assert stream.text == STORY
             self.actors.add(stream.actors[-1])
 
     async def stop(self) -> None:
@@ -98,7 +87,7 @@ async def test_a_drain_cuts_no_stream(runtime: Runtime) -> None:
     await asyncio.gather(*(stream.begun.wait() for stream in streams))
     await pool.drain(actor)
     await asyncio.gather(*(stream.reading for stream in streams))
-    assert {(stream.text, *stream.actors) for stream in streams} == {(WORDS, actor)}
+    assert {(stream.text, *stream.actors) for stream in streams} == {(STORY, actor)}
     after = Stream(runtime)
     await after.reading
     assert after.actors != [actor]

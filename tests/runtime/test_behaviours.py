@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from llmgine.actors.telemetry import View
 from llmgine.runtime import (
     Command,
     Event,
@@ -26,6 +24,8 @@ from llmgine.runtime import (
     UnknownModel,
     tool,
 )
+from tests.cluster.one_trace import whole
+from tests.scripts import SCRIPTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -38,9 +38,6 @@ class Shout(Command[str]):
     text: str
 
 
-BREAKS_ONCE = {"kind": "connection", "after_chunks": 1, "times": 1, "retry_after": 0}
-
-
 @tool
 def get_weather(city: str) -> str:
     """Tells the weather.
@@ -51,32 +48,11 @@ def get_weather(city: str) -> str:
     return f"Sunny in {city}"
 
 
-@pytest_asyncio.fixture(
-    loop_scope="module",
-    scope="module",
-    params=["in process", pytest.param("on Ray", marks=pytest.mark.cluster)],
-)
-async def runtime(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Runtime]:
-    settings: dict[str, Any] = {
-        "data_dir": tmp_path_factory.mktemp("data"),
-        "providers": {
-            "scripts": {
-                "stall": {"replies": [{"text": "so far", "fault": {"kind": "stall", "after_chunks": 1}}]},
-                "fail": {"replies": [{"fault": {"kind": "overloaded", "status": 529}}]},
-                "breaks-once": {"replies": [{"text": "one two", "fault": BREAKS_ONCE}]},
-                "fits-at-last": {"replies": [{"text": "no JSON"}, {"text": '{"count": 2}'}]},
-            }
-        },
-    }
-    if request.param == "in process":
-        async with Runtime.in_process(settings) as opened:
-            yield opened
-    else:
-        request.getfixturevalue("ray_cluster")
-        async with Runtime.launch(settings, name=f"t-{uuid.uuid4().hex[:8]}") as opened:
-            yield opened
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def runtime(on_ray: Callable[[], Runtime] | None) -> AsyncIterator[Runtime]:
+    held = {"providers": {"scripts": SCRIPTS}}
+    async with on_ray() if on_ray else Runtime.in_process(held) as opened:
+        yield opened
 
 
 async def test_a_session_answers_and_remembers(runtime: Runtime) -> None:
@@ -276,16 +252,12 @@ async def test_models_are_called_without_a_session(runtime: Runtime) -> None:
     assert failed.value.retryable
 
 
-async def test_spans_of_a_turn_form_one_tree(runtime: Runtime, eventually: Callable[..., Any]) -> None:
+async def test_spans_of_a_turn_form_one_tree(runtime: Runtime) -> None:
     """A trace holds the turn, its model calls and its tools, across processes, each under its parent."""
     async with runtime.session(model="scripted/tool", tools=[get_weather]) as session:
         reply = await session.ask("What is the weather in Rome?")
-
-    async def whole() -> View | None:
-        view = await runtime.telemetry.trace(reply.trace_id)
-        return view if len({span.source for span in view.spans}) >= 2 else None
-
-    view = await eventually(whole)
+    view = await whole(runtime, reply.trace_id)
+    assert len({span.source for span in view.spans}) >= 2
     by_id = {span.span_id: span for span in view.spans}
     roots = [span for span in view.spans if span.parent_id not in by_id]
     assert len(roots) == 1

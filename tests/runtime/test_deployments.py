@@ -91,21 +91,9 @@ class Broken:
     async def take(self, event: Paid) -> None: ...
 
 
-@pytest_asyncio.fixture(
-    loop_scope="module",
-    scope="module",
-    params=["in process", pytest.param("on Ray", marks=pytest.mark.cluster)],
-)
-async def runtime(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Runtime]:
-    if request.param == "in process":
-        async with Runtime.in_process() as opened:
-            yield opened
-        return
-    request.getfixturevalue("ray_cluster")
-    folder = tmp_path_factory.mktemp("data")
-    async with Runtime.launch({"data_dir": folder}, name="deployments") as opened:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def runtime(on_ray: Callable[[], Runtime] | None) -> AsyncIterator[Runtime]:
+    async with on_ray() if on_ray else Runtime.in_process() as opened:
         yield opened
 
 
@@ -192,7 +180,7 @@ async def test_what_cannot_be_deployed_is_refused_at_once(runtime: Runtime) -> N
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("runtime", ["on Ray"], indirect=True)
+@pytest.mark.parametrize("on_ray", ["on Ray"], indirect=True)
 async def test_a_killed_replica_comes_back(runtime: Runtime, tmp_path: Path, eventually: Eventually) -> None:
     """A replica whose process is killed is started again with its code, and handles on."""
     deployment = await runtime.bus.deploy(Till, arguments={"folder": str(tmp_path)})
