@@ -12,8 +12,6 @@ from tests.faults import torture
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 
-async def test_sessions_survive_the_death_of_processes(ray_cluster: str, name: str, tmp_path: Path) -> None:
+async def test_sessions_survive_the_death_of_processes(runtime: Runtime, tmp_path: Path) -> None:
     """Every acknowledged turn is there, once and in order, and nothing was done twice that must not be."""
-    settings = {**torture.SETTINGS, "data_dir": tmp_path / "data"}
-    async with Runtime.launch(settings, name=name) as runtime:
-        await torture.sessions_tortured(runtime, tmp_path, sessions=4, turns=5, kills=4)
+    await torture.sessions_tortured(runtime, tmp_path, sessions=4, turns=5, kills=4)

@@ -16,21 +16,9 @@ from typing import Any
 from llmgine.actors.sessions.context.store import ContextStore
 from llmgine.actors.sessions.tools.context import ToolContext
 from llmgine.runtime import LlmgineError, Runtime, Session, Tool
+from tests.scripts import SCRIPTS
 
-# A model that calls both tools, waits a little, and then says what they returned.
-SETTINGS: dict[str, Any] = {
-    "providers": {
-        "scripts": {
-            "torture": {
-                "replies": [
-                    {"tool_calls": [{"name": "act"}, {"name": "look"}], "first_delay": 0.02},
-                    {"first_delay": 0.02, "delay": 0.01},
-                ],
-                "after_last": "cycle",
-            }
-        }
-    }
-}
+SETTINGS: dict[str, Any] = {"providers": {"scripts": SCRIPTS}}
 MODEL = "scripted/torture"
 VICTIMS = ("session", "host", "provider", "router", "store")
 
@@ -103,7 +91,7 @@ async def sessions_tortured(
     seconds = time.monotonic() - begun
     for session in opened:
         await _check(session, tallies[session.id])
-        await session.leave()
+        await session.close()
     assert not effects.repeated(), effects.repeated()
     failed = sum((tally.failed for tally in tallies.values()), Counter[str]())
     answered = sum(len(tally.answered) for tally in tallies.values())
