@@ -1,4 +1,7 @@
-"""Sessions on Ray that sleep, and what wakes them when their drivers have left."""
+"""Sessions on Ray that sleep, and what wakes them when their drivers have left.
+
+`make faults` puts 10,000 of them to sleep.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,15 @@ import pytest_asyncio
 
 from llmgine.runtime import Event, Runtime
 from tests.cluster.conftest import new_name
+from tests.faults import crowd
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 
 CALLS = {"tool_calls": [{"name": "pay", "arguments": {"euros": 5}}]}
+SCRIPTS = {**crowd.SCRIPTS, "clerk": {"replies": [CALLS, {"text": "Done."}]}}
 SETTINGS: dict[str, Any] = {
-    "sessions": {"idle": 0.5},
-    "providers": {"scripts": {"clerk": {"replies": [CALLS, {"text": "Done."}]}}},
+    "sessions": {"idle": 0.5, "warm": 0, "placement": "pooled"},
+    "providers": {"scripts": SCRIPTS},
 }
 
 # Its tool, its handler and the class of its events are the script's own.
@@ -61,6 +66,11 @@ async def drowsy(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> 
     settings = {**SETTINGS, "data_dir": tmp_path_factory.mktemp("data")}
     async with Runtime.launch(settings, name=new_name()) as opened:
         yield opened
+
+
+async def test_a_crowd_of_sessions_sleeps_and_wakes(drowsy: Runtime) -> None:
+    """Each wakes with its history, memory and open files stay flat, and nothing is left of any at the end."""
+    await crowd.sessions_crowded(drowsy, 100)
 
 
 async def test_an_event_and_an_answer_wake_a_session_whose_driver_has_left(

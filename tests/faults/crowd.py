@@ -12,8 +12,9 @@ from typing import Any
 from benchmarks.memory import open_files, resident_mb
 from llmgine.runtime import Runtime, Session
 
+SCRIPTS: dict[str, Any] = {"yes": {"replies": [{"text": "Yes."}]}}
 SETTINGS: dict[str, Any] = {
-    "providers": {"scripts": {"yes": {"replies": [{"text": "Yes."}]}}},
+    "providers": {"scripts": SCRIPTS},
     "sessions": {"idle": 1.0, "placement": "pooled", "open_sessions": 200_000},
 }
 MODEL = "scripted/yes"
