@@ -25,6 +25,7 @@ async def test_what_a_session_did_is_told_after_every_end(
     """The turn's trace, its tokens and its session are there after SIGKILL of the actor and a new launch."""
     settings: dict[str, Any] = {
         "data_dir": tmp_path,
+        "sessions": {"warm": 0},
         "providers": {"scripts": {"clock": SCRIPT}},
         "telemetry": {"sample_settle": 0.05},
     }

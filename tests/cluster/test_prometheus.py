@@ -44,6 +44,7 @@ async def runtime(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) ->
     settings: dict[str, Any] = {
         "data_dir": tmp_path_factory.mktemp("data"),
         "providers": {"scripts": _SCRIPTS},
+        "sessions": {"warm": 0},
         "telemetry": {"prometheus_seconds": 0.2},
     }
     async with Runtime.launch(settings, name=new_name()) as opened:

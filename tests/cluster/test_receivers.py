@@ -26,7 +26,11 @@ async def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Runtime, Received]]:
     """A runtime and the receiver that it exports to: over gRPC within one process, over HTTP from Ray's."""
-    settings: dict[str, Any] = {**SETTINGS, "data_dir": tmp_path_factory.mktemp("data")}
+    settings: dict[str, Any] = {
+        **SETTINGS,
+        "sessions": {"warm": 0},
+        "data_dir": tmp_path_factory.mktemp("data"),
+    }
     if request.param == "in process":
         with grpc_receiver() as received:
             settings["telemetry"] = {"otlp": {"endpoint": received.address, "protocol": "grpc"}}

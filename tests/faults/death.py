@@ -30,7 +30,8 @@ async def take(event: Numbered, delivery: Delivery) -> None:
     books.write(event, delivery)
 
 async def main() -> None:
-    async with Runtime.launch({"data_dir": folder / "data"}, name="death") as runtime:
+    settings = {"data_dir": folder / "data", "sessions": {"warm": 0}}
+    async with Runtime.launch(settings, name="death") as runtime:
         await runtime.bus.register_event_handler(Numbered, take, name="durable", durable=True, deadline=600.0)
         if first:
             for number in range(count):

@@ -62,7 +62,8 @@ async def test_an_actor_on_ray_records_and_shows_no_key(
     tapes, name = tmp_path / "tapes", f"t-{uuid.uuid4().hex[:8]}"
     endpoint: dict[str, Any] = {"base_url": f"{fault_server.base_url}/v1", "key_file": key}
     providers = {"endpoints": {"openai": endpoint}, "record": {"folder": tapes}}
-    async with Runtime.launch({"data_dir": tmp_path / "data", "providers": providers}, name=name) as runtime:
+    settings = {"data_dir": tmp_path / "data", "sessions": {"warm": 0}, "providers": providers}
+    async with Runtime.launch(settings, name=name) as runtime:
         assert (await runtime.models.complete("openai/ok", "Hi")).text == "Hello big world"
         refused = runtime.models.complete("openai/status.401", "Hi")
         with pytest.raises(ProviderError, match="fault 401") as caught:
