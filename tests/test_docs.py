@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import re
 import runpy
-import subprocess
-import sys
 import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from llmgine.actors.bus.letters import REASONS
 from llmgine.runtime import CommandError
+from tests.warm import Warm
+
+OutputOf = Callable[[str], list[str]]
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,36 +71,42 @@ def test_examples_compile(example: Path) -> None:
         assert module == "llmgine.runtime"
 
 
-def output_of(example: str, folder: Path) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / example)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    """Knows the face, and where the examples' sessions live."""
+    with Warm("llmgine.runtime.face", "llmgine.actors.supervisor.actor", "ray.cloudpickle") as warm:
+        yield warm
 
 
-def test_scripted_example_runs(clean_environ: Path) -> None:
+@pytest.fixture
+def output_of(warm: Warm, clean_environ: Path) -> OutputOf:
+    """The lines that an example prints."""
+
+    def lines(example: str) -> list[str]:
+        done = warm.run(ROOT / "examples" / example, cwd=clean_environ)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return lines
+
+
+def test_scripted_example_runs(output_of: OutputOf) -> None:
     """The scripted example shows a tool call, an answer and a fault, each as its script says."""
-    lines = output_of("scripted.py", clean_environ)
+    lines = output_of("scripted.py")
     assert lines == ["stock {'item': 'tea'} 4", "There are four left.", "overloaded, retryable: True"]
 
 
-def test_bus_example_runs(clean_environ: Path) -> None:
+def test_bus_example_runs(output_of: OutputOf) -> None:
     """The bus example shows an event handled, a command answered and a failed command told."""
-    lines = output_of("bus.py", clean_environ)
+    lines = output_of("bus.py")
     assert lines[:3] == ["noted: tea", "handlers that have run: 1", "tea: 2.5"]
     assert lines[3].startswith("cake: ")
     assert "KeyError" in lines[3]
 
 
-def test_traces_example_runs(clean_environ: Path) -> None:
+def test_traces_example_runs(output_of: OutputOf) -> None:
     """The example of traces draws its turn below the driver's own span, and the handler below its event."""
-    assert output_of("traces.py", clean_environ)[1:] == [
+    assert output_of("traces.py")[1:] == [
         "nightly report",
         "  ask turn",
         "    invoke_agent",
@@ -115,45 +123,45 @@ def test_traces_example_runs(clean_environ: Path) -> None:
     ]
 
 
-def test_gateway_example_runs(clean_environ: Path) -> None:
+def test_gateway_example_runs(output_of: OutputOf) -> None:
     """The example of the gateway has OpenAI's client answered by a model and by a session."""
-    assert output_of("gateway.py", clean_environ) == ["Hello", "['one', 'one', 'two', 'two']"]
+    assert output_of("gateway.py") == ["Hello", "['one', 'one', 'two', 'two']"]
 
 
-def test_telemetry_example_runs(clean_environ: Path) -> None:
+def test_telemetry_example_runs(output_of: OutputOf) -> None:
     """The example of telemetry finds the turn's trace, draws it, and tells what the session came to."""
-    lines = output_of("telemetry.py", clean_environ)
+    lines = output_of("telemetry.py")
     assert lines[0] == "ask turn anna 0"
     assert [line.strip() for line in lines[1:4]] == ["session anna", "ask turn", "invoke_agent"]
     assert lines[-1].startswith("anna 1 ")
 
 
-def test_observer_example_runs(clean_environ: Path) -> None:
+def test_observer_example_runs(output_of: OutputOf) -> None:
     """The observer of the example is told of each span that failed, the turn's and the call's."""
-    lines = output_of("observer.py", clean_environ)
+    lines = output_of("observer.py")
     assert "failed: invoke_agent invalid_request" in lines
     assert "failed: chat clerk invalid_request" in lines
 
 
-def test_priorities_example_runs(clean_environ: Path) -> None:
+def test_priorities_example_runs(output_of: OutputOf) -> None:
     """The example of priorities has its question answered before the work in bulk is done."""
-    assert output_of("priorities.py", clean_environ) == [
+    assert output_of("priorities.py") == [
         "answered; the map is done: False",
         "replies of the map: 3",
     ]
 
 
-def test_keys_example_runs(clean_environ: Path) -> None:
+def test_keys_example_runs(output_of: OutputOf) -> None:
     """The example of keys has a refused one replaced by another, whose new text it finds."""
-    assert output_of("keys.py", clean_environ)[2:] == [
+    assert output_of("keys.py")[2:] == [
         "[('team-b', 'authentication'), ('team-a', 'done')]",
         "[('team-a', 'done')]",
     ]
 
 
-def test_bus_handlers_example_runs(clean_environ: Path) -> None:
+def test_bus_handlers_example_runs(output_of: OutputOf) -> None:
     """The example of handlers shows each session's order, a filter, a priority, and that no call is lost."""
-    lines = output_of("bus_handlers.py", clean_environ)
+    lines = output_of("bus_handlers.py")
     assert lines[0] == "ben: hello"
     assert lines[1:4] == ["anna: one moment", "anna: here it is", "anna: goodbye"]
     assert lines.index("reserved: coffee") < lines.index("declared to customs: coffee")
@@ -161,9 +169,9 @@ def test_bus_handlers_example_runs(clean_environ: Path) -> None:
     assert lines[-1] == "{'/tea': 100}"
 
 
-def test_bus_mailboxes_example_runs(clean_environ: Path) -> None:
+def test_bus_mailboxes_example_runs(output_of: OutputOf) -> None:
     """The example of mailboxes keeps what each policy says, and tells of what it does not keep."""
-    lines = output_of("bus_mailboxes.py", clean_environ)
+    lines = output_of("bus_mailboxes.py")
     assert lines[3:5] == [f"published {value}, refused: (('first', 'overflow'),)" for value in (4, 5)]
     kept = {name: [line for line in lines if line.startswith(name)] for name in ("newest", "latest", "first")}
     assert kept["newest"][1:] == ["newest: A 4, missed 2", "newest: A 5, missed 0"]
@@ -171,9 +179,9 @@ def test_bus_mailboxes_example_runs(clean_environ: Path) -> None:
     assert kept["first"][1:] == ["first: A 2, missed 2", "first: A 3, missed 0"]
 
 
-def test_bus_failures_example_runs(clean_environ: Path) -> None:
+def test_bus_failures_example_runs(output_of: OutputOf) -> None:
     """The example of failures goes all the way from three attempts to a replay, and opens a breaker."""
-    lines = output_of("bus_failures.py", clean_environ)
+    lines = output_of("bus_failures.py")
     story = ["attempt failed", "retry", "attempt failed", "retry", "attempt failed", "dead letter"]
     assert lines == [
         "ship: ConnectionError after 3 attempts",
@@ -185,9 +193,9 @@ def test_bus_failures_example_runs(clean_environ: Path) -> None:
     ]
 
 
-def test_bus_durable_example_runs(clean_environ: Path) -> None:
+def test_bus_durable_example_runs(output_of: OutputOf) -> None:
     """The example of durable handlers handles in its last runtime what was published in the one before."""
-    assert output_of("bus_durable.py", clean_environ) == [
+    assert output_of("bus_durable.py") == [
         "booked: 1",
         "published: 2",
         "booked: 2",
@@ -195,10 +203,10 @@ def test_bus_durable_example_runs(clean_environ: Path) -> None:
     ]
 
 
-def test_bus_deploy_example_runs(clean_environ: Path) -> None:
+def test_bus_deploy_example_runs(output_of: OutputOf) -> None:
     """The example of a deployment answers from its replicas and adds one."""
     replicas = [f"handler-Translator-{number}" for number in range(3)]
-    assert output_of("bus_deploy.py", clean_environ) == [
+    assert output_of("bus_deploy.py") == [
         str(tuple(replicas[:2])),
         "thé",
         "heard: hello",
@@ -207,9 +215,9 @@ def test_bus_deploy_example_runs(clean_environ: Path) -> None:
     ]
 
 
-def test_bus_schedule_example_runs(clean_environ: Path) -> None:
+def test_bus_schedule_example_runs(output_of: OutputOf) -> None:
     """The example of scheduled events hears each in time, cancels one, and lists what is left."""
-    assert output_of("bus_schedule.py", clean_environ) == [
+    assert output_of("bus_schedule.py") == [
         "take it out",
         "stir stir",
         "cancelled: True, and again: False",
@@ -217,33 +225,33 @@ def test_bus_schedule_example_runs(clean_environ: Path) -> None:
     ]
 
 
-def test_switching_example_runs(clean_environ: Path) -> None:
+def test_switching_example_runs(output_of: OutputOf) -> None:
     """The example of several models prints the same value from each, however it came about."""
-    assert output_of("switch_provider.py", clean_environ) == [
+    assert output_of("switch_provider.py") == [
         "scripted/tidy: Paris, 2100000; calls: 1, $0",
         "scripted/chatty: Paris, 2100000; calls: 2, $0",
     ]
 
 
-def test_conversation_example_runs(clean_environ: Path) -> None:
+def test_conversation_example_runs(output_of: OutputOf) -> None:
     """The example of one conversation goes on with another model, which needs no tool of the first."""
-    assert output_of("one_conversation.py", clean_environ) == [
+    assert output_of("one_conversation.py") == [
         "scripted/tool: 5; tools: ['stock']",
         "scripted/echo: What of my list is left?; tools: []",
     ]
 
 
-def test_prompts_example_runs(clean_environ: Path) -> None:
+def test_prompts_example_runs(output_of: OutputOf) -> None:
     """The example of prompts renders one, and names each variable that is wrong in the other."""
-    lines = output_of("prompts.py", clean_environ)
+    lines = output_of("prompts.py")
     assert lines[:3] == ["- grass", "- snow", "Which of these is white?"]
     for wrong in ("color is unknown", "colour is missing", "items: "):
         assert wrong in lines[3]
 
 
-def test_own_engine_example_runs(clean_environ: Path) -> None:
+def test_own_engine_example_runs(output_of: OutputOf) -> None:
     """The example of an engine plans, acts and answers, and ends at its limit with an error that says so."""
-    lines = output_of("own_engine.py", clean_environ)
+    lines = output_of("own_engine.py")
     assert lines[0] == "There are four left. (3 model calls)"
     assert [line.split()[0] for line in lines[1:-1]] == [
         "user",
@@ -255,9 +263,9 @@ def test_own_engine_example_runs(clean_environ: Path) -> None:
     assert "limits=Limits(steps=" in lines[-1]
 
 
-def test_long_conversation_example_runs(clean_environ: Path) -> None:
+def test_long_conversation_example_runs(output_of: OutputOf) -> None:
     """The example shows summaries now and then, notes, a search, a refused turn and a steered one."""
-    lines = output_of("long_conversation.py", clean_environ)
+    lines = output_of("long_conversation.py")
     read = [int(line.split()[3]) for line in lines if line.startswith("turn ")]
     assert 1 <= sum(later < before for before, later in itertools.pairwise(read)) <= 3
     assert lines[len(read) :] == [
@@ -271,15 +279,15 @@ def test_long_conversation_example_runs(clean_environ: Path) -> None:
     ]
 
 
-def test_mcp_example_runs(clean_environ: Path) -> None:
+def test_mcp_example_runs(output_of: OutputOf) -> None:
     """The example of an MCP server has its tool called and answers with what came of it."""
-    lines = output_of("mcp_tools.py", clean_environ)
+    lines = output_of("mcp_tools.py")
     assert lines == ["clock_convert_time succeeded", "Noon in Paris is evening in Tokyo."]
 
 
-def test_tools_example_runs(clean_environ: Path) -> None:
+def test_tools_example_runs(output_of: OutputOf) -> None:
     """The example of tools shows progress, a retry, a crash, a secret's mask and what its policy denies."""
-    lines = output_of("tools.py", clean_environ)
+    lines = output_of("tools.py")
     assert lines[:2] == ["  shelf 1 of 2", "  shelf 2 of 2"]
     assert lines[2].startswith('+ {"items":24,')
     assert lines[3] == "+ 2.5"
@@ -289,35 +297,35 @@ def test_tools_example_runs(clean_environ: Path) -> None:
     assert lines[7:] == ["+ 20.00 euro given back, signed [secret seal]", "- The drawer holds 50 euro."]
 
 
-def test_batch_example_runs(clean_environ: Path) -> None:
+def test_batch_example_runs(output_of: OutputOf) -> None:
     """The example of many prompts asks each one once, although the map runs twice."""
-    assert output_of("batch.py", clean_environ) == [
+    assert output_of("batch.py") == [
         "7 Describe house number 1.",
         "8 Describe the hill.",
         "[1, 1, 1, 1, 1, 1, 1, 1]",
     ]
 
 
-def test_failover_example_runs(clean_environ: Path) -> None:
+def test_failover_example_runs(output_of: OutputOf) -> None:
     """The example of failover is served by the models that take over."""
-    assert output_of("failover.py", clean_environ) == [
+    assert output_of("failover.py") == [
         "scripted/echo serves",
         "scripted/filtered content_filter",
         "scripted/echo done",
     ]
 
 
-def test_provider_batch_example_runs(clean_environ: Path) -> None:
+def test_provider_batch_example_runs(output_of: OutputOf) -> None:
     """The example of a batch API has the replies of both maps of one name."""
-    assert output_of("provider_batch.py", clean_environ) == [
+    assert output_of("provider_batch.py") == [
         "7 Describe house number 1.",
         "8 Describe the hill.",
     ]
 
 
-def test_pool_answers_example_runs(clean_environ: Path) -> None:
+def test_pool_answers_example_runs(output_of: OutputOf) -> None:
     """The example of kept answers makes one call for five, gives its answer again, and forgets it."""
-    assert output_of("pool_answers.py", clean_environ) == [
+    assert output_of("pool_answers.py") == [
         "calls made: 1",
         "cached: True cost: 0 saved: 4",
         "own answer: 4 tokens",
@@ -325,18 +333,18 @@ def test_pool_answers_example_runs(clean_environ: Path) -> None:
     ]
 
 
-def test_subsessions_example_runs(clean_environ: Path) -> None:
+def test_subsessions_example_runs(output_of: OutputOf) -> None:
     """The example of sessions that ask sessions tells the reply of the one that was asked, and keeps it."""
-    assert output_of("subsessions.py", clean_environ) == [
+    assert output_of("subsessions.py") == [
         "clerk: On shelf 3.",
         "You find the tea on shelf 3.",
         "asked by shop: 4 messages, closed",
     ]
 
 
-def test_approvals_example_runs(clean_environ: Path) -> None:
+def test_approvals_example_runs(output_of: OutputOf) -> None:
     """The example of approvals approves one call, denies the next, and is refused a second answer."""
-    assert output_of("approvals.py", clean_environ) == [
+    assert output_of("approvals.py") == [
         "refund {'euros': 5}",
         "5 euros refunded",
         "It is on its way.",
@@ -347,25 +355,25 @@ def test_approvals_example_runs(clean_environ: Path) -> None:
     ]
 
 
-def test_session_handlers_example_runs(clean_environ: Path) -> None:
+def test_session_handlers_example_runs(output_of: OutputOf) -> None:
     """The example of a session's own handlers makes a turn of an event, and answers a command."""
-    assert output_of("session_handlers.py", clean_environ) == [
+    assert output_of("session_handlers.py") == [
         "Have you tried to turn it off and on?",
         "messages: 2",
     ]
 
 
-def test_gateway_client_example_runs(clean_environ: Path) -> None:
+def test_gateway_client_example_runs(output_of: OutputOf) -> None:
     """OpenAI's client streams the answer of a session, whose own tool has run there."""
-    assert output_of("gateway_openai.py", clean_environ) == [
+    assert output_of("gateway_openai.py") == [
         "Order 7 comes on Thursday.",
         "['user', 'assistant', 'tool', 'assistant']",
     ]
 
 
-def test_pools_example_runs(clean_environ: Path) -> None:
+def test_pools_example_runs(output_of: OutputOf) -> None:
     """The example of pools changes one under calls, refuses a size, and drains one actor."""
-    lines = output_of("pools.py", clean_environ)
+    lines = output_of("pools.py")
     assert lines[0] == "('provider-scripted-0', 'provider-scripted-1')"
     assert "finds its size by itself between 2 and 6" in lines[1]
     assert lines[2] == "2 of 2 actors, 8 calls at once in each"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,47 @@ from llmgine.actors.sessions.hosting.code import SessionCode, fingerprint, pack,
 from llmgine.actors.sessions.running.engines import SinglePassEngine, Step, ToolChatEngine, TurnView
 from llmgine.actors.sessions.tools.policy import ByApproval
 from llmgine.actors.sessions.tools.tool import Tool, as_tools, tool
+from tests.warm import Warm
 
 pytest.importorskip("ray.cloudpickle")
 
+Python = Callable[..., str]
 
-def python(script: str, *arguments: object, cwd: Path) -> str:
-    """Runs a script in a process of its own and gives what it prints."""
-    file = cwd / "script.py"
+
+def written(script: str, folder: Path) -> Path:
+    file = folder / "script.py"
     file.write_text(textwrap.dedent(script))
-    done = subprocess.run(
-        [sys.executable, str(file), *map(str, arguments)],
-        check=False,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    return file
+
+
+def printed(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def fresh(script: str, cwd: Path) -> str:
+    """What a script prints that finds nothing loaded, and hashes as no other does."""
+    command = [sys.executable, str(written(script, cwd))]
+    return printed(subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, timeout=100))
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    """Knows what packs and unpacks."""
+    with Warm(
+        "llmgine.actors.sessions.hosting.code", "llmgine.actors.sessions.tools.toolset", "ray.cloudpickle"
+    ) as warm:
+        yield warm
+
+
+@pytest.fixture
+def python(warm: Warm) -> Python:
+    """Runs a script in a process of its own and gives what it prints."""
+
+    def run(script: str, *arguments: object, cwd: Path) -> str:
+        return printed(warm.run(written(script, cwd), *arguments, cwd=cwd))
+
+    return run
 
 
 # Loads packed code where none of its modules can be found, and calls its first tool.
@@ -56,7 +80,7 @@ LOAD = """
 """
 
 
-def test_script_and_files_beside_it_travel_by_value(tmp_path: Path) -> None:
+def test_script_and_files_beside_it_travel_by_value(python: Python, tmp_path: Path) -> None:
     """Tools of a script run where neither the script nor the files beside it are, its pydantic models too."""
     home, away = tmp_path / "home", tmp_path / "away"
     (home / "kit").mkdir(parents=True)
@@ -102,7 +126,7 @@ def test_script_and_files_beside_it_travel_by_value(tmp_path: Path) -> None:
     assert python(LOAD, away / "code", arguments, cwd=away) == "<Place Paris! c>"
 
 
-def test_two_modules_of_one_name_keep_apart(tmp_path: Path) -> None:
+def test_two_modules_of_one_name_keep_apart(python: Python, tmp_path: Path) -> None:
     """Two sessions that bring different modules of one name each keep their own, in one process."""
     away = tmp_path / "away"
     away.mkdir()
@@ -138,13 +162,11 @@ def test_two_modules_of_one_name_keep_apart(tmp_path: Path) -> None:
             cwd=folder,
         )
     arguments = {"thing": "door"}
-    printed = python(
-        LOAD, away / "one", arguments, away / "two", arguments, away / "one", arguments, cwd=away
-    )
-    assert printed.splitlines() == ["red door", "blue door", "red door"]
+    found = python(LOAD, away / "one", arguments, away / "two", arguments, away / "one", arguments, cwd=away)
+    assert found.splitlines() == ["red door", "blue door", "red door"]
 
 
-def test_modules_outside_the_folder_travel_when_they_are_reached(tmp_path: Path) -> None:
+def test_modules_outside_the_folder_travel_when_they_are_reached(python: Python, tmp_path: Path) -> None:
     """A module that is found over a path of the user's own, and what it imports, travels by value."""
     library, home, away = tmp_path / "library", tmp_path / "home", tmp_path / "away"
     for folder in (library, home, away):
@@ -168,7 +190,7 @@ def test_modules_outside_the_folder_travel_when_they_are_reached(tmp_path: Path)
     assert python(LOAD, away / "code", {}, cwd=away) == "deep"
 
 
-def test_an_engine_of_the_users_own_travels(tmp_path: Path) -> None:
+def test_an_engine_of_the_users_own_travels(python: Python, tmp_path: Path) -> None:
     """An engine that is defined in a script decides in a process that has no such script."""
     home, away = tmp_path / "home", tmp_path / "away"
     home.mkdir()
@@ -189,7 +211,7 @@ def test_an_engine_of_the_users_own_travels(tmp_path: Path) -> None:
         away / "code",
         cwd=home,
     )
-    printed = python(
+    found = python(
         """
         import sys
         from pathlib import Path
@@ -200,7 +222,7 @@ def test_an_engine_of_the_users_own_travels(tmp_path: Path) -> None:
         away / "code",
         cwd=away,
     )
-    assert printed == "Finish(error=None)"
+    assert found == "Finish(error=None)"
 
 
 @tool(timeout=5, idempotent=True)
@@ -235,8 +257,8 @@ def test_fingerprints_are_equal_in_every_process(tmp_path: Path) -> None:
 
         print(fingerprint(SessionCode(as_tools([weather]))))
     """
-    first, second = python(script, cwd=tmp_path), python(script, cwd=tmp_path)
-    changed = python(script.replace('["no"]', '["nay"]'), cwd=tmp_path)
+    first, second = fresh(script, tmp_path), fresh(script, tmp_path)
+    changed = fresh(script.replace('["no"]', '["nay"]'), tmp_path)
     assert first == second != changed
     assert fingerprint(SessionCode((), SinglePassEngine())) != fingerprint(SessionCode())
 
@@ -325,7 +347,7 @@ def test_code_that_cannot_be_loaded(data: bytes, reason: str) -> None:
 
 def test_no_ray_is_imported_before_something_is_packed(tmp_path: Path) -> None:
     """Importing the session room loads neither Ray nor a provider's SDK."""
-    printed = python(
+    found = fresh(
         """
         import sys
         import llmgine.actors.sessions
@@ -333,12 +355,12 @@ def test_no_ray_is_imported_before_something_is_packed(tmp_path: Path) -> None:
 
         print([name for name in ("ray", "openai", "anthropic", "google.genai") if name in sys.modules])
         """,
-        cwd=tmp_path,
+        tmp_path,
     )
-    assert printed == "[]"
+    assert found == "[]"
 
 
-def test_dataclasses_of_a_script_travel(tmp_path: Path) -> None:
+def test_dataclasses_of_a_script_travel(python: Python, tmp_path: Path) -> None:
     """Dataclasses defined in the script, defaults and factories included, are arguments elsewhere too."""
     home, away = tmp_path / "home", tmp_path / "away"
     home.mkdir()
