@@ -14,6 +14,7 @@ from llmgine.actors.control import Boot, Ground, LocalWorld, SpawnOptions
 from llmgine.actors.link import Identity
 from llmgine.actors.pools import PoolClient, wire
 from llmgine.actors.pools.actor import ProviderActor
+from llmgine.actors.pools.failover.options import FailoverOptions
 from llmgine.actors.pools.serving import keyed
 from llmgine.providers import (
     EmbeddingRequest,
@@ -70,7 +71,9 @@ class Stage:
         self.provider = Provider()
         transport = self.world.transport(self.cluster, tcp=False)
         self.ground = Ground("r", Identity("caller", "session", 1), self.cluster, transport)
-        self.models = PoolClient(self, self.ground.peer, ProvidersOptions(), chance=random.Random(1))
+        failover = FailoverOptions(patience=0.01)
+        chance = random.Random(1)
+        self.models = PoolClient(self, self.ground.peer, ProvidersOptions(), failover, chance=chance)
 
     async def ensure_pool(self, provider: str) -> list[list[str]]:
         return [[actor, "local"] for actor in ACTORS]
