@@ -109,6 +109,8 @@ async def _submit(stream: Stream, batches: Batches) -> None:
         if came % _AT_ONCE == 0:
             await asyncio.sleep(0)
     await stream.send([wire.SEEN, draft.seen])
+    if not draft.lines:
+        return  # No batch comes of it, so that nobody says more.
     await stream.receive()
     status = await batches.submit(tag, draft.lines)
     await stream.send(wire.status_to_wire(status))

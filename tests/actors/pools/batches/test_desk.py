@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import pytest
+
 from llmgine.actors.link import Stream
 from llmgine.actors.pools import wire as verdicts
 from llmgine.actors.pools.batches import BatchDesk, wire
@@ -44,15 +46,30 @@ class Line:
         self.finished.set()
 
 
-async def test_a_batch_that_is_being_made_is_finished() -> None:
-    """The desk takes no more from then on, and says that others do."""
+@pytest.fixture
+def desk() -> BatchDesk:
+    """Of an actor that carries three calls."""
     provider = ScriptedProvider("scripted", ProvidersOptions())
 
     @asynccontextmanager
     async def opened(model: str, key: str) -> AsyncGenerator[Batches, None]:
         yield provider.batches(model)
 
-    desk = BatchDesk(opened, lambda: 3)
+    return BatchDesk(opened, lambda: 3)
+
+
+async def test_a_batch_of_which_nothing_is_left_is_over(desk: BatchDesk) -> None:
+    """Once its caller knows that, nothing of it keeps the actor from its end."""
+    line = Line("echo", "", "t")
+    line.given.put_nowait([wire.ALL])
+    await desk.handlers()[wire.SUBMIT](cast("Stream", line))
+    assert [line.said.get_nowait()[0] for _ in range(3)] == [verdicts.ACCEPTED, wire.TAKES, wire.SEEN]
+    assert line.finished.is_set()
+    await desk.ended()
+
+
+async def test_a_batch_that_is_being_made_is_finished(desk: BatchDesk) -> None:
+    """The desk takes no more from then on, and says that others do."""
     line = Line("echo", "", "t")
     serving = asyncio.ensure_future(desk.handlers()[wire.SUBMIT](cast("Stream", line)))
     assert await line.said.get() == [verdicts.ACCEPTED, 3]
