@@ -1,10 +1,10 @@
 """What a caller and a provider actor say to each other on streams of kind "llm.stream" and "llm.embed".
 
-The header is `[request, session, trace, ask]`: the request as JSON bytes, the trace context as its wire
-form or None, and how this try shall be served. The first message back is a verdict. After `accepted`
-each message of an "llm.stream" is one stream event, the last of them `Done` or `Failed`; an "llm.embed"
-sends its vectors packed, in as many messages as they take, then the rest of the response, or `failed`.
-Giving up the stream cancels the call at the provider.
+The header is `[request, session, trace, ask]`: the request in pieces, or one for embeddings as JSON bytes,
+the trace context as its wire form or None, and how this try shall be served. The first message back is a
+verdict. After `accepted` each message of an "llm.stream" is one stream event, the last of them `Done` or
+`Failed`; an "llm.embed" sends its vectors packed, in as many messages as they take, then the rest of the
+response, or `failed`. Giving up the stream cancels the call at the provider.
 
 An accepted call may wait in the actor. What then fails in the phase `request` was not sent anywhere, so
 that another actor may take it as if this one had refused.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, GetCoreSchemaHandler, field_validator, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from llmgine.providers.contracts.base import Contract
 from llmgine.providers.contracts.parts import Message
@@ -145,7 +146,8 @@ class LLMRequest(Contract):
 
     A list of models may be given as `model`: the call is made with the first, and those behind it are its
     `fallbacks`, each of which takes over where the one before it failed: `model=["openai/gpt-5",
-    Fallback(model="anthropic/claude-sonnet-4-5", on=("rate_limit", "overloaded"))]`.
+    Fallback(model="anthropic/claude-sonnet-4-5", on=("rate_limit", "overloaded"))]`. JSON has
+    the two fields instead.
 
     What the provider cannot do is an error, or with `on_unsupported="adjust"` left out and listed
     in the response's `adjustments`; it is never dropped in silence.
@@ -194,7 +196,13 @@ class LLMRequest(Contract):
     provider_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     extra_headers: dict[str, str] = Field(default_factory=dict)
 
-    @model_validator(mode="before")
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A list of models is for Python: to look for one in JSON takes longer than to read it."""
+        schema = handler(source)
+        chained = core_schema.no_info_before_validator_function(cls._a_chain, schema)
+        return core_schema.json_or_python_schema(schema, chained)
+
     @classmethod
     def _a_chain(cls, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("model"), list | tuple):

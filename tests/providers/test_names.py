@@ -103,12 +103,14 @@ def test_a_chain_in_a_circle_is_an_error() -> None:
 
 
 def test_a_request_takes_a_list_of_models() -> None:
-    """The first is its model, the rest its fallbacks; it reads the same from its JSON."""
+    """The first is its model, the rest its fallbacks; in JSON those have their own field."""
     messages = (Message.user("hi"),)
     chain = ["o3", {"model": "fast", "on": ["server"]}, "gpt-4o"]
     request = LLMRequest.model_validate({"model": chain, "messages": messages})
     assert (request.model, [one.model for one in request.fallbacks]) == ("o3", ["fast", "gpt-4o"])
     assert LLMRequest.model_validate_json(request.model_dump_json()) == request
+    with pytest.raises(ValidationError, match="valid string"):
+        LLMRequest.model_validate_json('{"model":["o3","gpt-4o"],"messages":[{"role":"user","parts":[]}]}')
 
 
 @pytest.mark.parametrize("chain", [[], [""], [{"model": "o3", "on": ["server"]}, "gpt-4o"]])

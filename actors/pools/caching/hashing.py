@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
@@ -18,10 +18,10 @@ from llmgine.providers import EmbeddingRequest, LLMRequest
 from llmgine.providers.options import EndpointOptions, ProvidersOptions
 
 # Changes with what a kept answer is or what the hash takes in, so that older answers are not found.
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BYTES: Final = 32
 
-_SEPARATE: Final = {"provider_options", "extra_headers", "cache"}
+_SEPARATE: Final = {"provider_options", "extra_headers", "cache", "tools", "messages"}
 _NOT_COUNTED: Final = {
     "deadline",
     "fallbacks",
@@ -49,8 +49,8 @@ class RequestHash:
         self._providers = providers
         self._served: dict[str, bytes] = {}
 
-    def of(self, request: LLMRequest | EmbeddingRequest) -> bytes:
-        """The request's hash, which holds nothing of what was said."""
+    def of(self, request: LLMRequest | EmbeddingRequest, body: Sequence[Any]) -> bytes:
+        """The hash of the request with this wire form; it holds nothing of what was said."""
         said = request.model_dump_json(exclude=_SEPARATE | _NOT_COUNTED)
         options = {
             whose: {name: value for name, value in given.items() if name not in _CALLERS_OPTIONS}
@@ -63,7 +63,8 @@ class RequestHash:
         }
         hints = request.cache if isinstance(request, LLMRequest) else None
         rest = _sorted([type(request).__name__, options, headers, hints and hints.content])
-        return _digest(self._endpoint(request.model), said.encode(), rest)
+        tools, messages = body[1:] if isinstance(request, LLMRequest) else ((), ())
+        return _digest(self._endpoint(request.model), said.encode(), rest, *tools, b"", *messages)
 
     def _endpoint(self, model: str) -> bytes:
         """What the settings say of who answers under the name."""
@@ -98,12 +99,12 @@ class AnswerKeys:
         self._hashes = RequestHash(providers)
         self._enabled = enabled
 
-    def of(self, request: LLMRequest | EmbeddingRequest, pool: str) -> bytes | None:
+    def of(self, request: LLMRequest | EmbeddingRequest, body: Sequence[Any], pool: str) -> bytes | None:
         """The request's hash; None where it wants an answer of its own."""
         wanted = request.response_cache
         if wanted is None:
             wanted = self._enabled(pool)
-        return self._hashes.of(request) if wanted else None
+        return self._hashes.of(request, body) if wanted else None
 
 
 def _sorted(value: Any) -> bytes:

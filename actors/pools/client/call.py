@@ -25,13 +25,13 @@ from llmgine.actors.pools.failover.plan import (
     speaks_against_model,
     takes_over_after,
 )
+from llmgine.actors.pools.pieces import Body, unwritable
 from llmgine.providers import (
     EmbeddingRequest,
     EmbeddingResponse,
     ErrorKind,
     ErrorPhase,
     Failed,
-    InvalidRequest,
     LLMRequest,
     LLMResponse,
     ProviderError,
@@ -171,8 +171,8 @@ class Call(Generic[_R]):
 
     def _question(self, *, queue: bool = True) -> Asked:
         request, model = self._request(), self.model
-        body = _body(request)
-        key = self._shared.answers.of(request, model.provider)
+        body = self._body(request)
+        key = self._shared.answers.of(request, body, model.provider)
         return Asked(
             self._kind,
             [body, self._session, self._trace],
@@ -251,17 +251,18 @@ class Call(Generic[_R]):
             fields["idempotency_key"] = f"{self.request.idempotency_key}.{self._sent + 1}"
         return self.request.model_copy(update=fields) if fields else self.request
 
+    def _body(self, request: _R) -> Body | bytes:
+        if isinstance(request, LLMRequest):
+            return self._shared.writer.write(request)
+        try:
+            return request.model_dump_json().encode()
+        except PydanticSerializationError as error:
+            raise unwritable(error) from None
+
     def _ask(self, request: _R, key: bytes | None, *, queue: bool) -> wire.Ask:
         following = takes_over_after(self._following(), ErrorKind.OVERLOADED)
         wait = self._shared.options.wait if following else None
         return wire.Ask(request.priority, wait, key, queue)
-
-
-def _body(request: LLMRequest | EmbeddingRequest) -> bytes:
-    try:
-        return request.model_dump_json().encode()
-    except PydanticSerializationError as error:
-        raise InvalidRequest(f"the request cannot be sent as JSON: {error}") from None
 
 
 def _by(error: ProviderError, *, by_actor: bool) -> By:

@@ -13,6 +13,7 @@ from llmgine.actors.pools.failover.breakers import Breakers
 from llmgine.actors.pools.failover.budget import Budget
 from llmgine.actors.pools.failover.latency import FirstTokens
 from llmgine.actors.pools.failover.options import FailoverOptions
+from llmgine.actors.pools.pieces import RequestWriter
 from llmgine.providers import Fallback
 from llmgine.providers.names import Link, ModelName, resolve_chain
 from llmgine.providers.options import ProvidersOptions
@@ -24,7 +25,7 @@ _MOST_NAMES = 1_000
 
 
 class Shared:
-    """Places, breakers, budgets and names; written by every call, by none across an await."""
+    """Places, breakers, budgets, names, what was sent; written by every call, by none across an await."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Shared:
         self.breakers = Breakers(options.breaker, chance.random)
         self.budget = Budget(options.budget)
         self.hedges = Budget(options.hedge.budget)
+        self.writer = RequestWriter()
         self.answers = AnswerKeys(providers, shares)
         self._providers = providers
         self._chains: dict[tuple[str, tuple[Fallback, ...]], tuple[Link, ...]] = {}

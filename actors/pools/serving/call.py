@@ -10,12 +10,12 @@ from typing import Generic, TypeVar
 from pydantic import ValidationError
 
 from llmgine.actors.pools.admission import Ticket
+from llmgine.actors.pools.pieces import unreadable
 from llmgine.actors.pools.serving.tally import CANCELLED
 from llmgine.providers import (
     EmbeddingRequest,
     ErrorKind,
     ErrorPhase,
-    InvalidRequest,
     LLMRequest,
     ProviderError,
 )
@@ -60,15 +60,12 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def parsed(kind: type[R], body: bytes) -> R:
+def parsed(body: bytes) -> EmbeddingRequest:
     """The request; raises `InvalidRequest`."""
     try:
-        return kind.model_validate_json(body)
+        return EmbeddingRequest.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidRequest(
-            f"the provider actor cannot read this request ({mistakes(error)}); is one version of llmgine "
-            f"installed on every node?"
-        ) from None
+        raise unreadable(mistakes(error)) from None
 
 
 def is_overload(error: ProviderError) -> bool:

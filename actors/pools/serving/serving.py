@@ -15,6 +15,7 @@ from llmgine.actors.pools.admission import Refused, Ticket
 from llmgine.actors.pools.batches import BatchDesk
 from llmgine.actors.pools.caching.hashing import RequestHash
 from llmgine.actors.pools.options import PoolOptions
+from llmgine.actors.pools.pieces import RequestReader
 from llmgine.actors.pools.serving.call import Call, R, is_overload, now, parsed
 from llmgine.actors.pools.serving.door import Door
 from llmgine.actors.pools.serving.kept import KeptAnswers
@@ -80,11 +81,10 @@ class Serving:
         self._idle.set()
 
     def handlers(self) -> Mapping[str, StreamHandler]:
+        read = RequestReader().read
         return {
-            wire.LLM_STREAM: self._sharing.around(LLMRequest, partial(self._serve, LLMRequest, self._stream)),
-            wire.LLM_EMBED: self._sharing.around(
-                EmbeddingRequest, partial(self._serve, EmbeddingRequest, self._embed)
-            ),
+            wire.LLM_STREAM: self._sharing.around(read, partial(self._serve, read, self._stream)),
+            wire.LLM_EMBED: self._sharing.around(parsed, partial(self._serve, parsed, self._embed)),
             **self._batches.handlers(),
         }
 
@@ -124,7 +124,7 @@ class Serving:
             "quota": self._leasing.statistics(),
         }
 
-    async def _serve(self, kind: type[R], answer: _Answer[R], stream: Stream) -> None:
+    async def _serve(self, read: Callable[[Any], R], answer: _Answer[R], stream: Stream) -> None:
         _, session, _, ask = stream.header
         ticket = self._door.enter(session or stream.peer.name, wire.Ask.from_wire(ask))
         if isinstance(ticket, Refused):
@@ -136,7 +136,7 @@ class Serving:
         outcome = CANCELLED
         giving_up = asyncio.create_task(_end_with(stream, asyncio.current_task()))
         try:
-            outcome = await self._call(kind, answer, stream, ticket)
+            outcome = await self._call(read, answer, stream, ticket)
         except LinkError:
             pass  # The caller is gone or gave up.
         finally:
@@ -146,12 +146,14 @@ class Serving:
             if not self._door.load:
                 self._idle.set()
 
-    async def _call(self, kind: type[R], answer: _Answer[R], stream: Stream, ticket: Ticket) -> str:
+    async def _call(
+        self, read: Callable[[Any], R], answer: _Answer[R], stream: Stream, ticket: Ticket
+    ) -> str:
         """What became of it."""
         body, session, trace, _ = stream.header
         began = now()
         try:
-            request = parsed(kind, body)
+            request = read(body)
             if not self._keyed.is_open:
                 await self._keyed.open()
         except LlmgineError as error:
@@ -172,7 +174,7 @@ class Serving:
             logger.exception("a call of %s failed", self._actor)
             mistake = self._mistake(call, error)
             call.outcome = mistake.kind.value
-            await stream.send(_failure(kind, mistake))
+            await stream.send(_failure(request, mistake))
         finally:
             span.end(error=None if call.outcome == DONE else call.outcome)
             self._in_flight.add(-1)
@@ -201,7 +203,7 @@ class Serving:
             response = await self._keyed.embed(call)
         except ProviderError as error:
             self._failed(call, error)
-            await stream.send(_failure(EmbeddingRequest, error))
+            await stream.send(wire.failure_to_wire(error))
             return
         self._door.answered(call.ticket)
         for message in wire.embedding_to_wire(response):
@@ -278,8 +280,8 @@ class Serving:
         )
 
 
-def _failure(kind: type[R], error: ProviderError) -> list[Any]:
-    return to_wire(Failed(error)) if kind is LLMRequest else wire.failure_to_wire(error)
+def _failure(request: LLMRequest | EmbeddingRequest, error: ProviderError) -> list[Any]:
+    return to_wire(Failed(error)) if isinstance(request, LLMRequest) else wire.failure_to_wire(error)
 
 
 async def _end_with(stream: Stream, serving: asyncio.Task[Any] | None) -> None:

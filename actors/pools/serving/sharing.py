@@ -15,7 +15,7 @@ from llmgine.actors.pools.caching.answers import Answer, sealed
 from llmgine.actors.pools.caching.flight import Reader
 from llmgine.actors.pools.caching.hashing import RequestHash
 from llmgine.actors.pools.caching.options import CacheOptions
-from llmgine.actors.pools.serving.call import parsed
+from llmgine.actors.pools.pieces import written_head
 from llmgine.actors.pools.serving.kept import KeptAnswers
 from llmgine.actors.pools.serving.reading import Figures, Reading, SharedCall
 from llmgine.actors.pools.serving.tee import Tee
@@ -23,8 +23,8 @@ from llmgine.providers import EmbeddingRequest, InvalidRequest, LLMRequest
 from llmgine.telemetry import OpenSpan
 from llmgine.telemetry import names as spans
 
-_Kind = type[LLMRequest] | type[EmbeddingRequest]
 _Request = LLMRequest | EmbeddingRequest
+_Read = Callable[[Any], _Request]
 _Terms = tuple[Any, ...]
 
 
@@ -54,9 +54,9 @@ class Sharing:
         self._idle.set()
         self._closed = False
 
-    def around(self, kind: _Kind, make: StreamHandler) -> StreamHandler:
+    def around(self, read: _Read, make: StreamHandler) -> StreamHandler:
         """`make` for requests that are not answered otherwise."""
-        return functools.partial(self._serve, kind, make)
+        return functools.partial(self._serve, read, make)
 
     def close(self) -> None:
         """Nothing more is shared or answered from here."""
@@ -83,7 +83,7 @@ class Sharing:
         now = {"calls": len(self._tasks), "answering": self._readers}
         return {**asdict(self._figures), **self._kept.statistics(), **now}
 
-    async def _serve(self, kind: _Kind, make: StreamHandler, stream: Stream) -> None:
+    async def _serve(self, read: _Read, make: StreamHandler, stream: Stream) -> None:
         body, _, _, asked = stream.header
         key = wire.answer_key(asked)
         if key is None or self._closed:
@@ -97,19 +97,19 @@ class Sharing:
                 self._figures.save(answer.saved)
                 stream.finish()
             return
-        request = self._request(kind, body, key)
+        request = self._request(read, body, key)
         if request is None:
             await make(stream)
             return
         await self._share(stream, make, request, wire.Ask.from_wire(asked))
 
-    def _request(self, kind: _Kind, body: bytes, key: bytes) -> _Request | None:
+    def _request(self, read: _Read, body: Any, key: bytes) -> _Request | None:
         """The request, where it is what the caller says: an answer is kept for no other than its own."""
         try:
-            request = parsed(LLMRequest, body) if kind is LLMRequest else parsed(EmbeddingRequest, body)
+            request = read(body)
         except InvalidRequest:
             return None
-        return request if self._hashes.of(request) == key else None
+        return request if self._hashes.of(request, body) == key else None
 
     async def _share(self, stream: Stream, make: StreamHandler, request: _Request, ask: wire.Ask) -> None:
         terms = _terms(stream.kind, request, ask)
@@ -127,14 +127,13 @@ class Sharing:
     def _begin(
         self, stream: Stream, make: StreamHandler, request: _Request, ask: wire.Ask, terms: _Terms
     ) -> tuple[SharedCall, Reader]:
-        _, session, trace, _ = stream.header
+        body, session, trace, _ = stream.header
         waits = [wait for wait in (ask.wait, request.deadline) if wait is not None]
         asked = wire.Ask(ask.priority, min(waits, default=None), queue=ask.queue)
-        body = request.model_copy(update={"deadline": None}).model_dump_json().encode()
         assert ask.cache is not None
         tee = Tee(
             stream,
-            [body, session, trace, asked.to_wire()],
+            [_patient(request, body), session, trace, asked.to_wire()],
             self._options.max_answer_bytes,
             lambda: self._over(terms, call),
         )
@@ -200,6 +199,14 @@ def _terms(kind: str, request: _Request, ask: wire.Ask) -> _Terms:
     if isinstance(request, LLMRequest):
         return kind, ask.cache, request.mid_stream, request.idle_timeout
     return kind, ask.cache
+
+
+def _patient(request: _Request, body: Any) -> Any:
+    """The request with this wire form as one without a deadline."""
+    request = request.model_copy(update={"deadline": None})
+    if isinstance(request, LLMRequest):
+        return [written_head(request), *body[1:]]
+    return request.model_dump_json().encode()
 
 
 async def _tell(stream: Stream | Tee, load: int, answer: Answer) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmgine.providers.contracts import LLMRequest, Message, TextPart, ToolResultPart, ToolSpec
+from llmgine.providers.contracts import LLMRequest, Message, OutputSchema, TextPart, ToolResultPart, ToolSpec
 from llmgine.providers.errors import ErrorKind, ErrorPhase, ProviderError
 from llmgine.providers.events import (
     Done,
@@ -199,6 +199,28 @@ def test_a_body_is_a_drained_stream(case: Case) -> None:
     assert bare(whole.message.parts) == bare(streamed.response.message.parts)
     assert whole.finish_reason is streamed.response.finish_reason
     assert whole.usage == streamed.response.usage
+
+
+@each_case
+def test_a_request_is_as_it_was_once_it_is_encoded(case: Case) -> None:
+    """Requests share their messages and tools, so that none may be changed for one of them."""
+    done = case.play(case.wire())[-1]
+    assert isinstance(done, Done)
+    schema = {"type": "object", "properties": {"a": {"type": "string", "minLength": 1}, "b": {}}}
+    request = LLMRequest(
+        model="somewhere/some-model",
+        messages=(Message.user("q"), done.response.message),
+        tools=tuple(
+            ToolSpec(name=f"t{strict}", parameters=schema, strict=strict) for strict in (False, True)
+        ),
+        output=OutputSchema(json_schema=schema, mode="native"),
+        on_unsupported="adjust",
+        provider_options={TARGET.provider: {"metadata": {"a": {"b": "c"}}}},
+    )
+    told = request.model_dump_json()
+    for _ in range(2):
+        case.codec().encode(request, TARGET)
+        assert request.model_dump_json() == told
 
 
 @each_case

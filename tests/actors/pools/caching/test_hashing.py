@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llmgine.actors.pools.caching.hashing import RequestHash
+from llmgine.actors.pools.pieces import RequestWriter
 from llmgine.providers import EmbeddingRequest, LLMRequest, Message, TextPart
 from llmgine.providers.contracts import (
     CacheHints,
@@ -31,8 +32,12 @@ def request(**changes: Any) -> LLMRequest:
     return LLMRequest(**fields | changes)
 
 
+def hashed(hashes: RequestHash, asked: LLMRequest) -> bytes:
+    return hashes.of(asked, RequestWriter().write(asked))
+
+
 def of(**changes: Any) -> bytes:
-    return HASH.of(request(**changes))
+    return hashed(HASH, request(**changes))
 
 
 COUNTS: list[dict[str, Any]] = [
@@ -146,27 +151,28 @@ def test_an_endpoint_that_was_moved_answers_anew() -> None:
         {"base_url": "http://a/v1", "headers": {"x-team": "1"}},
         {"base_url": "http://a/v1", "replay": "recordings"},
     ]
-    hashes = [RequestHash(ProvidersOptions(endpoints={"mine": server})).of(asked) for server in servers]
+    hashes = [hashed(RequestHash(ProvidersOptions(endpoints={"mine": server})), asked) for server in servers]
     assert len(set(hashes)) == len(servers)
     same = {"base_url": "http://a/v1", "key_env": "OTHER", "timeouts": {"idle": 3}}
-    assert RequestHash(ProvidersOptions(endpoints={"mine": same})).of(asked) == hashes[0]
+    assert hashed(RequestHash(ProvidersOptions(endpoints={"mine": same})), asked) == hashes[0]
 
 
 def test_scripts_and_profiles_belong_to_the_model() -> None:
     """A script that was written anew says something else, and a profile changes what is sent."""
     asked = request(model="scripted/mine")
     scripts = [{"mine": {"replies": [{"text": text}]}} for text in "ab"]
-    said = {RequestHash(ProvidersOptions.model_validate({"scripts": one})).of(asked) for one in scripts}
+    said = {hashed(RequestHash(ProvidersOptions.model_validate({"scripts": one})), asked) for one in scripts}
     assert len(said) == 2
     profiled = ProvidersOptions.model_validate({"profiles": {"openai/gpt-5": {"tools": False}}})
-    assert RequestHash(profiled).of(request()) != of()
+    assert hashed(RequestHash(profiled), request()) != of()
 
 
 def test_embeddings_are_never_taken_for_answers() -> None:
     """Inputs, dimensions and purpose count; what only says who asks does not."""
 
     def vectors(**changes: Any) -> bytes:
-        return HASH.of(EmbeddingRequest(**{"model": "openai/gpt-5", "inputs": ("hi",)} | changes))
+        asked = EmbeddingRequest(**{"model": "openai/gpt-5", "inputs": ("hi",)} | changes)
+        return HASH.of(asked, asked.model_dump_json().encode())
 
     different: list[dict[str, Any]] = [
         {},

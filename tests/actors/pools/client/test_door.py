@@ -10,6 +10,7 @@ import pytest
 
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.client.door import Asked, Try, admitted
+from llmgine.actors.pools.pieces import RequestWriter
 from llmgine.providers.names import ModelName
 from tests.actors.pools.client.stage import Stage
 from tests.providers.faults.counting import CountingServer
@@ -41,7 +42,7 @@ async def test_who_leaves_the_pool_while_a_call_looks_around_is_not_waited_for(
         if len(full) == 2:
             stage.models.update({"one": [[name, "local"] for name in full[2 - stay :]]})
 
-    body = stage.request("one/any").model_dump_json().encode()
+    body = RequestWriter().write(stage.request("one/any"))
     asked = Asked(wire.LLM_STREAM, [body, "s", None], ModelName("one", "any"), wire.Ask(), passed=passed)
     tried = await admitted(stage.models._shared, asked)
     assert isinstance(tried, Try)

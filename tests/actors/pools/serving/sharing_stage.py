@@ -12,6 +12,7 @@ from llmgine.actors.link import EndOfStream, Identity, Stream, StreamEmpty
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.actor import ProviderActor
 from llmgine.actors.pools.caching.hashing import RequestHash
+from llmgine.actors.pools.pieces import RequestWriter
 from llmgine.actors.store import StoreActor
 from llmgine.providers import (
     Done,
@@ -142,6 +143,13 @@ class Caller:
         return self
 
 
+def written(request: LLMRequest | EmbeddingRequest) -> Any:
+    """The request in its wire form."""
+    if isinstance(request, LLMRequest):
+        return RequestWriter().write(request)
+    return request.model_dump_json().encode()
+
+
 class Stage:
     """Two actors with one provider behind them."""
 
@@ -190,9 +198,9 @@ class Stage:
     ) -> Caller:
         """A call that was sent off, under its own hash unless another is given."""
         connection = await self.ground.peer(actor).connection()
-        asked = wire.Ask(cache=self.hashes.of(request) if key == b"" else key, **ask)
+        body = written(request)
+        asked = wire.Ask(cache=self.hashes.of(request, body) if key == b"" else key, **ask)
         kind = wire.LLM_STREAM if isinstance(request, LLMRequest) else wire.LLM_EMBED
-        body = request.model_dump_json().encode()
         return Caller(connection.open(kind, [body, "s", None, asked.to_wire()]))
 
     async def called(self, request: LLMRequest | EmbeddingRequest = REQUEST, **options: Any) -> Caller:

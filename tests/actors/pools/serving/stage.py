@@ -10,6 +10,7 @@ from llmgine.actors.control import Boot, Ground, LocalWorld, SpawnOptions
 from llmgine.actors.link import Identity, Stream
 from llmgine.actors.pools import wire
 from llmgine.actors.pools.actor import ProviderActor
+from llmgine.actors.pools.pieces import RequestWriter
 from llmgine.providers import (
     Done,
     EmbeddingRequest,
@@ -124,7 +125,7 @@ class Stage:
     ) -> Call:
         """A call that has its verdict."""
         request = LLMRequest(model=model, messages=(Message.user(says),), **fields)
-        header = [request.model_dump_json().encode(), session, None, ask.to_wire()]
+        header = [RequestWriter().write(request), session, None, ask.to_wire()]
         actor = HOUSE if model.startswith("house/") else NAME
         connection = await self._ground.peer(actor).connection()
         stream = connection.open(wire.LLM_STREAM, header)

@@ -19,7 +19,7 @@ from llmgine.actors.store.operations import DropResponses, KeepResponse, Operati
 from llmgine.actors.store.rows import ResponseRow
 from llmgine.providers import Done, EmbeddingRequest, LLMRequest, TextDelta
 from llmgine.providers.events import to_wire
-from tests.actors.pools.serving.sharing_stage import ACTORS, REQUEST, Provider, Stage
+from tests.actors.pools.serving.sharing_stage import ACTORS, REQUEST, Provider, Stage, written
 
 KEY = b"k" * 32
 SECOND = 1_000_000_000
@@ -39,7 +39,7 @@ def client(stage: Stage) -> StoreClient:
 
 async def kept_in(stage: Stage, request: LLMRequest | EmbeddingRequest = REQUEST) -> ResponseRow:
     """What the store has of the request, once it has it."""
-    asked, key = client(stage), stage.hashes.of(request).hex()
+    asked, key = client(stage), stage.hashes.of(request, written(request)).hex()
     async with asyncio.timeout(5):
         while (row := await asked.response(key)) is None:  # noqa: ASYNC110 - only asking tells
             await asyncio.sleep(0)

@@ -22,7 +22,7 @@ from llmgine.providers import (
     TextDelta,
     ToolSpec,
 )
-from tests.actors.pools.serving.sharing_stage import REQUEST, USAGE, Caller, Stage
+from tests.actors.pools.serving.sharing_stage import REQUEST, USAGE, Caller, Stage, written
 
 Until = Callable[..., Any]
 VECTORS = EmbeddingRequest(model="scripted/echo", inputs=("a", "bb"))
@@ -281,7 +281,7 @@ async def test_another_question_is_never_answered_with_what_is_kept(
 async def test_nobody_can_keep_an_answer_under_another_requests_hash(stage: Stage) -> None:
     """A caller that is wrong about its hash gets its own answer, which nobody else ever gets."""
     await stage.spawn()
-    stolen = stage.hashes.of(REQUEST)
+    stolen = stage.hashes.of(REQUEST, written(REQUEST))
     stage.provider.say("poison", None)
     wrong = await stage.called(other(system="say poison"), key=stolen)
     assert (await wrong.rest()).text == "poison"
