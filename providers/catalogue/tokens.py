@@ -60,7 +60,7 @@ def of_message(message: Message) -> int:
 
 def of_text(text: str) -> int:
     """The tokens of a text by the rule above."""
-    plain = len(text.encode("ascii", "ignore"))
+    plain = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
     return -(-plain // 4) + len(text) - plain
 
 
