@@ -26,7 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class _Told:
     """Plain values of a dataclass, both ways."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def to_wire(self) -> dict[str, Any]:
         """Plain values that `from_wire` turns back into an equal one."""
