@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.contract import Effort, Measure, Round, Violation
+from benchmarks.cpu import Spent
 from benchmarks.ours.bus import Publisher
 from benchmarks.ours.bus_parts import Books
 from benchmarks.spans import ATTRIBUTES, us_per_span
@@ -20,6 +21,7 @@ from llmgine.telemetry import SpanRecorder
 _MODEL: Final = "scripted/yes"
 _SESSIONS: Final = 16
 _DRAIN: Final = 60.0
+_SETTLED: Final = 3.0  # seconds after which what a turn leaves to do is done
 _SETTINGS: Final[dict[str, Any]] = {
     "providers": {"scripts": {"yes": {"replies": [{"text": "Yes."}]}}},
     "pools": {"by_provider": {"scripted": {"max_in_flight": 4_000}}},
@@ -35,6 +37,7 @@ class Side:
         self._runtime = runtime
         self._publisher = publisher
         self._names = itertools.count()
+        self._driving = 0.0  # seconds of CPU that this process has used for turns of this side
 
     async def events(self, count: int) -> float:
         """Events a second."""
@@ -51,12 +54,19 @@ class Side:
 
         async def measured(count: int) -> float:
             numbers = iter(range(count))
-            begun = time.perf_counter()
+            begun, busy = time.perf_counter(), time.process_time()
             await asyncio.gather(*(_talk(session, numbers) for session in sessions))
+            self._driving += time.process_time() - busy
             return count / (time.perf_counter() - begun)
 
         yield measured
         await asyncio.gather(*(session.leave() for session in sessions))
+
+    async def spent(self) -> Callable[[], float]:
+        """What tells the seconds of CPU that the actors, and this process for them, have used from now on."""
+        actors = (await self._runtime.status())["actors"]
+        spent, driving = Spent([actor["pid"] for actor in actors]), self._driving
+        return lambda: spent.seconds() + self._driving - driving
 
 
 async def _talk(session: Session, numbers: Iterator[int]) -> None:
@@ -73,11 +83,16 @@ async def stage(case: str) -> AsyncIterator[Measure]:
             pairs = effort.count(40, 8)
             bus = await loss_percent(on.events, off.events, 5_000, pairs)
             async with on.turns() as turns_on, off.turns() as turns_off:
+                await asyncio.sleep(_SETTLED)
+                spent_on, spent_off = await on.spent(), await off.spent()
                 turn = await loss_percent(turns_on, turns_off, 100, pairs)
+                await asyncio.sleep(_SETTLED)
+                more = 100.0 * (spent_on() / spent_off() - 1.0)
             return Round(
                 {
                     "loss_percent_bus": bus,
                     "loss_percent_turn": turn,
+                    "more_cpu_percent_turn": more,
                     "us_per_span": us_per_span(_recording(), effort.count(50_000, 5_000)),
                 }
             )

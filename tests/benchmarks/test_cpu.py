@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from benchmarks.cpu import Spent
 
 def test_what_children_use_is_counted() -> None:
     """A child that works counts while it lives, and one that waits does not."""
-    spent = Spent()
+    spent, own = Spent(), Spent([os.getpid()])
     busy = "import time; begun = time.process_time()\nwhile time.process_time() - begun < 0.3: pass\n"
     command = [sys.executable, "-c", busy + "print('done', flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -19,3 +20,4 @@ def test_what_children_use_is_counted() -> None:
         used = spent.seconds()
         child.communicate(b"\n")
     assert 0.25 < used < 5
+    assert own.seconds() < used
