@@ -26,7 +26,7 @@ from llmgine.telemetry.sampling import Settled, TailSampler
 from llmgine.telemetry.summaries import summary_of
 
 QUERY = "telemetry.query"
-SETTLE_SECONDS = 0.5
+SETTLE_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
