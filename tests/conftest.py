@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import re
 import signal
 import socket
 import sys
@@ -71,6 +72,14 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_watch)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`make test` finds the files with tests on Ray by these two words."""
+    for path in {item.path for item in items if item.get_closest_marker("cluster")}:
+        if not re.search(r"mark\.cluster|on_ray", path.read_text()):
+            raise pytest.UsageError(f"{path} has tests on Ray and neither says mark.cluster nor uses on_ray")
 
 
 @pytest.fixture(autouse=True)
