@@ -1,4 +1,4 @@
-"""A hundred schedules, each with a fate of its own, and what shows that they reach into every corner."""
+"""Sixty schedules, each with a fate of its own, and what shows that they reach into every corner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.simulation.plan import make_plan
 from tests.simulation.run import STEPS, explain, simulate
 from tests.simulation.world import World
 
-SEEDS = 100
+SEEDS = 60
 _AT_A_TIME = 20
 REACHED = (
     "dropped",
