@@ -84,7 +84,7 @@ def check_same(engine: Engine, ledger: Ledger) -> None:
     }
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     groups=st.lists(st.lists(st.lists(rows.operations, max_size=6), min_size=1, max_size=3), max_size=4),
     wanted=st.builds(LetterFilter, **rows.filters_of),

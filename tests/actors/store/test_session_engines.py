@@ -119,7 +119,7 @@ def both(make: MakeEngine) -> Both:
     return both
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     groups=st.lists(st.lists(st.lists(rows.intents, max_size=6), min_size=1, max_size=3), max_size=5),
     turns=st.integers(1, 3),

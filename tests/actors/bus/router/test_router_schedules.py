@@ -21,7 +21,7 @@ def run(world: FaultyWorld, steps: int) -> None:
 
 @pytest.mark.parametrize("priorities", [False, True])
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_every_event_is_handled_once_and_in_order(priorities: bool, seed: int) -> None:
     """Whatever breaks and restarts: each handler gets each producer's events of a session once, in order."""
     run(FaultyWorld(random.Random(seed), priorities=priorities, faults=True), 400)
@@ -29,7 +29,7 @@ def test_every_event_is_handled_once_and_in_order(priorities: bool, seed: int) -
 
 @pytest.mark.parametrize("faults", [False, True])
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_failing_handlers_lose_nothing(faults: bool, seed: int) -> None:
     """Whatever fails as well: each event is handled once or a dead letter, and lanes keep their order."""
     choose = random.Random(seed)
@@ -37,7 +37,7 @@ def test_failing_handlers_lose_nothing(faults: bool, seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_counters_equal_what_happened(seed: int) -> None:
     """Without faults the counters are exactly the number of messages published."""
     world = FaultyWorld(random.Random(seed), priorities=True, failing=0.2)
@@ -53,7 +53,7 @@ def test_counters_equal_what_happened(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_without_suppression_duplicates_do_show(seed: int) -> None:
     """A test of the test: with dedup switched off, schedules with restarts hand events out twice."""
     rounds = random.Random(seed)

@@ -47,14 +47,16 @@ class SlidingWindow:
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self._counted: deque[tuple[float, float]] = deque()
+        self._used = 0.0
 
     def left(self, now: float) -> float:
         while self._counted and self._counted[0][0] <= now - MINUTE:
-            self._counted.popleft()
-        return self.limit - sum(amount for _, amount in self._counted)
+            self._used -= self._counted.popleft()[1]
+        return self.limit - self._used
 
     def count(self, amount: float, now: float) -> None:
         self._counted.append((now, amount))
+        self._used += amount
 
 
 _FEW = 15

@@ -73,9 +73,9 @@ class Ear:
 
     def hear_objects(self) -> None:
         """What every object of ours says of itself."""
-        for one in gc.get_objects():
-            if str(type(one).__module__).startswith("llmgine."):
-                self.heard.append(repr(one).encode())
+        every = gc.get_objects()
+        ours = {kind for kind in set(map(type, every)) if str(kind.__module__).startswith("llmgine.")}
+        self.heard += [repr(one).encode() for one in every if type(one) in ours]
 
     def must_not_have_heard(self, key: str) -> None:
         assert len(self.heard) > 20
