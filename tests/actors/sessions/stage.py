@@ -27,6 +27,11 @@ async def soon(awaitable: Any) -> Any:
     return await asyncio.wait_for(awaitable, 10)
 
 
+async def texts(session: Any) -> list[str]:
+    """What its messages say, oldest first."""
+    return [message.text for message in await soon(session.history())]
+
+
 class Process:
     """One process of the session: its host, what it listens on, and what its models are asked."""
 
