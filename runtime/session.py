@@ -209,11 +209,8 @@ class Session:
             reply = await self._asked().ask(
                 checked_prompt(prompt),
                 output=output,
-                deadline=checked_deadline(deadline),
-                limits=checked_kind("limits", limits, Limits, _LIMITS),
-                when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
-                recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
                 trace=span.context,
+                **_bounds(deadline, limits, when_busy, recovery),
                 **self._asks(model, options),
             )
             span.set({names.LLMGINE_TURN_ID: reply.turn_id})
@@ -237,11 +234,8 @@ class Session:
             events = self._asked().stream(
                 checked_prompt(prompt),
                 output=output,
-                deadline=checked_deadline(deadline),
-                limits=checked_kind("limits", limits, Limits, _LIMITS),
-                when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
-                recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
                 trace=span.context,
+                **_bounds(deadline, limits, when_busy, recovery),
                 **self._asks(model, options),
             )
             async with aclosing(events):
@@ -276,11 +270,8 @@ class Session:
                 checked_prompt(prompt),
                 key=key,
                 output=output,
-                deadline=checked_deadline(deadline),
-                limits=checked_kind("limits", limits, Limits, _LIMITS),
-                when_busy=checked_one_of("when_busy", when_busy, WhenBusy),
-                recovery=checked_one_of("recovery", recovery, RecoveryPolicy),
                 trace=span.context,
+                **_bounds(deadline, limits, when_busy, recovery),
                 **self._asks(model, options),
             )
             span.set({names.LLMGINE_TURN_ID: turn.id})
@@ -403,6 +394,21 @@ class Session:
         if model is not None:
             name, fallbacks = full_chain(model, self._driver.settings.providers)
         return {"model": name, "options": {**_behind(fallbacks), **options}}
+
+
+def _bounds(
+    deadline: float | None,
+    limits: Limits | None,
+    when_busy: WhenBusy | None,
+    recovery: RecoveryPolicy | None,
+) -> dict[str, Any]:
+    """How far a turn may go and what becomes of it, checked."""
+    return {
+        "deadline": checked_deadline(deadline),
+        "limits": checked_kind("limits", limits, Limits, _LIMITS),
+        "when_busy": checked_one_of("when_busy", when_busy, WhenBusy),
+        "recovery": checked_one_of("recovery", recovery, RecoveryPolicy),
+    }
 
 
 def _behind(fallbacks: tuple[Fallback, ...]) -> dict[str, Any]:
