@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -146,7 +147,7 @@ class Rates:
             for figure in ("handled", "failed"):
                 key = (row["session"], row["kind"], row["type"], row["name"], figure)
                 row[f"{figure}/s"] = self._rate(key, row[figure], seconds)
-        return {"time": time.time(), **bus}
+        return {"time": datetime.now(UTC).isoformat(), **bus}
 
     def _rate(self, key: tuple[str, ...], count: float, seconds: float) -> float:
         """What was there before it was first seen came at an unknown time."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmgine.runtime.commands.completing import one_of
 from llmgine.runtime.commands.moments import nanoseconds
 from llmgine.runtime.commands.output import AsJson, UsageRefused, table, write, write_json
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 
 def cost(
-    by: Annotated[str, typer.Option("--by", help="session, model or provider.")] = "model",
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="session, model or provider.",
+            autocompletion=one_of("session", "model", "provider"),
+        ),
+    ] = "model",
     since: Annotated[
         str | None, typer.Option("--since", help="Only calls since then: a time, or 90m, 12h, 7d ago.")
     ] = None,

@@ -18,6 +18,7 @@ from llmgine.runtime.commands.output import note, out, waiting
 from llmgine.runtime.commands.preflight import DEFAULT_MODEL
 from llmgine.runtime.commands.running import begun
 from llmgine.runtime.commands.status import bus
+from llmgine.runtime.commands.traced import draw_rows
 from llmgine.runtime.commands.turns import submitted
 from llmgine.runtime.data import folder_of, remove_folder
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from llmgine.runtime import Session
     from llmgine.runtime.settings import Settings
     from llmgine.telemetry import Row
-
-
-# Columns of a drawing where no terminal says how many there are.
-_PLAIN_WIDTH = 120
 
 
 class DemoIncomplete(LlmgineError):
@@ -169,14 +166,11 @@ async def _talk(runtime: Runtime, session: Session, part: Part, view: SideBySide
 
 async def _draw(runtime: Runtime, session_id: str) -> None:
     """The first session's spans on a common time axis, and what the bus has counted."""
-    from llmgine.telemetry.exporters.console import drawing
-
     rows = await _rows(runtime, session_id)
     if not rows:
         raise DemoIncomplete("the demo is not complete: no span of the session has arrived")
     out.print()
-    width = None if out.is_terminal else _PLAIN_WIDTH
-    out.print(drawing(rows, title=f"what session {PARTS[0].name} did"), soft_wrap=False, width=width)
+    draw_rows(rows, f"what session {PARTS[0].name} did")
     out.print()
     bus(await runtime.bus.statistics())
 

@@ -20,8 +20,9 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON: an object, or one a line where there may be several.")
 ]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# What others wrote may hold brackets and colons, and is shown as it is.
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 # A sentence that pydantic ends its errors with; it says nothing of what went wrong.
@@ -58,14 +59,25 @@ def done(text: str, *, as_json: bool, **facts: Any) -> None:
 
 def note(text: str) -> None:
     """A line for the person that waits."""
-    err.print(text, markup=False)
+    err.print(text)
 
 
 def fail(text: str) -> None:
     """The one message of a command that did not succeed."""
-    err.print(
-        f"error: {_PYDANTIC_LINK.sub('', text)}", markup=False, style="red" if err.is_terminal else None
-    )
+    err.print(f"error: {_PYDANTIC_LINK.sub('', text)}", style="red" if err.is_terminal else None)
+
+
+@contextmanager
+def plain_width(columns: int) -> Iterator[None]:
+    """Results are so wide where no terminal says how wide they are."""
+    was = out.width
+    if not out.is_terminal:
+        out.width = columns
+    try:
+        yield
+    finally:
+        if not out.is_terminal:
+            out.width = was
 
 
 @contextmanager

@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmgine.providers.errors import UnknownModel
 from llmgine.runtime.commands import completing
 from llmgine.runtime.commands.asking import ask
 from llmgine.runtime.commands.grouping import group
-from llmgine.runtime.commands.output import AsJson, UsageRefused, cell, done, table, write, write_json
+from llmgine.runtime.commands.output import (
+    AsJson,
+    NotThere,
+    UsageRefused,
+    cell,
+    done,
+    table,
+    write,
+    write_json,
+)
 from llmgine.runtime.commands.poolstop import top
 from llmgine.runtime.commands.preflight import DEFAULT_RUNTIME, RuntimeName
 
 if TYPE_CHECKING:
+    from llmgine.runtime import Runtime
     from llmgine.runtime.pool_statistics import PoolActor, PoolStatistics
+    from llmgine.runtime.pools import PoolHandle
 
 pools = group(
     "Pools of provider actors: listed, shown, scaled, drained, watched, their kept answers cleared."
@@ -25,6 +37,13 @@ Pool = Annotated[
     str, typer.Argument(metavar="POOL", help="Provider, such as openai.", autocompletion=completing.pools)
 ]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for it; it goes on afterwards.")]
+
+
+def _known(runtime: Runtime, pool: str) -> PoolHandle:
+    try:
+        return runtime.pools[pool]
+    except UnknownModel as error:
+        raise NotThere(str(error)) from None
 
 
 @pools.command("ls")
@@ -68,7 +87,7 @@ def show(
 
     Example: `llmgine pools show openai`
     """
-    found = ask(name, lambda runtime: runtime.pools[pool].statistics())
+    found = ask(name, lambda runtime: _known(runtime, pool).statistics())
     if as_json:
         write_json(found.to_json())
         return
@@ -127,7 +146,7 @@ def scale(
     Example: `llmgine pools scale openai 4`
     """
     _check_wait(wait)
-    actors = ask(name, lambda runtime: runtime.pools[pool].scale(size, wait=wait), f"scaling {pool}")
+    actors = ask(name, lambda runtime: _known(runtime, pool).scale(size, wait=wait), f"scaling {pool}")
     told = f"{pool} has {len(actors)} actors: {', '.join(actors)}" if actors else f"{pool} has no actors"
     done(told, as_json=as_json, pool=pool, actors=list(actors))
 
@@ -149,7 +168,7 @@ def drain(
     Example: `llmgine pools drain openai provider-openai-0`
     """
     _check_wait(wait)
-    ask(name, lambda runtime: runtime.pools[pool].drain(actor, wait=wait), f"draining {actor or pool}")
+    ask(name, lambda runtime: _known(runtime, pool).drain(actor, wait=wait), f"draining {actor or pool}")
     done(f"{actor or pool} is drained", as_json=as_json, pool=pool, drained=actor or "all")
 
 
@@ -159,7 +178,7 @@ def clear_cache(pool: Pool, as_json: AsJson = False, name: RuntimeName = DEFAULT
 
     Example: `llmgine pools clear-cache openai`
     """
-    ask(name, lambda runtime: runtime.pools[pool].clear_cache())
+    ask(name, lambda runtime: _known(runtime, pool).clear_cache())
     done(f"{pool} has forgotten its answers", as_json=as_json, pool=pool, cleared=True)
 
 

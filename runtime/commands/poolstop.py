@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -55,7 +56,7 @@ class Rates:
         rates = self._rates(found)
         pools = {provider: one.to_json() for provider, one in found.items()}
         seconds = {actor: {"done": done, "failed": failed} for actor, (done, failed) in rates.items()}
-        return {"time": time.time(), "pools": pools, "per_second": seconds}
+        return {"time": datetime.now(UTC).isoformat(), "pools": pools, "per_second": seconds}
 
     def rows(self, found: Found) -> list[Row]:
         """A row for each pool, and below it one for each of its actors."""

@@ -94,7 +94,7 @@ def _terminable() -> Iterator[list[int]]:
 def _code(end: SystemExit) -> int:
     if end.code is None or isinstance(end.code, int):
         return end.code or 0
-    err.print(str(end.code), markup=False)
+    err.print(str(end.code))
     return 1
 
 

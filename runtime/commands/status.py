@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +28,7 @@ def status(
     """
     found = ask(name, lambda runtime: runtime.status())
     if as_json:
-        write_json(found)
+        write_json({**found, "started": datetime.fromtimestamp(found["started"], UTC).isoformat()})
     else:
         show(found, every=every)
 

@@ -88,7 +88,10 @@ class Shown:
             table(title, columns, rows)
 
     def drawn(self, found: Glance) -> RenderableType:
-        return drawn(iter(self._parts(found)))
+        from rich.console import Group
+
+        held, rates, *lists = self._parts(found)
+        return Group(_figures(held), _figures(rates), drawn(iter(lists)))
 
     def rates(self, overview: Overview) -> dict[str, float]:
         """What came a second; nothing yet for what is seen for the first time."""
@@ -124,6 +127,17 @@ class Shown:
             ("breakers", ("handler", "state"), list(found.breakers.items())),
         ]
         return [part for part in parts if part[2]]
+
+
+def _figures(part: Part) -> RenderableType:
+    """Names with their values, as many beside each other as there is room for."""
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.text import Text
+
+    title, names, [values] = part
+    cells = [Text.assemble(f"{name} ", (value, "bold")) for name, value in zip(names, values, strict=True)]
+    return Group(Text(title, style="italic"), Columns(cells, padding=(0, 3), equal=True), Text())
 
 
 _POOL = ("pool", "ready", "size", "in flight", "waiting", "done", "failed", "last failure")

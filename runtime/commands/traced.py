@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from llmgine.runtime.commands.output import clock, note, out, table, write
+from llmgine.runtime.commands.output import clock, note, out, plain_width, table, write
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from llmgine.actors.telemetry.query import View
-    from llmgine.telemetry import ModelStats, Span, Stats, TraceSummary
+    from llmgine.telemetry import ModelStats, Row, Span, Stats, TraceSummary
     from llmgine.telemetry.answers import Latency
 
 # Columns of a drawing where no terminal says how many there are.
 _PLAIN_WIDTH = 120
+# Below so many columns the bars leave room for names and notes.
+_NARROW, _NARROW_BAR = 100, 20
 
 
 def seconds(value: float | None) -> str:
@@ -52,12 +54,14 @@ def show_all(found: list[TraceSummary]) -> None:
         )
         for one in found
     ]
-    columns = ("id", "began", "name", "session", "took", "spans", "tokens", "cost", "")
+    columns = ("id", "began", "name", "session", "took", "spans", "tokens", "cost", "remarks")
     table(f"{len(found)} traces", columns, rows)
 
 
 def _state(one: TraceSummary) -> str:
-    said = [one.error or "", "incomplete" if one.incomplete else "", one.kept_because]
+    # That its share of all traces is kept says nothing of this one.
+    why = "" if one.kept_because == "ratio" else one.kept_because
+    said = [one.error or "", "incomplete" if one.incomplete else "", why]
     return ", ".join(dict.fromkeys(word for word in said if word))
 
 
@@ -73,15 +77,21 @@ def span_json(span: Span | None) -> dict[str, Any] | None:
 
 def draw(view: View) -> None:
     """The spans with their bars; whatever is not drawn is told."""
-    from llmgine.telemetry.exporters.console import drawing
-
     what = "session" if view.is_session else "trace"
-    width = None if out.is_terminal else _PLAIN_WIDTH
-    out.print(drawing(view.rows(), title=f"{what} {view.name}"), soft_wrap=False, width=width)
+    draw_rows(view.rows(), f"{what} {view.name}")
     if view.truncated:
         note(f"{view.truncated} more spans were left out; `llmgine traces export` has them")
     for cut in view.cuts:
         note(f"{cut.source} died: what it did is known up to its record {cut.last}")
+
+
+def draw_rows(rows: Sequence[Row], title: str) -> None:
+    """A waterfall as wide as the terminal; elsewhere as wide as is good to read."""
+    from llmgine.telemetry.exporters.console import BAR_COLUMNS, drawing
+
+    with plain_width(_PLAIN_WIDTH):
+        columns = BAR_COLUMNS if out.width >= _NARROW else _NARROW_BAR
+        out.print(drawing(rows, title=title, columns=columns), soft_wrap=False)
 
 
 def show_stats(found: Stats) -> None:

@@ -34,8 +34,9 @@ class ModelAnswers:
 
     async def models(self) -> list[ModelRow]:
         """Every alias, and every endpoint with the models that it is known to have."""
-        names = known_names(self._driver.settings.providers)
-        return [ModelRow(id=name, provider=name.partition("/")[0]) for name in names]
+        providers = self._driver.settings.providers
+        names = known_names(providers)
+        return [ModelRow(id=name, provider=resolve(name, providers).provider) for name in names]
 
     async def target(self, model: str) -> Origin:
         providers = self._driver.settings.providers

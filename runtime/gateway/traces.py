@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -19,6 +20,7 @@ from llmgine.telemetry.answers import CostBy, nanoseconds
 
 # What says that telemetry is off, or away.
 AWAY = (NotReady, LinkError)
+_ID = re.compile("[0-9a-fA-F]{1,32}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,8 +43,9 @@ class TraceAnswers:
         return Page[TraceRow](items=[_trace(one) for one in page.items], next=page.next)
 
     async def trace(self, id: str) -> Waterfall:
-        view = await telemetry_of(self._driver).trace(id)
-        if not view.spans:
+        # What is no trace's id cannot be asked for, and is kept as little as what has gone.
+        view = await telemetry_of(self._driver).trace(id) if _ID.fullmatch(id) else None
+        if view is None or not view.spans:
             raise NotFound(f"no trace {id[:64]!r} is kept")
         return waterfall_of(view)
 

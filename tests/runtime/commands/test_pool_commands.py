@@ -8,6 +8,7 @@ import os
 import sys
 import termios
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ def test_pools_are_watched(before: Any, capsys: Out) -> None:
     assert execute(["pools", "top", "--json", "--ticks", "2", "--every", "0.1"]) == 0
     seen = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [list(look["pools"]) for look in seen] == [["scripted"]] * 2
-    assert seen[1]["time"] > seen[0]["time"]
+    times = [datetime.fromisoformat(look["time"]) for look in seen]
+    assert times[0] < times[1]
     assert execute(["pools", "top", "--ticks", "1"]) == 0
     assert "  provider-scripted-0  ready" in capsys.readouterr().out
 
@@ -125,7 +127,8 @@ def test_pools_are_watched(before: Any, capsys: Out) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["show", "nobody"], 1, "no provider is called 'nobody'"),
+        (["show", "nobody"], 4, "no provider is called 'nobody'"),
+        (["scale", "nobody", "2"], 4, "known are anthropic"),
         (["scale", "scripted", "-1"], 2, "-1"),
         (["scale", "scripted", "many"], 2, "integer"),
         (["scale", "scripted", "1", "--wait", "0"], 2, "--wait 0: seconds above 0"),

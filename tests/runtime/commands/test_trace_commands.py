@@ -61,6 +61,7 @@ def test_traces_are_listed(capsys: Out) -> None:
     assert title == "1 traces"
     assert columns.split()[0] == "id"
     assert "talk" in row
+    assert row.endswith("$0")  # nothing more is to be said of a trace that is kept as any other
     assert execute(["traces", "--json", "-s", "talk", "--since", "1h", "--slow", "0", "-m", "echo"]) == 0
     (one,) = lines(capsys)
     assert (one["session"], one["models"], one["running"]) == ("talk", ["scripted/echo"], 0)
@@ -103,6 +104,7 @@ def test_a_session_is_drawn(capsys: Out) -> None:
     assert execute(["traces", "show", "-s", "talk"]) == 0
     page = capsys.readouterr().out
     assert page.index("session talk") < page.index("  ask turn") < page.index("    invoke_agent")
+    assert "tokens · first" in page  # where no terminal is, nothing is folded for want of room
     assert execute(["traces", "show", "-s", "talk", "--json"]) == 0
     rows = lines(capsys)
     chat = next(row for row in rows if row["name"] == "chat echo")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from llmgine.runtime.commands import doctor
+from llmgine.runtime.commands import doctor, output
 from llmgine.runtime.commands.demo_view import SideBySide
 from llmgine.runtime.commands.demonstration import PARTS, Seen
 from llmgine.runtime.commands.entry import execute
@@ -51,6 +51,16 @@ def test_columns() -> None:
     text = page.getvalue()
     assert any("left" in line and "right" in line for line in text.splitlines())
     assert any("first [bold]answer" in line and "second answer" in line for line in text.splitlines())
+
+
+def test_a_table_shows_what_others_wrote_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal brackets are no style, and an open end of one ends nothing."""
+    page = io.StringIO()
+    monkeypatch.setattr(output.out, "file", page)
+    monkeypatch.setattr(output.out, "_force_terminal", True)
+    output.table("letters [a]", ("type [b]",), [("list[int] [/path] :smile:",)])
+    for said in ("letters [a]", "type [b]", "list[int] [/path] :smile:"):
+        assert said in page.getvalue()
 
 
 def test_the_demo_knows_what_is_missing() -> None:

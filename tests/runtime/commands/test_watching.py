@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_the_bus_is_watched(capsys: Out) -> None:
     assert execute(["bus", "watch", "--every", "0.1", "--ticks", "2", "--json"]) == 0
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert first["counters"]["events_published/s"] == 0.0
-    assert second["time"] > first["time"]
+    assert datetime.fromisoformat(second["time"]) > datetime.fromisoformat(first["time"])
 
 
 def test_rates_are_of_the_time_between_two_looks() -> None:
@@ -139,6 +140,16 @@ def test_a_terminal_is_given_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert execute(["top", "--ticks", "1"]) == 0
     shown = page.getvalue()
     assert shown.index("\x1b[?1049h") < shown.index("runtime default") < shown.index("\x1b[?1049l")
+
+
+def test_top_is_readable_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every figure stands there with its whole name, however little room there is."""
+    page = io.StringIO()
+    narrow = Console(file=page, force_terminal=True, width=50, height=60, color_system=None)
+    monkeypatch.setattr(watching, "out", narrow)
+    assert execute(["top", "--ticks", "1"]) == 0
+    for said in ("sessions with turns 0", "breakers open 1", "tokens out ", "failed commands 0.0"):
+        assert said in page.getvalue()
 
 
 async def test_q_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -356,7 +356,13 @@ async def test_what_cannot_be_asked_is_told_as_such(client: httpx2.AsyncClient) 
     }.items():
         answer = await client.post(f"/api/v1/{path}", json=body)
         assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found"), path
-    for path in ("sessions/none", "sessions/none/messages", "sessions/none/waterfall", f"traces/{TRACE}"):
+    for path in (
+        "sessions/none",
+        "sessions/none/messages",
+        "sessions/none/waterfall",
+        f"traces/{TRACE}",
+        "traces/none",
+    ):
         assert (await client.get(f"/api/v1/{path}")).status_code == 404, path
 
 

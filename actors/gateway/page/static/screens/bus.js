@@ -32,7 +32,7 @@ export class Bus {
       columns: [
         {
           title: "Handler",
-          width: "minmax(150px, 2fr)",
+          width: "minmax(112px, 2fr)",
           cell: (row) => [
             h("strong", null, row.name),
             row.session !== "BUS" && h("span", { class: "aside" }, ` in ${row.session}`),
@@ -51,7 +51,7 @@ export class Bus {
             ),
         },
         { title: "Breaker", width: "104px", cell: (row) => breaker(row.breaker) },
-        { title: "Mailbox", width: "76px", number: true, cell: (row) => compact(row.queue_size) },
+        { title: "Mailbox", wide: true, width: "76px", number: true, cell: (row) => compact(row.queue_size) },
         {
           title: "In flight",
           wide: true,

@@ -100,7 +100,7 @@ export class Cost {
     return [
       head(
         "Cost",
-        unpriced ? `${plural(unpriced, "call has", "calls have")} no known price and are left out` : " ",
+        unpriced ? `${plural(unpriced, "call", "calls")} without a known price ${unpriced === 1 ? "is" : "are"} left out` : " ",
         segments("Since", SPANS, this.hours, (hours) => this.#choose({ hours })),
         segments(
           "Added up by",

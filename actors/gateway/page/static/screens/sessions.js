@@ -36,7 +36,7 @@ export class Sessions {
         },
         {
           title: "State",
-          width: "112px",
+          width: "92px",
           cell: (row) => (row.pending || row.running ? chip("running") : chip(row.state)),
         },
         { title: "Model", wide: true, width: "minmax(130px, 1.5fr)", cell: (row) => row.model || "–" },
@@ -51,7 +51,7 @@ export class Sessions {
           number: true,
           cell: (row) => (row.errors ? h("span", { class: "bad-text" }, count(row.errors)) : "–"),
         },
-        { title: "Active", width: "104px", number: true, cell: (row) => ago(row.active) },
+        { title: "Active", width: "92px", number: true, cell: (row) => ago(row.active) },
       ],
       key: (row) => row.id,
       onOpen: (row) => go(["session", row.id]),

@@ -28,7 +28,7 @@ export class Traces {
       columns: [
         {
           title: "Trace",
-          width: "minmax(150px, 2fr)",
+          width: "minmax(116px, 2fr)",
           cell: (row) => [
             h("strong", null, row.name || "–"),
             " ",
@@ -36,8 +36,8 @@ export class Traces {
           ],
         },
         { title: "Session", wide: true, width: "minmax(100px, 1.3fr)", cell: (row) => row.session || "–" },
-        { title: "Outcome", width: "minmax(110px, 1fr)", cell: outcome },
-        { title: "Took", width: "84px", number: true, cell: (row) => seconds(row.seconds) },
+        { title: "Outcome", width: "minmax(104px, 1fr)", cell: outcome },
+        { title: "Took", width: "62px", number: true, cell: (row) => seconds(row.seconds) },
         { title: "Spans", wide: true, width: "66px", number: true, cell: (row) => count(row.spans) },
         { title: "Tokens", wide: true, width: "74px", number: true, cell: (row) => tokens(row.tokens) },
         { title: "Cost", wide: true, width: "78px", number: true, cell: (row) => money(row.cost) },
