@@ -14,15 +14,16 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any
+from typing import IO
 
 
 class Warm:
     """Runs scripts as `python script` would: with folder, environment and output of their own."""
 
     def __init__(self, *modules: str) -> None:
+        # Without a buffer: what has been read ahead could not be waited for.
         self._server = subprocess.Popen(
-            [sys.executable, __file__, *modules], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, *modules], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
 
     def __enter__(self) -> Warm:
@@ -47,7 +48,7 @@ class Warm:
                 "said": [*map(str, said)],
             }
             pid = self._ask(json.dumps(job))
-            replies: list[Any] = select.select([self._server.stdout], [], [], timeout)[0]
+            replies = select.select([self._told()], [], [], timeout)[0]
             if not replies:
                 os.kill(pid, signal.SIGKILL)
             code = self._heard()
@@ -58,13 +59,15 @@ class Warm:
 
     def _ask(self, job: str) -> int:
         assert self._server.stdin is not None
-        self._server.stdin.write(f"{job}\n")
-        self._server.stdin.flush()
+        self._server.stdin.write(f"{job}\n".encode())
         return self._heard()
 
     def _heard(self) -> int:
+        return int(self._told().readline())
+
+    def _told(self) -> IO[bytes]:
         assert self._server.stdout is not None
-        return int(self._server.stdout.readline())
+        return self._server.stdout
 
 
 def _serve() -> None:
