@@ -27,6 +27,7 @@ class Place:
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LLMGINE_")},
             "LLMGINE_DATA_DIR": str(folder / "data"),
+            "LLMGINE_SESSIONS__WARM": "0",
             "RAY_ADDRESS": "local",
         }
 
@@ -84,25 +85,6 @@ def test_ask_launches_and_ends(place: Place) -> None:
     assert "error" not in err
     place.rests()
     assert list((place.folder / "data").iterdir()) == []
-
-
-def test_up_ask_status_down(place: Place) -> None:
-    """A runtime of `up` has a page, is joined by `ask`, keeps sessions between asks, and goes with `down`."""
-    told = json.loads(place.run("up", "--json")[0])
-    assert b"<title>" in urllib.request.urlopen(told["gateway"], timeout=10).read()
-    out, _ = place.run("ask", "first", "-m", "scripted/echo", "-s", "kept", "--json")
-    assert json.loads(out)["text"] == "first"
-    place.run("ask", "second", "-m", "scripted/echo", "-s", "kept")
-    found = json.loads(place.run("status", "--json")[0])
-    assert found["name"] == "default"
-    assert "kept" in json.dumps(found["sessions"])
-    assert "kept" in place.run("status")[0]
-    _, err = place.run("up", code=1)
-    assert "already runs" in err
-    place.run("down")
-    place.rests()
-    _, err = place.run("down", code=3)
-    assert "no runtime named default" in err
 
 
 @pytest.fixture
@@ -202,14 +184,41 @@ sys.exit(7)
 """
 
 
-def test_a_script_in_a_runtime_that_stays(place: Place) -> None:
-    """`run` joins what `up` has started, whose dashboard answers; its logs, traces and cost are there."""
-    replies = [{"tool_calls": [{"name": "look", "arguments": {}}]}, {"text": "I have seen"}]
-    place.environ["LLMGINE_PROVIDERS__SCRIPTS"] = json.dumps({"look": {"replies": replies}})
-    (place.folder / "job.py").write_text(JOB)
-    up = json.loads(place.run("up", "--json")[0])
-    with urllib.request.urlopen(f"{up['gateway']}/health", timeout=10) as answer:
+LOOK = {"replies": [{"tool_calls": [{"name": "look", "arguments": {}}]}, {"text": "I have seen"}]}
+
+
+@pytest.mark.timeout(300)
+def test_a_runtime_that_stays(place: Place) -> None:
+    """What `up` has started has a page, is there for every other command, and goes with `down`."""
+    place.environ["LLMGINE_PROVIDERS__SCRIPTS"] = json.dumps({"look": LOOK})
+    gateway = json.loads(place.run("up", "--json")[0])["gateway"]
+    assert b"<title>" in urllib.request.urlopen(gateway, timeout=10).read()
+    with urllib.request.urlopen(f"{gateway}/health", timeout=10) as answer:
         assert answer.status == 200
+    it_keeps_a_session_between_asks(place)
+    it_is_joined_by_a_script(place)
+    _, err = place.run("up", code=1)
+    assert "already runs" in err
+    place.run("down")
+    place.rests()
+    _, err = place.run("down", code=3)
+    assert "no runtime named default" in err
+
+
+def it_keeps_a_session_between_asks(place: Place) -> None:
+    """`ask` joins the runtime, where `status` then shows the session."""
+    out, _ = place.run("ask", "first", "-m", "scripted/echo", "-s", "kept", "--json")
+    assert json.loads(out)["text"] == "first"
+    place.run("ask", "second", "-m", "scripted/echo", "-s", "kept")
+    found = json.loads(place.run("status", "--json")[0])
+    assert found["name"] == "default"
+    assert "kept" in json.dumps(found["sessions"])
+    assert "kept" in place.run("status")[0]
+
+
+def it_is_joined_by_a_script(place: Place) -> None:
+    """`run` joins the runtime with it; its logs, traces and cost are there afterwards."""
+    (place.folder / "job.py").write_text(JOB)
     out, _ = place.run("run", "job.py", code=7)
     assert out == "I have seen\nleft\n"
     lines = [json.loads(line) for line in place.run("logs", "--json", "-s", "talk")[0].splitlines()]
@@ -219,16 +228,13 @@ def test_a_script_in_a_runtime_that_stays(place: Place) -> None:
     assert "talk" in place.run("top")[0]
     assert "talk" in place.run("cost", "--by", "session")[0]
     assert '"name": "execute_tool look"' in place.run("traces", "show", "-s", "talk", "--json")[0]
-    place.run("down")
-    place.rests()
 
 
-def test_a_script_with_a_runtime_of_its_own(place: Place) -> None:
+def test_a_script_with_a_runtime_of_its_own(shared: Place) -> None:
     """Under SIGTERM it leaves each of its blocks in order, and with it ends what it has launched."""
-    replies = [{"tool_calls": [{"name": "look", "arguments": {}}]}, {"text": "I have seen"}]
-    place.environ["LLMGINE_PROVIDERS__SCRIPTS"] = json.dumps({"look": {"replies": replies}})
-    (place.folder / "job.py").write_text(JOB)
-    process = place.start("run", "job.py", "wait")
+    shared.environ["LLMGINE_PROVIDERS__SCRIPTS"] = json.dumps({"look": LOOK})
+    (shared.folder / "job.py").write_text(JOB)
+    process = shared.start("run", "job.py", "wait")
     assert process.stdout is not None
     assert process.stdout.readline() == "I have seen\n"
     process.send_signal(signal.SIGTERM)
@@ -236,4 +242,4 @@ def test_a_script_with_a_runtime_of_its_own(place: Place) -> None:
     assert (process.returncode, out) == (143, "left\n"), err
     assert "Traceback" not in err
     assert "SIGTERM" not in err
-    place.rests()
+    shared.rests()

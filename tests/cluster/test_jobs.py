@@ -18,7 +18,7 @@ DRIVER = """
     from toolbox import which
 
     async def main():
-        async with Runtime.launch(name=sys.argv[1]) as runtime:
+        async with Runtime.launch({"sessions": {"warm": 0}}, name=sys.argv[1]) as runtime:
             async with runtime.session(model="scripted/tool", tools=[which]) as session:
                 print("ANSWER", (await session.ask("which?")).text)
 
