@@ -123,7 +123,7 @@ async def test_a_pool_waits_for_room_and_serves(runtime: Runtime, tmp_path: Path
     pool = runtime.pools["scripted"]
     (actor,) = await pool.scale(1)
     with pytest.raises(PoolNotReady, match=r"1 are being started .* shelf=1"):
-        await pool.reconfigure(resources={"shelf": 1}, wait=3.0)
+        await pool.reconfigure(resources={"shelf": 1}, wait=1.0)
     stream = Stream(runtime)
     await stream.reading
     assert stream.actors == [actor]
