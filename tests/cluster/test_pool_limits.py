@@ -1,4 +1,7 @@
-"""Limits, keys and kept answers hold for all processes of a pool together."""
+"""Limits, keys and kept answers hold for all processes of a pool together, and streams outlive one of them.
+
+`make faults` kills them under streams at its whole size.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import pytest_asyncio
 
 from llmgine.runtime import ErrorKind, LLMResponse, Overloaded, ProviderError, Runtime
 from tests.cluster.conftest import new_name
+from tests.faults import streams
+from tests.providers.faults.counting import CountingServer
 from tests.providers.faults.limited import LimitedServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -28,20 +33,35 @@ async def server() -> AsyncIterator[LimitedServer]:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def counting() -> AsyncIterator[CountingServer]:
+    server = CountingServer()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def runtime(
-    ray_cluster: str, server: LimitedServer, tmp_path_factory: pytest.TempPathFactory
+    ray_cluster: str,
+    server: LimitedServer,
+    counting: CountingServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Runtime]:
-    """Three pools before one server: with a limit, with answers that are kept, and with one place."""
+    """Three pools before one server: with a limit, with answers that are kept, and with one place; and one
+    of two processes before another."""
     url = f"{server.base_url}/v1"
+    streamed = streams.settings(counting, 2)
     vault = [{"name": "team", "function": VAULT}]
     limited = [{**vault[0], "limits": {"requests_per_minute": LIMIT}}]
     settings: dict[str, Any] = {
         "data_dir": tmp_path_factory.mktemp("data"),
+        "sessions": {"warm": 0},
         "providers": {
             "endpoints": {
                 "limited": {"base_url": url, "keys": limited},
                 "kept": {"base_url": url, "keys": vault},
                 "narrow": {"base_url": url, "keys": vault},
+                **streamed["providers"]["endpoints"],
             }
         },
         "pools": {
@@ -50,6 +70,7 @@ async def runtime(
                 "limited": {"size": 2},
                 "kept": {"size": 2, "cache": {"enabled": True}},
                 "narrow": {"max_in_flight": 1, "admission": {"waiting": 1}},
+                **streamed["pools"]["by_provider"],
             },
         },
     }
@@ -112,3 +133,8 @@ async def test_what_finds_no_place_is_refused_with_a_time(runtime: Runtime, serv
     assert error.retry_after is not None
     ends = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(end, LLMResponse) for end in ends) >= 2
+
+
+async def test_streams_outlive_their_actors(runtime: Runtime, counting: CountingServer) -> None:
+    """One of two processes is killed: its streams end by policy, those of the other byte for byte."""
+    await streams.provider_actors_killed(counting, runtime, streams=24, kills=1)
