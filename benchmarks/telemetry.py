@@ -18,7 +18,9 @@ CASE: Final = Case(
         "the telemetry actor works on the same cores, so its own work is part of the loss",
         "more_cpu_percent_turn is what all processes of the one runtime use more than those of the other for"
         " as many turns, which other work of the machine disturbs less than a rate",
-        "a turn is one call of a scripted model that answers at once: real ones lose a smaller share",
+        "a turn is one call of a scripted model that streams sixty words without waiting, in sessions of some"
+        " hundred turns at most: a longer answer, tools and a network make the share smaller, a short answer"
+        " greater",
         "us_per_span is starting and ending one span with eight attributes and, for ours, packing it for its"
         " way; otel_sdk hands it to a batch processor whose exporter does nothing",
     ),

@@ -18,12 +18,13 @@ from benchmarks.spans import ATTRIBUTES, us_per_span
 from llmgine.runtime import Runtime, Session
 from llmgine.telemetry import SpanRecorder
 
-_MODEL: Final = "scripted/yes"
+_MODEL: Final = "scripted/talks"
+_ANSWER: Final = " ".join(["word"] * 60)  # streamed a word at a time
 _SESSIONS: Final = 16
 _DRAIN: Final = 60.0
 _SETTLED: Final = 3.0  # seconds after which what a turn leaves to do is done
 _SETTINGS: Final[dict[str, Any]] = {
-    "providers": {"scripts": {"yes": {"replies": [{"text": "Yes."}]}}},
+    "providers": {"scripts": {"talks": {"replies": [{"text": _ANSWER}]}}},
     "pools": {"by_provider": {"scripted": {"max_in_flight": 4_000}}},
 }
 
@@ -71,7 +72,7 @@ class Side:
 
 async def _talk(session: Session, numbers: Iterator[int]) -> None:
     for _ in numbers:
-        if (await session.ask("And now?")).text != "Yes.":
+        if (await session.ask("And now?")).text != _ANSWER:
             raise Violation("a turn gave another answer")
 
 
