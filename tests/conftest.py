@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import os
 import re
@@ -10,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, NoReturn
 
 # Ray reads both when it is imported, and so do the processes that tests start.
@@ -34,6 +35,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Of the gateway of the runtime that tests share.
 TOKEN = "the token of whoever launched it"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """All that the suite imports lives as long as the suite: garbage is not looked for in it."""
+    gc.disable()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
+
 
 _attempts: list[str] = []
 _dashboards: list[str] = []
