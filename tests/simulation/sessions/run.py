@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -45,7 +46,7 @@ class Runs:
     def __init__(self) -> None:
         os.environ["PYTHONHASHSEED"] = HASH_SEED
         # A fresh interpreter each: what this process holds open does not come along.
-        self._pool = multiprocessing.get_context("spawn").Pool(os.cpu_count())
+        self._pool = multiprocessing.get_context("spawn").Pool(os.cpu_count(), gc.freeze)
 
     def __enter__(self) -> Runs:
         return self
