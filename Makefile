@@ -32,10 +32,10 @@ on-ray:
 		$$(grep -rl --include='test_*.py' -E 'mark\.cluster|on_ray' tests | sort)
 
 actors-off-ray:
-	$(BIN)/python -m pytest -q --durations 12 --durations-min 3 -m "not cluster" tests/actors
+	$(BIN)/python -m pytest -q --durations 12 --durations-min 3 -m "not cluster" tests/actors tests/simulation
 
 others-off-ray:
-	$(BIN)/python -m pytest -q --durations 12 --durations-min 3 -m "not cluster" --ignore=tests/actors
+	$(BIN)/python -m pytest -q --durations 12 --durations-min 3 -m "not cluster" --ignore=tests/actors --ignore=tests/simulation
 
 check: lint types layers  ## Lint, types and layers
 
