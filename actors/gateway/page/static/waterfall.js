@@ -12,6 +12,7 @@ import { facts } from "./screens/parts.js";
 const TICKS = [0, 0.25, 0.5, 0.75, 1];
 const FEW_TICKS = [0, 0.5, 1];
 const WIDE = 800;
+const PHONE = 440;
 const GROWING = 250;
 
 export class WaterfallView {
@@ -194,7 +195,8 @@ export class WaterfallView {
 
   #ruler() {
     const [from, until] = this.window ?? [0, this.whole];
-    const ticks = this.list.node.clientWidth < WIDE ? FEW_TICKS : TICKS;
+    const room = this.list.node.clientWidth;
+    const ticks = room < PHONE ? [0, 1] : room < WIDE ? FEW_TICKS : TICKS;
     const at = (/** @type {number} */ share) => from + (until - from) * share;
     return h(
       "span",
