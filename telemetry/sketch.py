@@ -43,13 +43,13 @@ class Sketch:
         self.max = max(self.max, other.max)
 
     def quantile(self, share: float) -> float | None:
-        """The value below which that share of all lies; None where there is none."""
+        """The least value that so great a share of all does not exceed; None where there is none."""
         if not self.count:
             return None
-        rank, seen = share * (self.count - 1), 0
+        rank, seen = ceil(share * self.count), 0
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
-            if seen > rank:
+            if seen >= rank:
                 return min(self.max, 2 * _RATIO**bucket / (_RATIO + 1))
         return self.max
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,8 +23,14 @@ def sketch(values: list[float]) -> Sketch:
 @given(VALUES, st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]))
 def test_percentiles_are_near_the_true_ones(values: list[float], share: float) -> None:
     """Each percentile lies within the promised share of the value of that rank."""
-    true = sorted(values)[int(share * (len(values) - 1))]
+    true = sorted(values)[max(0, ceil(share * len(values)) - 1)]
     assert sketch(values).quantile(share) == pytest.approx(true, rel=ACCURACY + 1e-6)
+
+
+def test_the_slowest_of_few_is_their_last_percentile() -> None:
+    """Two values already tell apart what half of them take and what the slowest takes."""
+    assert sketch([0.016, 2.28]).quantile(0.5) == pytest.approx(0.016, rel=ACCURACY)
+    assert sketch([0.016, 2.28]).quantile(0.95) == pytest.approx(2.28, rel=ACCURACY)
 
 
 @given(VALUES, VALUES)
