@@ -117,8 +117,14 @@ class _Told:
             if error.status_code == WrongMethod.status:
                 allowed = tuple((error.headers or {}).get("Allow", "").split(", "))
                 raise WrongMethod(scope["method"], scope["path"], allowed) from None
-            raise NotFound(f"there is nothing at {scope['path']}") from None
+            raise _not_found(scope["path"]) from None
 
 
 async def _nothing(scope: Any, receive: Any, send: Any) -> None:
-    raise NotFound(f"there is nothing at {scope['path']}")
+    raise _not_found(scope["path"])
+
+
+def _not_found(path: str) -> NotFound:
+    return NotFound(
+        f"there is nothing at {path}", hint="/openapi.json describes the interface, and / is the dashboard"
+    )

@@ -41,6 +41,13 @@ async def test_refusals_have_one_shape(
     assert answer.json()["error"]["message"]
 
 
+async def test_whoever_asks_for_nothing_is_told_what_there_is(client: httpx2.AsyncClient) -> None:
+    """A path that is none is answered with where all of them are described."""
+    told = (await client.get("/healthz")).json()["error"]
+    assert "/openapi.json" in told["hint"]
+    assert "/health" in (await client.get("/openapi.json")).json()["paths"]
+
+
 async def test_a_gateway_without_its_runtime_is_alive_and_not_ready() -> None:
     """/health answers at once; /ready and the rest say 503 until the runtime is connected."""
     transport = httpx2.ASGITransport(app(lambda: None, GatewayOptions()), raise_app_exceptions=False)
