@@ -16,8 +16,8 @@ CASE: Final = Case(
         " turns, a short while each; a figure is the median over pairs of such whiles, and where it is below"
         " zero, the machine had other things to do",
         "the telemetry actor works on the same cores, so its own work is part of the loss",
-        "loss_percent_turn_cpu is of turns for a second of CPU in all processes of a runtime; other work of the"
-        " machine disturbs it less than a rate",
+        "loss_percent_turn_cpu is of turns for a second of CPU in all processes of a runtime; other work of"
+        " the machine disturbs it less than a rate",
         "a turn is one call of a scripted model that streams sixty words without waiting, in sessions of some"
         " hundred turns at most: a longer answer, tools and a network make the share smaller, a short answer"
         " greater",
