@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from llmgine.actors.control import SessionNotFound
 from llmgine.actors.gateway.errors import NotFound
 from llmgine.actors.gateway.port import TurnAsk
 from llmgine.actors.gateway.shapes import ModelRow
-from llmgine.actors.sessions import SessionClient, TurnEvent
+from llmgine.actors.sessions import SessionClient, SessionClosed, TurnClient, TurnEvent
+from llmgine.actors.sessions.client.asking import Link
 from llmgine.actors.sessions.turns.events import is_terminal
 from llmgine.actors.store.rows import SessionRow
 from llmgine.providers import EmbeddingRequest, EmbeddingResponse, LLMRequest, Origin, StreamEvent
@@ -31,6 +32,8 @@ class ModelAnswers:
     """A `ModelPort` over a driver."""
 
     _driver: Driver
+    # A session's link, the same each time, so that only the first turn has to find out where it lives.
+    _link: Callable[[str], Link]
 
     async def models(self) -> list[ModelRow]:
         """Every alias, and every endpoint with the models that it is known to have."""
@@ -52,12 +55,25 @@ class ModelAnswers:
         return await self._driver.models.embed(request, trace=trace)
 
     async def turn(self, ask: TurnAsk) -> AsyncGenerator[TurnEvent]:
-        client = await self._asked(ask)
+        link = self._link(checked_id(ask.session))
+        turn = self._turn_of(ask, link)
+        ends_itself = ask.goes_on
+        try:
+            async with aclosing(self._events(ask, turn, link)) as events:
+                async for event in events:
+                    ends_itself = ends_itself or is_terminal(event)
+                    yield event
+        except (GeneratorExit, asyncio.CancelledError):
+            if not ends_itself:
+                turn.cancel_soon()
+            raise
+
+    def _turn_of(self, ask: TurnAsk, link: Link) -> TurnClient:
         options, model = dict(ask.options), None
         if ask.model is not None:
             model, behind = full_chain(ask.model, self._driver.settings.providers)
             options |= {"fallbacks": [one.model_dump() for one in behind]} if behind else {}
-        turn = client.turn_of(
+        return SessionClient(ask.session, link).turn_of(
             ask.messages,
             key=ask.key,
             model=model,
@@ -68,16 +84,22 @@ class ModelAnswers:
             limits=ask.limits,
             trace=ask.trace,
         )
-        ends_itself = ask.goes_on
-        try:
-            async with aclosing(turn.stream()) as events:
-                async for event in events:
-                    ends_itself = ends_itself or is_terminal(event)
-                    yield event
-        except (GeneratorExit, asyncio.CancelledError):
-            if not ends_itself:
-                turn.cancel_soon()
-            raise
+
+    async def _events(self, ask: TurnAsk, turn: TurnClient, link: Link) -> AsyncGenerator[TurnEvent]:
+        """What the turn says; the session may have been closed since it was found."""
+        for again in (True, False):
+            await self._find(ask, link)
+            told = False
+            try:
+                async with aclosing(turn.stream()) as events:
+                    async for event in events:
+                        told = True
+                        yield event
+                return
+            except (SessionNotFound, SessionClosed):
+                if told or not again:
+                    raise
+                link.look_again()
 
     async def last_turn(self, session: str) -> str | None:
         id = checked_id(session)
@@ -91,20 +113,18 @@ class ModelAnswers:
                 return None
             before = page.next
 
-    async def _asked(self, ask: TurnAsk) -> SessionClient:
-        """The session, opened where it is not; it stays from then on, and sleeps while nobody asks it."""
-        driver, id = self._driver, checked_id(ask.session)
+    async def _find(self, ask: TurnAsk, link: Link) -> None:
+        """Opens the session where it is not; it stays from then on, and sleeps while nobody asks it."""
+        id = ask.session
         try:
-            actor = (await driver.control.call("locate_session", id))["actor"]
+            await link.find()
         except SessionNotFound:
-            actor = None
-            row = await driver.store.session(id)
+            row = await self._driver.store.session(id)
             model = (None if row is None else row.record.get("model")) or ask.model
             if model is None:
                 told = f"no session {id!r} is kept; one that is asked with a model is opened"
                 raise NotFound(told) from None
             await (self._open(id, model) if row is None else self._open_again(row, model))
-        return SessionClient(id, driver.link(id, actor))
 
     async def _open_again(self, row: SessionRow, model: str) -> None:
         """Opens the session as it was opened last, with its code and what bounds it; but it stays."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 
 from llmgine.actors.control import Boot
 from llmgine.actors.gateway.port import GatewayPort
@@ -14,12 +15,16 @@ from llmgine.runtime.gateway.operations import OperationAnswers
 from llmgine.runtime.gateway.sessions import SessionAnswers
 from llmgine.runtime.gateway.traces import TraceAnswers
 
+# Sessions whose actors are remembered; of others the supervisor is asked again.
+_REMEMBERED = 4096
+
 
 class RuntimePort(ModelAnswers, SessionAnswers, OperationAnswers, TraceAnswers):
     """A `GatewayPort` over one driver's place in the runtime."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._link = lru_cache(_REMEMBERED)(driver.link)
 
 
 @asynccontextmanager

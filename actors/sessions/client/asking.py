@@ -57,12 +57,19 @@ class Link:
 
     async def connection(self) -> Connection:
         """A connection to where the session is, or was when it was last looked up."""
+        return await (await self._place()).connection()
+
+    async def find(self) -> None:
+        """Looks the session up, unless it is known where it was when it was last looked up."""
+        await self._place()
+
+    async def _place(self) -> Place:
         place = self._at
         if place is None:
             async with self._locating:
                 place = self._at or await self._locate()
                 self._at = place
-        return await place.connection()
+        return place
 
     def look_again(self) -> None:
         """The session is not where it was; the next connection is to where it is by then."""

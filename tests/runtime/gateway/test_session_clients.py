@@ -280,3 +280,28 @@ async def test_a_client_that_goes_cancels_its_turn(stage: Stage, eventually: Any
         return bool(turns) and turns[0].state == "cancelled"
 
     await eventually(cancelled)
+
+
+async def test_where_a_session_lives_is_asked_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later turns go straight to its actor; one that was closed meanwhile is opened again."""
+    driver = stage.runtime._open()
+    port = RuntimePort(driver)
+    asked: list[str] = []
+
+    async def counting(method: str, *arguments: Any, timeout: float | None = None) -> Any:
+        asked.append(method)
+        return await call(method, *arguments, timeout=timeout)
+
+    call = driver.control.call
+    monkeypatch.setattr(driver.control, "call", counting)
+
+    async def say(text: str) -> str:
+        ask = TurnAsk("kept", (Message.user(text),), model="scripted/echo")
+        return (await whole(session_answer(port, ask, streamed=False))).text
+
+    assert await say("one") == "one"
+    asked.clear()
+    assert [await say("two"), await say("three")] == ["two", "three"]
+    assert asked == []
+    await stage.runtime.sessions.close("kept")
+    assert await say("four") == "four"
