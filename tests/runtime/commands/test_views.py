@@ -56,7 +56,7 @@ def test_columns() -> None:
 def test_a_table_shows_what_others_wrote_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal brackets are no style, and an open end of one ends nothing."""
     page = io.StringIO()
-    monkeypatch.setattr(output.out, "file", page)
+    monkeypatch.setattr(output.out, "_file", page)
     monkeypatch.setattr(output.out, "_force_terminal", True)
     output.table("letters [a]", ("type [b]",), [("list[int] [/path] :smile:",)])
     for said in ("letters [a]", "type [b]", "list[int] [/path] :smile:"):
