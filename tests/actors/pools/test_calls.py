@@ -354,9 +354,12 @@ async def test_a_deadline_that_passes_in_a_queue_says_nothing_of_the_model(stage
     """However many calls wait in vain, the model's breaker stays closed: it was never asked."""
     await stage.spawn(max_in_flight=1)
     running = [await stage.begun(), await stage.begun()]
-    hurried = REQUEST.model_copy(update={"deadline": 0.01})
-    for _ in range(30):
-        last = [event async for event in stage.models.stream(hurried)][-1]
+    hurried = REQUEST.model_copy(update={"deadline": 0.5})
+
+    async def waits() -> StreamEvent:
+        return [event async for event in stage.models.stream(hurried)][-1]
+
+    for last in await asyncio.gather(*(waits() for _ in range(30))):
         assert isinstance(last, Failed)
         assert (last.error.kind, last.error.phase) == (ErrorKind.TIMEOUT, ErrorPhase.REQUEST)
     stage.provider.go_on.set()
