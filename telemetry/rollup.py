@@ -9,7 +9,7 @@ counts, and that they failed. Sums are of hours, so that a span of time can be a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple, Self
 
@@ -218,7 +218,9 @@ class Rollup:
 
     def began(self, session: str, start: int) -> None:
         """A session has taken part in one more trace."""
-        self._session(session, SessionTally(start, start, traces=1))
+        if (tally := self._session(session, start)) is not None:
+            tally.started, tally.last = min(tally.started, start), max(tally.last, start)
+            tally.traces += 1
 
     def merge(self, other: Rollup) -> None:
         """Add another's sums."""
@@ -232,7 +234,8 @@ class Rollup:
         for error, count in other.errors.items():
             self._error(error, count)
         for session, tally in other.sessions.items():
-            self._session(session, tally)
+            if (own := self._session(session, tally.started)) is not None:
+                own.merge(tally)
 
     def _calls(self, span: Span, hour: int) -> Calls:
         return self._kept(Calls(hour, session_name(span), *model_of(span)))
@@ -255,15 +258,19 @@ class Rollup:
 
     def _tally(self, span: Span, sign: int) -> None:
         if session := session_name(span):
-            start, end, failed = span.start, span.end or span.start, span.error is not None
-            self._session(session, SessionTally(start, end, 0, sign, sign * failed))
+            tally = self._session(session, span.start)
+            if tally is not None:
+                tally.started = min(tally.started, span.start)
+                tally.last = max(tally.last, span.end or span.start)
+                tally.spans += sign
+                tally.errors += sign * (span.error is not None)
 
-    def _session(self, session: str, tally: SessionTally) -> None:
+    def _session(self, session: str, start: int) -> SessionTally | None:
+        """What is added up of a session; None for one more than there is room for."""
         known = self.sessions.get(session)
-        if known is not None:
-            known.merge(tally)
-        elif self._has_room():
-            self.sessions[session] = replace(tally)
+        if known is None and self._has_room():
+            known = self.sessions[session] = SessionTally(start, start)
+        return known
 
     def _has_room(self) -> bool:
         return len(self.spent) + len(self.sessions) + len(self.errors) + len(self.waits) < MAX_KEYS

@@ -11,6 +11,7 @@ import msgpack
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from llmgine.actors.telemetry.keeping.rows import write_rows
 from llmgine.actors.telemetry.keeping.tables import (
     COUNTS,
     ERRORS,
@@ -145,12 +146,11 @@ def _hour(since: int | None) -> int:
 
 def add_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add rows to those of the same keys."""
-    if rows:
-        connection.execute(_adding(table), list(rows))
+    write_rows(connection, _adding(table), rows)
 
 
 @cache
-def _adding(table: sa.Table) -> Any:
+def _adding(table: sa.Table) -> sa.Insert:
     statement = insert(table)
     values = {
         one.name: _sum(one, statement.excluded[one.name]) for one in table.columns if not one.primary_key

@@ -11,6 +11,7 @@ import msgpack
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from llmgine.actors.telemetry.keeping.rows import write_rows
 from llmgine.actors.telemetry.keeping.tables import BODIES, TRACE_SESSIONS, TRACES
 from llmgine.telemetry import Cut, Span, Trace, TraceQuery, TraceSummary
 from llmgine.telemetry.summaries import joined, searched, summary_of
@@ -35,10 +36,9 @@ def write(connection: sa.Connection, traces: Sequence[tuple[Trace, str]], now: i
         rows.append(_row(whole, because, len(body), now))
         bodies.append({"id": id, "body": body})
         sessions += [{"session": session, "trace": id} for session in whole.sessions]
-    connection.execute(_upsert(TRACES), rows)
-    connection.execute(_upsert(BODIES), bodies)
-    if sessions:
-        connection.execute(_ADD_SESSION, sessions)
+    write_rows(connection, _upsert(TRACES), rows)
+    write_rows(connection, _upsert(BODIES), bodies)
+    write_rows(connection, _ADD_SESSION, sessions)
 
 
 def find(
@@ -121,7 +121,7 @@ def _row(trace: Trace, because: str, size: int, now: int) -> dict[str, Any]:
 
 
 @cache
-def _upsert(table: sa.Table) -> Any:
+def _upsert(table: sa.Table) -> sa.Insert:
     statement = insert(table)
     values = {one.name: statement.excluded[one.name] for one in table.columns if not one.primary_key}
     return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=values)
