@@ -1,9 +1,8 @@
-"""CPU time of processes: a contender's own and all that it started, or chosen ones."""
+"""CPU time of a contender's processes: its own and all that it started."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -13,19 +12,18 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Spent:
-    """Measures from its making on, by default this process and all its descendants."""
+    """Measures from its making on."""
 
-    def __init__(self, processes: Collection[int] | None = None) -> None:
-        self._processes = processes
-        self._before = self._used_s()
+    def __init__(self) -> None:
+        self._before = _used_s()
 
     def seconds(self) -> float:
         """What the processes that live now have used meanwhile, new ones from their start."""
-        return sum(used - self._before.get(pid, 0.0) for pid, used in self._used_s().items())
+        return sum(used - self._before.get(pid, 0.0) for pid, used in _used_s().items())
 
-    def _used_s(self) -> dict[int, float]:
-        processes = family(os.getpid()) if self._processes is None else self._processes
-        return {pid: used for pid in processes if (used := _seconds(pid)) is not None}
+
+def _used_s() -> dict[int, float]:
+    return {pid: used for pid in family(os.getpid()) if (used := _seconds(pid)) is not None}
 
 
 def _seconds(pid: int) -> float | None:
